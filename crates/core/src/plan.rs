@@ -1,0 +1,261 @@
+//! The plan: per service, who gets how much, and the tables that answers are drawn from.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::name::ServiceKey;
+use crate::pick::{Draw, Sequence, index_of, scale, scatter};
+use crate::resolve::{Health, Share, resolve};
+use crate::rule::{Rule, rule};
+use crate::snapshot::{Guidance, Kind, Service, Snapshot, View};
+
+/// Immutable. A new one shares with its predecessor the services that did not change.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    services: HashMap<ServiceKey, Arc<ServicePlan>>,
+    /// How many services each namespace has.
+    namespaces: HashMap<Box<str>, usize>,
+    /// Seconds since 1970 at which anything last changed.
+    changed: u64,
+}
+
+/// Plans every service anew. `now` is in seconds since 1970.
+pub fn plan(snapshot: &Snapshot, previous: &Plan, now: u64) -> Plan {
+    let gone: Vec<_> = previous.services.keys().filter(|key| !snapshot.services.contains_key(*key)).cloned().collect();
+    let present = snapshot.services.iter().map(|(key, service)| (key.clone(), Some(Arc::clone(service))));
+    let services = present.chain(gone.into_iter().map(|key| (key, None)));
+    previous.updated(&snapshot.view, services, now).unwrap_or_else(|| previous.clone())
+}
+
+impl Plan {
+    /// Plans the given services anew (`None`: it is gone) and keeps the others. `None` when nothing changed.
+    pub fn updated(
+        &self,
+        view: &View,
+        services: impl IntoIterator<Item = (ServiceKey, Option<Arc<Service>>)>,
+        now: u64,
+    ) -> Option<Self> {
+        let mut next: Option<Self> = None;
+        for (key, service) in services {
+            let previous = self.services.get(&key);
+            let planned = service.map(|service| ServicePlan::new(service, view, previous.map(Arc::as_ref)));
+            if planned.as_ref() != previous.map(Arc::as_ref) {
+                next.get_or_insert_with(|| self.clone()).replace(key, planned);
+            }
+        }
+        next.map(|next| Self { changed: now, ..next })
+    }
+
+    fn replace(&mut self, key: ServiceKey, planned: Option<ServicePlan>) {
+        let namespace: Box<str> = key.namespace().into();
+        let (had, has) = match planned {
+            Some(planned) => (self.services.insert(key, Arc::new(planned)).is_some(), true),
+            None => (self.services.remove(&key).is_some(), false),
+        };
+        let count = self.namespaces.get(&namespace).copied().unwrap_or(0) + usize::from(has) - usize::from(had);
+        match count {
+            0 => self.namespaces.remove(&namespace),
+            count => self.namespaces.insert(namespace, count),
+        };
+    }
+
+    /// By the DNS form of its name, `web.shop` in lower case.
+    pub fn get(&self, service: &str) -> Option<&Arc<ServicePlan>> {
+        self.services.get(service)
+    }
+
+    pub fn has_namespace(&self, namespace: &str) -> bool {
+        self.namespaces.contains_key(namespace)
+    }
+
+    /// By namespace, then name.
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<ServicePlan>)> {
+        let mut services: Vec<_> = self.services.iter().collect();
+        services.sort_unstable_by_key(|(key, _)| (key.namespace(), key.name()));
+        services.into_iter()
+    }
+
+    pub fn keys(&self) -> BTreeSet<ServiceKey> {
+        self.services.keys().cloned().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.services.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    pub fn changed(&self) -> u64 {
+        self.changed
+    }
+}
+
+/// One service: who gets how much, and what to answer.
+#[derive(Debug)]
+pub struct ServicePlan {
+    pub service: Arc<Service>,
+    pub rule: Arc<Rule>,
+    /// One per candidate of the rule, in the same order.
+    pub shares: Vec<Share>,
+    ipv4: Table,
+    ipv6: Table,
+    sequence: Arc<Sequence>,
+}
+
+/// The tables follow from the rest, and the sequence is no part of what was decided.
+impl PartialEq for ServicePlan {
+    fn eq(&self, other: &Self) -> bool {
+        self.service == other.service && self.rule == other.rule && self.shares == other.shares
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+}
+
+impl ServicePlan {
+    /// Goes on with the sequence of `previous`, so that a change does not make replicas draw in step.
+    pub fn new(service: Arc<Service>, view: &View, previous: Option<&Self>) -> Self {
+        let rule = match &service.guidance {
+            Guidance::Policy(policy) => Arc::new(rule(policy, &view.local, &service.exports)),
+            Guidance::Published(rule) => rule.covering(service.exports.keys()),
+        };
+        let shares = resolve(&rule, |cluster| match service.exports.get(cluster) {
+            Some(export) if export.ready.is_empty() => Health::NotReady,
+            Some(_) if view.reaches(cluster) => Health::Ready,
+            Some(_) => Health::Unreachable,
+            None => Health::NotReady,
+        });
+        let ipv4 = Table::new(&service, &shares, Family::Ipv4);
+        let ipv6 = Table::new(&service, &shares, Family::Ipv6);
+        let sequence = previous.map(|previous| Arc::clone(&previous.sequence)).unwrap_or_default();
+        Self { service, rule, shares, ipv4, ipv6, sequence }
+    }
+
+    /// The next point to draw with.
+    pub fn next_point(&self) -> u64 {
+        self.sequence.next_point()
+    }
+
+    /// The clusterset IPs; empty in per-cluster mode and for a headless service.
+    pub fn clusterset_ips(&self) -> &[IpAddr] {
+        match &self.service.kind {
+            Kind::ClusterSetIp { ips } => ips,
+            Kind::Headless => &[],
+        }
+    }
+
+    /// One address of that family, by weight. `None`: no eligible cluster with a weight has one.
+    pub fn draw(&self, family: Family, point: u64) -> Option<IpAddr> {
+        let table = self.table(family);
+        let hit = table.draw.as_ref()?.hit(point);
+        let addresses = &table.groups[hit.index].addresses;
+        Some(addresses[index_of(hit.point, addresses.len())])
+    }
+
+    /// Ready addresses of that family in all eligible clusters, at most `limit`, each once: the first ones by weight,
+    /// then those of clusters without one.
+    pub fn in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
+        self.table(family).in_weighted_order(point, limit)
+    }
+
+    /// How many [`in_weighted_order`](Self::in_weighted_order) can give.
+    pub fn count(&self, family: Family) -> usize {
+        self.table(family).groups.iter().map(|group| group.addresses.len()).sum()
+    }
+
+    fn table(&self, family: Family) -> &Table {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        }
+    }
+}
+
+/// The addresses of one family, by cluster, and the weights to draw them by.
+#[derive(Debug)]
+struct Table {
+    /// Over `groups`.
+    draw: Option<Draw>,
+    /// One per eligible cluster that has an address of the family.
+    groups: Box<[Group]>,
+}
+
+#[derive(Debug)]
+struct Group {
+    weight: u32,
+    /// Not empty.
+    addresses: Box<[IpAddr]>,
+}
+
+impl Table {
+    fn new(service: &Service, shares: &[Share], family: Family) -> Self {
+        let group = |share: &Share| {
+            let ready = &service.exports.get(&share.cluster)?.ready;
+            let addresses = ready.iter().map(|endpoint| endpoint.address);
+            let addresses: Box<[IpAddr]> = addresses.filter(|&address| Family::of(address) == family).collect();
+            (!addresses.is_empty()).then_some(Group { weight: share.weight, addresses })
+        };
+        let groups: Box<[Group]> = shares.iter().filter(|share| share.eligible).filter_map(group).collect();
+        Self { draw: Draw::new(groups.iter().map(|group| group.weight)), groups }
+    }
+
+    /// Draws clusters without putting the addresses back: each address of a cluster stands for an equal part of its
+    /// weight. The addresses of one cluster follow each other round, from where the first draw falls.
+    fn in_weighted_order(&self, point: u64, limit: usize) -> Vec<IpAddr> {
+        let mut hands: Vec<Hand<'_>> = self.groups.iter().map(|group| Hand::new(group, point)).collect();
+        let all: usize = self.groups.iter().map(|group| group.addresses.len()).sum();
+        let mut order = Vec::with_capacity(all.min(limit));
+        let mut next = point;
+        while order.len() < limit {
+            let (mut at, _) = scale(next, hands.iter().map(Hand::weight).sum());
+            let by_weight = hands.iter().position(|hand| {
+                let hit = at < hand.weight();
+                at = at.saturating_sub(hand.weight());
+                hit
+            });
+            let Some(drawn) = by_weight.or_else(|| hands.iter().position(|hand| hand.left > 0)) else { break };
+            order.extend(hands[drawn].deal());
+            next = scatter(next);
+        }
+        order
+    }
+}
+
+/// The addresses of one cluster that are not in the answer yet.
+struct Hand<'a> {
+    addresses: &'a [IpAddr],
+    first: usize,
+    left: usize,
+    /// What one address stands for.
+    each: u64,
+}
+
+impl<'a> Hand<'a> {
+    fn new(group: &'a Group, point: u64) -> Self {
+        let count = group.addresses.len();
+        let each = (u64::from(group.weight) << 32) / count as u64;
+        Self { addresses: &group.addresses, first: index_of(scatter(!point), count), left: count, each }
+    }
+
+    fn weight(&self) -> u64 {
+        self.each * self.left as u64
+    }
+
+    fn deal(&mut self) -> Option<IpAddr> {
+        self.left = self.left.checked_sub(1)?;
+        let at = (self.first + self.left) % self.addresses.len();
+        Some(self.addresses[at])
+    }
+}

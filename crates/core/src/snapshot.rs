@@ -1,0 +1,111 @@
+//! The fleet at one instant, as one cluster sees it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::name::{ClusterId, ServiceKey};
+use crate::policy::Policy;
+use crate::rule::Rule;
+
+/// Everything a plan is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub view: View,
+    pub services: BTreeMap<ServiceKey, Arc<Service>>,
+}
+
+/// Whose clients the plan is for, and how that cluster sees the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    pub local: ClusterId,
+    /// A cluster that is absent was never measured, and counts as reachable.
+    pub links: BTreeMap<ClusterId, Link>,
+}
+
+impl View {
+    pub fn reaches(&self, cluster: &ClusterId) -> bool {
+        *cluster == self.local || self.links.get(cluster).is_none_or(|link| link.reachable)
+    }
+}
+
+/// The network between the local cluster and another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    pub reachable: bool,
+    pub rtt: Option<Duration>,
+}
+
+/// A service that the clusterset offers: a ServiceImport and all that belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    pub kind: Kind,
+    pub exports: BTreeMap<ClusterId, Export>,
+    pub guidance: Guidance,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// `ips`: the clusterset IPs of the import. They are the answer where there are any (vip mode); else the addresses
+    /// of one exporting cluster are (per-cluster mode).
+    ClusterSetIp { ips: Vec<IpAddr> },
+    /// Every ready endpoint is the answer.
+    Headless,
+}
+
+/// What one cluster offers of a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Export {
+    /// The ready ones alone, sorted and without repetition. For a Lighthouse ClusterSetIP export this is the cluster's
+    /// service IP.
+    pub ready: Vec<Endpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    pub address: IpAddr,
+    /// What `<hostname>.<cluster>.<service>…` names; several endpoints can share it. Always a lower-case DNS label: the
+    /// one the endpoint has, or its address with dashes.
+    pub hostname: Box<str>,
+}
+
+impl Endpoint {
+    pub fn new(address: IpAddr, hostname: Option<&str>) -> Self {
+        let hostname = hostname.map_or_else(|| dashed(address), str::to_ascii_lowercase);
+        Self { address, hostname: hostname.into() }
+    }
+}
+
+/// `10.0.0.1` → `10-0-0-1`. An IPv6 address that would end in a dash gets a 0, because a label must not end so:
+/// `fd00::` → `fd00--0`; the same for one that would begin with a dash.
+fn dashed(address: IpAddr) -> String {
+    let label = address.to_string().replace(['.', ':'], "-");
+    let head = if label.starts_with('-') { "0" } else { "" };
+    let tail = if label.ends_with('-') { "0" } else { "" };
+    format!("{head}{label}{tail}")
+}
+
+/// Where the rule of a service comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Guidance {
+    /// The operator: from what the user wrote.
+    Policy(Arc<Policy>),
+    /// A DNS replica: from what the operator published.
+    Published(Arc<Rule>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_without_a_hostname_is_named_by_its_address() {
+        let name = |address: &str| Endpoint::new(address.parse().unwrap(), None).hostname.into_string();
+        assert_eq!(name("10.0.0.1"), "10-0-0-1");
+        assert_eq!(name("fd00::1"), "fd00--1");
+        assert_eq!(name("fd00::"), "fd00--0");
+        assert_eq!(name("::1"), "0--1");
+        assert_eq!(&*Endpoint::new("10.0.0.1".parse().unwrap(), Some("Web-0")).hostname, "web-0");
+    }
+}

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Builds the programs of the end-to-end bed from the Go module tests/e2e/controlplane: `hyperkube` (etcd, API server,
+# controller manager, kubectl) and `helm`. Prints the folder that holds them; progress goes to stderr.
+#
+#   scripts/controlplane.sh helm   only helm: enough to render the chart
+#   scripts/controlplane.sh all    both (default)
+#
+# The folder is named after the sources, so a second run costs nothing. Go's own caches are the user's: a second
+# clone on the same machine only links. A cold build takes about ten CPU minutes.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+module=$root/tests/e2e/controlplane
+wanted=${1:-all}
+
+say() { printf 'controlplane: %s\n' "$*" >&2; }
+
+fail() { say "$@"; exit 1; }
+
+# Go 1.21 is the first that fetches the newer toolchain go.mod asks for by itself.
+go_is_new_enough() {
+  command -v go > /dev/null || return 1
+  local minor
+  minor=$(cd / && GOTOOLCHAIN=local go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+  [ "${minor:-0}" -ge 21 ]
+}
+
+ensure_go() {
+  go_is_new_enough && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    say "installing Debian's golang-go"
+    { apt-get -qq update && apt-get -qq install -y --no-install-recommends golang-go; } >&2
+    hash -r
+  fi
+  go_is_new_enough || fail "Go 1.21 or newer is needed and 'go' is $(go env GOVERSION 2> /dev/null || echo missing)." \
+    "Install it: Debian 13 'apt-get install golang-go'; Debian 12 'apt-get install -t bookworm-backports golang-go'; else your system's Go package."
+}
+
+# version_of MODULE prints the version that go.mod selects, replacements included.
+version_of() {
+  go list -m -f '{{if .Replace}}{{.Replace.Version}}{{else}}{{.Version}}{{end}}' "$1"
+}
+
+# build NAME PACKAGE LDFLAGS writes the finished executable in one step, so that an interrupted build leaves nothing behind.
+build() {
+  [ -x "$out/$1" ] && return
+  local started=$SECONDS
+  say "building $1 (cold: several minutes)"
+  go build -gcflags=all=-dwarf=false -ldflags "-s -w $3" -o "$out/.$1.tmp" "$2" >&2
+  mv "$out/.$1.tmp" "$out/$1"
+  say "built $1 in $((SECONDS - started)) s"
+}
+
+# Clients judge a server by its version, and charts are rendered for one: an unstamped build calls itself v0.0.0.
+build_hyperkube() {
+  local version flags='' package
+  version=$(version_of k8s.io/kubernetes)
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    flags+=" -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=$(minor_of "$version") -X $package.gitTreeState=clean"
+  done
+  build hyperkube . "$flags"
+}
+
+build_helm() {
+  local kubernetes flags='' package
+  kubernetes=$(version_of k8s.io/kubernetes)
+  for package in helm.sh/helm/v3/pkg/chartutil helm.sh/helm/v3/pkg/lint/rules; do
+    flags+=" -X $package.k8sVersionMajor=1 -X $package.k8sVersionMinor=$(minor_of "$kubernetes")"
+  done
+  build helm helm.sh/helm/v3/cmd/helm "$flags -X helm.sh/helm/v3/internal/version.version=$(version_of helm.sh/helm/v3)"
+}
+
+minor_of() { printf '%s' "$1" | cut -d. -f2; }
+
+case $wanted in helm | all) ;; *) fail "usage: controlplane.sh [helm|all]" ;; esac
+
+key=$(cd "$module" && cat go.mod go.sum ./*.go | sha256sum | cut -c1-16)
+out=$root/target/e2e/bin-$key
+mkdir -p "$out"
+exec 9> "$out/.lock"
+flock 9
+
+if [ ! -x "$out/helm" ] || { [ "$wanted" = all ] && [ ! -x "$out/hyperkube" ]; }; then
+  ensure_go
+  export CGO_ENABLED=0 GOTOOLCHAIN=auto GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off
+  cd "$module"
+  build_helm
+  [ "$wanted" = helm ] || build_hyperkube
+fi
+printf '%s\n' "$out"
