@@ -20,13 +20,14 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
     pub local: ClusterId,
-    /// A cluster that is absent was never measured, and counts as reachable.
+    /// Empty when nobody measures: then every cluster counts as reachable. Otherwise one that is absent is not
+    /// connected any more.
     pub links: BTreeMap<ClusterId, Link>,
 }
 
 impl View {
     pub fn reaches(&self, cluster: &ClusterId) -> bool {
-        *cluster == self.local || self.links.get(cluster).is_none_or(|link| link.reachable)
+        *cluster == self.local || self.links.is_empty() || self.links.get(cluster).is_some_and(|link| link.reachable)
     }
 }
 

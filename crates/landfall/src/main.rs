@@ -1,1 +1,37 @@
-fn main() {}
+//! Which cluster of a fleet should answer: the one binary.
+
+mod args;
+mod fleet;
+mod plan;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+/// Everything was done, and everything is well.
+const WELL: u8 = 0;
+/// It was done, and something was found that somebody should look at.
+const FOUND: u8 = 1;
+/// It could not be done.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("landfall: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Plan(args) => plan::run(&args),
+        Command::Crds => plan::crds(),
+    }
+}

@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{LoadBalancing, OptimizedParams};
+
+/// How the exporting clusters of some services share their clients.
+///
+/// Of several policies that apply to a service the most specific one counts: one that names it, then one of its
+/// namespace, then one in the operator's namespace, then the Submariner resource. Of two equally specific ones the older.
+#[derive(CustomResource, JsonSchema, Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "landfall.dev",
+    version = "v1alpha1",
+    kind = "SelectionPolicy",
+    plural = "selectionpolicies",
+    shortname = "selpol",
+    category = "landfall",
+    namespaced,
+    status = "SelectionPolicyStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "SelectionPolicy says how the exporting clusters of some services share their clients.",
+    printcolumn(name = "LoadBalancing", type_ = "string", json_path = ".spec.loadBalancing"),
+    printcolumn(name = "Local", type_ = "string", json_path = ".spec.localPreference"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Accepted")].status"#
+    ),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].reason"#),
+    printcolumn(name = "Services", type_ = "integer", json_path = ".status.services"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.weights) || (has(self.loadBalancing) && self.loadBalancing == 'weighted-round-robin')",
+        "message": "weights need loadBalancing: weighted-round-robin",
+    },
+    {
+        "rule": "!has(self.optimizedLoadBalancingParams) || (has(self.loadBalancing) && self.loadBalancing == 'optimized')",
+        "message": "optimizedLoadBalancingParams need loadBalancing: optimized",
+    },
+    {
+        "rule": "!has(self.minShares) || self.minShares.map(c, double(self.minShares[c].replace('%', ''))).sum() <= 100.0",
+        "message": "minShares must not add up to more than 100%",
+    },
+]))]
+pub struct SelectionPolicySpec {
+    /// The ServiceImports of this namespace that the policy is for. Absent: all of them; in the operator's namespace:
+    /// those of every namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[schemars(length(max = 64))]
+    pub target_refs: Vec<TargetRef>,
+    /// Absent: as the Submariner resource says, else round-robin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancing: Option<LoadBalancing>,
+    /// What the optimiser aims at; mixed where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimized_load_balancing_params: Option<OptimizedParams>,
+    /// Prefer: clients stay in their own cluster while it exports the service and is ready, whatever its weight. Balance:
+    /// the local cluster is a candidate like the others. Absent: Balance with optimized, else Prefer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_preference: Option<LocalPreference>,
+    /// The first row that matches the source cluster counts.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[schemars(length(max = 128))]
+    pub weights: Vec<WeightRow>,
+    /// What each cluster gets at least while it is eligible, in every mode, as a percentage with at most one decimal.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::or_default")]
+    #[schemars(schema_with = "min_shares")]
+    pub min_shares: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetRef {
+    #[serde(default = "group")]
+    #[schemars(extend("enum" = ["multicluster.x-k8s.io"]))]
+    pub group: String,
+    #[serde(default = "kind")]
+    #[schemars(extend("enum" = ["ServiceImport"]))]
+    pub kind: String,
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+}
+
+fn group() -> String {
+    "multicluster.x-k8s.io".to_owned()
+}
+
+fn kind() -> String {
+    "ServiceImport".to_owned()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum LocalPreference {
+    Prefer,
+    Balance,
+}
+
+/// The weights that the clients of one cluster see. The lower a weight, the higher the share: a cluster with half the
+/// weight gets twice the share. 0 is always chosen.
+#[derive(JsonSchema, Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.clusters.filter(c, self.clusters[c] == 0.0).size() <= 1",
+    "message": "at most one cluster of a row may have weight 0, which means: always this one",
+}]))]
+pub struct WeightRow {
+    /// The cluster that the clients are in; "*" for every one.
+    #[schemars(length(min = 1, max = 63))]
+    pub source: String,
+    /// Exporting cluster: weight. A cluster that is not listed gets no share, unless none of the exporting ones is.
+    #[schemars(schema_with = "weights")]
+    pub clusters: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SelectionPolicyStatus {
+    /// How many services of this cluster follow the policy.
+    pub services: i32,
+    #[serde(deserialize_with = "crate::or_default")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+fn min_shares(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "description": "What each cluster gets at least while it is eligible, in every mode: cluster: percentage with at most one decimal.",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "pattern": r"^(100(\.0)?|[0-9]{1,2}(\.[0-9])?)%$", "maxLength": 6},
+    })
+}
+
+fn weights(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "description": "Exporting cluster: weight, 0 or more. A cluster that is not listed gets no share, unless none of the exporting ones is.",
+        "minProperties": 1,
+        "maxProperties": 256,
+        "additionalProperties": {"type": "number", "minimum": 0},
+    })
+}

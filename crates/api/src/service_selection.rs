@@ -1,0 +1,86 @@
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The published weights: which clusters answer the clients of this one, for the ServiceImport of the same name.
+///
+/// Written by Landfall's operator, and a contract for whoever serves answers. It has no status subresource because it has
+/// no spec: nobody but the operator writes it, in one request.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "landfall.dev",
+    version = "v1alpha1",
+    kind = "ServiceSelection",
+    plural = "serviceselections",
+    shortname = "svcsel",
+    category = "landfall",
+    namespaced,
+    no_spec,
+    status = "ServiceSelectionStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "ServiceSelection is the published weights: which clusters answer the clients of this one.",
+    printcolumn(name = "Source", type_ = "string", json_path = ".status.source"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".status.mode"),
+    printcolumn(name = "Shares", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Observed", type_ = "date", json_path = ".status.observedTime")
+)]
+pub struct ServiceSelectionFields {}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSelectionStatus {
+    /// The cluster whose clients this is for.
+    pub source: String,
+    /// The mode in force.
+    pub mode: String,
+    /// Why it is not the mode that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// namespace/name of the SelectionPolicy that applies; absent: the Submariner resource, or the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// When what this was computed from last changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+    /// The shares in a line, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// All candidates, by cluster id; also those that get nothing.
+    #[serde(default, deserialize_with = "crate::or_default")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
+    pub clusters: Vec<SelectedCluster>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SelectedCluster {
+    pub cluster: String,
+    /// Its part of 1000, as things are. All weights are 0 when nobody is eligible.
+    pub weight: u32,
+    pub eligible: bool,
+    /// Why it has this weight.
+    pub reason: String,
+    /// Lower goes first: while a cluster of a lower priority with a nominalWeight is eligible, this one gets nothing
+    /// beyond its minWeight.
+    #[serde(default)]
+    pub priority: u8,
+    /// Its part of 1000000 among the clusters of its priority if all of them were eligible. Whoever serves answers shares
+    /// by these among those that are eligible at the moment, so that health needs no operator. 0: it has no claim, and
+    /// answers only when no eligible cluster has one.
+    #[serde(default)]
+    pub nominal_weight: u32,
+    /// Its part of 1000 that it gets at least while it is eligible.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_weight: u32,
+    /// Round-trip time as last published, in milliseconds; changes of it alone are not published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(weight: &u32) -> bool {
+    *weight == 0
+}

@@ -1,0 +1,64 @@
+//! `landfall plan` and `landfall crds`: print and exit.
+
+use anyhow::{Context, Result};
+use landfall_api::ServiceSelection;
+use landfall_operator::pipeline::Pipeline;
+use landfall_operator::publish::selection_status;
+use serde::Serialize;
+
+use crate::args::{self, Output};
+use crate::fleet;
+use crate::{FOUND, WELL, table};
+
+pub fn run(args: &args::Plan) -> Result<u8> {
+    let mut clusters = fleet::clusters(&args.fleet)?;
+    let mut code = WELL;
+    for (folder, pipeline) in &mut clusters {
+        pipeline.apply(folder.load(), 0);
+        for problem in fleet::problems(folder, pipeline) {
+            eprintln!("skipped: {problem}");
+            code = FOUND;
+        }
+    }
+    let pipelines = clusters.iter().map(|(_, pipeline)| pipeline);
+    match args.output {
+        Output::Table => print!("{}", table::shares(pipelines)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&List::of(pipelines)).context("cannot print JSON")?),
+        Output::Yaml => print!("{}", serde_saphyr::to_string(&List::of(pipelines)).context("cannot print YAML")?),
+    }
+    Ok(code)
+}
+
+pub fn crds() -> Result<u8> {
+    for crd in landfall_api::crds() {
+        print!("---\n{}", serde_saphyr::to_string(&crd).context("cannot print YAML")?);
+    }
+    Ok(WELL)
+}
+
+/// As `kubectl get -o yaml` prints several objects.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    api_version: &'static str,
+    kind: &'static str,
+    items: Vec<ServiceSelection>,
+}
+
+impl List {
+    fn of<'a>(pipelines: impl Iterator<Item = &'a Pipeline>) -> Self {
+        Self { api_version: "v1", kind: "List", items: pipelines.flat_map(selections).collect() }
+    }
+}
+
+fn selections(pipeline: &Pipeline) -> Vec<ServiceSelection> {
+    let Some(plan) = pipeline.plan() else { return Vec::new() };
+    plan.services()
+        .map(|(key, planned)| {
+            let mut selection = ServiceSelection::new(key.name(), Default::default());
+            selection.metadata.namespace = Some(key.namespace().to_owned());
+            selection.status = Some(selection_status(planned, pipeline.view()));
+            selection
+        })
+        .collect()
+}

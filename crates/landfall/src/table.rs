@@ -1,0 +1,57 @@
+//! Tables for people.
+
+use landfall_core::plan::ServicePlan;
+use landfall_core::rule::Fallback;
+use landfall_operator::pipeline::Pipeline;
+use landfall_operator::publish::{percent, summary};
+
+/// Who answers whom: a row per service and source cluster, by service, so that the sources can be compared.
+pub fn shares<'a>(pipelines: impl Iterator<Item = &'a Pipeline>) -> String {
+    let mut rows: Vec<(String, [String; 6])> = Vec::new();
+    for pipeline in pipelines {
+        for (key, planned) in pipeline.plan().into_iter().flat_map(|plan| plan.services()) {
+            let source = pipeline.perspective().local.to_string();
+            let mode = planned.rule.mode.to_string();
+            let policy = planned.rule.policy.as_deref().unwrap_or("-").to_owned();
+            rows.push((
+                key.to_string(),
+                [key.to_string(), source, mode, answers(planned), policy, remarks(planned)],
+            ));
+        }
+    }
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    let header = ["SERVICE", "CLIENTS IN", "MODE", "ANSWERED BY", "POLICY", "REMARKS"].map(str::to_owned);
+    align(std::iter::once(header).chain(rows.into_iter().map(|(_, row)| row)).collect())
+}
+
+fn answers(planned: &ServicePlan) -> String {
+    match planned.clusterset_ips() {
+        [] => summary(planned),
+        ips => {
+            let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
+            format!("{} (clusterset IP)", ips.join(" "))
+        }
+    }
+}
+
+/// Why the mode is another one, and who gets nothing or less than their part, and why.
+fn remarks(planned: &ServicePlan) -> String {
+    let fallback = planned.rule.fallback.map(Fallback::as_str).map(str::to_owned);
+    let notable = planned.shares.iter().filter(|share| share.weight == 0 || !share.eligible);
+    let notable = notable.map(|share| format!("{} {}: {}", share.cluster, percent(share.weight), share.reason));
+    let remarks: Vec<String> = fallback.into_iter().chain(notable).collect();
+    if remarks.is_empty() { "-".to_owned() } else { remarks.join(", ") }
+}
+
+/// Columns, two spaces apart.
+pub fn align<const N: usize>(rows: Vec<[String; N]>) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,178 @@
+//! Which objects there are, and how their text becomes a value.
+
+use std::fmt;
+
+use landfall_api::{EndpointSlice, Gateway, Meta, SelectionPolicy, ServiceImport, ServiceSelection, Submariner};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+/// The kinds that we read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Submariner,
+    SelectionPolicy,
+    ServiceImport,
+    EndpointSlice,
+    Gateway,
+    ServiceSelection,
+}
+
+impl Kind {
+    pub const ALL: [Self; 6] = [
+        Self::Submariner,
+        Self::SelectionPolicy,
+        Self::ServiceImport,
+        Self::EndpointSlice,
+        Self::Gateway,
+        Self::ServiceSelection,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Submariner => "Submariner",
+            Self::SelectionPolicy => "SelectionPolicy",
+            Self::ServiceImport => "ServiceImport",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Gateway => "Gateway",
+            Self::ServiceSelection => "ServiceSelection",
+        }
+    }
+
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Submariner => "submariners",
+            Self::SelectionPolicy => "selectionpolicies",
+            Self::ServiceImport => "serviceimports",
+            Self::EndpointSlice => "endpointslices",
+            Self::Gateway => "gateways",
+            Self::ServiceSelection => "serviceselections",
+        }
+    }
+
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Submariner | Self::Gateway => "submariner.io",
+            Self::SelectionPolicy | Self::ServiceSelection => "landfall.dev",
+            Self::ServiceImport => "multicluster.x-k8s.io",
+            Self::EndpointSlice => "discovery.k8s.io",
+        }
+    }
+
+    /// The API versions that we read, the preferred one first.
+    pub fn versions(self) -> &'static [&'static str] {
+        match self {
+            Self::Submariner | Self::SelectionPolicy | Self::ServiceSelection => &["v1alpha1"],
+            Self::ServiceImport => &["v1beta1", "v1alpha1"],
+            Self::EndpointSlice | Self::Gateway => &["v1"],
+        }
+    }
+
+    /// `None`: an object that is none of ours.
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        let (group, version) = api_version.split_once('/')?;
+        Self::ALL
+            .into_iter()
+            .find(|known| known.name() == kind && known.group() == group && known.versions().contains(&version))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which object of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+}
+
+impl ObjectRef {
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    pub fn of(meta: &Meta) -> Self {
+        Self::new(&meta.namespace, &meta.name)
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// An object as somebody wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Object {
+    Submariner(Box<Submariner>),
+    SelectionPolicy(Box<SelectionPolicy>),
+    ServiceImport(Box<ServiceImport>),
+    EndpointSlice(Box<EndpointSlice>),
+    Gateway(Box<Gateway>),
+    ServiceSelection(Box<ServiceSelection>),
+}
+
+impl Object {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Submariner(_) => Kind::Submariner,
+            Self::SelectionPolicy(_) => Kind::SelectionPolicy,
+            Self::ServiceImport(_) => Kind::ServiceImport,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::ServiceSelection(_) => Kind::ServiceSelection,
+        }
+    }
+
+    /// From any text that can be read as the type that a kind has; `read` says how.
+    pub fn read<E>(kind: Kind, read: impl Read<E>) -> Result<Self, E> {
+        Ok(match kind {
+            Kind::Submariner => Self::Submariner(Box::new(read.read()?)),
+            Kind::SelectionPolicy => Self::SelectionPolicy(Box::new(read.read()?)),
+            Kind::ServiceImport => Self::ServiceImport(Box::new(read.read()?)),
+            Kind::EndpointSlice => Self::EndpointSlice(Box::new(read.read()?)),
+            Kind::Gateway => Self::Gateway(Box::new(read.read()?)),
+            Kind::ServiceSelection => Self::ServiceSelection(Box::new(read.read()?)),
+        })
+    }
+}
+
+/// Text of some format: what a closure cannot be, because it is generic in what it returns.
+pub trait Read<E> {
+    fn read<T: DeserializeOwned>(&self) -> Result<T, E>;
+}
+
+/// JSON; the error names the field.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<'a>(pub &'a str);
+
+#[derive(Debug, Error)]
+#[error("{path}: {source}")]
+pub struct JsonError {
+    path: String,
+    source: serde_json::Error,
+}
+
+impl Read<JsonError> for Json<'_> {
+    fn read<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        let json = &mut serde_json::Deserializer::from_str(self.0);
+        serde_path_to_error::deserialize(json)
+            .map_err(|error| JsonError { path: error.path().to_string(), source: error.into_inner() })
+    }
+}
+
+/// What is wrong with an object, where, and so what to mend.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}{kind} {object}: {what}", file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default())]
+pub struct Problem {
+    /// In file mode.
+    pub file: Option<String>,
+    pub kind: Kind,
+    pub object: ObjectRef,
+    /// The field, and what is wrong with it.
+    pub what: String,
+}

@@ -1,0 +1,159 @@
+//! From the stores to what the core understands: pure, and the only place that knows both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::plan::Plan;
+use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
+use landfall_core::snapshot::{Export, Guidance, Link, Service, Snapshot, View};
+
+use crate::accept::{Import, Slice};
+use crate::precedence::{Precedence, submariner};
+use crate::stores::{Stores, Touched};
+
+/// A gateway's heartbeat comes every 5 s; Submariner itself takes one for dead after three that are missing.
+const GATEWAY_STALE_AFTER: u64 = 15;
+
+/// Whom the answers are for, and what guides them.
+#[derive(Debug, Clone)]
+pub struct Perspective {
+    pub local: ClusterId,
+    /// The operator's namespace: a policy there without targets is for every service.
+    pub namespace: Box<str>,
+    pub guide: Guide,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guide {
+    /// What users wrote: the operator, and file mode.
+    Policies,
+    /// What the operator published: a DNS replica.
+    Selections,
+}
+
+/// How the local cluster sees the others. `now` is in seconds since 1970; without it no heartbeat is too old, as in
+/// manifests that were saved some time ago.
+pub fn view(stores: &Stores, local: &ClusterId, now: Option<u64>) -> View {
+    let fresh = |updated: Option<u64>| match (now, updated) {
+        (Some(now), Some(updated)) => now.saturating_sub(updated) <= GATEWAY_STALE_AFTER,
+        _ => true,
+    };
+    let gateways = stores.gateways.values().filter(|gateway| gateway.active && fresh(gateway.updated));
+    let mut links: BTreeMap<ClusterId, Link> = BTreeMap::new();
+    for (peer, &link) in gateways.flat_map(|gateway| &gateway.links) {
+        let best = links.entry(peer.clone()).or_insert(link);
+        if link.reachable && !best.reachable {
+            *best = link;
+        }
+    }
+    View { local: local.clone(), links }
+}
+
+/// The next time at which a heartbeat becomes too old, in seconds since 1970.
+pub fn next_stale(stores: &Stores, now: u64) -> Option<u64> {
+    let stale_at = |updated: u64| updated + GATEWAY_STALE_AFTER + 1;
+    stores.gateways.values().filter_map(|gateway| gateway.updated.map(stale_at)).filter(|&at| at > now).min()
+}
+
+/// One service as it is now. `None`: there is no import of it.
+fn service(stores: &Stores, perspective: &Perspective, precedence: &Precedence<'_>, key: &ServiceKey) -> Option<Service> {
+    let import = stores.imports.get(key)?;
+    let mut exports: BTreeMap<ClusterId, Export> =
+        import.exporters.iter().map(|cluster| (cluster.clone(), Export::default())).collect();
+    let none = BTreeMap::new();
+    let slices = stores.slices.get(key).unwrap_or(&none);
+    for slice in slices.values().filter(|slice| !replaced(slice, slices)) {
+        exports.entry(slice.cluster.clone()).or_default().ready.extend(slice.ready.iter().cloned());
+    }
+    for export in exports.values_mut() {
+        export.ready.sort_unstable();
+        export.ready.dedup();
+    }
+    let guidance = match perspective.guide {
+        Guide::Policies => Guidance::Policy(Arc::new(policy(stores, perspective, precedence, import))),
+        Guide::Selections => match stores.selections.get(key) {
+            Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
+            None => Guidance::Policy(Arc::default()),
+        },
+    };
+    Some(Service { kind: import.kind.clone(), exports, guidance })
+}
+
+/// A legacy slice counts only while its cluster has no other for the service.
+fn replaced(slice: &Slice, slices: &BTreeMap<Box<str>, Arc<Slice>>) -> bool {
+    slice.legacy && slices.values().any(|other| other.cluster == slice.cluster && !other.legacy)
+}
+
+/// The policy in force: what the most specific object says, and for what it leaves open the import's annotations, then
+/// the cluster's default.
+fn policy(stores: &Stores, perspective: &Perspective, precedence: &Precedence<'_>, import: &Import) -> Policy {
+    let winner = precedence.winner(&import.key);
+    let mut policy = winner.and_then(|winner| winner.policy.clone().ok()).unwrap_or_default();
+    let annotated = annotated_row(stores, perspective, import);
+    let default = submariner(stores).map(|(_, submariner)| submariner).filter(|submariner| submariner.service_discovery);
+    let by_annotation = annotated.is_some().then_some(Mode::WeightedRoundRobin);
+    let mode = winner.and_then(|winner| winner.mode).or_else(|| default.and_then(|default| default.mode));
+    policy.mode = mode.or(by_annotation).unwrap_or_default();
+    if policy.rows.is_empty() && policy.mode == Mode::WeightedRoundRobin {
+        policy.rows.extend(annotated);
+    }
+    policy.local_preference = policy.local_preference.or_else(|| annotated_preference(stores, import));
+    policy
+}
+
+/// The weights that Lighthouse's annotations give the exporters here: those of the aggregated import, then those of each
+/// exporter's own. Where several give 0 the first exporter keeps it.
+fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) -> Option<Row> {
+    let local = &perspective.local;
+    let mut weights = import.weights.get(local).cloned().unwrap_or_default();
+    for own in stores.export_weights.get(&import.key).into_iter().flat_map(BTreeMap::values) {
+        if let Some(&weight) = own.weights.get(local) {
+            weights.entry(own.exporter.clone()).or_insert(weight);
+        }
+    }
+    let mut zeros = 0;
+    for weight in weights.values_mut().filter(|weight| **weight == Weight::Zero) {
+        zeros += 1;
+        if zeros > 1 {
+            *weight = Weight::Invalid;
+        }
+    }
+    if weights.is_empty() { None } else { Row::new(Some(local.clone()), weights).ok() }
+}
+
+fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPreference> {
+    let own = stores.export_weights.get(&import.key).into_iter().flat_map(BTreeMap::values);
+    import.local_preference.or_else(|| own.filter_map(|weights| weights.local_preference).next())
+}
+
+/// Everything at once: what [`update`] arrives at step by step.
+pub fn snapshot(stores: &Stores, perspective: &Perspective, view: View) -> Snapshot {
+    let precedence = Precedence::new(stores, &perspective.namespace);
+    let one = |key: &ServiceKey| Some((key.clone(), Arc::new(service(stores, perspective, &precedence, key)?)));
+    let services = stores.imports.keys().filter_map(one).collect();
+    Snapshot { view, services }
+}
+
+/// Plans anew what was touched. `None`: nothing changed.
+pub fn update(plan: &Plan, stores: &Stores, seen: &Seen<'_>, touched: &Touched) -> Option<Plan> {
+    let keys: BTreeSet<ServiceKey> = match touched.all {
+        true => plan.keys().into_iter().chain(stores.imports.keys().cloned()).collect(),
+        false => touched.services.clone(),
+    };
+    let precedence = Precedence::new(stores, &seen.perspective.namespace);
+    let services = keys.into_iter().map(|key| {
+        let service = service(stores, seen.perspective, &precedence, &key).map(Arc::new);
+        (key, service)
+    });
+    plan.updated(seen.view, services, seen.now)
+}
+
+/// From where, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    pub perspective: &'a Perspective,
+    pub view: &'a View,
+    /// Seconds since 1970.
+    pub now: u64,
+}

@@ -1,0 +1,144 @@
+//! Changes in, plans out: the one owner of the stores, and the one sender of plans.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_core::plan::{Plan, plan};
+use landfall_core::snapshot::View;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::object::Kind;
+use crate::observe::{self, Guide, Perspective, Seen};
+use crate::stores::{Change, Stores, Touched};
+
+/// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
+/// Bounded so that a large list does not hold back the rest for long.
+const BATCH: usize = 4096;
+
+/// Whether heartbeats in the objects can be compared with the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// From an API server: they are of now.
+    Live,
+    /// From files: they are of when the manifests were saved.
+    Saved,
+}
+
+/// The kinds without a complete list of which nothing can be said. The others may not be installed at all.
+pub fn required(guide: Guide) -> &'static [Kind] {
+    match guide {
+        Guide::Policies => &Kind::ALL,
+        Guide::Selections => &[Kind::ServiceImport, Kind::EndpointSlice, Kind::Gateway, Kind::ServiceSelection],
+    }
+}
+
+/// Stores, and the plan that follows from them.
+#[derive(Debug)]
+pub struct Pipeline {
+    perspective: Perspective,
+    age: Age,
+    stores: Stores,
+    view: View,
+    /// `None` until the lists are complete.
+    plan: Option<Arc<Plan>>,
+}
+
+impl Pipeline {
+    pub fn new(perspective: Perspective, age: Age) -> Self {
+        let view = View { local: perspective.local.clone(), links: Default::default() };
+        Self { perspective, age, stores: Stores::default(), view, plan: None }
+    }
+
+    /// Takes the changes in and plans anew what they touch. `now` is in seconds since 1970. Returns what was touched;
+    /// nothing before the lists are complete.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>, now: u64) -> Touched {
+        let mut touched = Touched::default();
+        changes.into_iter().for_each(|change| self.stores.apply(change, &mut touched));
+        if !self.stores.complete(required(self.perspective.guide)) {
+            return Touched::default();
+        }
+        let saw = (self.age == Age::Live).then_some(now);
+        let view = observe::view(&self.stores, &self.perspective.local, saw);
+        touched.all |= view != self.view;
+        self.view = view;
+        match &self.plan {
+            None => {
+                let snapshot = observe::snapshot(&self.stores, &self.perspective, self.view.clone());
+                self.plan = Some(Arc::new(plan(&snapshot, &Plan::default(), now)));
+                touched.all = true;
+                touched.policies = true;
+            }
+            Some(plan) => {
+                let seen = Seen { perspective: &self.perspective, view: &self.view, now };
+                if let Some(next) = observe::update(plan, &self.stores, &seen, &touched) {
+                    self.plan = Some(Arc::new(next));
+                }
+            }
+        }
+        touched
+    }
+
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub fn perspective(&self) -> &Perspective {
+        &self.perspective
+    }
+
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.plan.as_ref()
+    }
+
+    /// How long until the clock alone can change something.
+    fn next_deadline(&self, now: u64) -> Option<Duration> {
+        let stale = match self.age {
+            Age::Live => observe::next_stale(&self.stores, now),
+            Age::Saved => None,
+        };
+        stale.map(|at| Duration::from_secs(at.saturating_sub(now)))
+    }
+}
+
+/// Whoever wants to know more than the plan.
+pub trait Observer: Send {
+    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched);
+}
+
+/// Nobody: a DNS replica.
+impl Observer for () {
+    fn settled(&mut self, _: &Pipeline, _: &Touched) {}
+}
+
+/// Runs until the source of changes ends or `stop` is cancelled. `clock` gives the seconds since 1970.
+pub async fn run(
+    mut pipeline: Pipeline,
+    mut changes: mpsc::Receiver<Change>,
+    plans: watch::Sender<Option<Arc<Plan>>>,
+    mut observer: impl Observer,
+    (clock, stop): (fn() -> u64, CancellationToken),
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let deadline = pipeline.next_deadline(clock()).unwrap_or(Duration::from_secs(3600));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            taken = changes.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+            () = tokio::time::sleep(deadline) => {}
+        }
+        let before = pipeline.plan().cloned();
+        let touched = pipeline.apply(batch.drain(..), clock());
+        let after = pipeline.plan();
+        if after.map(Arc::as_ptr) != before.as_ref().map(Arc::as_ptr) {
+            plans.send_replace(after.cloned());
+        }
+        if pipeline.plan().is_some() {
+            observer.settled(&pipeline, &touched);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Which of several policies counts, and what the others are told.
+
+use std::collections::BTreeMap;
+
+use landfall_core::name::ServiceKey;
+
+use crate::accept::{SelectionPolicy, Submariner};
+use crate::object::ObjectRef;
+use crate::stores::Stores;
+
+/// What a policy is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    Service(ServiceKey),
+    Namespace(Box<str>),
+    Everything,
+}
+
+impl Scope {
+    fn describe(&self) -> String {
+        match self {
+            Self::Service(key) => format!("ServiceImport {key}"),
+            Self::Namespace(name) => format!("namespace {name}"),
+            Self::Everything => "every service".to_owned(),
+        }
+    }
+}
+
+/// The valid policies by what they are for; in each scope the one that counts first.
+#[derive(Debug)]
+pub struct Precedence<'a> {
+    stores: &'a Stores,
+    operator_namespace: &'a str,
+    claimants: BTreeMap<Scope, Vec<(&'a ObjectRef, &'a SelectionPolicy)>>,
+}
+
+impl<'a> Precedence<'a> {
+    /// `operator_namespace`: a policy there without targets is for every service.
+    pub fn new(stores: &'a Stores, operator_namespace: &'a str) -> Self {
+        let mut precedence = Self { stores, operator_namespace, claimants: BTreeMap::new() };
+        for (object, policy) in stores.policies.iter().filter(|(_, policy)| policy.policy.is_ok()) {
+            for scope in precedence.scopes(object, policy) {
+                precedence.claimants.entry(scope).or_default().push((object, policy));
+            }
+        }
+        for claimants in precedence.claimants.values_mut() {
+            claimants.sort_by_key(|(object, policy)| (&policy.created, *object));
+        }
+        precedence
+    }
+
+    /// The policy for a service, if any object says more than the cluster's default: one that names it, else one of its
+    /// namespace, else one for every service.
+    pub fn winner(&self, key: &ServiceKey) -> Option<&'a SelectionPolicy> {
+        if self.claimants.is_empty() {
+            return None;
+        }
+        let scopes = [Scope::Service(key.clone()), Scope::Namespace(key.namespace().into()), Scope::Everything];
+        scopes.iter().find_map(|scope| self.first(scope)).map(|(_, policy)| policy)
+    }
+
+    /// Whether a policy is in force, and if not, why.
+    pub fn verdict(&self, object: &ObjectRef, policy: &SelectionPolicy) -> Verdict {
+        if let Err(invalid) = &policy.policy {
+            return Verdict::refused("Invalid", invalid.to_string());
+        }
+        let lost = |scope: Scope| {
+            let (older, _) = self.first(&scope).filter(|(first, _)| *first != object)?;
+            Some(format!("{} follows the older SelectionPolicy {older}", scope.describe()))
+        };
+        let lost: Vec<String> = self.scopes(object, policy).into_iter().filter_map(lost).collect();
+        if !lost.is_empty() {
+            let advice = "delete one of them, or give them different targets";
+            return Verdict::refused("Conflicted", format!("{}; {advice}", lost.join("; ")));
+        }
+        if !policy.targets.is_empty() && !policy.targets.iter().any(|key| self.stores.imports.contains_key(key)) {
+            let missing: Vec<String> = policy.targets.iter().map(ToString::to_string).collect();
+            return Verdict::refused("TargetNotFound", format!("there is no ServiceImport {}", missing.join(", ")));
+        }
+        Verdict { accepted: true, reason: "Accepted", message: String::new() }
+    }
+
+    fn first(&self, scope: &Scope) -> Option<(&'a ObjectRef, &'a SelectionPolicy)> {
+        self.claimants.get(scope)?.first().copied()
+    }
+
+    fn scopes(&self, object: &ObjectRef, policy: &SelectionPolicy) -> Vec<Scope> {
+        if !policy.targets.is_empty() {
+            policy.targets.iter().cloned().map(Scope::Service).collect()
+        } else if &*object.namespace == self.operator_namespace {
+            vec![Scope::Everything]
+        } else {
+            vec![Scope::Namespace(object.namespace.clone())]
+        }
+    }
+}
+
+/// What the `Accepted` condition of a policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub accepted: bool,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Verdict {
+    fn refused(reason: &'static str, message: String) -> Self {
+        Self { accepted: false, reason, message }
+    }
+}
+
+/// The Submariner resource that counts: there is one, named `submariner`, unless somebody made a mistake.
+pub fn submariner(stores: &Stores) -> Option<(&ObjectRef, &Submariner)> {
+    let named = stores.submariners.iter().find(|(object, _)| &*object.name == "submariner");
+    named.or_else(|| stores.submariners.iter().next())
+}

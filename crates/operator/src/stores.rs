@@ -1,0 +1,228 @@
+//! What we know of the cluster at this moment: the accepted objects, and nothing derived from them but who belongs to
+//! which service.
+//!
+//! One task owns the stores and feeds them, so there is no lock. Each change tells which services it touches; those are
+//! observed and planned anew.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use landfall_core::name::ServiceKey;
+
+use crate::accept::{
+    Accepted, ExportWeights, Gateway, Import, SelectionPolicy, Selection, Slice, Submariner, accept, reference,
+};
+use crate::object::{Kind, Object, ObjectRef, Problem};
+
+/// What a source of objects says.
+#[derive(Debug)]
+pub enum Change {
+    /// A list of all objects of a kind begins: who is not in it is gone when it ends.
+    ListBegins(Kind),
+    ListEnds(Kind),
+    Apply(Object),
+    Delete(Kind, ObjectRef),
+    /// An object that could not be read at all.
+    Malformed(Problem),
+}
+
+/// Which services must be planned anew.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    pub all: bool,
+    pub services: BTreeSet<ServiceKey>,
+    /// A policy or the Submariner resource changed, so their conditions may.
+    pub policies: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Stores {
+    pub imports: BTreeMap<ServiceKey, Import>,
+    pub slices: BTreeMap<ServiceKey, BTreeMap<Box<str>, Arc<Slice>>>,
+    pub export_weights: BTreeMap<ServiceKey, BTreeMap<ObjectRef, ExportWeights>>,
+    pub policies: BTreeMap<ObjectRef, SelectionPolicy>,
+    pub submariners: BTreeMap<ObjectRef, Submariner>,
+    pub gateways: BTreeMap<ObjectRef, Gateway>,
+    pub selections: BTreeMap<ServiceKey, Selection>,
+    /// Where each import and slice was put, for when its labels change or it goes.
+    places: HashMap<(Kind, ObjectRef), ServiceKey>,
+    lists: HashMap<Kind, List>,
+    problems: BTreeMap<(Kind, ObjectRef), Problem>,
+}
+
+/// How far the list of one kind is.
+#[derive(Debug, Default)]
+struct List {
+    complete: bool,
+    /// While a list is under way: those that were in it.
+    seen: Option<HashSet<ObjectRef>>,
+}
+
+impl Stores {
+    pub fn apply(&mut self, change: Change, touched: &mut Touched) {
+        match change {
+            Change::ListBegins(kind) => self.list(kind).seen = Some(HashSet::new()),
+            Change::ListEnds(kind) => {
+                self.list(kind).complete = true;
+                let seen = self.list(kind).seen.take().unwrap_or_default();
+                let gone: Vec<_> = self.references(kind).into_iter().filter(|object| !seen.contains(object)).collect();
+                gone.into_iter().for_each(|object| self.delete(kind, &object, touched));
+            }
+            Change::Apply(object) => self.accept(object, touched),
+            Change::Delete(kind, object) => self.delete(kind, &object, touched),
+            Change::Malformed(problem) => {
+                self.see(problem.kind, &problem.object);
+                self.problems.insert((problem.kind, problem.object.clone()), problem);
+            }
+        }
+    }
+
+    /// Whether a complete list of every one of these kinds has been seen.
+    pub fn complete(&self, kinds: &[Kind]) -> bool {
+        kinds.iter().all(|kind| self.lists.get(kind).is_some_and(|list| list.complete))
+    }
+
+    /// What is wrong at the moment, by kind and object.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.values()
+    }
+
+    fn list(&mut self, kind: Kind) -> &mut List {
+        self.lists.entry(kind).or_default()
+    }
+
+    fn see(&mut self, kind: Kind, object: &ObjectRef) {
+        if let Some(seen) = &mut self.list(kind).seen {
+            seen.insert(object.clone());
+        }
+    }
+
+    fn accept(&mut self, object: Object, touched: &mut Touched) {
+        let (kind, object_ref) = (object.kind(), reference(&object));
+        self.see(kind, &object_ref);
+        match accept(object) {
+            Ok(accepted) => {
+                self.problems.remove(&(kind, object_ref.clone()));
+                self.insert(kind, object_ref, accepted, touched);
+            }
+            Err(refused) => {
+                let problem = Problem { file: None, kind, object: object_ref.clone(), what: refused.to_string() };
+                self.problems.insert((kind, object_ref), problem);
+            }
+        }
+    }
+
+    fn insert(&mut self, kind: Kind, object: ObjectRef, accepted: Accepted, touched: &mut Touched) {
+        match accepted {
+            Accepted::Submariner(submariner) => {
+                let before = self.submariners.insert(object, submariner.clone());
+                touched.all |= before.as_ref().map(|before| (before.mode, before.service_discovery))
+                    != Some((submariner.mode, submariner.service_discovery));
+                touched.policies = true;
+            }
+            Accepted::Policy(policy) => {
+                let rule = |policy: &SelectionPolicy| (policy.targets.clone(), policy.mode, policy.policy.clone());
+                let before = self.policies.get(&object).map(rule);
+                touched.all |= before != Some(rule(&policy));
+                touched.policies = true;
+                self.policies.insert(object, policy);
+            }
+            Accepted::Gateway(gateway) => {
+                // A heartbeat every five seconds changes only the time.
+                let before = self.gateways.insert(object, gateway.clone());
+                touched.all |= before.is_none_or(|before| (before.active, before.links) != (gateway.active, gateway.links));
+            }
+            Accepted::Ignored => self.delete(kind, &object, touched),
+            Accepted::Import(import) => {
+                let key = import.key.clone();
+                self.move_to(kind, &object, &key, touched);
+                touched.policies = true;
+                self.imports.insert(key, import);
+            }
+            Accepted::ExportWeights(weights) => {
+                let key = weights.key.clone();
+                self.move_to(kind, &object, &key, touched);
+                self.export_weights.entry(key).or_default().insert(object, weights);
+            }
+            Accepted::Slice(slice) => {
+                let key = slice.key.clone();
+                self.move_to(kind, &object, &key, touched);
+                self.slices.entry(key).or_default().insert(object.name, Arc::new(slice));
+            }
+            Accepted::Selection(selection) => {
+                touched.services.insert(selection.key.clone());
+                self.selections.insert(selection.key.clone(), selection);
+            }
+        }
+    }
+
+    /// Takes the object from where it was, if that is another service or another store.
+    fn move_to(&mut self, kind: Kind, object: &ObjectRef, key: &ServiceKey, touched: &mut Touched) {
+        self.delete(kind, object, touched);
+        self.places.insert((kind, object.clone()), key.clone());
+        touched.services.insert(key.clone());
+    }
+
+    fn delete(&mut self, kind: Kind, object: &ObjectRef, touched: &mut Touched) {
+        self.problems.remove(&(kind, object.clone()));
+        match kind {
+            Kind::Submariner => touched.all |= self.submariners.remove(object).is_some(),
+            Kind::SelectionPolicy => touched.all |= self.policies.remove(object).is_some(),
+            Kind::Gateway => touched.all |= self.gateways.remove(object).is_some(),
+            Kind::ServiceSelection => {
+                let Ok(key) = ServiceKey::new(&object.namespace, &object.name) else { return };
+                if self.selections.remove(&key).is_some() {
+                    touched.services.insert(key);
+                }
+            }
+            Kind::ServiceImport | Kind::EndpointSlice => {
+                if let Some(key) = self.places.remove(&(kind, object.clone())) {
+                    self.remove_from(kind, object, &key);
+                    touched.services.insert(key);
+                }
+            }
+        }
+        touched.policies |= matches!(kind, Kind::Submariner | Kind::SelectionPolicy | Kind::ServiceImport);
+    }
+
+    fn remove_from(&mut self, kind: Kind, object: &ObjectRef, key: &ServiceKey) {
+        if kind == Kind::EndpointSlice {
+            remove_entry(&mut self.slices, key, &object.name);
+        } else if self.export_weights.get(key).is_some_and(|weights| weights.contains_key(object)) {
+            remove_entry(&mut self.export_weights, key, object);
+        } else {
+            self.imports.remove(key);
+        }
+    }
+
+    fn references(&self, kind: Kind) -> Vec<ObjectRef> {
+        let problems = self.problems.keys().filter(|(of, _)| *of == kind).map(|(_, object)| object);
+        match kind {
+            Kind::Submariner => self.submariners.keys().chain(problems).cloned().collect(),
+            Kind::SelectionPolicy => self.policies.keys().chain(problems).cloned().collect(),
+            Kind::Gateway => self.gateways.keys().chain(problems).cloned().collect(),
+            Kind::ServiceSelection => {
+                let selections = self.selections.keys().map(|key| ObjectRef::new(key.namespace(), key.name()));
+                selections.chain(problems.cloned()).collect()
+            }
+            Kind::ServiceImport | Kind::EndpointSlice => {
+                let places = self.places.keys().filter(|(of, _)| *of == kind).map(|(_, object)| object);
+                places.chain(problems).cloned().collect()
+            }
+        }
+    }
+}
+
+/// Removes an entry, and the inner map with its last one.
+fn remove_entry<Q, K, V>(maps: &mut BTreeMap<ServiceKey, BTreeMap<K, V>>, key: &ServiceKey, entry: &Q)
+where
+    K: std::borrow::Borrow<Q> + Ord,
+    Q: Ord + ?Sized,
+{
+    if let Some(map) = maps.get_mut(key) {
+        map.remove(entry);
+        if map.is_empty() {
+            maps.remove(key);
+        }
+    }
+}
