@@ -20,6 +20,25 @@ impl Sequence {
     }
 }
 
+/// Points that follow each other in a [`Sequence`] fall into runs of 128. The answer is the same for all points of a run
+/// and has nothing to do with those of other runs, whatever offset was added to the sequence.
+///
+/// A client asks for A and AAAA one right after the other, and so gets points of one run, but for one time in a hundred.
+pub fn run_of(point: u64) -> u64 {
+    scatter(point.wrapping_mul(inverse(GOLDEN_STEP)) >> 7)
+}
+
+/// The number that `odd` times which is 1, modulo 2⁶⁴ (Newton: each step doubles the bits that are right, from 3 on).
+const fn inverse(odd: u64) -> u64 {
+    let mut inverse = odd;
+    let mut bits = 3;
+    while bits < u64::BITS {
+        inverse = inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
+}
+
 /// Weights, ready to be drawn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draw {
@@ -98,6 +117,17 @@ mod tests {
                 let expected = f64::from(weight) / 1000.0 * f64::from(run);
                 assert!((f64::from(*hits) - expected).abs() <= 4.0, "{hits} of {run}, expected {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn points_in_a_row_belong_to_one_run_of_128() {
+        assert_eq!(GOLDEN_STEP.wrapping_mul(inverse(GOLDEN_STEP)), 1);
+        for offset in [0, 0x1234_5678_9ABC_DEF0, u64::MAX] {
+            let sequence = Sequence::default();
+            let runs: Vec<u64> = (0..1280).map(|_| run_of(sequence.next_point().wrapping_add(offset))).collect();
+            let changes = runs.windows(2).filter(|pair| pair[0] != pair[1]).count();
+            assert!((9..=10).contains(&changes), "{changes} changes in 1280 points");
         }
     }
 

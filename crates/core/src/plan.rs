@@ -1,14 +1,14 @@
 //! The plan: per service, who gets how much, and the tables that answers are drawn from.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::name::ServiceKey;
-use crate::pick::{Draw, Sequence, index_of, scale, scatter};
+use crate::pick::{Draw, Sequence, index_of, run_of, scale, scatter};
 use crate::resolve::{Health, Share, resolve};
 use crate::rule::{Rule, rule};
-use crate::snapshot::{Guidance, Kind, Service, Snapshot, View};
+use crate::snapshot::{Endpoint, Guidance, Kind, Service, Snapshot, View};
 
 /// Immutable. A new one shares with its predecessor the services that did not change.
 #[derive(Debug, Clone, Default)]
@@ -166,13 +166,17 @@ impl ServicePlan {
 
     /// Ready addresses of that family in all eligible clusters, at most `limit`, each once: the first ones by weight,
     /// then those of clusters without one.
+    ///
+    /// When there are more than `limit`, all points of one run get the same ones of them, in an order of their own. The
+    /// two families are cut alike: endpoints that have both, under one hostname, are in both answers of a run, as far as
+    /// the limits allow and every cluster has as many addresses of one family as of the other.
     pub fn in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
         self.table(family).in_weighted_order(point, limit)
     }
 
     /// How many [`in_weighted_order`](Self::in_weighted_order) can give.
     pub fn count(&self, family: Family) -> usize {
-        self.table(family).groups.iter().map(|group| group.addresses.len()).sum()
+        self.table(family).len()
     }
 
     fn table(&self, family: Family) -> &Table {
@@ -201,41 +205,72 @@ struct Group {
 
 impl Table {
     fn new(service: &Service, shares: &[Share], family: Family) -> Self {
-        let group = |share: &Share| {
+        // The networks of two clusters can overlap. An answer that lists endpoints must not list an address twice then
+        // (RFC 2181, 5); a draw gives one, and needs each cluster's own.
+        let mut listed = (service.kind == Kind::Headless).then(HashSet::new);
+        let mut group = |share: &Share| {
             let ready = &service.exports.get(&share.cluster)?.ready;
-            let addresses = ready.iter().map(|endpoint| endpoint.address);
-            let addresses: Box<[IpAddr]> = addresses.filter(|&address| Family::of(address) == family).collect();
+            let mut ready: Vec<&Endpoint> =
+                ready.iter().filter(|endpoint| Family::of(endpoint.address) == family).collect();
+            ready.dedup_by_key(|endpoint| endpoint.address);
+            if let Some(listed) = &mut listed {
+                ready.retain(|endpoint| listed.insert(endpoint.address));
+                ready.sort_by_key(|endpoint| &endpoint.hostname);
+            }
+            let addresses: Box<[IpAddr]> = ready.into_iter().map(|endpoint| endpoint.address).collect();
             (!addresses.is_empty()).then_some(Group { weight: share.weight, addresses })
         };
-        let groups: Box<[Group]> = shares.iter().filter(|share| share.eligible).filter_map(group).collect();
+        let groups: Box<[Group]> = shares.iter().filter(|share| share.eligible).filter_map(&mut group).collect();
         Self { draw: Draw::new(groups.iter().map(|group| group.weight)), groups }
     }
 
-    /// Draws clusters without putting the addresses back: each address of a cluster stands for an equal part of its
-    /// weight. The addresses of one cluster follow each other round, from where the first draw falls.
+    fn len(&self) -> usize {
+        self.groups.iter().map(|group| group.addresses.len()).sum()
+    }
+
     fn in_weighted_order(&self, point: u64, limit: usize) -> Vec<IpAddr> {
-        let mut hands: Vec<Hand<'_>> = self.groups.iter().map(|group| Hand::new(group, point)).collect();
-        let all: usize = self.groups.iter().map(|group| group.addresses.len()).sum();
-        let mut order = Vec::with_capacity(all.min(limit));
-        let mut next = point;
-        while order.len() < limit {
-            let (mut at, _) = scale(next, hands.iter().map(Hand::weight).sum());
-            let by_weight = hands.iter().position(|hand| {
-                let hit = at < hand.weight();
-                at = at.saturating_sub(hand.weight());
-                hit
-            });
-            let Some(drawn) = by_weight.or_else(|| hands.iter().position(|hand| hand.left > 0)) else { break };
-            order.extend(hands[drawn].deal());
-            next = scatter(next);
+        if self.len() <= limit {
+            let mut hands: Vec<Hand<'_>> = self.groups.iter().map(|group| Hand::new(group, point)).collect();
+            return deal(&mut hands, point, limit);
         }
-        order
+        // What one run deals is what each of its points deals again in an order of its own. Every cluster with a weight
+        // is dealt an address first: without, a small weight would be left out of most runs and get less than its part.
+        let run = run_of(point);
+        let mut hands: Vec<Hand<'_>> = self.groups.iter().map(|group| Hand::new(group, run)).collect();
+        let weighted = hands.iter_mut().filter(|hand| hand.weight() > 0).take(limit);
+        let dealt = weighted.filter_map(Hand::deal).count();
+        deal(&mut hands, run, limit - dealt);
+        let mut hands: Vec<Hand<'_>> = hands.iter().map(|hand| hand.again(point)).collect();
+        deal(&mut hands, point, limit)
     }
 }
 
-/// The addresses of one cluster that are not in the answer yet.
+/// Draws clusters without putting the addresses back: each address of a cluster stands for an equal part of its weight.
+/// Clusters without a weight follow when the others have nothing left.
+fn deal(hands: &mut [Hand<'_>], point: u64, limit: usize) -> Vec<IpAddr> {
+    let mut order = Vec::with_capacity(hands.iter().map(|hand| hand.left).sum::<usize>().min(limit));
+    let mut next = point;
+    while order.len() < limit {
+        let (mut at, _) = scale(next, hands.iter().map(Hand::weight).sum());
+        let by_weight = hands.iter().position(|hand| {
+            let hit = at < hand.weight();
+            at = at.saturating_sub(hand.weight());
+            hit
+        });
+        let Some(drawn) = by_weight.or_else(|| hands.iter().position(|hand| hand.left > 0)) else { break };
+        order.extend(hands[drawn].deal());
+        next = scatter(next);
+    }
+    order
+}
+
+/// The addresses of one cluster that are not in the answer yet. They follow each other round.
 struct Hand<'a> {
-    addresses: &'a [IpAddr],
+    group: &'a Group,
+    /// The addresses in play: so many, from this one on.
+    from: usize,
+    count: usize,
+    /// Which of those in play is dealt first.
     first: usize,
     left: usize,
     /// What one address stands for.
@@ -244,9 +279,17 @@ struct Hand<'a> {
 
 impl<'a> Hand<'a> {
     fn new(group: &'a Group, point: u64) -> Self {
-        let count = group.addresses.len();
-        let each = (u64::from(group.weight) << 32) / count as u64;
-        Self { addresses: &group.addresses, first: index_of(scatter(!point), count), left: count, each }
+        Self::holding(group, 0, group.addresses.len(), point)
+    }
+
+    /// What was dealt from this hand, in an order of its own.
+    fn again(&self, point: u64) -> Self {
+        Self::holding(self.group, self.from + self.first, self.count - self.left, point)
+    }
+
+    fn holding(group: &'a Group, from: usize, count: usize, point: u64) -> Self {
+        let each = (u64::from(group.weight) << 32).checked_div(count as u64).unwrap_or(0);
+        Self { group, from, count, first: index_of(scatter(!point), count), left: count, each }
     }
 
     fn weight(&self) -> u64 {
@@ -254,8 +297,9 @@ impl<'a> Hand<'a> {
     }
 
     fn deal(&mut self) -> Option<IpAddr> {
+        let dealt = self.count - self.left;
         self.left = self.left.checked_sub(1)?;
-        let at = (self.first + self.left) % self.addresses.len();
-        Some(self.addresses[at])
+        let at = self.from + (self.first + dealt) % self.count;
+        Some(self.group.addresses[at % self.group.addresses.len()])
     }
 }

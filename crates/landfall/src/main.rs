@@ -3,7 +3,9 @@
 mod args;
 mod fleet;
 mod plan;
+mod serve;
 mod table;
+mod up;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Up(args) => up::run(&args),
+        Command::Operator(args) => serve::operator(args),
+        Command::Dns(args) => serve::dns(args),
         Command::Plan(args) => plan::run(&args),
         Command::Crds => plan::crds(),
     }

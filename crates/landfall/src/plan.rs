@@ -15,14 +15,15 @@ pub fn run(args: &args::Plan) -> Result<u8> {
     let mut code = WELL;
     for (folder, pipeline) in &mut clusters {
         pipeline.apply(folder.load(), 0);
-        for problem in fleet::problems(folder, pipeline) {
-            eprintln!("skipped: {problem}");
+        let in_files = folder.problems().map(|problem| format!("skipped: {problem}"));
+        for problem in in_files.chain(fleet::problems(pipeline)) {
+            eprintln!("{problem}");
             code = FOUND;
         }
     }
     let pipelines = clusters.iter().map(|(_, pipeline)| pipeline);
     match args.output {
-        Output::Table => print!("{}", table::shares(pipelines)),
+        Output::Table => print!("{}", table::shares(pipelines.filter_map(table::Source::of))),
         Output::Json => println!("{}", serde_json::to_string_pretty(&List::of(pipelines)).context("cannot print JSON")?),
         Output::Yaml => print!("{}", serde_saphyr::to_string(&List::of(pipelines)).context("cannot print YAML")?),
     }

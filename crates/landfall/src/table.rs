@@ -1,22 +1,36 @@
 //! Tables for people.
 
-use landfall_core::plan::ServicePlan;
+use std::sync::Arc;
+
+use landfall_core::name::ClusterId;
+use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::rule::Fallback;
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::{percent, summary};
 
+/// The clients of one cluster, and the plan for them.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub cluster: ClusterId,
+    pub plan: Arc<Plan>,
+}
+
+impl Source {
+    /// `None`: nothing was loaded yet.
+    pub fn of(pipeline: &Pipeline) -> Option<Self> {
+        Some(Self { cluster: pipeline.perspective().local.clone(), plan: Arc::clone(pipeline.plan()?) })
+    }
+}
+
 /// Who answers whom: a row per service and source cluster, by service, so that the sources can be compared.
-pub fn shares<'a>(pipelines: impl Iterator<Item = &'a Pipeline>) -> String {
+pub fn shares(sources: impl Iterator<Item = Source>) -> String {
     let mut rows: Vec<(String, [String; 6])> = Vec::new();
-    for pipeline in pipelines {
-        for (key, planned) in pipeline.plan().into_iter().flat_map(|plan| plan.services()) {
-            let source = pipeline.perspective().local.to_string();
+    for source in sources {
+        for (key, planned) in source.plan.services() {
             let mode = planned.rule.mode.to_string();
             let policy = planned.rule.policy.as_deref().unwrap_or("-").to_owned();
-            rows.push((
-                key.to_string(),
-                [key.to_string(), source, mode, answers(planned), policy, remarks(planned)],
-            ));
+            let cells = [key.to_string(), source.cluster.to_string(), mode, answers(planned), policy, remarks(planned)];
+            rows.push((key.to_string(), cells));
         }
     }
     rows.sort_by(|a, b| a.0.cmp(&b.0));

@@ -22,6 +22,7 @@ const SOURCE_NAMESPACE: &str = "lighthouse.submariner.io/sourceNamespace";
 const PUBLISH_NOT_READY: &str = "lighthouse.submariner.io/publish-not-ready-addresses";
 const PREFER_LOCAL: &str = "lighthouse.submariner.io/prefer-local-cluster";
 const WEIGHT_PREFIX: &str = "lighthouse-lb-weight.submariner.io/";
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const GATEWAY_UPDATED: &str = "update-timestamp";
 
 /// An object that we can use, reduced to what we use of it.
@@ -111,6 +112,8 @@ pub struct Selection {
     pub rule: Arc<Rule>,
     /// See [`fingerprint`](crate::publish::fingerprint).
     pub fingerprint: u64,
+    /// Written by an operator of ours, so that it may be deleted by one.
+    pub ours: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -404,6 +407,8 @@ fn go_duration(text: &str) -> Option<Duration> {
 fn accept_selection(selection: api::ServiceSelection) -> Result<Accepted, Refused> {
     let namespace = selection.metadata.namespace.as_deref().unwrap_or_default();
     let key = service("metadata", namespace, selection.metadata.name.as_deref().unwrap_or_default())?;
+    let labels = selection.metadata.labels.unwrap_or_default();
+    let ours = labels.get(MANAGED_BY).is_some_and(|manager| manager == crate::apply::FIELD_MANAGER);
     let status = selection.status.unwrap_or_default();
     let fingerprint = crate::publish::fingerprint(&status);
     let mode = Mode::parse(&status.mode).ok_or_else(|| Refused::Mode(status.mode.clone()))?;
@@ -421,7 +426,7 @@ fn accept_selection(selection: api::ServiceSelection) -> Result<Accepted, Refuse
     candidates.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     candidates.dedup_by(|a, b| a.cluster == b.cluster);
     let rule = Rule { mode, fallback: None, policy: status.policy.as_deref().map(Arc::from), candidates };
-    Ok(Accepted::Selection(Selection { key, rule: Arc::new(rule), fingerprint }))
+    Ok(Accepted::Selection(Selection { key, rule: Arc::new(rule), fingerprint, ours }))
 }
 
 /// Which object it is.

@@ -7,9 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use landfall_core::name::{ClusterId, InvalidName};
+use notify::Watcher;
 use thiserror::Error;
+use tokio::sync::{mpsc, watch};
 
 use crate::accept::reference;
 use crate::manifest::{Document, documents};
@@ -25,6 +29,20 @@ pub enum FilesError {
     #[error("folder {} is not named by the id of a cluster", path.display())]
     Name { path: PathBuf, source: InvalidName },
 }
+
+/// Why a folder cannot be followed any more.
+#[derive(Debug, Error)]
+pub enum FollowError {
+    #[error("cannot watch {} for changes", path.display())]
+    Unwatchable { path: PathBuf, source: notify::Error },
+    #[error("the reader of the manifests panicked")]
+    Panicked { source: tokio::task::JoinError },
+}
+
+/// Paths that wait to be read.
+const EVENTS: usize = 1024;
+/// After the first change of several, such as those of a `git checkout`, so that they are read together.
+const SETTLE: Duration = Duration::from_millis(5);
 
 /// What is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,11 +100,18 @@ impl Folder {
         changes
     }
 
-    /// What a change of that file, or its removal, changes.
-    pub fn reload(&mut self, path: &Path) -> Vec<Change> {
-        if !is_manifest(path) {
-            return Vec::new();
+    /// What a change of that path, or its removal, changes: a file, or a folder and all that was or is in it.
+    pub fn reload_below(&mut self, path: &Path) -> Vec<Change> {
+        let known = self.files.keys().filter(|file| file.starts_with(path)).cloned();
+        let mut files: BTreeSet<PathBuf> = known.collect();
+        match path.is_dir() {
+            true => files.extend(manifests(path)),
+            false => files.extend(is_manifest(path).then(|| path.to_owned())),
         }
+        files.iter().flat_map(|file| self.reload(file)).collect()
+    }
+
+    fn reload(&mut self, path: &Path) -> Vec<Change> {
         let before = self.files.remove(path).unwrap_or_default();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -97,13 +122,14 @@ impl Folder {
                 return Vec::new();
             }
         };
+        let origin: Arc<Path> = path.into();
         let mut file = File::default();
         let mut changes = Vec::new();
         for Document { line, read } in documents(&text) {
             match read {
                 Ok(object) => {
                     file.objects.insert((object.kind(), reference(&object)));
-                    changes.push(Change::Apply(object));
+                    changes.push(Change::Apply { object, origin: Some(Arc::clone(&origin)) });
                 }
                 Err(malformed) => {
                     // What it was before stays in force; when it cannot even be told which object it is, all of them.
@@ -126,17 +152,78 @@ impl Folder {
         self.files.values().flat_map(|file| &file.problems)
     }
 
-    /// The file that an object came from.
-    pub fn file_of(&self, kind: Kind, object: &ObjectRef) -> Option<&Path> {
-        let entry = (kind, object.clone());
-        self.files.iter().find(|(_, file)| file.objects.contains(&entry)).map(|(path, _)| path.as_path())
-    }
-
     /// An object that another file has too is not gone.
     fn deletions(&self, objects: BTreeSet<(Kind, ObjectRef)>) -> Vec<Change> {
         let elsewhere = |object: &(Kind, ObjectRef)| self.files.values().any(|file| file.objects.contains(object));
         let gone = objects.into_iter().filter(|object| !elsewhere(object));
         gone.map(|(kind, object)| Change::Delete(kind, object)).collect()
+    }
+}
+
+/// Loads the folder, and then whatever changes in it, until the receiver is gone. `problems` is what is wrong with the
+/// files at the moment.
+pub async fn follow(
+    mut folder: Folder,
+    changes: mpsc::Sender<Change>,
+    problems: watch::Sender<Vec<FileProblem>>,
+) -> Result<(), FollowError> {
+    let (events, mut touched) = mpsc::channel(EVENTS);
+    let _watcher = watch_below(&folder.path, events)?;
+    let mut paths = BTreeSet::new();
+    loop {
+        let read = tokio::task::spawn_blocking(move || {
+            let changes: Vec<Change> = match paths.is_empty() {
+                true => folder.load(),
+                false => paths.iter().flat_map(|path: &PathBuf| folder.reload_below(path)).collect(),
+            };
+            (folder, changes)
+        });
+        let (read_folder, read_changes) = read.await.map_err(|source| FollowError::Panicked { source })?;
+        folder = read_folder;
+        problems.send_if_modified(|known| {
+            let found: Vec<FileProblem> = folder.problems().cloned().collect();
+            std::mem::replace(known, found.clone()) != found
+        });
+        for change in read_changes {
+            if changes.send(change).await.is_err() {
+                return Ok(());
+            }
+        }
+        let Some(first) = touched.recv().await else { return Ok(()) };
+        tokio::time::sleep(SETTLE).await;
+        paths = BTreeSet::from([first]);
+        while let Ok(path) = touched.try_recv() {
+            paths.insert(path);
+        }
+    }
+}
+
+/// Tells of every path below `folder` that was written to its end, moved, made or removed.
+fn watch_below(folder: &Path, events: mpsc::Sender<PathBuf>) -> Result<notify::RecommendedWatcher, FollowError> {
+    let unwatchable = |source| FollowError::Unwatchable { path: folder.to_owned(), source };
+    let told = move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        if is_finished(event.kind) {
+            // Holding back the thread that listens to the system is better than losing a change.
+            event.paths.into_iter().for_each(|path| drop(events.blocking_send(path)));
+        }
+    };
+    let mut watcher = notify::recommended_watcher(told).map_err(unwatchable)?;
+    watcher.watch(folder, notify::RecursiveMode::Recursive).map_err(unwatchable)?;
+    Ok(watcher)
+}
+
+/// A file that is being written is looked at when it is closed; half a manifest would be a different fleet. Where the
+/// system does not tell of closing, every change counts.
+fn is_finished(kind: notify::EventKind) -> bool {
+    use notify::EventKind;
+    use notify::event::{AccessKind, AccessMode, ModifyKind};
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => !cfg!(target_os = "linux"),
+        EventKind::Create(notify::event::CreateKind::File) => !cfg!(target_os = "linux"),
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Which objects there are, and how their text becomes a value.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 use landfall_api::{EndpointSlice, Gateway, Meta, SelectionPolicy, ServiceImport, ServiceSelection, Submariner};
 use serde::de::DeserializeOwned;
@@ -165,12 +167,12 @@ impl Read<JsonError> for Json<'_> {
     }
 }
 
-/// What is wrong with an object, where, and so what to mend.
+/// What is wrong with an object, and where, and so what to mend.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}{kind} {object}: {what}", file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default())]
+#[error("{}{kind} {object}: {what}", origin.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
 pub struct Problem {
-    /// In file mode.
-    pub file: Option<String>,
+    /// The file, in file mode.
+    pub origin: Option<Arc<Path>>,
     pub kind: Kind,
     pub object: ObjectRef,
     /// The field, and what is wrong with it.

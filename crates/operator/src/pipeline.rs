@@ -56,7 +56,7 @@ impl Pipeline {
         let mut touched = Touched::default();
         changes.into_iter().for_each(|change| self.stores.apply(change, &mut touched));
         if !self.stores.complete(required(self.perspective.guide)) {
-            return Touched::default();
+            return Touched { problems: touched.problems, ..Touched::default() };
         }
         let saw = (self.age == Age::Live).then_some(now);
         let view = observe::view(&self.stores, &self.perspective.local, saw);
@@ -105,14 +105,15 @@ impl Pipeline {
     }
 }
 
-/// Whoever wants to know more than the plan.
+/// Whoever wants to know more than the plan. Told after every batch of changes, also before there is a plan.
 pub trait Observer: Send {
     fn settled(&mut self, pipeline: &Pipeline, touched: &Touched);
 }
 
-/// Nobody: a DNS replica.
-impl Observer for () {
-    fn settled(&mut self, _: &Pipeline, _: &Touched) {}
+impl<F: FnMut(&Pipeline, &Touched) + Send> Observer for F {
+    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched) {
+        self(pipeline, touched);
+    }
 }
 
 /// Runs until the source of changes ends or `stop` is cancelled. `clock` gives the seconds since 1970.
@@ -137,8 +138,9 @@ pub async fn run(
         if after.map(Arc::as_ptr) != before.as_ref().map(Arc::as_ptr) {
             plans.send_replace(after.cloned());
         }
-        if pipeline.plan().is_some() {
-            observer.settled(&pipeline, &touched);
+        for problem in &touched.problems {
+            tracing::warn!(%problem, "object left out; what it said before stays in force");
         }
+        observer.settled(&pipeline, &touched);
     }
 }

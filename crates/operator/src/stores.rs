@@ -5,6 +5,7 @@
 //! observed and planned anew.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use landfall_core::name::ServiceKey;
@@ -20,7 +21,8 @@ pub enum Change {
     /// A list of all objects of a kind begins: who is not in it is gone when it ends.
     ListBegins(Kind),
     ListEnds(Kind),
-    Apply(Object),
+    /// `origin`: the file it came from, in file mode.
+    Apply { object: Object, origin: Option<Arc<Path>> },
     Delete(Kind, ObjectRef),
     /// An object that could not be read at all.
     Malformed(Problem),
@@ -33,6 +35,8 @@ pub struct Touched {
     pub services: BTreeSet<ServiceKey>,
     /// A policy or the Submariner resource changed, so their conditions may.
     pub policies: bool,
+    /// What is wrong since now.
+    pub problems: Vec<Problem>,
 }
 
 #[derive(Debug, Default)]
@@ -68,11 +72,11 @@ impl Stores {
                 let gone: Vec<_> = self.references(kind).into_iter().filter(|object| !seen.contains(object)).collect();
                 gone.into_iter().for_each(|object| self.delete(kind, &object, touched));
             }
-            Change::Apply(object) => self.accept(object, touched),
+            Change::Apply { object, origin } => self.accept(object, origin, touched),
             Change::Delete(kind, object) => self.delete(kind, &object, touched),
             Change::Malformed(problem) => {
                 self.see(problem.kind, &problem.object);
-                self.problems.insert((problem.kind, problem.object.clone()), problem);
+                self.complain(problem, touched);
             }
         }
     }
@@ -97,7 +101,7 @@ impl Stores {
         }
     }
 
-    fn accept(&mut self, object: Object, touched: &mut Touched) {
+    fn accept(&mut self, object: Object, origin: Option<Arc<Path>>, touched: &mut Touched) {
         let (kind, object_ref) = (object.kind(), reference(&object));
         self.see(kind, &object_ref);
         match accept(object) {
@@ -106,9 +110,16 @@ impl Stores {
                 self.insert(kind, object_ref, accepted, touched);
             }
             Err(refused) => {
-                let problem = Problem { file: None, kind, object: object_ref.clone(), what: refused.to_string() };
-                self.problems.insert((kind, object_ref), problem);
+                let what = refused.to_string();
+                self.complain(Problem { origin, kind, object: object_ref, what }, touched);
             }
+        }
+    }
+
+    fn complain(&mut self, problem: Problem, touched: &mut Touched) {
+        let before = self.problems.insert((problem.kind, problem.object.clone()), problem.clone());
+        if before.as_ref() != Some(&problem) {
+            touched.problems.push(problem);
         }
     }
 

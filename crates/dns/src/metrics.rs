@@ -1,0 +1,165 @@
+//! What was asked and answered: plain counters, read when somebody scrapes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::base::iana::OptRcode;
+
+use crate::responder::{Outcome, Transport};
+
+/// What became of a query. There are no others, so this is safe as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    NoError,
+    NxDomain,
+    Refused,
+    ServFail,
+    FormErr,
+    NotImp,
+    BadVers,
+    /// Not answered: too short, or itself an answer.
+    Dropped,
+}
+
+impl Code {
+    pub const ALL: [Self; 8] = [
+        Self::NoError,
+        Self::NxDomain,
+        Self::Refused,
+        Self::ServFail,
+        Self::FormErr,
+        Self::NotImp,
+        Self::BadVers,
+        Self::Dropped,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoError => "NOERROR",
+            Self::NxDomain => "NXDOMAIN",
+            Self::Refused => "REFUSED",
+            Self::ServFail => "SERVFAIL",
+            Self::FormErr => "FORMERR",
+            Self::NotImp => "NOTIMP",
+            Self::BadVers => "BADVERS",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Dropped => Self::Dropped,
+            Outcome::Replied { rcode, .. } => match rcode {
+                OptRcode::NOERROR => Self::NoError,
+                OptRcode::NXDOMAIN => Self::NxDomain,
+                OptRcode::REFUSED => Self::Refused,
+                OptRcode::FORMERR => Self::FormErr,
+                OptRcode::NOTIMP => Self::NotImp,
+                OptRcode::BADVERS => Self::BadVers,
+                _ => Self::ServFail,
+            },
+        }
+    }
+}
+
+/// Shared by all threads of a server. All numbers only grow, but for the open connections.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    udp: PerTransport,
+    tcp: PerTransport,
+    unsent: AtomicU64,
+    connections: AtomicU64,
+    accept_errors: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct PerTransport {
+    responses: [AtomicU64; Code::ALL.len()],
+    truncated: AtomicU64,
+}
+
+impl Metrics {
+    /// What came in.
+    pub fn queries(&self, transport: Transport) -> u64 {
+        self.per(transport).responses.iter().map(|responses| responses.load(Ordering::Relaxed)).sum()
+    }
+
+    /// What became of it.
+    pub fn responses(&self, transport: Transport, code: Code) -> u64 {
+        self.per(transport).responses[code as usize].load(Ordering::Relaxed)
+    }
+
+    /// Replies that had to leave something out, and said so.
+    pub fn truncated(&self, transport: Transport) -> u64 {
+        self.per(transport).truncated.load(Ordering::Relaxed)
+    }
+
+    /// Replies over UDP that the system refused to send, to port 0 for example.
+    pub fn unsent(&self) -> u64 {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// TCP connections that are open now.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// TCP connections that the system could not give us, for want of file descriptors for example.
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Ordering::Relaxed)
+    }
+
+    fn per(&self, transport: Transport) -> &PerTransport {
+        match transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp => &self.tcp,
+        }
+    }
+
+    pub(crate) fn add(&self, transport: Transport, tally: &Tally) {
+        let per = self.per(transport);
+        for (total, &count) in per.responses.iter().zip(&tally.responses).filter(|(_, count)| **count > 0) {
+            total.fetch_add(count, Ordering::Relaxed);
+        }
+        if tally.truncated > 0 {
+            per.truncated.fetch_add(tally.truncated, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn add_unsent(&self) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_accept_error(&self) {
+        self.accept_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub(crate) fn connection(&self) -> impl Drop + '_ {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connection(&self.connections)
+    }
+}
+
+struct Connection<'m>(&'m AtomicU64);
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The counts of one batch: threads that add to the same counter for every query would wait for each other.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    responses: [u64; Code::ALL.len()],
+    truncated: u64,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        self.responses[Code::of(outcome) as usize] += 1;
+        if let Outcome::Replied { truncated: true, .. } = outcome {
+            self.truncated += 1;
+        }
+    }
+}

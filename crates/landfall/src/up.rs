@@ -1,0 +1,153 @@
+//! `landfall up`: a whole fleet from a folder, in one process.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use landfall_core::name::ClusterId;
+use landfall_operator::files::{FileProblem, Folder, follow};
+use landfall_operator::pipeline::{self, Pipeline};
+use landfall_operator::run::unix_seconds;
+use landfall_operator::stores::Touched;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::serve::{answers, log, runtime, stopped};
+use crate::table::{self, Source};
+use crate::{WELL, args, fleet};
+
+/// Changes that wait for a pipeline; a full queue holds back the reader of the files.
+const CHANGES: usize = 1024;
+/// Changes that come together are shown together.
+const SETTLE: Duration = Duration::from_millis(100);
+
+pub fn run(args: &args::Up) -> Result<u8> {
+    // What is wrong with the manifests stands below the table.
+    log("error");
+    runtime()?.block_on(up(args))?;
+    Ok(WELL)
+}
+
+async fn up(args: &args::Up) -> Result<()> {
+    let stop = stopped()?;
+    let mut tasks: JoinSet<Result<()>> = JoinSet::new();
+    let mut screens = Vec::new();
+    for (k, (folder, pipeline)) in (0_u16..).zip(fleet::clusters(&args.fleet)?) {
+        let port = args.dns.port().checked_add(k).context("--dns: there are not enough ports for all clusters")?;
+        let listen = SocketAddr::new(args.dns.ip(), port);
+        let config = landfall_dns::Config { udp_threads: NonZeroUsize::MIN, ..answers(&args.answers, listen)? };
+        let server = landfall_dns::bind(config).context("choose other ports with --dns ADDR:PORT")?;
+        let (screen, shown) = watch::channel(Screen::default());
+        let (problems, file_problems) = watch::channel(Vec::new());
+        let cluster = folder.cluster.clone();
+        screens.push(ClusterScreen { cluster, listen: server.local_addr(), shown, file_problems });
+        start(&mut tasks, (folder, pipeline), server, (screen, problems), &stop);
+    }
+    tasks.spawn(show(screens, stop.clone()));
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Some(ended) = tasks.join_next() => ended.context("a task panicked").and_then(|ended| ended),
+    };
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    ended
+}
+
+/// What there is to see of a cluster.
+#[derive(Debug, Clone, Default)]
+struct Screen {
+    source: Option<Source>,
+    problems: BTreeSet<String>,
+}
+
+struct ClusterScreen {
+    cluster: ClusterId,
+    listen: SocketAddr,
+    shown: watch::Receiver<Screen>,
+    file_problems: watch::Receiver<Vec<FileProblem>>,
+}
+
+fn start(
+    tasks: &mut JoinSet<Result<()>>,
+    (folder, pipeline): (Folder, Pipeline),
+    server: landfall_dns::Server,
+    (screen, problems): (watch::Sender<Screen>, watch::Sender<Vec<FileProblem>>),
+    stop: &CancellationToken,
+) {
+    let (changes, queue) = mpsc::channel(CHANGES);
+    let (plans, plan) = watch::channel(None);
+    let observer = move |pipeline: &Pipeline, _: &Touched| {
+        let next = Screen { source: Source::of(pipeline), problems: fleet::problems(pipeline) };
+        screen.send_replace(next);
+    };
+    let stopped = stop.clone();
+    tasks.spawn(async move {
+        follow(folder, changes, problems).await?;
+        stopped.cancelled().await;
+        Ok(())
+    });
+    let pipeline = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop.clone()));
+    tasks.spawn(async move {
+        pipeline.await;
+        Ok(())
+    });
+    let stop = stop.clone();
+    tasks.spawn(async move { server.serve(plan, stop).await.map_err(Into::into) });
+}
+
+/// Keeps the table current: drawn again on a terminal, printed again elsewhere.
+async fn show(mut screens: Vec<ClusterScreen>, stop: CancellationToken) -> Result<()> {
+    let terminal = std::io::stdout().is_terminal();
+    let mut before = String::new();
+    loop {
+        let text = render(&mut screens);
+        if screens.iter().all(|screen| screen.shown.borrow().source.is_some()) && text != before {
+            let clear = if terminal { "\x1b[2J\x1b[H" } else { "" };
+            let mut out = std::io::stdout().lock();
+            // Whoever read the table is gone; the servers are not.
+            let _ = writeln!(out, "{clear}{text}").and_then(|()| out.flush());
+            before = text;
+        }
+        let changes = screens.iter_mut().map(|screen| Box::pin(screen.changed()));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = futures::future::select_all(changes) => tokio::time::sleep(SETTLE).await,
+        }
+    }
+}
+
+impl ClusterScreen {
+    async fn changed(&mut self) {
+        let ended = tokio::select! {
+            changed = self.shown.changed() => changed.is_err(),
+            changed = self.file_problems.changed() => changed.is_err(),
+        };
+        if ended {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn render(screens: &mut [ClusterScreen]) -> String {
+    let mut sources = Vec::new();
+    let mut problems = BTreeSet::new();
+    let mut dns = vec![["CLUSTER".to_owned(), "DNS".to_owned()]];
+    for screen in screens {
+        let shown = screen.shown.borrow_and_update().clone();
+        sources.extend(shown.source);
+        problems.extend(shown.problems);
+        let in_files = screen.file_problems.borrow_and_update();
+        problems.extend(in_files.iter().map(|problem| format!("skipped: {problem}")));
+        dns.push([screen.cluster.to_string(), screen.listen.to_string()]);
+    }
+    let mut text = format!("{}\n{}", table::shares(sources.into_iter()), table::align(dns));
+    if !problems.is_empty() {
+        text.push('\n');
+        problems.iter().for_each(|problem| text.push_str(&format!("{problem}\n")));
+    }
+    text
+}

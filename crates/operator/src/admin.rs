@@ -1,0 +1,109 @@
+//! The port for probes and scrapes: `/live`, `/ready`, `/metrics`.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// Connections at once: a kubelet, a few scrapers, and a person.
+const CONNECTIONS: usize = 32;
+/// For a client to say what it wants, and for all of the exchange.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Error)]
+#[error("cannot listen on {address} for probes and metrics; is another process using the port?")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// What the port tells.
+pub struct Admin {
+    pub registry: Registry,
+    /// What is still missing, in words; empty when traffic may come.
+    pub missing: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
+}
+
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// Serves until it is dropped.
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    let admin = Arc::clone(&admin);
+                    connections.spawn(async move {
+                        let service = service_fn(|request| {
+                            let response = admin.respond(&request);
+                            async { Ok::<_, Infallible>(response) }
+                        });
+                        let mut http = http1::Builder::new();
+                        let connection = http
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(PATIENCE)
+                            .keep_alive(false)
+                            .serve_connection(TokioIo::new(stream), service);
+                        // A client that goes away in the middle is its own affair.
+                        let _ = tokio::time::timeout(PATIENCE, connection).await;
+                    });
+                }
+                // Out of file descriptors, or a client that is gone already: neither ends the port.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+impl Admin {
+    fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+        }
+        match request.uri().path() {
+            "/live" => text(StatusCode::OK, "live\n".to_owned()),
+            "/ready" => match (self.missing)() {
+                missing if missing.is_empty() => text(StatusCode::OK, "ready\n".to_owned()),
+                missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
+            },
+            "/metrics" => self.metrics(),
+            _ => text(StatusCode::NOT_FOUND, "there are /live, /ready and /metrics\n".to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let mut body = String::new();
+        match prometheus_client::encoding::text::encode(&mut body, &self.registry) {
+            Ok(()) => {
+                let mut response = text(StatusCode::OK, body);
+                let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                let value = hyper::header::HeaderValue::from_static(openmetrics);
+                response.headers_mut().insert(hyper::header::CONTENT_TYPE, value);
+                response
+            }
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,34 @@
+//! Which of our kinds an API server serves, and in which version.
+
+use kube::Client;
+use kube::api::ApiResource;
+
+use crate::object::Kind;
+
+#[derive(Debug, Clone)]
+pub enum Discovered {
+    Served(ApiResource),
+    Missing,
+}
+
+/// Looks for the versions that we read, the preferred one first.
+pub async fn served(client: &Client, kind: Kind) -> kube::Result<Discovered> {
+    for version in kind.versions() {
+        let api_version = format!("{}/{version}", kind.group());
+        match client.list_api_group_resources(&api_version).await {
+            Ok(list) if list.resources.iter().any(|resource| resource.name == kind.plural()) => {
+                return Ok(Discovered::Served(ApiResource {
+                    group: kind.group().to_owned(),
+                    version: (*version).to_owned(),
+                    api_version,
+                    kind: kind.name().to_owned(),
+                    plural: kind.plural().to_owned(),
+                }));
+            }
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Discovered::Missing)
+}

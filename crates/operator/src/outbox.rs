@@ -1,0 +1,152 @@
+//! What should be written and is not yet. The pipeline fills it by comparing what should be with what is; the leader
+//! empties it. It holds at most one entry per object, so it cannot grow beyond what there is.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use landfall_api::{SelectionPolicyStatus, ServiceSelectionStatus};
+use landfall_core::name::ServiceKey;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::object::ObjectRef;
+
+/// Waits after a failed write: an API server that is away should not be met with everything at once, and a namespace that
+/// is being deleted refuses until it is gone.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How long a written object may take to come back by the watch before it is written again.
+const ECHO: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    Selection(ServiceKey),
+    PolicyStatus(ObjectRef),
+    SubmarinerStatus(ObjectRef),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    Selection(Box<ServiceSelectionStatus>),
+    DeleteSelection,
+    PolicyStatus(Box<SelectionPolicyStatus>),
+    /// All conditions of the object as it was at that version, with ours among them.
+    SubmarinerConditions { conditions: Vec<Condition>, resource_version: Box<str> },
+}
+
+impl Write {
+    /// Equal for two writes with the same effect.
+    fn effect(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match self {
+            Self::Selection(status) => (0, crate::publish::fingerprint(status)).hash(&mut hasher),
+            Self::DeleteSelection => 1.hash(&mut hasher),
+            Self::PolicyStatus(status) => (2, status.services, conditions(&status.conditions)).hash(&mut hasher),
+            Self::SubmarinerConditions { conditions: all, resource_version } => {
+                (3, conditions(all), resource_version).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// All of them but the times.
+fn conditions(conditions: &[Condition]) -> Vec<(&str, &str, &str, &str, Option<i64>)> {
+    conditions
+        .iter()
+        .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str(), c.message.as_str(), c.observed_generation))
+        .collect()
+}
+
+#[derive(Debug)]
+struct Entry {
+    write: Write,
+    effect: u64,
+    state: State,
+    failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Due(Instant),
+    InFlight,
+}
+
+#[derive(Debug, Default)]
+pub struct Outbox {
+    entries: Mutex<BTreeMap<Target, Entry>>,
+    filled: Notify,
+}
+
+impl Outbox {
+    /// What should be written there; `None`: it is as it should be.
+    pub fn set(&self, target: Target, write: Option<Write>, now: Instant) {
+        let mut entries = self.lock();
+        let Some(write) = write else {
+            entries.remove(&target);
+            return;
+        };
+        let effect = write.effect();
+        if entries.get(&target).is_some_and(|entry| entry.effect == effect) {
+            return;
+        }
+        entries.insert(target, Entry { write, effect, state: State::Due(now), failures: 0 });
+        drop(entries);
+        self.filled.notify_one();
+    }
+
+    /// Forgets what is for objects that are not there any more.
+    pub fn retain(&self, mut keep: impl FnMut(&Target) -> bool) {
+        self.lock().retain(|target, _| keep(target));
+    }
+
+    /// Something to write now, or how long until there is; `None`: not before something is put in.
+    pub fn take(&self, now: Instant) -> Result<(Target, Write), Option<Duration>> {
+        let mut entries = self.lock();
+        let mut earliest: Option<Instant> = None;
+        for (target, entry) in entries.iter_mut() {
+            match entry.state {
+                State::Due(at) if at <= now => {
+                    entry.state = State::InFlight;
+                    return Ok((target.clone(), entry.write.clone()));
+                }
+                State::Due(at) => earliest = Some(earliest.map_or(at, |earliest| earliest.min(at))),
+                State::InFlight => {}
+            }
+        }
+        Err(earliest.map(|at| at - now))
+    }
+
+    /// How a write went. A written object stays here until it has come back by the watch, so that what happens meanwhile
+    /// does not write it again.
+    pub fn done(&self, target: &Target, written: &Write, success: bool, now: Instant) {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(target).filter(|entry| entry.effect == written.effect()) else { return };
+        let wait = match success {
+            true => ECHO,
+            false => RETRY_MIN.saturating_mul(1 << entry.failures.min(10)).min(RETRY_MAX),
+        };
+        entry.failures = if success { 0 } else { entry.failures + 1 };
+        entry.state = State::Due(now + wait);
+    }
+
+    /// Resolves when something was put in since the last call.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Target, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,83 @@
+//! After each plan: what should be written, by comparing what should be with what is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use landfall_core::name::ServiceKey;
+use landfall_core::plan::Plan;
+use tokio::time::Instant;
+
+use crate::outbox::{Outbox, Target, Write};
+use crate::pipeline::{Observer, Pipeline};
+use crate::precedence::{Precedence, submariner};
+use crate::publish::{fingerprint, selection_status};
+use crate::status::{policy_status, submariner_conditions};
+use crate::stores::Touched;
+
+/// Fills the outbox.
+pub struct Reconciler {
+    pub outbox: Arc<Outbox>,
+    pub clock: fn() -> Time,
+}
+
+impl Observer for Reconciler {
+    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched) {
+        let Some(plan) = pipeline.plan() else { return };
+        self.selections(pipeline, plan, touched);
+        if touched.all || touched.policies || !touched.services.is_empty() {
+            self.policies(pipeline, plan);
+        }
+        if touched.policies {
+            self.submariners(pipeline);
+            let stores = pipeline.stores();
+            self.outbox.retain(|target| match target {
+                Target::Selection(_) => true,
+                Target::PolicyStatus(object) => stores.policies.contains_key(object),
+                Target::SubmarinerStatus(object) => stores.submariners.contains_key(object),
+            });
+        }
+    }
+}
+
+impl Reconciler {
+    fn selections(&self, pipeline: &Pipeline, plan: &Plan, touched: &Touched) {
+        let stored = &pipeline.stores().selections;
+        let every = || plan.keys().into_iter().chain(stored.keys().cloned()).collect();
+        let keys: BTreeSet<ServiceKey> = if touched.all { every() } else { touched.services.clone() };
+        for key in keys {
+            let write = match (plan.get(key.as_str()), stored.get(&key)) {
+                (Some(planned), stored) => {
+                    let status = selection_status(planned, pipeline.view());
+                    let same = stored.is_some_and(|stored| stored.ours && stored.fingerprint == fingerprint(&status));
+                    (!same).then(|| Write::Selection(Box::new(status)))
+                }
+                (None, Some(orphan)) if orphan.ours => Some(Write::DeleteSelection),
+                (None, _) => None,
+            };
+            self.outbox.set(Target::Selection(key), write, Instant::now());
+        }
+    }
+
+    fn policies(&self, pipeline: &Pipeline, plan: &Plan) {
+        let stores = pipeline.stores();
+        let precedence = Precedence::new(stores, &pipeline.perspective().namespace);
+        for (object, policy) in &stores.policies {
+            let verdict = precedence.verdict(object, policy);
+            let status = policy_status(object, policy, &verdict, plan, &(self.clock)());
+            let write = status.map(|status| Write::PolicyStatus(Box::new(status)));
+            self.outbox.set(Target::PolicyStatus(object.clone()), write, Instant::now());
+        }
+    }
+
+    fn submariners(&self, pipeline: &Pipeline) {
+        let stores = pipeline.stores();
+        let in_force = submariner(stores).map(|(object, _)| object);
+        for (object, submariner) in &stores.submariners {
+            let conditions = submariner_conditions(submariner, Some(object) == in_force, &(self.clock)());
+            let resource_version = submariner.resource_version.clone();
+            let write = conditions.map(|conditions| Write::SubmarinerConditions { conditions, resource_version });
+            self.outbox.set(Target::SubmarinerStatus(object.clone()), write, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What must be right before anything can run, and what to say when it is not.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use landfall_core::name::ClusterId;
+use thiserror::Error;
+use tokio::time::sleep;
+
+use crate::admin;
+use crate::discovery::{Discovered, served};
+use crate::object::Kind;
+use crate::watch::chain;
+
+/// Between two attempts to reach an API server that does not answer.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why a process could not start, or could not go on. Each says what to do.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("cannot use kubeconfig {}: {why}", path.display())]
+    Kubeconfig { path: PathBuf, why: String },
+    #[error("found neither an in-cluster configuration nor a kubeconfig ({why}); give --kubeconfig FILE")]
+    NoConfig { why: String },
+    #[error("the API server refuses these credentials ({why}); check the kubeconfig, or the service account and its RBAC")]
+    Refused { why: String },
+    #[error(
+        "{} not installed; run `landfall crds | kubectl apply -f -` for Landfall's, and install the MCS API for \
+         serviceimports.multicluster.x-k8s.io", missing.join(", ")
+    )]
+    Missing { missing: Vec<String> },
+    #[error(
+        "the id of this cluster is not known: give --cluster-id, or set spec.clusterID of the Submariner resource in \
+         namespace {namespace}"
+    )]
+    NoClusterId { namespace: String },
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
+    #[error("{0}")]
+    Dns(String),
+    #[error("{component} ended unexpectedly{}", why.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Ended { component: &'static str, why: Option<String> },
+}
+
+impl StartError {
+    pub fn port_in_use(address: SocketAddr) -> Self {
+        Self::Dns(format!("cannot listen on {address}; another process uses the port: choose another with --listen"))
+    }
+}
+
+/// Connects to nothing yet.
+pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let wrong = |error: &dyn std::error::Error| StartError::Kubeconfig { path: path.to_owned(), why: chain(error) };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
+            let options = KubeConfigOptions::default();
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| wrong(&error))?
+        }
+        None => Config::infer().await.map_err(|error| StartError::NoConfig { why: chain(&error) })?,
+    };
+    Client::try_from(config).map_err(|error| StartError::NoConfig { why: chain(&error) })
+}
+
+/// Waits until the API server answers, and then checks that the kinds are served that nothing works without.
+pub async fn preflight(client: &Client) -> Result<(), StartError> {
+    let mut missing = Vec::new();
+    for kind in [Kind::ServiceImport, Kind::SelectionPolicy, Kind::ServiceSelection] {
+        if matches!(patiently(|| served(client, kind)).await?, Discovered::Missing) {
+            missing.push(format!("{}.{}", kind.plural(), kind.group()));
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(StartError::Missing { missing }) }
+}
+
+/// What Submariner calls this cluster.
+pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, StartError> {
+    let api = kube::Api::<landfall_api::Submariner>::namespaced(client.clone(), namespace);
+    let list = patiently(|| async {
+        match api.list(&Default::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            other => other.map(|list| list.items),
+        }
+    });
+    let unknown = || StartError::NoClusterId { namespace: namespace.to_owned() };
+    let submariners = list.await?;
+    let id = submariners.iter().map(|submariner| submariner.spec.cluster_id.as_str()).find(|id| !id.is_empty());
+    ClusterId::new(id.ok_or_else(unknown)?).map_err(|_| unknown())
+}
+
+/// Again and again while the server does not answer; an answer that says no is final.
+async fn patiently<T, F: Future<Output = kube::Result<T>>>(mut request: impl FnMut() -> F) -> Result<T, StartError> {
+    let mut complaint = String::new();
+    loop {
+        match request().await {
+            Ok(value) => return Ok(value),
+            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
+                return Err(StartError::Refused { why: status.message.clone() });
+            }
+            Err(error) => {
+                let why = chain(&error);
+                if why != complaint {
+                    tracing::warn!(error = why, "the API server does not answer; trying again until it does");
+                    complaint = why;
+                }
+            }
+        }
+        sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,128 @@
+//! Conditions on the objects that users write: pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use landfall_api::SelectionPolicyStatus;
+use landfall_core::plan::Plan;
+use landfall_core::policy::Mode;
+
+use crate::accept::{SelectionPolicy, Submariner};
+use crate::object::ObjectRef;
+use crate::precedence::Verdict;
+
+const ACCEPTED: &str = "Accepted";
+/// Another operator owns the object, so the type says whose condition it is.
+const LOAD_BALANCING: &str = "landfall.dev/LoadBalancing";
+
+/// What the status of a policy should be. `None`: as it is.
+pub fn policy_status(
+    object: &ObjectRef,
+    policy: &SelectionPolicy,
+    verdict: &Verdict,
+    plan: &Plan,
+    now: &Time,
+) -> Option<SelectionPolicyStatus> {
+    let name = object.to_string();
+    let services = plan.services().filter(|(_, planned)| planned.rule.policy.as_deref() == Some(name.as_str())).count();
+    let services = i32::try_from(services).unwrap_or(i32::MAX);
+    let condition = condition(ACCEPTED, verdict, policy.generation, now);
+    let conditions = merged(&policy.status.conditions, condition);
+    if conditions.is_none() && policy.status.services == services {
+        return None;
+    }
+    let conditions = conditions.unwrap_or_else(|| policy.status.conditions.clone());
+    Some(SelectionPolicyStatus { services, conditions })
+}
+
+/// What the conditions of a Submariner resource should be. `None`: as they are. `in_force`: it is the one that counts.
+pub fn submariner_conditions(submariner: &Submariner, in_force: bool, now: &Time) -> Option<Vec<Condition>> {
+    let verdict = submariner_verdict(submariner, in_force);
+    merged(&submariner.status.conditions, condition(LOAD_BALANCING, &verdict, submariner.generation, now))
+}
+
+fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
+    let verdict = |accepted, reason, message: &str| Verdict { accepted, reason, message: message.to_owned() };
+    let says_something = submariner.mode.is_some() || submariner.params;
+    if !in_force {
+        return verdict(false, "Ignored", "another Submariner resource in this namespace is in force; delete one of them");
+    }
+    if says_something && !submariner.service_discovery {
+        let message = "serviceDiscoveryLoadBalancing and optimizedLoadBalancingParams are ignored until \
+                       serviceDiscoveryEnabled is true; round-robin is in force";
+        return verdict(false, "ServiceDiscoveryDisabled", message);
+    }
+    match submariner.mode {
+        Some(Mode::Optimized) => {
+            verdict(false, "OptimizerUnavailable", "this version has no optimiser; round-robin is in force")
+        }
+        Some(Mode::RoundRobin | Mode::WeightedRoundRobin) | None if submariner.params => {
+            let message = "optimizedLoadBalancingParams are ignored without serviceDiscoveryLoadBalancing: optimized";
+            verdict(true, "ParamsIgnored", message)
+        }
+        mode => verdict(true, "Accepted", &format!("{} is in force", mode.unwrap_or_default())),
+    }
+}
+
+fn condition(r#type: &str, verdict: &Verdict, generation: i64, now: &Time) -> Condition {
+    Condition {
+        type_: r#type.to_owned(),
+        status: if verdict.accepted { "True" } else { "False" }.to_owned(),
+        reason: verdict.reason.to_owned(),
+        message: verdict.message.clone(),
+        observed_generation: Some(generation),
+        last_transition_time: now.clone(),
+    }
+}
+
+/// The conditions with ours among them, and those of others as they were. `None` when nothing but the time would change.
+fn merged(existing: &[Condition], mut ours: Condition) -> Option<Vec<Condition>> {
+    let mut conditions = existing.to_vec();
+    let Some(before) = conditions.iter_mut().find(|condition| condition.type_ == ours.type_) else {
+        conditions.push(ours);
+        return Some(conditions);
+    };
+    if before.status == ours.status {
+        ours.last_transition_time = before.last_transition_time.clone();
+    }
+    if *before == ours {
+        return None;
+    }
+    *before = ours;
+    Some(conditions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(seconds: i64) -> Time {
+        Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap())
+    }
+
+    fn accepted(accepted: bool) -> Condition {
+        let verdict = Verdict { accepted, reason: "Because", message: String::new() };
+        condition(LOAD_BALANCING, &verdict, 3, &time(100))
+    }
+
+    #[test]
+    fn the_conditions_of_others_stay_as_they_are() {
+        let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
+        let conditions = merged(std::slice::from_ref(&theirs), accepted(true)).unwrap();
+        assert_eq!(conditions, [theirs, accepted(true)]);
+    }
+
+    #[test]
+    fn a_condition_that_differs_only_in_its_time_is_not_written_again() {
+        let before = Condition { last_transition_time: time(1), ..accepted(true) };
+        assert_eq!(merged(&[before], accepted(true)), None);
+    }
+
+    #[test]
+    fn the_transition_time_changes_with_the_status_alone() {
+        let before = Condition { last_transition_time: time(1), ..accepted(true) };
+        let reworded = Condition { message: "in other words".to_owned(), ..accepted(true) };
+        let conditions = merged(std::slice::from_ref(&before), reworded).unwrap();
+        assert_eq!(conditions[0].last_transition_time, time(1));
+        let conditions = merged(&[before], accepted(false)).unwrap();
+        assert_eq!(conditions[0].last_transition_time, time(100));
+    }
+}

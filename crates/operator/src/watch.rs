@@ -1,0 +1,222 @@
+//! Objects from an API server: one watch per kind, each of which survives whatever happens to the server.
+//!
+//! The text of an object is kept as it came and read here, so that one that cannot be read costs that object and not the
+//! list it came in.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, ApiResource};
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, Resource};
+use landfall_api::Meta;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::discovery::{Discovered, served};
+use crate::object::{Json, Kind, Object, ObjectRef, Problem};
+use crate::stores::Change;
+
+/// How long to wait before the first and before every further attempt. A server that comes back is noticed within half a
+/// second, and a handful of refused connections a second cost nobody anything.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+/// After an answer that says no (not found, forbidden, overloaded), which the server has to be given time for.
+const REFUSED: Duration = Duration::from_secs(5);
+/// A connection that died in silence is noticed after this time and 5 s more.
+const WATCH_SECONDS: u32 = 50;
+
+/// Sends all changes of one kind until the receiver is gone. `errors` counts the failed attempts.
+pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, errors: impl Fn() + Send) {
+    let mut retry = RETRY_MIN;
+    let mut complaint = String::new();
+    loop {
+        let ended = match served(&client, kind).await {
+            Ok(Discovered::Served(resource)) => follow(&client, kind, &resource, &changes, &mut retry).await,
+            Ok(Discovered::Missing) => none(kind, &changes).await.map(|()| Ended::Refused(format!("{kind} is not served"))),
+            Err(error) => Ok(Ended::of(&error)),
+        };
+        let Ok(ended) = ended else { return };
+        errors();
+        if retry == RETRY_MIN {
+            // Something came since the last interruption: this is a new one.
+            complaint.clear();
+        }
+        let (pause, why) = match ended {
+            Ended::Refused(why) => (REFUSED, why),
+            Ended::Lost(why) => (retry, why),
+        };
+        // Once per reason: a server that is away for an hour is one line.
+        if complaint != why {
+            tracing::warn!(%kind, error = why, "watch interrupted; serving what was seen last, and trying again");
+            complaint = why;
+        }
+        retry = (retry * 2).min(RETRY_MAX);
+        sleep(pause).await;
+    }
+}
+
+/// Why a watch ended.
+enum Ended {
+    Refused(String),
+    Lost(String),
+}
+
+impl Ended {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused(status.to_string()),
+            other => Self::Lost(chain(other)),
+        }
+    }
+}
+
+/// An error and all that caused it: the outermost one of a refused connection is just "client error (Connect)".
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The receiver is gone: the process is stopping.
+struct Stopping;
+
+async fn send(changes: &mpsc::Sender<Change>, change: Change) -> Result<(), Stopping> {
+    changes.send(change).await.map_err(|_| Stopping)
+}
+
+/// A kind that is not installed has no objects.
+async fn none(kind: Kind, changes: &mpsc::Sender<Change>) -> Result<(), Stopping> {
+    send(changes, Change::ListBegins(kind)).await?;
+    send(changes, Change::ListEnds(kind)).await
+}
+
+async fn follow(
+    client: &Client,
+    kind: Kind,
+    resource: &ApiResource,
+    changes: &mpsc::Sender<Change>,
+    retry: &mut Duration,
+) -> Result<Ended, Stopping> {
+    let api: Api<Raw> = Api::all_with(client.clone(), resource);
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    if kind == Kind::EndpointSlice {
+        config = config.labels("multicluster.kubernetes.io/service-name");
+    }
+    let mut events = std::pin::pin!(watcher::watcher(api, config));
+    while let Some(event) = events.next().await {
+        let change = match event {
+            Ok(Event::Init) => Change::ListBegins(kind),
+            Ok(Event::InitDone) => Change::ListEnds(kind),
+            Ok(Event::InitApply(raw) | Event::Apply(raw)) => raw.read(kind),
+            Ok(Event::Delete(raw)) => Change::Delete(kind, raw.reference()),
+            Err(error) => match interruption(&error) {
+                Some(ended) => return Ok(ended),
+                None => continue,
+            },
+        };
+        *retry = RETRY_MIN;
+        send(changes, change).await?;
+    }
+    Ok(Ended::Lost("the stream of events ended".to_owned()))
+}
+
+/// `None`: the watcher goes on by itself, from where it was.
+fn interruption(error: &watcher::Error) -> Option<Ended> {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => Some(Ended::of(error)),
+        watcher::Error::NoResourceVersion => Some(Ended::Refused(error.to_string())),
+        watcher::Error::WatchError(_) | watcher::Error::WatchFailed(_) => None,
+    }
+}
+
+/// An object as it came, and of its metadata what a watch needs.
+#[derive(Clone)]
+struct Raw {
+    metadata: ObjectMeta,
+    text: Box<RawValue>,
+}
+
+impl Raw {
+    fn reference(&self) -> ObjectRef {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        ObjectRef::new(&text(&self.metadata.namespace), &text(&self.metadata.name))
+    }
+
+    fn read(&self, kind: Kind) -> Change {
+        match Object::read(kind, &Json(self.text.get())) {
+            Ok(object) => Change::Apply { object, origin: None },
+            Err(error) => Change::Malformed(Problem {
+                origin: None,
+                kind,
+                object: self.reference(),
+                what: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reference())
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Head {
+            metadata: Meta,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Head { metadata } = serde_json::from_str(text.get()).unwrap_or_default();
+        let metadata = ObjectMeta {
+            name: Some(metadata.name),
+            namespace: Some(metadata.namespace),
+            resource_version: Some(metadata.resource_version),
+            ..ObjectMeta::default()
+        };
+        Ok(Self { metadata, text })
+    }
+}
+
+impl Resource for Raw {
+    type DynamicType = ApiResource;
+    type Scope = kube::core::DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+        resource.kind.as_str().into()
+    }
+
+    fn group(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+        resource.group.as_str().into()
+    }
+
+    fn version(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+        resource.version.as_str().into()
+    }
+
+    fn plural(resource: &ApiResource) -> std::borrow::Cow<'_, str> {
+        resource.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
