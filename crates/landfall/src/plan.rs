@@ -24,7 +24,9 @@ pub fn run(args: &args::Plan) -> Result<u8> {
     let pipelines = clusters.iter().map(|(_, pipeline)| pipeline);
     match args.output {
         Output::Table => print!("{}", table::shares(pipelines.filter_map(table::Source::of))),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&List::of(pipelines)).context("cannot print JSON")?),
+        Output::Json => {
+            println!("{}", serde_json::to_string_pretty(&List::of(pipelines)).context("cannot print JSON")?)
+        }
         Output::Yaml => print!("{}", serde_saphyr::to_string(&List::of(pipelines)).context("cannot print YAML")?),
     }
     Ok(code)

@@ -58,7 +58,10 @@ pub fn stopped() -> Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told = stop.clone();
-    #[expect(clippy::disallowed_methods, reason = "the one task that must outlive all sets of tasks, because it ends them")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one task that must outlive all sets of tasks, because it ends them"
+    )]
     tokio::spawn(async move {
         tokio::select! {
             _ = terminated.recv() => {}

@@ -178,7 +178,8 @@ fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Refused> {
     let spec = object.spec;
     let target = |(i, target): (usize, &api::TargetRef)| {
         let field = |field: &str| format!("targetRefs[{i}].{field}");
-        let expected = |field: String, value: &str, expected| Refused::Field { field, value: value.to_owned(), expected };
+        let expected =
+            |field: String, value: &str, expected| Refused::Field { field, value: value.to_owned(), expected };
         if target.group != "multicluster.x-k8s.io" {
             return Err(expected(field("group"), &target.group, "multicluster.x-k8s.io"));
         }
@@ -257,11 +258,14 @@ fn accept_import(import: &api::ServiceImport) -> Result<Accepted, Refused> {
     }
     let key = service("metadata", &meta.namespace, &meta.name)?;
     let kind = match import.spec.r#type.as_str() {
-        "ClusterSetIP" => ServiceKind::ClusterSetIp { ips: import.spec.ips.iter().filter_map(|ip| ip.parse().ok()).collect() },
+        "ClusterSetIP" => {
+            ServiceKind::ClusterSetIp { ips: import.spec.ips.iter().filter_map(|ip| ip.parse().ok()).collect() }
+        }
         "Headless" => ServiceKind::Headless,
         other => return Err(Refused::ImportType(other.to_owned())),
     };
-    let exporter = |(i, status): (usize, &api::ClusterStatus)| cluster(&format!("status.clusters[{i}]"), &status.cluster);
+    let exporter =
+        |(i, status): (usize, &api::ClusterStatus)| cluster(&format!("status.clusters[{i}]"), &status.cluster);
     let exporters = import.status.clusters.iter().enumerate().map(exporter).collect::<Result<_, _>>()?;
     let mut weights = BTreeMap::new();
     for (importer, key, value) in weight_annotations(meta)? {
@@ -418,11 +422,13 @@ fn accept_selection(selection: api::ServiceSelection) -> Result<Accepted, Refuse
             priority: selected.priority,
             nominal: selected.nominal_weight.min(NOMINAL_TOTAL),
             floor: selected.min_weight.min(TOTAL_WEIGHT),
-            basis: Reason::ALL.into_iter().find(|reason| reason.as_str() == selected.reason).unwrap_or(Reason::Weighted),
+            basis: Reason::ALL
+                .into_iter()
+                .find(|reason| reason.as_str() == selected.reason)
+                .unwrap_or(Reason::Weighted),
         })
     };
-    let mut candidates: Vec<_> =
-        status.clusters.iter().enumerate().map(candidate).collect::<Result<_, Refused>>()?;
+    let mut candidates: Vec<_> = status.clusters.iter().enumerate().map(candidate).collect::<Result<_, Refused>>()?;
     candidates.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     candidates.dedup_by(|a, b| a.cluster == b.cluster);
     let rule = Rule { mode, fallback: None, policy: status.policy.as_deref().map(Arc::from), candidates };

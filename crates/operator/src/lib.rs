@@ -5,24 +5,23 @@
 //!  object, accept          (one owner)        (core)          └─publish─▶ outbox ─apply─▶ API server
 //! ```
 
-pub mod object;
-pub mod manifest;
-pub mod files;
-pub mod discovery;
-pub mod watch;
 pub mod accept;
-pub mod stores;
-pub mod precedence;
-pub mod observe;
-pub mod pipeline;
-pub mod publish;
-pub mod status;
-pub mod outbox;
-pub mod apply;
-pub mod lease;
-pub mod reconcile;
-pub mod metrics;
 pub mod admin;
-pub mod start;
+pub mod apply;
+pub mod discovery;
+pub mod files;
+pub mod lease;
+pub mod manifest;
+pub mod metrics;
+pub mod object;
+pub mod observe;
+pub mod outbox;
+pub mod pipeline;
+pub mod precedence;
+pub mod publish;
+pub mod reconcile;
 pub mod run;
-
+pub mod start;
+pub mod status;
+pub mod stores;
+pub mod watch;

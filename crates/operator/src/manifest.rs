@@ -128,7 +128,8 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     let mut documents = Vec::new();
     let (mut begin, mut begin_line, mut at) = (0, 1, 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        let border = line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        let border =
+            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
         if border {
             documents.push((begin_line, &text[begin..at]));
             (begin, begin_line) = (at + 3, number + 1);
@@ -137,7 +138,9 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     }
     documents.push((begin_line, &text[begin..]));
     documents.retain(|(_, document)| {
-        document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#') && line.trim() != "...")
+        document
+            .lines()
+            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#') && line.trim() != "...")
     });
     documents
 }
@@ -155,7 +158,8 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
         },
     };
     let malformed = |error: YamlError| {
-        let named = yaml::<Header>(text).unwrap_or_else(|_| Header { metadata: HeaderMeta::default(), ..header.clone() });
+        let named =
+            yaml::<Header>(text).unwrap_or_else(|_| Header { metadata: HeaderMeta::default(), ..header.clone() });
         Malformed { line: error.line, ..malformed(&named, &error.what) }
     };
     if header.is_list() {

@@ -57,7 +57,12 @@ pub fn next_stale(stores: &Stores, now: u64) -> Option<u64> {
 }
 
 /// One service as it is now. `None`: there is no import of it.
-fn service(stores: &Stores, perspective: &Perspective, precedence: &Precedence<'_>, key: &ServiceKey) -> Option<Service> {
+fn service(
+    stores: &Stores,
+    perspective: &Perspective,
+    precedence: &Precedence<'_>,
+    key: &ServiceKey,
+) -> Option<Service> {
     let import = stores.imports.get(key)?;
     let mut exports: BTreeMap<ClusterId, Export> =
         import.exporters.iter().map(|cluster| (cluster.clone(), Export::default())).collect();
@@ -91,7 +96,8 @@ fn policy(stores: &Stores, perspective: &Perspective, precedence: &Precedence<'_
     let winner = precedence.winner(&import.key);
     let mut policy = winner.and_then(|winner| winner.policy.clone().ok()).unwrap_or_default();
     let annotated = annotated_row(stores, perspective, import);
-    let default = submariner(stores).map(|(_, submariner)| submariner).filter(|submariner| submariner.service_discovery);
+    let default =
+        submariner(stores).map(|(_, submariner)| submariner).filter(|submariner| submariner.service_discovery);
     let by_annotation = annotated.is_some().then_some(Mode::WeightedRoundRobin);
     let mode = winner.and_then(|winner| winner.mode).or_else(|| default.and_then(|default| default.mode));
     policy.mode = mode.or(by_annotation).unwrap_or_default();

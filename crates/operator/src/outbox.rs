@@ -34,7 +34,10 @@ pub enum Write {
     DeleteSelection,
     PolicyStatus(Box<SelectionPolicyStatus>),
     /// All conditions of the object as it was at that version, with ours among them.
-    SubmarinerConditions { conditions: Vec<Condition>, resource_version: Box<str> },
+    SubmarinerConditions {
+        conditions: Vec<Condition>,
+        resource_version: Box<str>,
+    },
 }
 
 impl Write {

@@ -176,7 +176,11 @@ impl Tasks {
         self.tasks.spawn(async move { (name, task.await) });
     }
 
-    fn spawn_drained(&mut self, name: &'static str, task: impl Future<Output = Result<(), StartError>> + Send + 'static) {
+    fn spawn_drained(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), StartError>> + Send + 'static,
+    ) {
         self.drained.spawn(async move { (name, task.await) });
     }
 

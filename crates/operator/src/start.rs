@@ -25,7 +25,9 @@ pub enum StartError {
     Kubeconfig { path: PathBuf, why: String },
     #[error("found neither an in-cluster configuration nor a kubeconfig ({why}); give --kubeconfig FILE")]
     NoConfig { why: String },
-    #[error("the API server refuses these credentials ({why}); check the kubeconfig, or the service account and its RBAC")]
+    #[error(
+        "the API server refuses these credentials ({why}); check the kubeconfig, or the service account and its RBAC"
+    )]
     Refused { why: String },
     #[error(
         "{} not installed; run `landfall crds | kubectl apply -f -` for Landfall's, and install the MCS API for \
@@ -55,7 +57,8 @@ impl StartError {
 pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
     let config = match kubeconfig {
         Some(path) => {
-            let wrong = |error: &dyn std::error::Error| StartError::Kubeconfig { path: path.to_owned(), why: chain(error) };
+            let wrong =
+                |error: &dyn std::error::Error| StartError::Kubeconfig { path: path.to_owned(), why: chain(error) };
             let kubeconfig = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
             let options = KubeConfigOptions::default();
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| wrong(&error))?

@@ -43,7 +43,11 @@ fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
     let verdict = |accepted, reason, message: &str| Verdict { accepted, reason, message: message.to_owned() };
     let says_something = submariner.mode.is_some() || submariner.params;
     if !in_force {
-        return verdict(false, "Ignored", "another Submariner resource in this namespace is in force; delete one of them");
+        return verdict(
+            false,
+            "Ignored",
+            "another Submariner resource in this namespace is in force; delete one of them",
+        );
     }
     if says_something && !submariner.service_discovery {
         let message = "serviceDiscoveryLoadBalancing and optimizedLoadBalancingParams are ignored until \
@@ -92,10 +96,12 @@ fn merged(existing: &[Condition], mut ours: Condition) -> Option<Vec<Condition>>
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
 
     fn time(seconds: i64) -> Time {
-        Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap())
+        Time(Timestamp::from_second(seconds).unwrap())
     }
 
     fn accepted(accepted: bool) -> Condition {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use landfall_core::name::ServiceKey;
 
 use crate::accept::{
-    Accepted, ExportWeights, Gateway, Import, SelectionPolicy, Selection, Slice, Submariner, accept, reference,
+    Accepted, ExportWeights, Gateway, Import, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
 };
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
@@ -22,7 +22,10 @@ pub enum Change {
     ListBegins(Kind),
     ListEnds(Kind),
     /// `origin`: the file it came from, in file mode.
-    Apply { object: Object, origin: Option<Arc<Path>> },
+    Apply {
+        object: Object,
+        origin: Option<Arc<Path>>,
+    },
     Delete(Kind, ObjectRef),
     /// An object that could not be read at all.
     Malformed(Problem),
@@ -141,7 +144,8 @@ impl Stores {
             Accepted::Gateway(gateway) => {
                 // A heartbeat every five seconds changes only the time.
                 let before = self.gateways.insert(object, gateway.clone());
-                touched.all |= before.is_none_or(|before| (before.active, before.links) != (gateway.active, gateway.links));
+                touched.all |=
+                    before.is_none_or(|before| (before.active, before.links) != (gateway.active, gateway.links));
             }
             Accepted::Ignored => self.delete(kind, &object, touched),
             Accepted::Import(import) => {

@@ -37,7 +37,9 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
     loop {
         let ended = match served(&client, kind).await {
             Ok(Discovered::Served(resource)) => follow(&client, kind, &resource, &changes, &mut retry).await,
-            Ok(Discovered::Missing) => none(kind, &changes).await.map(|()| Ended::Refused(format!("{kind} is not served"))),
+            Ok(Discovered::Missing) => {
+                none(kind, &changes).await.map(|()| Ended::Refused(format!("{kind} is not served")))
+            }
             Err(error) => Ok(Ended::of(&error)),
         };
         let Ok(ended) = ended else { return };
@@ -157,12 +159,9 @@ impl Raw {
     fn read(&self, kind: Kind) -> Change {
         match Object::read(kind, &Json(self.text.get())) {
             Ok(object) => Change::Apply { object, origin: None },
-            Err(error) => Change::Malformed(Problem {
-                origin: None,
-                kind,
-                object: self.reference(),
-                what: error.to_string(),
-            }),
+            Err(error) => {
+                Change::Malformed(Problem { origin: None, kind, object: self.reference(), what: error.to_string() })
+            }
         }
     }
 }

@@ -1,0 +1,9 @@
+//! Objects in, plan out, without a cluster.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+mod changes;
+mod lighthouse;
+mod policies;

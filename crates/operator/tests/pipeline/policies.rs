@@ -1,0 +1,244 @@
+//! Which policy counts, and what it does to the shares.
+
+use crate::support::{Feed, applied, deleted, import, list, policy, slice, synced};
+use landfall_operator::object::{Kind, ObjectRef};
+use landfall_operator::pipeline::Pipeline;
+use landfall_operator::precedence::{Precedence, Verdict};
+
+const OLD: &str = "2026-01-01T00:00:00Z";
+const NEW: &str = "2026-02-01T00:00:00Z";
+
+/// `pay.bank`, exported by c2 and c3.
+fn pay() -> String {
+    import("bank", "pay", "ClusterSetIP", &["c2", "c3"])
+        + &slice("bank", "pay", "c2", &["10.2.0.1"])
+        + &slice("bank", "pay", "c3", &["10.3.0.1"])
+}
+
+fn weights(c2: &str, c3: &str) -> String {
+    format!("{{loadBalancing: weighted-round-robin, weights: [{{source: \"*\", clusters: {{c2: {c2}, c3: {c3}}}}}]}}")
+}
+
+fn submariner(spec: &str) -> String {
+    format!(
+        "---\napiVersion: submariner.io/v1alpha1\nkind: Submariner\nmetadata: {{name: submariner, namespace: submariner-operator}}\nspec: {spec}\n"
+    )
+}
+
+fn verdict(pipeline: &Pipeline, namespace: &str, name: &str) -> Verdict {
+    let stores = pipeline.stores();
+    let object = ObjectRef::new(namespace, name);
+    Precedence::new(stores, &pipeline.perspective().namespace).verdict(&object, &stores.policies[&object])
+}
+
+#[test]
+fn without_a_policy_the_local_export_is_preferred_and_the_others_share_equally() {
+    assert_eq!(synced("c1", &pay()).shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+    assert_eq!(synced("c2", &pay()).shares("pay.bank"), ["c2 1000 Local", "c3 0 Standby"]);
+}
+
+#[test]
+fn the_lower_the_weight_the_higher_the_share() {
+    let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights("10", "5"))));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+    assert_eq!(pipeline.service("pay.bank").rule.policy.as_deref(), Some("bank/pay"));
+}
+
+#[test]
+fn the_weights_of_the_enhancement_proposal_come_out_as_it_says() {
+    let rows = "{loadBalancing: weighted-round-robin, weights: [{source: c1, clusters: {c2: 10, c3: 5}}, \
+                {source: c2, clusters: {c2: 0, c3: 4}}, {source: c3, clusters: {c2: 4, c3: 0}}]}";
+    let manifests = pay() + &policy("bank", "pay", OLD, rows);
+    assert_eq!(synced("c1", &manifests).shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+    assert_eq!(synced("c2", &manifests).shares("pay.bank"), ["c2 1000 Local", "c3 0 Standby"]);
+    assert_eq!(synced("c3", &manifests).shares("pay.bank"), ["c2 0 Standby", "c3 1000 Local"]);
+}
+
+#[test]
+fn who_waits_for_a_preferred_cluster_answers_when_it_fails() {
+    let zero = "{loadBalancing: weighted-round-robin, weights: [{source: c1, clusters: {c2: 0, c3: 1}}]}";
+    let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, zero)));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 ZeroWeight", "c3 0 Standby"]);
+    pipeline.feed(applied(&slice("bank", "pay", "c2", &[])));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 0 NoReadyEndpoints", "c3 1000 Weighted"]);
+}
+
+#[test]
+fn a_candidate_without_a_usable_weight_gets_nothing_and_says_why() {
+    let shares = |c2, c3| synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights(c2, c3)))).shares("pay.bank");
+    for wrong in ["-1", ".inf", "-.inf", ".nan"] {
+        assert_eq!(shares(wrong, "5"), ["c2 0 InvalidWeight", "c3 1000 Weighted"], "{wrong}");
+    }
+    let only_c3 = "{loadBalancing: weighted-round-robin, weights: [{source: c1, clusters: {c3: 5}}]}";
+    let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, only_c3)));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 0 NoWeight", "c3 1000 Weighted"]);
+}
+
+#[test]
+fn when_no_candidate_has_a_weight_all_share_equally_and_the_selection_says_so() {
+    let elsewhere = "{loadBalancing: weighted-round-robin, weights: [{source: c9, clusters: {c3: 5}}]}";
+    let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, elsewhere)));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+    assert_eq!(pipeline.service("pay.bank").rule.fallback.unwrap().as_str(), "NoWeights");
+}
+
+#[test]
+fn a_min_share_is_kept_at_the_expense_of_the_others() {
+    let spec = "{loadBalancing: weighted-round-robin, minShares: {c2: 12.5%}, \
+                weights: [{source: \"*\", clusters: {c2: 99, c3: 1}}]}";
+    let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, spec)));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 125 MinShare", "c3 875 Weighted"]);
+}
+
+#[test]
+fn optimized_falls_back_to_round_robin_and_says_why() {
+    let pipeline = synced("c2", &(pay() + &policy("bank", "pay", OLD, "{loadBalancing: optimized}")));
+    let expected = ["c2 500 OptimizerUnavailable", "c3 500 OptimizerUnavailable"];
+    assert_eq!(pipeline.shares("pay.bank"), expected, "and the local cluster is a candidate like the others");
+    assert_eq!(pipeline.service("pay.bank").rule.fallback.unwrap().as_str(), "OptimizerUnavailable");
+}
+
+#[test]
+fn the_most_specific_policy_counts() {
+    let everything = policy("landfall-system", "all", OLD, &weights("1", "1"));
+    let namespace = policy("bank", "bank", NEW, &weights("1", "3"));
+    let named = policy("bank", "pay", NEW, &weights("1", "9").replacen('{', "{targetRefs: [{name: pay}], ", 1));
+    let mut manifests =
+        pay() + &submariner("{serviceDiscoveryEnabled: true, serviceDiscoveryLoadBalancing: optimized}");
+    let winner = |manifests: &str| synced("c1", manifests).service("pay.bank").rule.policy.clone();
+    assert_eq!(winner(&manifests), None);
+    for (policy, name) in [(everything, "landfall-system/all"), (namespace, "bank/bank"), (named, "bank/pay")] {
+        manifests += &policy;
+        assert_eq!(winner(&manifests).as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn of_two_equally_specific_policies_the_older_counts_and_the_newer_is_told() {
+    let manifests =
+        pay() + &policy("bank", "a-new", NEW, &weights("9", "1")) + &policy("bank", "b-old", OLD, &weights("1", "9"));
+    let mut pipeline = synced("c1", &manifests);
+    assert_eq!(pipeline.service("pay.bank").rule.policy.as_deref(), Some("bank/b-old"));
+    let told = verdict(&pipeline, "bank", "a-new");
+    assert_eq!((told.accepted, told.reason), (false, "Conflicted"));
+    assert!(told.message.contains("bank/b-old"), "{}", told.message);
+    assert!(verdict(&pipeline, "bank", "b-old").accepted);
+
+    pipeline.feed(deleted(Kind::SelectionPolicy, "bank", "b-old"));
+    assert_eq!(pipeline.service("pay.bank").rule.policy.as_deref(), Some("bank/a-new"));
+    assert!(verdict(&pipeline, "bank", "a-new").accepted);
+}
+
+#[test]
+fn two_zero_weights_in_a_row_are_refused_and_the_older_rule_stays_in_force() {
+    let manifests =
+        pay() + &policy("bank", "pay", OLD, &weights("10", "5")) + &policy("bank", "pay2", NEW, &weights("0", "0"));
+    let pipeline = synced("c1", &manifests);
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+    let told = verdict(&pipeline, "bank", "pay2");
+    assert_eq!((told.accepted, told.reason), (false, "Invalid"));
+    assert!(told.message.contains("both c2 and c3"), "{}", told.message);
+}
+
+#[test]
+fn min_shares_above_100_percent_are_refused() {
+    let spec = "{loadBalancing: round-robin, minShares: {c2: 60%, c3: 40.1%}}";
+    let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, spec)));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+    assert!(verdict(&pipeline, "bank", "pay").message.contains("100.1 %"));
+}
+
+#[test]
+fn a_policy_for_an_import_that_is_not_there_says_so_until_it_is() {
+    let named = weights("10", "5").replacen('{', "{targetRefs: [{name: pya}], ", 1);
+    let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &named)));
+    assert_eq!(verdict(&pipeline, "bank", "pay").reason, "TargetNotFound");
+    pipeline.feed(applied(&import("bank", "pya", "ClusterSetIP", &["c2"])));
+    assert!(verdict(&pipeline, "bank", "pay").accepted);
+}
+
+#[test]
+fn a_policy_that_becomes_malformed_stays_in_force_as_it_was() {
+    let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights("10", "5"))));
+    let malformed = "{loadBalancing: weighted-round-robin, minShares: {c2: lots}}";
+    let touched = pipeline.feed(applied(&policy("bank", "pay", OLD, malformed)));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+    let problem = touched.problems[0].to_string();
+    assert!(problem.contains("SelectionPolicy bank/pay: spec.minShares[c2]: \"lots\""), "{problem}");
+}
+
+#[test]
+fn the_cluster_wide_mode_counts_only_while_service_discovery_is_enabled() {
+    let mode = |enabled| {
+        let spec = format!("{{serviceDiscoveryEnabled: {enabled}, serviceDiscoveryLoadBalancing: optimized}}");
+        synced("c1", &(pay() + &submariner(&spec))).service("pay.bank").rule.fallback
+    };
+    assert!(mode("true").is_some());
+    assert!(mode("false").is_none());
+}
+
+#[test]
+fn a_policy_without_a_mode_keeps_that_of_the_cluster() {
+    let manifests = pay()
+        + &submariner("{serviceDiscoveryEnabled: true, serviceDiscoveryLoadBalancing: optimized}")
+        + &policy("bank", "pay", OLD, "{localPreference: Prefer}");
+    let pipeline = synced("c2", &manifests);
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 Local", "c3 0 Standby"]);
+    assert_eq!(pipeline.service("pay.bank").rule.fallback.unwrap().as_str(), "OptimizerUnavailable");
+}
+
+fn annotated(annotations: &str) -> String {
+    pay().replacen("metadata: {name: pay,", &format!("metadata: {{annotations: {{{annotations}}}, name: pay,"), 1)
+}
+
+#[test]
+fn the_former_weight_annotation_is_honoured_for_the_importing_cluster_it_names() {
+    let manifests = annotated("lighthouse-lb-weight.submariner.io/c1: \"c2:10,c3:5\"");
+    assert_eq!(synced("c1", &manifests).shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+    assert_eq!(synced("c4", &manifests).shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+}
+
+#[test]
+fn the_weight_annotations_of_the_exporters_own_imports_make_a_row() {
+    let own = |cluster, weight| {
+        format!(
+            "---\napiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata:\n  name: pay-bank-{cluster}\n  \
+             namespace: submariner-operator\n  labels: {{multicluster.kubernetes.io/service-name: pay, \
+             lighthouse.submariner.io/sourceNamespace: bank, multicluster.kubernetes.io/source-cluster: {cluster}}}\n  \
+             annotations: {{lighthouse-lb-weight.submariner.io/c1: \"{weight}\"}}\nspec: {{type: ClusterSetIP, ports: []}}\n"
+        )
+    };
+    let mut pipeline = synced("c1", &(pay() + &own("c2", "10") + &own("c3", "5")));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+    pipeline.feed(applied(&(own("c2", "0") + &own("c3", "0"))));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 ZeroWeight", "c3 0 InvalidWeight"], "one of them keeps its 0");
+    pipeline.feed(list(&pay()));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+}
+
+#[test]
+fn a_policy_with_weights_counts_more_than_annotations() {
+    let manifests = annotated("lighthouse-lb-weight.submariner.io/c1: \"c2:1,c3:9\"")
+        + &policy("bank", "pay", OLD, &weights("10", "5"));
+    assert_eq!(synced("c1", &manifests).shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+}
+
+#[test]
+fn the_prefer_local_annotation_is_honoured() {
+    let manifests = annotated("lighthouse.submariner.io/prefer-local-cluster: \"false\"");
+    assert_eq!(synced("c2", &manifests).shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+}
+
+#[test]
+fn an_annotation_that_cannot_be_understood_is_named_and_the_import_stays_as_it_was() {
+    let mut pipeline = synced("c1", &pay());
+    for (annotation, says) in [
+        ("lighthouse-lb-weight.submariner.io/c1: \"5\"", "a list of exporting clusters"),
+        ("lighthouse-lb-weight.submariner.io/C1: \"c2:5\"", "is not one or two DNS labels"),
+        ("lighthouse.submariner.io/prefer-local-cluster: \"maybe\"", "\"true\" or \"false\""),
+    ] {
+        let touched = pipeline.feed(applied(&annotated(annotation)));
+        assert!(touched.problems[0].what.contains(says), "{}", touched.problems[0]);
+        assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+    }
+}

@@ -1,0 +1,96 @@
+//! A pipeline that is fed with manifests, as a cluster would feed it.
+
+use landfall_core::name::ClusterId;
+use landfall_core::plan::{Family, ServicePlan};
+use landfall_operator::manifest::documents;
+use landfall_operator::object::{Kind, ObjectRef};
+use landfall_operator::observe::{Guide, Perspective};
+use landfall_operator::pipeline::{Age, Pipeline};
+use landfall_operator::stores::{Change, Touched};
+
+pub(crate) const NOW: u64 = 1_800_000_000;
+
+pub(crate) fn pipeline(local: &str, guide: Guide) -> Pipeline {
+    let local = ClusterId::new(local).unwrap();
+    Pipeline::new(Perspective { local, namespace: "landfall-system".into(), guide }, Age::Live)
+}
+
+/// A pipeline whose lists are complete with these objects.
+pub(crate) fn synced(local: &str, manifests: &str) -> Pipeline {
+    let mut pipeline = pipeline(local, Guide::Policies);
+    pipeline.apply(list(manifests), NOW);
+    pipeline
+}
+
+pub(crate) fn list(manifests: &str) -> Vec<Change> {
+    let begin = Kind::ALL.into_iter().map(Change::ListBegins);
+    begin.chain(applied(manifests)).chain(Kind::ALL.into_iter().map(Change::ListEnds)).collect()
+}
+
+/// Panics where a manifest cannot be read.
+pub(crate) fn applied(manifests: &str) -> Vec<Change> {
+    let read = documents(manifests).into_iter().map(|document| document.read.map_err(|malformed| malformed.what));
+    read.map(|object| Change::Apply { object: object.unwrap(), origin: None }).collect()
+}
+
+pub(crate) fn deleted(kind: Kind, namespace: &str, name: &str) -> Vec<Change> {
+    vec![Change::Delete(kind, ObjectRef::new(namespace, name))]
+}
+
+pub(crate) trait Feed {
+    fn feed(&mut self, changes: Vec<Change>) -> Touched;
+    /// By its DNS form, `web.shop`.
+    fn service(&self, name: &str) -> &ServicePlan;
+    /// `c2 333 Weighted` for each candidate.
+    fn shares(&self, name: &str) -> Vec<String>;
+}
+
+impl Feed for Pipeline {
+    fn feed(&mut self, changes: Vec<Change>) -> Touched {
+        self.apply(changes, NOW + 1)
+    }
+
+    fn service(&self, name: &str) -> &ServicePlan {
+        self.plan().unwrap().get(name).unwrap_or_else(|| panic!("no service {name}"))
+    }
+
+    fn shares(&self, name: &str) -> Vec<String> {
+        let shares = &self.service(name).shares;
+        shares.iter().map(|share| format!("{} {} {}", share.cluster, share.weight, share.reason)).collect()
+    }
+}
+
+/// Every IPv4 address that can be answered, in order of address.
+pub(crate) fn addresses(planned: &ServicePlan) -> Vec<String> {
+    let mut addresses = planned.in_weighted_order(Family::Ipv4, 0, usize::MAX);
+    addresses.sort_unstable();
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+pub(crate) fn import(namespace: &str, name: &str, kind: &str, clusters: &[&str]) -> String {
+    let clusters: Vec<String> = clusters.iter().map(|cluster| format!("{{cluster: {cluster}}}")).collect();
+    format!(
+        "---\napiVersion: multicluster.x-k8s.io/v1beta1\nkind: ServiceImport\nmetadata: {{name: {name}, namespace: \
+         {namespace}}}\nspec: {{type: {kind}, ports: []}}\nstatus: {{clusters: [{}]}}\n",
+        clusters.join(", ")
+    )
+}
+
+/// One slice with these ready addresses.
+pub(crate) fn slice(namespace: &str, service: &str, cluster: &str, addresses: &[&str]) -> String {
+    let endpoints: Vec<String> =
+        addresses.iter().map(|ip| format!("{{addresses: [{ip}], conditions: {{ready: true}}}}")).collect();
+    format!(
+        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-of-{cluster}-x\n  \
+         namespace: {namespace}\n  labels: {{multicluster.kubernetes.io/service-name: {service}, \
+         multicluster.kubernetes.io/source-cluster: {cluster}}}\naddressType: IPv4\nendpoints: [{}]\nports: []\n",
+        endpoints.join(", ")
+    )
+}
+
+pub(crate) fn policy(namespace: &str, name: &str, created: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {{name: {name}, namespace: \
+         {namespace}, creationTimestamp: \"{created}\", generation: 1}}\nspec: {spec}\n"
+    )
+}
