@@ -6,6 +6,8 @@
 //! Foreign objects are read leniently: a field that may be absent is an `Option` or has a default, and what we do not
 //! read is not there. So a store of them is small, and a newer API version does not break us.
 
+#![expect(clippy::duplicated_attributes, reason = "the print columns of the derive macro repeat their keys")]
+
 mod crds;
 mod endpoint_slice;
 mod gateway;

@@ -190,7 +190,8 @@ impl Server {
                 responder: Arc::clone(&self.responder),
                 plan: plan.clone(),
                 metrics: Arc::clone(&self.metrics),
-                stop: stop_threads.clone(),
+                // One of its own: a token that all threads look at would be passed around between their cores.
+                stop: stop_threads.child_token(),
             };
             threads.push(start(move || worker.run(), ended.clone()).map_err(ServeError::Start)?);
         }
@@ -222,4 +223,47 @@ async fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> Result<(), ServeError
         results.into_iter().try_for_each(|result| result.map_err(|_| ServeError::Panic)?.map_err(ServeError::Udp))
     });
     joined.await.map_err(|_| ServeError::Panic)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn server() -> Server {
+        bind(Config { udp_threads: NonZeroUsize::MIN, ..Config::new(([127, 0, 0, 1], 0).into()) }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_dies_ends_the_server_with_its_error() {
+        // Nothing can be received from a socket that listens for connections.
+        let broken: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
+        let mut server = server();
+        server.udp.push(broken.into());
+        let (_plan, plans) = watch::channel(None);
+        let ended = server.serve(plans, CancellationToken::new()).await;
+        assert!(matches!(ended, Err(ServeError::Udp(_))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_panics_is_noticed() {
+        let ended = CancellationToken::new();
+        let thread = start(|| panic!("as a test"), ended.clone()).unwrap();
+        ended.cancelled().await;
+        assert!(matches!(join(vec![thread]).await, Err(ServeError::Panic)));
+    }
+
+    #[tokio::test]
+    async fn threads_end_when_nobody_waits_for_the_server_any_more() {
+        let server = server();
+        let metrics = server.metrics();
+        let (_plan, plans) = watch::channel(None);
+        let given_up = tokio::time::timeout(Duration::ZERO, server.serve(plans, CancellationToken::new())).await;
+        assert!(given_up.is_err());
+        // Each thread holds the metrics of its server.
+        while Arc::strong_count(&metrics) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
 }

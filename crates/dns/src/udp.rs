@@ -83,3 +83,40 @@ impl Worker {
 fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_cannot_be_sent_does_not_keep_the_others_back() {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.send_to(b"?", socket.local_addr().unwrap()).unwrap();
+        let mut queries = Box::new([Incoming::EMPTY; BATCH]);
+        assert_eq!(receive(&socket, &mut queries).unwrap(), 1);
+        assert_eq!(queries[0].octets(), b"?");
+
+        let known = queries[0].from;
+        // More than one call takes.
+        let replies: Vec<Outgoing> = (0..=u8::try_from(2 * BATCH).unwrap())
+            .map(|i| Outgoing { octets: vec![i], to: if i % 3 == 0 { Peer::UNKNOWN } else { known } })
+            .collect();
+        let (_plan, plan) = watch::channel(None);
+        let responder = Responder::new(Vec::new(), Duration::ZERO, Vec::new(), 0);
+        let worker = Worker {
+            socket,
+            responder: responder.into(),
+            plan,
+            metrics: Arc::default(),
+            stop: CancellationToken::new(),
+        };
+        worker.send(&replies);
+        for reply in replies.iter().filter(|reply| reply.octets[0] % 3 != 0) {
+            let mut received = [0; 2];
+            assert_eq!((client.recv(&mut received).unwrap(), received[0]), (1, reply.octets[0]));
+        }
+        assert_eq!(worker.metrics.unsent(), 22);
+    }
+}

@@ -1,5 +1,7 @@
 //! `landfall plan` and `landfall crds`: print and exit.
 
+use std::io::Write;
+
 use anyhow::{Context, Result};
 use landfall_api::ServiceSelection;
 use landfall_operator::pipeline::Pipeline;
@@ -34,9 +36,17 @@ pub fn run(args: &args::Plan) -> Result<u8> {
 
 pub fn crds() -> Result<u8> {
     for crd in landfall_api::crds() {
-        print!("---\n{}", serde_saphyr::to_string(&crd).context("cannot print YAML")?);
+        print(&format!("---\n{}", serde_saphyr::to_string(&crd)?))?;
     }
     Ok(WELL)
+}
+
+/// A reader that has seen enough, such as `head`, is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 /// As `kubectl get -o yaml` prints several objects.

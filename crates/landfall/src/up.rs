@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use landfall_core::name::ClusterId;
-use landfall_operator::files::{FileProblem, Folder, follow};
+use landfall_operator::files::{FileProblem, follow};
 use landfall_operator::pipeline::{self, Pipeline};
 use landfall_operator::run::unix_seconds;
-use landfall_operator::stores::Touched;
-use tokio::sync::{mpsc, watch};
+use landfall_operator::stores::{Change, Touched};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +27,9 @@ const CHANGES: usize = 1024;
 /// Changes that come together are shown together.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// Of a large fleet, what somebody can still look at.
+const ROWS: usize = 100;
+
 pub fn run(args: &args::Up) -> Result<u8> {
     // What is wrong with the manifests stands below the table.
     log("error");
@@ -36,6 +41,7 @@ async fn up(args: &args::Up) -> Result<()> {
     let stop = stopped()?;
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     let mut screens = Vec::new();
+    let readers = Arc::new(Semaphore::new(available_parallelism().map_or(1, Into::into)));
     for (k, (folder, pipeline)) in (0_u16..).zip(fleet::clusters(&args.fleet)?) {
         let port = args.dns.port().checked_add(k).context("--dns: there are not enough ports for all clusters")?;
         let listen = SocketAddr::new(args.dns.ip(), port);
@@ -45,7 +51,15 @@ async fn up(args: &args::Up) -> Result<()> {
         let (problems, file_problems) = watch::channel(Vec::new());
         let cluster = folder.cluster.clone();
         screens.push(ClusterScreen { cluster, listen: server.local_addr(), shown, file_problems });
-        start(&mut tasks, (folder, pipeline), server, (screen, problems), &stop);
+        let (changes, queue) = mpsc::channel(CHANGES);
+        let (followed, stopped) = (follow(folder, changes, problems, Arc::clone(&readers)), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                ended = followed => ended.map_err(Into::into),
+                () = stopped.cancelled() => Ok(()),
+            }
+        });
+        start(&mut tasks, (pipeline, queue), server, screen, &stop);
     }
     tasks.spawn(show(screens, stop.clone()));
     let ended = tokio::select! {
@@ -73,23 +87,16 @@ struct ClusterScreen {
 
 fn start(
     tasks: &mut JoinSet<Result<()>>,
-    (folder, pipeline): (Folder, Pipeline),
+    (pipeline, queue): (Pipeline, mpsc::Receiver<Change>),
     server: landfall_dns::Server,
-    (screen, problems): (watch::Sender<Screen>, watch::Sender<Vec<FileProblem>>),
+    screen: watch::Sender<Screen>,
     stop: &CancellationToken,
 ) {
-    let (changes, queue) = mpsc::channel(CHANGES);
     let (plans, plan) = watch::channel(None);
     let observer = move |pipeline: &Pipeline, _: &Touched| {
         let next = Screen { source: Source::of(pipeline), problems: fleet::problems(pipeline) };
         screen.send_replace(next);
     };
-    let stopped = stop.clone();
-    tasks.spawn(async move {
-        follow(folder, changes, problems).await?;
-        stopped.cancelled().await;
-        Ok(())
-    });
     let pipeline = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop.clone()));
     tasks.spawn(async move {
         pipeline.await;
@@ -144,7 +151,14 @@ fn render(screens: &mut [ClusterScreen]) -> String {
         problems.extend(in_files.iter().map(|problem| format!("skipped: {problem}")));
         dns.push([screen.cluster.to_string(), screen.listen.to_string()]);
     }
-    let mut text = format!("{}\n{}", table::shares(sources.into_iter()), table::align(dns));
+    let shares = table::shares(sources.into_iter());
+    let mut text: String = shares.split_inclusive('\n').take(ROWS).collect();
+    let more = shares.lines().count().saturating_sub(ROWS);
+    if more > 0 {
+        text.push_str(&format!("and {more} rows more; landfall plan prints all\n"));
+    }
+    text.push('\n');
+    text.push_str(&table::align(dns));
     if !problems.is_empty() {
         text.push('\n');
         problems.iter().for_each(|problem| text.push_str(&format!("{problem}\n")));

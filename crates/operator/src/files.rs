@@ -13,7 +13,7 @@ use std::time::Duration;
 use landfall_core::name::{ClusterId, InvalidName};
 use notify::Watcher;
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::accept::reference;
 use crate::manifest::{Document, documents};
@@ -161,17 +161,21 @@ impl Folder {
 }
 
 /// Loads the folder, and then whatever changes in it, until the receiver is gone. `problems` is what is wrong with the
-/// files at the moment.
+/// files at the moment. `readers` is how many folders may be read at once: with one per core the first cluster answers
+/// long before the last one is read.
 pub async fn follow(
     mut folder: Folder,
     changes: mpsc::Sender<Change>,
     problems: watch::Sender<Vec<FileProblem>>,
+    readers: Arc<Semaphore>,
 ) -> Result<(), FollowError> {
     let (events, mut touched) = mpsc::channel(EVENTS);
     let _watcher = watch_below(&folder.path, events)?;
     let mut paths = BTreeSet::new();
     loop {
+        let turn = Arc::clone(&readers).acquire_owned().await;
         let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let changes: Vec<Change> = match paths.is_empty() {
                 true => folder.load(),
                 false => paths.iter().flat_map(|path: &PathBuf| folder.reload_below(path)).collect(),

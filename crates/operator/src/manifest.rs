@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::object::{Json, JsonError, Kind, Object, ObjectRef, Read};
+use crate::object::{Json, Kind, Object, ObjectRef, Read};
 
 /// One document, or one item of a list.
 #[derive(Debug)]
@@ -61,6 +61,11 @@ impl Header {
         Some((self.kind()?, ObjectRef::new(&self.metadata.namespace, &self.metadata.name)))
     }
 
+    /// Half a manifest, for example.
+    fn is_missing(&self) -> bool {
+        self.api_version.is_empty() || self.kind.is_empty()
+    }
+
     fn is_list(&self) -> bool {
         self.kind.ends_with("List")
     }
@@ -76,7 +81,7 @@ fn items(list: List, line: usize) -> Vec<Document> {
     let item = |value: Value| {
         let header = Header::deserialize(&value).unwrap_or_default();
         let kind = header.kind()?;
-        let read = Object::read(kind, &JsonValue(&value)).map_err(|error| malformed(&header, &error.to_string()));
+        let read = Object::read(kind, JsonValue(&value)).map_err(|error| malformed(&header, &error.to_string()));
         Some(Document { line, read })
     };
     list.items.into_iter().filter_map(item).collect()
@@ -111,6 +116,9 @@ fn json_documents(text: &str) -> Vec<Document> {
 
 fn json_document(line: usize, text: &str) -> Vec<Document> {
     let header: Header = serde_json::from_str(text).unwrap_or_default();
+    if header.is_missing() {
+        return vec![nameless(line)];
+    }
     if header.is_list() {
         return match serde_json::from_str(text) {
             Ok(list) => items(list, line),
@@ -118,7 +126,7 @@ fn json_document(line: usize, text: &str) -> Vec<Document> {
         };
     }
     let Some(kind) = header.kind() else { return Vec::new() };
-    let read = Object::read(kind, &Json(text)).map_err(|error| malformed(&header, &error.to_string()));
+    let read = Object::read(kind, Json(text)).map_err(|error| malformed(&header, &error.to_string()));
     vec![Document { line, read }]
 }
 
@@ -157,6 +165,9 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
             }
         },
     };
+    if header.is_missing() {
+        return vec![nameless(line)];
+    }
     let malformed = |error: YamlError| {
         let named =
             yaml::<Header>(text).unwrap_or_else(|_| Header { metadata: HeaderMeta::default(), ..header.clone() });
@@ -169,7 +180,12 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
         };
     }
     let Some(kind) = header.kind() else { return Vec::new() };
-    vec![Document { line, read: Object::read(kind, &Yaml(text)).map_err(malformed) }]
+    vec![Document { line, read: Object::read(kind, Yaml(text)).map_err(malformed) }]
+}
+
+fn nameless(line: usize) -> Document {
+    let what = "no valid manifest: it has no apiVersion and kind".to_owned();
+    Document { line, read: Err(Malformed { object: None, line: 0, what }) }
 }
 
 /// Kind and version as `kubectl` prints them, without parsing the document: most of a large file is often of kinds that
@@ -186,21 +202,15 @@ fn quick_header(text: &str) -> Option<Header> {
 
 struct JsonValue<'a>(&'a Value);
 
-impl Read<serde_path_to_error::Error<serde_json::Error>> for &JsonValue<'_> {
+impl Read<serde_path_to_error::Error<serde_json::Error>> for JsonValue<'_> {
     fn read<T: DeserializeOwned>(&self) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
         serde_path_to_error::deserialize(self.0)
     }
 }
 
-impl Read<JsonError> for &Json<'_> {
-    fn read<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
-        Json::read(self)
-    }
-}
-
 struct Yaml<'a>(&'a str);
 
-impl Read<YamlError> for &Yaml<'_> {
+impl Read<YamlError> for Yaml<'_> {
     fn read<T: DeserializeOwned>(&self) -> Result<T, YamlError> {
         yaml(self.0)
     }

@@ -64,13 +64,10 @@ pub async fn operator(cluster: Cluster, identity: String, stop: CancellationToke
     let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
     let feed = feed(client.clone(), cluster, Guide::Policies, (plans, metrics.clone(), reconciler), stop.clone());
     let mut tasks = Tasks::new(stop.clone());
-    tasks.spawn("admin port", async move { Ok(admin::serve(listener, Arc::new(admin)).await) });
+    tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
     tasks.spawn("pipeline", feed);
-    tasks.spawn("writer", {
-        let client = client.clone();
-        async move { Ok(apply::run(client, outbox, leadership, time, Arc::new(metrics)).await) }
-    });
-    tasks.spawn_drained("lease", async move { Ok(lease::run(client, candidate, leads, stop).await) });
+    tasks.spawn("writer", done(apply::run(client.clone(), outbox, leadership, time, Arc::new(metrics))));
+    tasks.spawn_drained("lease", done(lease::run(client, candidate, leads, stop)));
     tasks.first_to_end().await
 }
 
@@ -100,7 +97,7 @@ pub async fn dns(
     let observer = |_: &Pipeline, _: &Touched| {};
     let feed = feed(client, cluster, Guide::Selections, (plans, metrics, observer), serving.clone());
     let mut tasks = Tasks::new(serving.clone());
-    tasks.spawn("admin port", async move { Ok(admin::serve(listener, Arc::new(admin)).await) });
+    tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
     tasks.spawn("pipeline", feed);
     tasks.spawn_drained("DNS server", {
         let serving = serving.clone();
@@ -157,6 +154,11 @@ fn registry(metrics: &Metrics, plan: &watch::Receiver<Option<Arc<Plan>>>) -> Reg
 
 fn synced(plan: &watch::Receiver<Option<Arc<Plan>>>) -> Vec<&'static str> {
     if plan.borrow().is_some() { Vec::new() } else { vec!["the first complete list of objects"] }
+}
+
+async fn done(task: impl Future<Output = ()>) -> Result<(), StartError> {
+    task.await;
+    Ok(())
 }
 
 /// The components of a process. When one ends unasked, all end.

@@ -70,25 +70,27 @@ enum Ended {
 
 impl Ended {
     fn of(error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => Self::Refused(status.to_string()),
-            other => Self::Lost(chain(other)),
-        }
+        if let kube::Error::Api(status) = error { Self::Refused(status.to_string()) } else { Self::Lost(chain(error)) }
     }
 }
 
-/// An error and all that caused it: the outermost one of a refused connection is just "client error (Connect)".
+/// An error and all that caused it, in a line: the outermost one of a refused connection is just "client error
+/// (Connect)", and some draw pictures.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = first_line(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = first_line(cause);
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
     }
     text
+}
+
+fn first_line(error: &dyn std::error::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// The receiver is gone: the process is stopping.
@@ -157,7 +159,7 @@ impl Raw {
     }
 
     fn read(&self, kind: Kind) -> Change {
-        match Object::read(kind, &Json(self.text.get())) {
+        match Object::read(kind, Json(self.text.get())) {
             Ok(object) => Change::Apply { object, origin: None },
             Err(error) => {
                 Change::Malformed(Problem { origin: None, kind, object: self.reference(), what: error.to_string() })

@@ -265,14 +265,11 @@ fn junk() -> impl Strategy<Value = serde_json::Value> {
 /// All places of a value, as JSON pointers.
 fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
-    match value {
-        serde_json::Value::Object(map) => {
-            map.iter().for_each(|(key, value)| places(value, &format!("{at}/{}", key.replace('/', "~1")), found));
-        }
-        serde_json::Value::Array(items) => {
-            items.iter().enumerate().for_each(|(i, value)| places(value, &format!("{at}/{i}"), found));
-        }
-        _ => {}
+    if let Some(map) = value.as_object() {
+        map.iter().for_each(|(key, value)| places(value, &format!("{at}/{}", key.replace('/', "~1")), found));
+    }
+    if let Some(items) = value.as_array() {
+        items.iter().enumerate().for_each(|(i, value)| places(value, &format!("{at}/{i}"), found));
     }
 }
 

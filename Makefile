@@ -1,0 +1,99 @@
+# `make` lists what there is to do. Everything builds from the committed Cargo.lock.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Cargo uses all cores by itself, and two of it wait for each other.
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+# Where rustup puts cargo, for a shell that does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CARGO ?= cargo
+# Both always together: with different targets, cargo would build what they share twice.
+RELEASE := $(CARGO) build --release --locked -p landfall --bin landfall --example demo
+# Per fuzz target.
+FUZZ_SECONDS ?= 600
+
+PHONY := help demo test check e2e bench bench-cluster crds fuzz deps fmt clippy doc check-crds check-chart unit
+.PHONY: $(PHONY)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: deps ## Three clusters from files: intended and achieved split, then a failure
+	@$(RELEASE)
+	@target/release/examples/demo
+
+test: deps check unit ## All that needs no cluster: check, then the tests of the workspace
+
+check: fmt clippy doc check-crds check-chart ## Format, lints, documentation, CRDs and chart
+
+e2e: deps ## Behaviour on real API servers, judged by real clients
+	@bash scripts/deps-e2e.sh
+	@bin=$$(bash scripts/controlplane.sh all); \
+	$(RELEASE); \
+	LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast
+
+bench: deps ## Benchmarks that need no cluster
+	@$(CARGO) bench --locked --workspace --exclude landfall-e2e --bench '*'
+
+bench-cluster: deps ## Benchmarks against a real API server: start, propagation, memory
+	@bash scripts/deps-e2e.sh
+	@bin=$$(bash scripts/controlplane.sh all); \
+	$(RELEASE); \
+	LANDFALL_E2E_BIN=$$bin $(CARGO) bench --locked -p landfall-e2e --bench '*'
+
+crds: deps ## Write the CRDs of the Rust types to deploy/crds and into the chart
+	@$(with_fresh_crds); \
+	for folder in $(crd_folders); do \
+	  mkdir -p $$folder; rm -f $$folder/*.yaml; cp $$fresh/*.yaml $$folder; echo "wrote $$folder"; \
+	done
+
+fuzz: ## Nonsense for the parsers, FUZZ_SECONDS each (600); needs cargo-fuzz and a nightly toolchain
+	@targets=$$($(CARGO) +nightly fuzz list); \
+	for target in $$targets; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -dict=fuzz/dns.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+deps: ## Install or name what is missing on this machine
+	@bash scripts/deps.sh
+
+fmt: ## Check the format; cargo fmt mends it
+	@$(CARGO) fmt --all --check
+
+clippy: ## Lints of all targets; a warning is an error here, not in the source
+	@$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+doc: ## Build the documentation, private items too: it is for those who work on Landfall
+	@RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+check-crds: ## Check that the committed CRDs, in both folders, are those of the Rust types
+	@$(with_fresh_crds); \
+	for folder in $(crd_folders); do \
+	  diff --unified --recursive $$folder $$fresh || { echo "$$folder is not what the Rust types say: make crds"; exit 1; }; \
+	done
+
+check-chart: ## Lint and render the chart, with default and with other values
+	@bin=$$(bash scripts/controlplane.sh helm); charts/landfall/ci/check.sh $$bin/helm
+
+unit: ## The tests of the workspace, except those on real API servers
+	@$(CARGO) test --locked --workspace --exclude landfall-e2e
+
+crd_folders := deploy/crds charts/landfall/crds
+
+# Sets $fresh to a folder, gone at the end, with one file per CRD: <group>_<plural>.yaml.
+with_fresh_crds = fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(CARGO) run --quiet --locked -p landfall -- crds | awk -v folder="$$fresh" "$$SPLIT_CRDS"
+
+define SPLIT_CRDS
+function flush() { if (file) printf "%s", text > (folder "/" file); file = text = "" }
+/^---$$/ { flush(); next }
+/^  name: / && !file { dot = index($$2, "."); file = substr($$2, dot + 1) "_" substr($$2, 1, dot - 1) ".yaml" }
+{ text = text $$0 "\n" }
+END { flush() }
+endef
+export SPLIT_CRDS

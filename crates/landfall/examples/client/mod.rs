@@ -1,0 +1,111 @@
+//! What the demo, the benchmarks and the tests of the command line share: the program as a process, and a DNS client.
+
+#![allow(dead_code, reason = "each of them uses a part of it")]
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use domain::base::iana::{Class, Rcode};
+use domain::base::{Message, MessageBuilder, Name, Rtype};
+use domain::rdata::A;
+
+/// How long a fleet may take to answer before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `landfall up`, until it is dropped.
+pub struct Fleet {
+    process: Child,
+    base: u16,
+}
+
+impl Fleet {
+    /// Returns at once; whether it answers is for a client to find out.
+    pub fn up(landfall: &Path, dir: &Path, clusters: usize) -> Result<Self> {
+        let base = free_ports(u16::try_from(clusters)?)?;
+        let mut command = Command::new(landfall);
+        command.arg("up").arg(dir).args(["--dns", &format!("127.0.0.1:{base}")]).stdout(Stdio::null());
+        Ok(Self { process: command.spawn().context("cannot start landfall up")?, base })
+    }
+
+    /// The DNS servers of the clusters, by name.
+    pub fn servers(&self) -> impl Iterator<Item = SocketAddr> {
+        (self.base..).map(|port| (Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(mut self) -> Result<()> {
+        Command::new("kill").arg(self.pid().to_string()).status()?;
+        let asked = Instant::now();
+        while self.process.try_wait()?.is_none() {
+            ensure!(asked.elapsed() < Duration::from_secs(5), "landfall up goes on 5 s after SIGTERM");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The first of that many ports in a row that nobody uses: 5301 where possible, as in the documentation.
+fn free_ports(count: u16) -> Result<u16> {
+    let free = |port: u16| {
+        let address = (Ipv4Addr::LOCALHOST, port);
+        UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
+    };
+    (5301..6000).find(|&base| (base..base + count).all(free)).context("no free ports between 5301 and 6000")
+}
+
+/// Asks one server over UDP, one query at a time.
+pub struct Client(UdpSocket);
+
+impl Client {
+    pub fn new(server: SocketAddr) -> Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(server)?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(Self(socket))
+    }
+
+    pub fn addresses(&mut self, name: &str) -> Result<Vec<Ipv4Addr>> {
+        let name: Name<Vec<u8>> = name.parse()?;
+        let mut question = MessageBuilder::new_vec().question();
+        question.push((&name, Rtype::A, Class::IN))?;
+        let id = question.header().id();
+        self.0.send(question.as_slice())?;
+        let mut reply = [0; 1232];
+        let length = self.0.recv(&mut reply)?;
+        let reply = Message::from_octets(&reply[..length])?;
+        ensure!(reply.header().id() == id, "an answer to another question");
+        ensure!(reply.header().rcode() == Rcode::NOERROR, "{} for {name}", reply.header().rcode());
+        reply.answer()?.limit_to::<A>().map(|answer| Ok(answer?.data().addr())).collect()
+    }
+
+    /// Until the name has an address.
+    pub fn wait_for(&mut self, name: &str) -> Result<()> {
+        self.wait_until(name, |addresses| !addresses.is_empty())
+    }
+
+    pub fn wait_until(&mut self, name: &str, right: impl Fn(&[Ipv4Addr]) -> bool) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let answered = self.addresses(name);
+            if answered.as_ref().is_ok_and(|addresses| right(addresses)) {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < PATIENCE, "{name} is {answered:?} after {PATIENCE:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

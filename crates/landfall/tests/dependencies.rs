@@ -1,0 +1,56 @@
+//! The boundaries between the crates, as ARCHITECTURE.md draws them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The dependencies of each package of ours, without those for tests and benchmarks alone.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let package = |package: &Value| {
+        let all = package["dependencies"].as_array().unwrap();
+        let normal = all.iter().filter(|dependency| dependency["kind"].is_null());
+        (name(package), normal.map(name).collect())
+    };
+    metadata["packages"].as_array().unwrap().iter().map(package).collect()
+}
+
+fn assert_only(package: &str, allowed: &[&str]) {
+    let dependencies = &dependencies()[package];
+    let allowed: BTreeSet<String> = allowed.iter().map(ToString::to_string).collect();
+    let more: Vec<_> = dependencies.difference(&allowed).collect();
+    assert!(more.is_empty(), "{package} gained {more:?}; see ARCHITECTURE.md, and the reasons there");
+}
+
+#[test]
+fn core_knows_nothing_but_the_standard_library() {
+    assert_only("landfall-core", &["thiserror"]);
+}
+
+#[test]
+fn api_is_wire_shape_alone() {
+    assert_only("landfall-api", &["k8s-openapi", "kube", "schemars", "serde", "serde_json"]);
+}
+
+#[test]
+fn dns_does_not_know_kubernetes() {
+    let allowed = ["landfall-core", "domain", "libc", "nix", "socket2", "thiserror", "tokio", "tokio-util", "tracing"];
+    assert_only("landfall-dns", &allowed);
+}
+
+#[test]
+fn the_end_to_end_tests_use_the_product_from_outside() {
+    let used = &dependencies()["landfall-e2e"];
+    for inner in ["landfall-core", "landfall-dns", "landfall-operator", "landfall"] {
+        assert!(!used.contains(inner), "landfall-e2e uses {inner}");
+    }
+}
