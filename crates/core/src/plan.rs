@@ -76,6 +76,11 @@ impl Plan {
         services.into_iter()
     }
 
+    /// In no order.
+    pub fn planned(&self) -> impl Iterator<Item = &ServicePlan> {
+        self.services.values().map(Arc::as_ref)
+    }
+
     pub fn keys(&self) -> BTreeSet<ServiceKey> {
         self.services.keys().cloned().collect()
     }

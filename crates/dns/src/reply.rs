@@ -41,6 +41,7 @@ impl Transport {
 pub(crate) struct Reply<'o> {
     out: &'o mut Vec<u8>,
     edns: Option<Edns>,
+    transport: Transport,
     /// What the records must fit into.
     limit: usize,
     zone: [u8; 2],
@@ -66,6 +67,7 @@ impl<'o> Reply<'o> {
         Self {
             out,
             edns: request.edns,
+            transport,
             limit: usize::from(limit) - if request.edns.is_some() { OPT_SIZE } else { 0 },
             zone: pointer(HEADER + name_length.saturating_sub(zone_length)),
             answers: 0,
@@ -75,20 +77,15 @@ impl<'o> Reply<'o> {
         }
     }
 
-    /// What was asked for has this address.
-    pub(crate) fn address(&mut self, address: IpAddr, ttl: u32) {
-        let fits = self.write_address(ASKED, address, ttl);
-        self.answers += u16::from(fits);
-        self.truncated |= !fits;
-    }
-
-    /// As many as fit.
-    pub(crate) fn addresses(&mut self, addresses: impl Iterator<Item = IpAddr>, ttl: u32) {
+    /// What was asked for has these addresses. A client whose packet cannot take them all is told to come back over TCP;
+    /// there is nowhere to go on to from there.
+    pub(crate) fn addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>, ttl: u32) {
         for address in addresses {
-            self.address(address, ttl);
-            if self.truncated {
-                break;
+            if !self.write_address(ASKED, address, ttl) {
+                self.truncated = self.transport == Transport::Udp;
+                return;
             }
+            self.answers += 1;
         }
     }
 

@@ -90,7 +90,7 @@ impl Responder {
                 return (OptRcode::NXDOMAIN, Authoritative::Yes);
             }
             Answer::NoData => reply.nothing(&self.start_of_authority(plan)),
-            Answer::Drawn(address) => reply.address(address, self.ttl.min(DRAWN_TTL_MAX)),
+            Answer::Drawn(address) => reply.addresses([address], self.ttl.min(DRAWN_TTL_MAX)),
             Answer::ClustersetIps(ips, family) => reply.addresses(of(family, ips), self.ttl),
             Answer::Endpoints(ref addresses) => reply.addresses(addresses.iter().copied(), self.ttl),
             Answer::StartOfAuthority => reply.start_of_authority(&self.start_of_authority(plan)),

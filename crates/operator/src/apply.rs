@@ -1,17 +1,20 @@
 //! The writes themselves, and only while this replica leads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::core::Status;
 use kube::{Client, ResourceExt};
 use landfall_api::{SelectionPolicy, ServiceSelection, Submariner};
 use landfall_core::name::ServiceKey;
 use serde_json::json;
+use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::accept::MANAGED_BY;
 use crate::lease::Leadership;
@@ -22,6 +25,8 @@ use crate::watch::chain;
 pub const FIELD_MANAGER: &str = "landfall";
 /// Writes under way at once: enough to publish 1,000 services in seconds, few enough not to crowd others out.
 const CONCURRENT: usize = 16;
+/// For one request.
+const REQUEST: Duration = Duration::from_secs(10);
 
 /// Counts the writes by how they ended.
 pub trait Count: Send + Sync {
@@ -48,14 +53,15 @@ pub async fn run(
 }
 
 async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, counter: &dyn Count) {
+    outbox.begin_term(Instant::now());
     let mut under_way = FuturesUnordered::new();
     loop {
         let mut pause = None;
         while under_way.len() < CONCURRENT {
             match outbox.take(Instant::now()) {
                 Ok((target, write)) => under_way.push(async {
-                    let result = perform(client, &target, &write, clock()).await;
-                    (target, write, result)
+                    let result = timeout(REQUEST, perform(client, &target, &write, clock())).await;
+                    (target, write, result.unwrap_or(Err(WriteError::Timeout)))
                 }),
                 Err(next) => {
                     pause = next;
@@ -77,17 +83,34 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, counte
     }
 }
 
-fn category(result: &kube::Result<()>) -> &'static str {
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error("no answer within {} s", REQUEST.as_secs())]
+    Timeout,
+    #[error("the API server refuses it")]
+    Refused(#[source] Box<Status>),
+    #[error("the API server cannot be reached")]
+    Unreachable(#[source] kube::Error),
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        if let kube::Error::Api(status) = error { Self::Refused(status) } else { Self::Unreachable(error) }
+    }
+}
+
+fn category(result: &Result<(), WriteError>) -> &'static str {
     match result {
         Ok(()) => "written",
-        Err(kube::Error::Api(status)) => match status.code {
+        Err(WriteError::Timeout) => "timeout",
+        Err(WriteError::Unreachable(_)) => "unreachable",
+        Err(WriteError::Refused(status)) => match status.code {
             403 => "forbidden",
             404 => "not_found",
             409 => "conflict",
             429 => "throttled",
             _ => "refused",
         },
-        Err(_) => "unreachable",
     }
 }
 
@@ -99,7 +122,7 @@ fn describe(target: &Target) -> String {
     }
 }
 
-async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> kube::Result<()> {
+async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> Result<(), WriteError> {
     let client = client.clone();
     match (target, write) {
         (Target::Selection(key), Write::Selection(status)) => {
@@ -110,18 +133,18 @@ async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> 
             if let Some(status) = &mut selection.status {
                 status.observed_time = Some(now);
             }
-            selections(client, key).patch(key.name(), &apply(), &Patch::Apply(selection)).await.map(drop)
+            selections(client, key).patch(key.name(), &apply(), &Patch::Apply(selection)).await?;
         }
         (Target::Selection(key), _) => {
             match selections(client, key).delete(key.name(), &DeleteParams::default()).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-                result => result.map(drop),
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                result => drop(result?),
             }
         }
         (Target::PolicyStatus(ObjectRef { namespace, name }), Write::PolicyStatus(status)) => {
             let api: Api<SelectionPolicy> = Api::namespaced(client, namespace);
             let patch = json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "SelectionPolicy", "status": status});
-            api.patch_status(name, &apply(), &Patch::Apply(patch)).await.map(drop)
+            api.patch_status(name, &apply(), &Patch::Apply(patch)).await?;
         }
         (
             Target::SubmarinerStatus(ObjectRef { namespace, name }),
@@ -132,10 +155,11 @@ async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> 
             let api: Api<Submariner> = Api::namespaced(client, namespace);
             let version = json!({"resourceVersion": resource_version});
             let patch = json!({"metadata": version, "status": {"conditions": conditions}});
-            api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+            api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         }
-        (Target::PolicyStatus(_) | Target::SubmarinerStatus(_), _) => Ok(()),
+        (Target::PolicyStatus(_) | Target::SubmarinerStatus(_), _) => {}
     }
+    Ok(())
 }
 
 fn selections(client: Client, key: &ServiceKey) -> Api<ServiceSelection> {

@@ -69,6 +69,14 @@ impl Kind {
         }
     }
 
+    /// Nothing can be said without this kind. The others may not be installed, and then there are no objects of them.
+    pub fn is_required(self) -> bool {
+        match self {
+            Self::SelectionPolicy | Self::ServiceImport | Self::EndpointSlice | Self::ServiceSelection => true,
+            Self::Submariner | Self::Gateway => false,
+        }
+    }
+
     /// `None`: an object that is none of ours.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         let (group, version) = api_version.split_once('/')?;

@@ -106,6 +106,13 @@ impl Outbox {
         self.lock().retain(|target, _| keep(target));
     }
 
+    /// A new term begins: what was under way when the last one ended is due again.
+    pub fn begin_term(&self, now: Instant) {
+        let mut entries = self.lock();
+        let under_way = entries.values_mut().filter(|entry| entry.state == State::InFlight);
+        under_way.for_each(|entry| entry.state = State::Due(now));
+    }
+
     /// Something to write now, or how long until there is; `None`: not before something is put in.
     pub fn take(&self, now: Instant) -> Result<(Target, Write), Option<Duration>> {
         let mut entries = self.lock();

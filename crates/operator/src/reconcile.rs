@@ -1,6 +1,6 @@
 //! After each plan: what should be written, by comparing what should be with what is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -61,10 +61,18 @@ impl Reconciler {
 
     fn policies(&self, pipeline: &Pipeline, plan: &Plan) {
         let stores = pipeline.stores();
+        if stores.policies.is_empty() {
+            return;
+        }
+        let mut followers: BTreeMap<&str, usize> = BTreeMap::new();
+        for policy in plan.planned().filter_map(|planned| planned.rule.policy.as_deref()) {
+            *followers.entry(policy).or_default() += 1;
+        }
         let precedence = Precedence::new(stores, &pipeline.perspective().namespace);
         for (object, policy) in &stores.policies {
             let verdict = precedence.verdict(object, policy);
-            let status = policy_status(object, policy, &verdict, plan, &(self.clock)());
+            let services = followers.get(object.to_string().as_str()).copied().unwrap_or(0);
+            let status = policy_status(policy, &verdict, services, &(self.clock)());
             let write = status.map(|status| Write::PolicyStatus(Box::new(status)));
             self.outbox.set(Target::PolicyStatus(object.clone()), write, Instant::now());
         }

@@ -2,27 +2,22 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use landfall_api::SelectionPolicyStatus;
-use landfall_core::plan::Plan;
 use landfall_core::policy::Mode;
 
 use crate::accept::{SelectionPolicy, Submariner};
-use crate::object::ObjectRef;
 use crate::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
 /// Another operator owns the object, so the type says whose condition it is.
 const LOAD_BALANCING: &str = "landfall.dev/LoadBalancing";
 
-/// What the status of a policy should be. `None`: as it is.
+/// What the status of a policy should be that `services` follow. `None`: as it is.
 pub fn policy_status(
-    object: &ObjectRef,
     policy: &SelectionPolicy,
     verdict: &Verdict,
-    plan: &Plan,
+    services: usize,
     now: &Time,
 ) -> Option<SelectionPolicyStatus> {
-    let name = object.to_string();
-    let services = plan.services().filter(|(_, planned)| planned.rule.policy.as_deref() == Some(name.as_str())).count();
     let services = i32::try_from(services).unwrap_or(i32::MAX);
     let condition = condition(ACCEPTED, verdict, policy.generation, now);
     let conditions = merged(&policy.status.conditions, condition);

@@ -15,7 +15,7 @@ use landfall_api::Meta;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::discovery::{Discovered, served};
 use crate::object::{Json, Kind, Object, ObjectRef, Problem};
@@ -27,22 +27,44 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// After an answer that says no (not found, forbidden, overloaded), which the server has to be given time for.
 const REFUSED: Duration = Duration::from_secs(5);
+/// For the answer whether a kind is served.
+const DISCOVERY: Duration = Duration::from_secs(10);
+/// How often in a row a kind that was served must be missing until its objects are taken for gone. An API server that is
+/// starting does not know all of its kinds yet, and a fleet must not vanish with it.
+const MISSES: u32 = 60;
 /// A connection that died in silence is noticed after this time and 5 s more.
 const WATCH_SECONDS: u32 = 50;
 
-/// Sends all changes of one kind until the receiver is gone. `errors` counts the failed attempts.
+/// Sends all changes of one kind until the receiver is gone. `errors` counts the interruptions.
 pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, errors: impl Fn() + Send) {
     let mut retry = RETRY_MIN;
     let mut complaint = String::new();
+    let mut misses = 0;
+    let mut was_served = false;
     loop {
-        let ended = match served(&client, kind).await {
-            Ok(Discovered::Served(resource)) => follow(&client, kind, &resource, &changes, &mut retry).await,
-            Ok(Discovered::Missing) => {
-                none(kind, &changes).await.map(|()| Ended::Refused(format!("{kind} is not served")))
-            }
-            Err(error) => Ok(Ended::of(&error)),
+        let discovered = match timeout(DISCOVERY, served(&client, kind)).await {
+            Ok(discovered) => discovered.map_err(|error| Ended::of(&error)),
+            Err(_) => Err(Ended::Lost("the API server does not answer".to_owned())),
         };
-        let Ok(ended) = ended else { return };
+        let ended = match discovered {
+            Ok(Discovered::Served(resource)) => {
+                (misses, was_served) = (0, true);
+                match follow(&client, kind, &resource, &changes, &mut retry).await {
+                    Ok(ended) => ended,
+                    Err(Stopping) => return,
+                }
+            }
+            Ok(Discovered::Missing) => {
+                misses += 1;
+                let gone = !kind.is_required() && (!was_served || misses >= MISSES);
+                if gone && none(kind, &changes).await.is_err() {
+                    return;
+                }
+                let why = format!("{}.{} is not served", kind.plural(), kind.group());
+                if was_served || kind.is_required() { Ended::Lost(why) } else { Ended::Refused(why) }
+            }
+            Err(ended) => ended,
+        };
         errors();
         if retry == RETRY_MIN {
             // Something came since the last interruption: this is a new one.
@@ -54,7 +76,7 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
         };
         // Once per reason: a server that is away for an hour is one line.
         if complaint != why {
-            tracing::warn!(%kind, error = why, "watch interrupted; serving what was seen last, and trying again");
+            tracing::warn!(%kind, why, "not watching; going on with what was seen last, and trying again");
             complaint = why;
         }
         retry = (retry * 2).min(RETRY_MAX);

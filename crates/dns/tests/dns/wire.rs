@@ -204,6 +204,18 @@ fn ten_thousand_endpoints_are_answered() {
 }
 
 #[test]
+fn a_hostname_with_more_addresses_than_an_answer_takes_gives_those_that_fit() {
+    let one_name: Vec<String> = (0..5_000).map(|i| format!("db/10.0.{}.{}", i / 250, i % 250)).collect();
+    let one_name: Vec<&str> = one_name.iter().map(String::as_str).collect();
+    let plan = plan_of([("db.data", service(Kind::Headless, &[("a", &one_name)]))]);
+    let query = Query::new("db.a.db.data.svc.clusterset.local", Rtype::A);
+    for (transport, truncated, answers) in [(Transport::Udp, true, 28), (Transport::Tcp, false, 4_092)] {
+        let reply = ask(&responder(), Some(&plan), &query, transport);
+        assert_eq!((reply.truncated, reply.answers.len(), distinct(&reply).len()), (truncated, answers, answers));
+    }
+}
+
+#[test]
 fn an_address_that_two_clusters_share_is_listed_once() {
     let shared: &[(&str, &[&str])] =
         &[("a", &["10.0.0.1", "10.0.0.2"]), ("b", &["10.0.0.2", "x/10.0.0.2", "10.0.0.3"])];

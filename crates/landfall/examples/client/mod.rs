@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -58,13 +59,16 @@ impl Drop for Fleet {
     }
 }
 
-/// The first of that many ports in a row that nobody uses: 5301 where possible, as in the documentation.
+/// That many ports in a row that nobody uses: 5301 and on where possible, as in the documentation. Each call gives others,
+/// so that tests in one process do not meet.
 fn free_ports(count: u16) -> Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(5301);
     let free = |port: u16| {
         let address = (Ipv4Addr::LOCALHOST, port);
         UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
     };
-    (5301..6000).find(|&base| (base..base + count).all(free)).context("no free ports between 5301 and 6000")
+    let mut attempts = (0..100).map(|_| NEXT.fetch_add(count, Ordering::Relaxed));
+    attempts.find(|&base| (base..base + count).all(free)).context("no free ports from 5301 on")
 }
 
 /// Asks one server over UDP, one query at a time.
