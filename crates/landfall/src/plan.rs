@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use landfall_api::ServiceSelection;
+use landfall_api::{ServiceSelection, ServiceSelectionStatus};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::selection_status;
+use landfall_operator::run::{at, unix_seconds};
 use serde::Serialize;
 
 use crate::args::{self, Output};
@@ -16,7 +17,7 @@ pub fn run(args: &args::Plan) -> Result<u8> {
     let mut clusters = fleet::clusters(&args.fleet)?;
     let mut code = WELL;
     for (folder, pipeline) in &mut clusters {
-        pipeline.apply(folder.load(), 0);
+        pipeline.apply(folder.load(), unix_seconds());
         let in_files = folder.problems().map(|problem| format!("skipped: {problem}"));
         for problem in in_files.chain(fleet::problems(pipeline)) {
             eprintln!("{problem}");
@@ -70,7 +71,8 @@ fn selections(pipeline: &Pipeline) -> Vec<ServiceSelection> {
         .map(|(key, planned)| {
             let mut selection = ServiceSelection::new(key.name(), Default::default());
             selection.metadata.namespace = Some(key.namespace().to_owned());
-            selection.status = Some(selection_status(planned, pipeline.view()));
+            let status = selection_status(planned, pipeline.view());
+            selection.status = Some(ServiceSelectionStatus { observed_time: at(plan.changed()), ..status });
             selection
         })
         .collect()

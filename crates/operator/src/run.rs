@@ -213,10 +213,14 @@ pub fn unix_seconds() -> u64 {
     u64::try_from(Timestamp::now().as_second()).unwrap_or(0)
 }
 
+/// To the second, as Kubernetes stores it.
 fn time() -> Time {
-    // To the second, as Kubernetes stores it.
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+    at(unix_seconds()).unwrap_or_else(|| Time(Timestamp::UNIX_EPOCH))
+}
+
+/// Seconds since 1970 as Kubernetes writes them.
+pub fn at(unix_seconds: u64) -> Option<Time> {
+    Timestamp::from_second(i64::try_from(unix_seconds).ok()?).ok().map(Time)
 }
 
 fn micro_time() -> MicroTime {
