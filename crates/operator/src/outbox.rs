@@ -160,3 +160,73 @@ impl Outbox {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target::Selection(ServiceKey::new("shop", "web").unwrap())
+    }
+
+    fn write(summary: &str) -> Write {
+        Write::Selection(Box::new(ServiceSelectionStatus { summary: summary.to_owned(), ..Default::default() }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_put_in_is_given_out_once() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.set(target(), Some(write("a")), now);
+        assert_eq!(outbox.take(now), Ok((target(), write("a"))));
+        assert_eq!(outbox.take(now), Err(None), "it is under way");
+        outbox.filled().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_written_is_not_written_again_while_its_echo_is_awaited() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.set(target(), Some(write("a")), now);
+        outbox.take(now).unwrap();
+        outbox.done(&target(), &write("a"), true, now);
+        outbox.set(target(), Some(write("a")), now);
+        assert_eq!(outbox.take(now), Err(Some(ECHO)));
+        assert_eq!(outbox.take(now + ECHO), Ok((target(), write("a"))), "it never came");
+        outbox.set(target(), None, now);
+        assert!(outbox.is_empty(), "it came");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_is_tried_again_later_and_later() {
+        let (outbox, mut now) = (Outbox::default(), Instant::now());
+        outbox.set(target(), Some(write("a")), now);
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            outbox.take(now).unwrap();
+            outbox.done(&target(), &write("a"), false, now);
+            let wait = outbox.take(now).unwrap_err().unwrap();
+            waits.push(wait);
+            now += wait;
+        }
+        assert_eq!(waits[..3], [RETRY_MIN, RETRY_MIN * 2, RETRY_MIN * 4]);
+        assert_eq!(waits[9], RETRY_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changed_while_it_was_under_way_is_due_at_once() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.set(target(), Some(write("a")), now);
+        outbox.take(now).unwrap();
+        outbox.set(target(), Some(write("b")), now);
+        outbox.done(&target(), &write("a"), true, now);
+        assert_eq!(outbox.take(now), Ok((target(), write("b"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_leader_writes_what_was_under_way_when_the_last_term_ended() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.set(target(), Some(write("a")), now);
+        outbox.take(now).unwrap();
+        outbox.begin_term(now);
+        assert_eq!(outbox.take(now), Ok((target(), write("a"))));
+    }
+}

@@ -215,7 +215,7 @@ pub fn unix_seconds() -> u64 {
 
 /// To the second, as Kubernetes stores it.
 fn time() -> Time {
-    at(unix_seconds()).unwrap_or_else(|| Time(Timestamp::UNIX_EPOCH))
+    at(unix_seconds()).unwrap_or(Time(Timestamp::UNIX_EPOCH))
 }
 
 /// Seconds since 1970 as Kubernetes writes them.
