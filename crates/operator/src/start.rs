@@ -8,7 +8,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use landfall_core::name::ClusterId;
 use thiserror::Error;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::admin;
 use crate::discovery::{Discovered, served};
@@ -16,7 +16,13 @@ use crate::object::Kind;
 use crate::watch::chain;
 
 /// Between two attempts to reach an API server that does not answer.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(250);
+/// For one attempt.
+const REQUEST: Duration = Duration::from_secs(10);
+/// How many answers that say no are believed: after a second, or, when the server was silent before and so is just
+/// starting, after half a minute.
+const REFUSALS: u32 = 5;
+const REFUSALS_AFTER_SILENCE: u32 = 120;
 
 /// Why a process could not start, or could not go on. Each says what to do.
 #[derive(Debug, Error)]
@@ -70,47 +76,73 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
 
 /// Waits until the API server answers, and then checks that the kinds are served that nothing works without.
 pub async fn preflight(client: &Client) -> Result<(), StartError> {
-    let mut missing = Vec::new();
-    for kind in [Kind::ServiceImport, Kind::SelectionPolicy, Kind::ServiceSelection] {
-        if matches!(patiently(|| served(client, kind)).await?, Discovered::Missing) {
-            missing.push(format!("{}.{}", kind.plural(), kind.group()));
+    let required = [Kind::ServiceImport, Kind::SelectionPolicy, Kind::ServiceSelection];
+    patiently(|| async {
+        let mut missing = Vec::new();
+        for kind in required {
+            if matches!(served(client, kind).await?, Discovered::Missing) {
+                missing.push(format!("{}.{}", kind.plural(), kind.group()));
+            }
         }
-    }
-    if missing.is_empty() { Ok(()) } else { Err(StartError::Missing { missing }) }
+        Ok(if missing.is_empty() { Ok(()) } else { Err(StartError::Missing { missing }) })
+    })
+    .await
 }
 
 /// What Submariner calls this cluster.
 pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, StartError> {
     let api = kube::Api::<landfall_api::Submariner>::namespaced(client.clone(), namespace);
-    let list = patiently(|| async {
-        match api.list(&Default::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-            other => other.map(|list| list.items),
-        }
-    });
-    let unknown = || StartError::NoClusterId { namespace: namespace.to_owned() };
-    let submariners = list.await?;
-    let id = submariners.iter().map(|submariner| submariner.spec.cluster_id.as_str()).find(|id| !id.is_empty());
-    ClusterId::new(id.ok_or_else(unknown)?).map_err(|_| unknown())
+    patiently(|| async {
+        let submariners = match api.list(&Default::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            other => other?.items,
+        };
+        let id = submariners.iter().map(|submariner| submariner.spec.cluster_id.as_str()).find(|id| !id.is_empty());
+        let id = id.and_then(|id| ClusterId::new(id).ok());
+        Ok(id.ok_or_else(|| StartError::NoClusterId { namespace: namespace.to_owned() }))
+    })
+    .await
 }
 
-/// Again and again while the server does not answer; an answer that says no is final.
-async fn patiently<T, F: Future<Output = kube::Result<T>>>(mut request: impl FnMut() -> F) -> Result<T, StartError> {
+/// Again and again while the server does not answer. An answer that says no is believed only after a while: a server that
+/// is starting knows neither all of its kinds nor who may do what.
+async fn patiently<T, F>(mut request: impl FnMut() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = kube::Result<Result<T, StartError>>>,
+{
     let mut complaint = String::new();
+    let mut refusals = 0;
     loop {
-        match request().await {
-            Ok(value) => return Ok(value),
-            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
-                return Err(StartError::Refused { why: status.message.clone() });
+        let refused = match timeout(REQUEST, request()).await {
+            Ok(Ok(Ok(value))) => return Ok(value),
+            Ok(Ok(Err(refused))) => Some(refused),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+                Some(StartError::Refused { why: status.message.clone() })
             }
-            Err(error) => {
-                let why = chain(&error);
-                if why != complaint {
-                    tracing::warn!(error = why, "the API server does not answer; trying again until it does");
-                    complaint = why;
-                }
+            Ok(Err(error)) => {
+                complain(&mut complaint, chain(&error));
+                None
+            }
+            Err(_) => {
+                complain(&mut complaint, "no answer in time".to_owned());
+                None
+            }
+        };
+        if let Some(refused) = refused {
+            refusals += 1;
+            let believed = if complaint.is_empty() { REFUSALS } else { REFUSALS_AFTER_SILENCE };
+            if refusals >= believed {
+                return Err(refused);
             }
         }
         sleep(RETRY).await;
+    }
+}
+
+/// Once per reason.
+fn complain(complaint: &mut String, why: String) {
+    if *complaint != why {
+        tracing::warn!(why, "the API server does not answer; trying again until it does");
+        *complaint = why;
     }
 }

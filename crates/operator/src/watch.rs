@@ -25,19 +25,18 @@ use crate::stores::Change;
 /// second, and a handful of refused connections a second cost nobody anything.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// After an answer that says no (not found, forbidden, overloaded), which the server has to be given time for.
+/// A server that is starting also says no for a while (not found, forbidden, too early). When it goes on doing so for this
+/// many attempts in a row it means it, and is asked less often.
+const REFUSALS: u32 = 60;
 const REFUSED: Duration = Duration::from_secs(5);
 /// For the answer whether a kind is served.
 const DISCOVERY: Duration = Duration::from_secs(10);
-/// How often in a row a kind that was served must be missing until its objects are taken for gone. An API server that is
-/// starting does not know all of its kinds yet, and a fleet must not vanish with it.
-const MISSES: u32 = 60;
 /// A connection that died in silence is noticed after this time and 5 s more.
 const WATCH_SECONDS: u32 = 50;
 
 /// Sends all changes of one kind until the receiver is gone. `errors` counts the interruptions.
 pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, errors: impl Fn() + Send) {
-    let mut retry = RETRY_MIN;
+    let mut attempts = 0_u32;
     let mut complaint = String::new();
     let mut misses = 0;
     let mut was_served = false;
@@ -49,37 +48,40 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
         let ended = match discovered {
             Ok(Discovered::Served(resource)) => {
                 (misses, was_served) = (0, true);
-                match follow(&client, kind, &resource, &changes, &mut retry).await {
+                match follow(&client, kind, &resource, &changes, &mut attempts).await {
                     Ok(ended) => ended,
                     Err(Stopping) => return,
                 }
             }
             Ok(Discovered::Missing) => {
                 misses += 1;
-                let gone = !kind.is_required() && (!was_served || misses >= MISSES);
+                // A server that is starting does not know all of its kinds yet, and a fleet must not vanish with it.
+                let gone = !kind.is_required() && (!was_served || misses >= REFUSALS);
                 if gone && none(kind, &changes).await.is_err() {
                     return;
                 }
                 let why = format!("{}.{} is not served", kind.plural(), kind.group());
-                if was_served || kind.is_required() { Ended::Lost(why) } else { Ended::Refused(why) }
+                Ended::Refused(why)
             }
             Err(ended) => ended,
         };
         errors();
-        if retry == RETRY_MIN {
+        if attempts == 0 {
             // Something came since the last interruption: this is a new one.
             complaint.clear();
         }
         let (pause, why) = match ended {
-            Ended::Refused(why) => (REFUSED, why),
-            Ended::Lost(why) => (retry, why),
+            Ended::Refused(why) if attempts >= REFUSALS => (REFUSED, why),
+            Ended::Refused(why) | Ended::Lost(why) => {
+                (RETRY_MIN.saturating_mul(1 << attempts.min(8)).min(RETRY_MAX), why)
+            }
         };
         // Once per reason: a server that is away for an hour is one line.
         if complaint != why {
             tracing::warn!(%kind, why, "not watching; going on with what was seen last, and trying again");
             complaint = why;
         }
-        retry = (retry * 2).min(RETRY_MAX);
+        attempts = attempts.saturating_add(1);
         sleep(pause).await;
     }
 }
@@ -133,7 +135,7 @@ async fn follow(
     kind: Kind,
     resource: &ApiResource,
     changes: &mpsc::Sender<Change>,
-    retry: &mut Duration,
+    attempts: &mut u32,
 ) -> Result<Ended, Stopping> {
     let api: Api<Raw> = Api::all_with(client.clone(), resource);
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
@@ -152,7 +154,7 @@ async fn follow(
                 None => continue,
             },
         };
-        *retry = RETRY_MIN;
+        *attempts = 0;
         send(changes, change).await?;
     }
     Ok(Ended::Lost("the stream of events ended".to_owned()))

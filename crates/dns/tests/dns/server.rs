@@ -231,7 +231,8 @@ async fn a_client_that_is_silent_for_ten_seconds_is_left() {
 
 #[test]
 fn a_port_that_is_taken_is_said_to_be_by_whoever_took_it_and_however() {
-    let server = start("127.0.0.1:0", Some(fleet()));
+    // An address that no other test takes ports of.
+    let server = start("127.0.0.77:0", Some(fleet()));
     let error = bind(config(&server.address.to_string())).unwrap_err();
     assert!(matches!(error, BindError::InUse { transport: Transport::Tcp, .. }), "{error:?}");
     assert_eq!(error.to_string(), format!("{} is in use by another process (tcp)", server.address));
@@ -239,14 +240,14 @@ fn a_port_that_is_taken_is_said_to_be_by_whoever_took_it_and_however() {
     server.stop();
     bind(config(&address.to_string())).expect("free again");
 
-    let plain = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let plain = UdpSocket::bind("127.0.0.77:0").unwrap();
     let address = plain.local_addr().unwrap();
     let error = bind(config(&address.to_string())).unwrap_err();
     assert_eq!(error.to_string(), format!("{address} is in use by another process (udp)"));
 
     let shared = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
     shared.set_reuse_port(true).unwrap();
-    shared.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    shared.bind(&"127.0.0.77:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     let address = shared.local_addr().unwrap().as_socket().unwrap();
     let error = bind(config(&address.to_string())).unwrap_err();
     assert!(matches!(error, BindError::InUse { transport: Transport::Udp, .. }), "{error:?}");
