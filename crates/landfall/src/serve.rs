@@ -14,8 +14,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{WELL, args};
 
+/// The client library warns of every watch that a restarting API server cuts off; we say it once, and what follows.
+const IN_CLUSTER: &str = "info,kube_client=error";
+
 pub fn operator(args: args::Operator) -> Result<u8> {
-    log("info");
+    log(IN_CLUSTER);
     let identity = args.identity.unwrap_or_else(|| format!("landfall-{}", std::process::id()));
     let cluster = cluster(args.cluster, args.admin)?;
     runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, identity, stopped()?).await?) })?;
@@ -23,7 +26,7 @@ pub fn operator(args: args::Operator) -> Result<u8> {
 }
 
 pub fn dns(args: args::Dns) -> Result<u8> {
-    log("info");
+    log(IN_CLUSTER);
     let mut config = answers(&args.answers, args.listen)?;
     if !args.advertise.is_empty() {
         config.advertise = args.advertise;

@@ -58,6 +58,7 @@ pub async fn operator(cluster: Cluster, identity: String, stop: CancellationToke
     metrics.register_writes(&mut registry);
     let writer = WriterState { outbox: Arc::clone(&outbox), leadership: leadership.clone() };
     registry.register_collector(Box::new(writer));
+    let mut planned = plan.clone();
     let admin = Admin { registry, missing: Box::new(move || synced(&plan)) };
 
     let candidate = Candidate { namespace: cluster.namespace.clone(), lease: LEASE, identity, clock: micro_time };
@@ -67,7 +68,22 @@ pub async fn operator(cluster: Cluster, identity: String, stop: CancellationToke
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
     tasks.spawn("pipeline", feed);
     tasks.spawn("writer", done(apply::run(client.clone(), outbox, leadership, time, Arc::new(metrics))));
-    tasks.spawn_drained("lease", done(lease::run(client, candidate, leads, stop)));
+    tasks.spawn_drained(
+        "lease",
+        done(async move {
+            // Whoever has nothing to write should not keep others from it.
+            let synced = tokio::select! {
+                synced = planned.wait_for(Option::is_some) => synced.is_ok(),
+                () = stop.cancelled() => false,
+            };
+            if synced {
+                lease::run(client, candidate, leads, stop).await;
+            } else {
+                // When the pipeline has ended by itself, it is the one to say why.
+                stop.cancelled().await;
+            }
+        }),
+    );
     tasks.first_to_end().await
 }
 

@@ -61,7 +61,7 @@ impl StartError {
 
 /// Connects to nothing yet.
 pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let wrong =
                 |error: &dyn std::error::Error| StartError::Kubeconfig { path: path.to_owned(), why: chain(error) };
@@ -71,6 +71,8 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
         }
         None => Config::infer().await.map_err(|error| StartError::NoConfig { why: chain(&error) })?,
     };
+    // The client would wait for as many seconds as a starting server asks for. Everybody here tries again by himself, sooner.
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| StartError::NoConfig { why: chain(&error) })
 }
 
