@@ -34,7 +34,7 @@ e2e: deps ## Behaviour on real API servers, judged by real clients
 	@bash scripts/deps-e2e.sh
 	@bin=$$(bash scripts/controlplane.sh all); \
 	$(RELEASE); \
-	LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast
+	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast
 
 bench: deps ## Benchmarks that need no cluster
 	@$(CARGO) bench --locked --workspace --exclude landfall-e2e --bench '*'

@@ -14,8 +14,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{WELL, args};
 
-/// The client library warns of every watch that a restarting API server cuts off; we say it once, and what follows.
-const IN_CLUSTER: &str = "info,kube_client=error";
+/// The client library complains of every attempt while an API server is away; we say it once, and what follows.
+const IN_CLUSTER: &str = "info,kube_client=off";
 
 pub fn operator(args: args::Operator) -> Result<u8> {
     log(IN_CLUSTER);

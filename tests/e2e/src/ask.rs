@@ -1,0 +1,117 @@
+//! A DNS client that is cheap enough to ask thousands of times and to measure milliseconds with.
+//!
+//! It builds and reads messages with the `domain` crate and nothing of ours; [`crate::dig`] is the independent judge.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use domain::base::iana::{Class, Rcode};
+use domain::base::{Message, MessageBuilder, Name, Question as WireQuestion, Rtype};
+use domain::rdata::{A, Aaaa};
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+/// A server on loopback that has not answered by now is not going to.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A connected UDP socket to one server.
+#[derive(Debug)]
+pub struct Asker {
+    socket: UdpSocket,
+    next_id: AtomicU16,
+}
+
+/// A query that is built once and may be sent often.
+#[derive(Debug, Clone)]
+pub struct Question {
+    wire: Vec<u8>,
+}
+
+/// What came back, as far as a test looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub rcode: Rcode,
+    pub truncated: bool,
+    /// The A and AAAA records of the answer section, in their order.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Question {
+    /// For the A records of a name, written without the final dot.
+    pub fn a(name: &str) -> Result<Self> {
+        Self::new(name, Rtype::A)
+    }
+
+    pub fn new(name: &str, kind: Rtype) -> Result<Self> {
+        let name: Name<Vec<u8>> = name.parse().map_err(|e| anyhow!("{name} is no DNS name: {e}"))?;
+        let mut message = MessageBuilder::new_vec().question();
+        message.push(WireQuestion::new(name, kind, Class::IN))?;
+        Ok(Self { wire: message.finish() })
+    }
+}
+
+impl Asker {
+    pub async fn connect(server: SocketAddr) -> Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        socket.connect(server).await?;
+        Ok(Self { socket, next_id: AtomicU16::new(1) })
+    }
+
+    /// Sends the question and waits for the reply to it. An error means that none came: nobody listens, or nobody answers.
+    pub async fn ask(&self, question: &Question) -> Result<Reply> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut query = question.wire.clone();
+        query[..2].copy_from_slice(&id);
+        self.socket.send(&query).await.context("the query was refused")?;
+        timeout(ANSWER_DEADLINE, self.receive(id)).await.map_err(|_| anyhow!("no answer within {ANSWER_DEADLINE:?}"))?
+    }
+
+    /// Replies to earlier questions, which came too late, are passed over.
+    async fn receive(&self, id: [u8; 2]) -> Result<Reply> {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = self.socket.recv(&mut buffer).await.context("nobody listens")?;
+            if buffer[..length].starts_with(&id) {
+                return read(&buffer[..length]);
+            }
+        }
+    }
+}
+
+fn read(octets: &[u8]) -> Result<Reply> {
+    let message = Message::from_octets(octets).map_err(|_| anyhow!("{} octets are no DNS message", octets.len()))?;
+    let answer = message.answer()?;
+    let mut addresses = Vec::new();
+    for record in answer {
+        let record = record?;
+        if let Some(a) = record.to_record::<A>()? {
+            addresses.push(a.data().addr().into());
+        } else if let Some(aaaa) = record.to_record::<Aaaa>()? {
+            addresses.push(aaaa.data().addr().into());
+        }
+    }
+    Ok(Reply { rcode: message.header().rcode(), truncated: message.header().tc(), addresses })
+}
+
+impl Reply {
+    /// NOERROR with no address: the name exists, and nobody is there.
+    #[must_use]
+    pub fn is_nodata(&self) -> bool {
+        self.rcode == Rcode::NOERROR && self.addresses.is_empty()
+    }
+
+    /// NOERROR with exactly this address.
+    #[must_use]
+    pub fn is(&self, address: &str) -> bool {
+        self.rcode == Rcode::NOERROR && self.addresses.iter().map(ToString::to_string).eq([address])
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.rcode, self.addresses)
+    }
+}

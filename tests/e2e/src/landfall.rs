@@ -1,0 +1,103 @@
+//! The program under test, started as its pods would start it.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::cluster::RELEASE_NAMESPACE;
+use crate::control_plane::free_port;
+use crate::files::landfall_program;
+use crate::process::{Process, await_while_running};
+
+/// Connecting, listing and binding take well under a second; the rest is for a machine that does something else as well.
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running `landfall operator` or `landfall dns`.
+#[derive(Debug)]
+pub struct Landfall {
+    pub process: Process,
+    admin: SocketAddr,
+}
+
+/// A running `landfall dns`.
+#[derive(Debug)]
+pub struct DnsServer {
+    pub landfall: Landfall,
+    /// Where it answers, over UDP and TCP.
+    pub address: SocketAddr,
+}
+
+/// What both commands are told.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    pub cluster_id: &'a str,
+    pub kubeconfig: &'a Path,
+    /// Where logs go.
+    pub folder: &'a Path,
+}
+
+impl Landfall {
+    /// Starts `landfall operator`; `identity` is its name in the leader election and names its log.
+    pub fn operator(site: Site<'_>, identity: &str) -> Result<Self> {
+        Self::start(site, identity, &["operator", "--identity", identity])
+    }
+
+    /// Starts `landfall` with `arguments` and what every command needs. `name` names its log.
+    fn start(site: Site<'_>, name: &str, arguments: &[&str]) -> Result<Self> {
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let mut all: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        all.extend(["--kubeconfig".into(), site.kubeconfig.into()]);
+        all.extend(["--cluster-id", site.cluster_id, "--namespace", RELEASE_NAMESPACE].map(OsString::from));
+        all.extend(["--admin".into(), admin.to_string().into()]);
+        let log = site.folder.join("log").join(format!("landfall-{name}.log"));
+        Ok(Self { process: Process::start(&landfall_program()?, &all, &log)?, admin })
+    }
+
+    /// Returns when `/ready` says yes.
+    pub async fn ready(&self) -> Result<()> {
+        await_while_running(&[&self.process], "landfall is ready", READY_DEADLINE, async || {
+            let (status, body) = self.admin_page("/ready").await?;
+            ensure!(status == 200, "/ready says {status}: {body}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Status and body of a page of the admin port: `/live`, `/ready`, `/metrics`.
+    pub async fn admin_page(&self, path: &str) -> Result<(u16, String)> {
+        http_get(self.admin, path).await
+    }
+}
+
+impl DnsServer {
+    /// Starts `landfall dns`; `name` names its log.
+    pub fn start(site: Site<'_>, name: &str) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let landfall = Landfall::start(site, name, &["dns", "--listen", &address.to_string()])?;
+        Ok(Self { landfall, address })
+    }
+}
+
+/// Runs `landfall` with exactly these arguments to its end. Returns its exit status and what it printed, both streams.
+pub async fn run_to_end(arguments: &[OsString], log: &Path, deadline: Duration) -> Result<(ExitStatus, String)> {
+    let process = Process::start(&landfall_program()?, arguments, log)?;
+    let status = process.exit_status(deadline).await?;
+    Ok((status, std::fs::read_to_string(log)?))
+}
+
+/// One page by HTTP/1.0, which ends a reply by closing the connection and so needs no HTTP library to read it.
+async fn http_get(server: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(server).await.context("the admin port does not listen")?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes()).await?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await?;
+    let (head, body) = reply.split_once("\r\n\r\n").context("the admin port sent no HTTP")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}

@@ -1,0 +1,161 @@
+//! The objects that tests write and read: as a user types them, and as a Lighthouse agent leaves them.
+//!
+//! They are JSON values and not our types: a bed that used our own types could not notice that a field's name is wrong.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+/// Kinds whose status is a subresource of which the tests play the owner. (A Gateway's status is none, nor is a ServiceSelection's.)
+const WITH_STATUS: [&str; 3] = ["ServiceImport", "ServiceExport", "Submariner"];
+
+/// Whether an endpoint is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Ready,
+    NotReady,
+}
+
+/// An import of a service with one address per cluster and no clusterset IP, as Lighthouse's default makes it.
+#[must_use]
+pub fn import(service: &str, clusters: &[&str]) -> Value {
+    import_of_type("ClusterSetIP", service, clusters)
+}
+
+/// An import of a service whose pods are answered one by one.
+#[must_use]
+pub fn headless_import(service: &str, clusters: &[&str]) -> Value {
+    import_of_type("Headless", service, clusters)
+}
+
+fn import_of_type(kind: &str, service: &str, clusters: &[&str]) -> Value {
+    let clusters: Vec<Value> = clusters.iter().map(|cluster| json!({"cluster": cluster})).collect();
+    let ports = if kind == "Headless" { json!([]) } else { json!([{"name": "http", "protocol": "TCP", "port": 8080}]) };
+    json!({
+        "apiVersion": "multicluster.x-k8s.io/v1beta1",
+        "kind": "ServiceImport",
+        "metadata": {"name": service},
+        "spec": {"type": kind, "ports": ports, "ipFamilies": ["IPv4"]},
+        "status": {"clusters": clusters},
+    })
+}
+
+/// The slice of a cluster that exports a service under one address.
+#[must_use]
+pub fn slice(service: &str, cluster: &str, address: &str, health: Health) -> Value {
+    let endpoints = json!([{"addresses": [address], "conditions": {"ready": health == Health::Ready}}]);
+    slice_of(service, cluster, "false", endpoints)
+}
+
+/// The slice of a cluster that exports pods; `endpoints` as in an EndpointSlice.
+#[must_use]
+pub fn headless_slice(service: &str, cluster: &str, endpoints: Value) -> Value {
+    slice_of(service, cluster, "true", endpoints)
+}
+
+fn slice_of(service: &str, cluster: &str, headless: &str, endpoints: Value) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": slice_name(service, cluster),
+            "labels": {
+                "endpointslice.kubernetes.io/managed-by": "lighthouse-agent.submariner.io",
+                "multicluster.kubernetes.io/service-name": service,
+                "multicluster.kubernetes.io/source-cluster": cluster,
+                "lighthouse.submariner.io/is-headless": headless,
+            },
+        },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+    })
+}
+
+/// The name that [`slice()`] gives.
+#[must_use]
+pub fn slice_name(service: &str, cluster: &str) -> String {
+    format!("{service}-{cluster}-x7k2p")
+}
+
+/// A policy with the given spec for the service of the same name.
+#[must_use]
+pub fn policy(service: &str, mut spec: Value) -> Value {
+    spec["targetRefs"] = json!([{"group": "multicluster.x-k8s.io", "kind": "ServiceImport", "name": service}]);
+    namespace_policy(service, spec)
+}
+
+/// A policy with the given spec for its whole namespace.
+#[must_use]
+pub fn namespace_policy(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "SelectionPolicy", "metadata": {"name": name}, "spec": spec})
+}
+
+/// The spec of a policy by which every source sees these weights, the local cluster as any other.
+#[must_use]
+pub fn weighted(clusters: Value) -> Value {
+    json!({
+        "loadBalancing": "weighted-round-robin",
+        "localPreference": "Balance",
+        "weights": [{"source": "*", "clusters": clusters}],
+    })
+}
+
+/// Applies an object as a client of its own would: its spec, and its status where that is a subresource.
+pub async fn apply(client: &Client, object: &Value) -> Result<DynamicObject> {
+    let (api, name) = api_of(client, object)?;
+    let as_e2e = PatchParams::apply("e2e").force();
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let mut spec = object.clone();
+    let status = WITH_STATUS.contains(&kind).then(|| spec.as_object_mut()?.remove("status")).flatten();
+    let applied =
+        api.patch(&name, &as_e2e, &Patch::Apply(&spec)).await.with_context(|| format!("apply {kind} {name}"))?;
+    let Some(status) = status else { return Ok(applied) };
+    let patch = Patch::Merge(json!({"status": status}));
+    api.patch_status(&name, &PatchParams::default(), &patch).await.with_context(|| format!("status of {kind} {name}"))
+}
+
+/// Applies every document of a YAML file.
+pub async fn apply_file(client: &Client, file: &Path) -> Result<()> {
+    for object in read_documents(file)? {
+        apply(client, &object).await?;
+    }
+    Ok(())
+}
+
+/// Deletes an object, of which only kind, name and namespace count.
+pub async fn delete(client: &Client, object: &Value) -> Result<()> {
+    let (api, name) = api_of(client, object)?;
+    api.delete(&name, &DeleteParams::default()).await.with_context(|| format!("delete {name}"))?;
+    Ok(())
+}
+
+/// All documents of a YAML file that are not empty.
+pub fn read_documents(file: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", file.display()))?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// The API of a kind, by its usual plural, in a namespace or (`None`) in all.
+#[must_use]
+pub fn api(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+fn api_of(client: &Client, object: &Value) -> Result<(Api<DynamicObject>, String)> {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let needed = |pointer| text(pointer).with_context(|| format!("an object has no {pointer}"));
+    let api = api(client, needed("/apiVersion")?, needed("/kind")?, text("/metadata/namespace"));
+    Ok((api, needed("/metadata/name")?.to_owned()))
+}

@@ -1,0 +1,142 @@
+//! Child processes that cannot outlive the tests, however these end.
+//!
+//! A child is killed when its [`Process`] is dropped. That is not enough: a test process that is killed, or that
+//! ends while a cluster is held in a static, drops nothing. So each child is started under `setpriv --pdeathsig
+//! KILL` (util-linux), which asks the kernel to kill it with its parent. To the kernel, the parent is the *thread*
+//! that started it, and test threads end early: one thread that never ends starts them all.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use std::{io, thread};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::{await_condition, now};
+
+/// A running program, its output in a file.
+#[derive(Debug)]
+pub struct Process {
+    child: Mutex<Child>,
+    pid: u32,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` with `arguments`. Its output, both streams, is appended to the file `log`.
+    pub fn start(program: &Path, arguments: &[OsString], log: &Path) -> Result<Self> {
+        let output =
+            File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = start_from_lasting_thread(command)
+            .with_context(|| format!("start {} by setpriv (package util-linux)", program.display()))?;
+        Ok(Self { pid: child.id(), child: Mutex::new(child), log: log.into() })
+    }
+
+    /// The process id: `setpriv` replaces itself by the program, so it is the program's.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The end of what it printed.
+    #[must_use]
+    pub fn last_lines(&self, lines: usize) -> String {
+        last_lines(&self.log, lines)
+    }
+
+    /// Fails, with the end of the log, when the program has ended.
+    pub fn check_running(&self) -> Result<()> {
+        if let Some(status) = self.child().try_wait()? {
+            bail!("{} ended with {status}; its last lines:\n{}", self.log.display(), self.last_lines(20));
+        }
+        Ok(())
+    }
+
+    /// SIGKILL: no time to say goodbye. Returns when the process is gone.
+    pub fn kill(&self) -> Result<()> {
+        let mut child = self.child();
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, then waits until it has ended by itself. Returns its exit status and how long it took.
+    pub async fn terminate(&self, deadline: Duration) -> Result<(ExitStatus, Duration)> {
+        let sent = now();
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a process id that is none")?;
+        kill_process(pid, Signal::TERM)?;
+        let status = self.exit_status(deadline).await?;
+        Ok((status, sent.elapsed()))
+    }
+
+    /// Waits for the program to end by itself.
+    pub async fn exit_status(&self, deadline: Duration) -> Result<ExitStatus> {
+        await_condition("the process ends", deadline, async || self.child().try_wait()?.context("it is running")).await
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        // A thread that panicked with the lock left a child that can be killed like any other.
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It fails only when the process has been waited for already, which is what it is to achieve.
+        let _ = self.kill();
+    }
+}
+
+/// Like [`await_condition`], and gives up at once when one of the programs has ended.
+pub async fn await_while_running<T>(
+    programs: &[&Process],
+    what: &str,
+    deadline: Duration,
+    mut look: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    await_condition(what, deadline, async || {
+        if let Some(ended) = programs.iter().find_map(|program| program.check_running().err()) {
+            return Ok(Err(ended.context(what.to_owned())));
+        }
+        look().await.map(Ok)
+    })
+    .await?
+}
+
+/// The last `lines` lines of a file; empty when there is none.
+#[must_use]
+pub fn last_lines(file: &Path, lines: usize) -> String {
+    let text = fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+struct Order {
+    command: Command,
+    reply: Sender<io::Result<Child>>,
+}
+
+fn start_from_lasting_thread(command: Command) -> Result<Child> {
+    static STARTER: OnceLock<Sender<Order>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for mut order in inbox {
+                // The one who ordered may be gone by now; then the child is dropped with the reply.
+                let _ = order.reply.send(order.command.spawn());
+            }
+        });
+        orders
+    });
+    let (reply, answer) = mpsc::channel();
+    starter.send(Order { command, reply }).ok().context("the starting thread ended")?;
+    Ok(answer.recv()??)
+}

@@ -1,0 +1,119 @@
+//! Waiting for something to be seen, which is the only way a test here spends time.
+
+use std::io::Write;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+
+/// The first pause between two looks; each is half as long again as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+
+/// The longest pause: short against every deadline in the tests, long enough not to load two cores with polling.
+const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+
+/// The clock of the tests. Measuring elapsed time is what they are for.
+#[expect(clippy::disallowed_methods, reason = "a test bed measures real time; this is the one place that reads it")]
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Seconds since 1970, as heartbeats in annotations have them.
+pub fn unix_seconds() -> Result<u64> {
+    #[expect(clippy::disallowed_methods, reason = "as above")]
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
+/// Calls `look` until it succeeds and returns what it returned.
+///
+/// A look that fails says in its error what it saw instead; the last such error is part of this function's error,
+/// so a failed test tells what the world looked like and not only that time was up.
+pub async fn await_condition<T>(what: &str, deadline: Duration, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let started = now();
+    let mut pause = FIRST_PAUSE;
+    let mut last_seen = anyhow!("nothing: the first look did not finish");
+    while let Some(left) = deadline.checked_sub(started.elapsed()) {
+        match tokio::time::timeout(left, look()).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(seen)) => last_seen = seen,
+            Err(_) => break,
+        }
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause + pause / 2);
+    }
+    Err(last_seen.context(format!("{what}: not within {deadline:?}; last seen")))
+}
+
+/// Does `action` while looking again and again, and fails at the first look that fails: for what must not change meanwhile.
+pub async fn while_it_holds<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<()>,
+    action: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let started = now();
+    let broken = async {
+        loop {
+            if let Err(seen) = look().await {
+                break seen.context(format!("{what}: no longer so after {:?}", started.elapsed()));
+            }
+            tokio::time::sleep(LONGEST_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        done = action => done,
+        broken = broken => Err(broken),
+    }
+}
+
+/// As [`while_it_holds`], where the action is to let the time pass.
+pub async fn holds_for(what: &str, span: Duration, look: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    while_it_holds(what, look, async {
+        tokio::time::sleep(span).await;
+        Ok(())
+    })
+    .await
+}
+
+/// Prints a measured figure past the capturing of the test runner, which shows only what failed tests print.
+pub fn report(figure: &str) {
+    // A closed standard error is no reason to fail a test.
+    let _ = writeln!(std::io::stderr(), "measured: {figure}");
+}
+
+/// The value below which a share of `p` (0 to 1) of the samples lies, by nearest rank. Sorts the samples.
+///
+/// # Panics
+/// When there is no sample.
+#[must_use]
+pub fn percentile(samples: &mut [Duration], p: f64) -> Duration {
+    samples.sort_unstable();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 ≤ p ≤ 1, so the rank fits")]
+    let rank = (p * samples.len() as f64).ceil() as usize;
+    samples[rank.clamp(1, samples.len()) - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_samples() {
+        let mut samples: Vec<Duration> = (1..=50).rev().map(Duration::from_millis).collect();
+        assert_eq!(percentile(&mut samples, 0.5), Duration::from_millis(25));
+        assert_eq!(percentile(&mut samples, 0.99), Duration::from_millis(50));
+        assert_eq!(percentile(&mut samples[..1], 0.5), Duration::from_millis(1));
+    }
+
+    #[tokio::test]
+    async fn a_condition_that_never_holds_tells_what_was_seen_last() {
+        let mut looks = 0;
+        let outcome: Result<()> = await_condition("the door opens", Duration::from_millis(20), async || {
+            looks += 1;
+            Err(anyhow!("still shut"))
+        })
+        .await;
+        let message = format!("{:#}", outcome.unwrap_err());
+        assert!(message.contains("the door opens: not within 20ms; last seen: still shut"), "{message}");
+        assert!(looks > 1);
+    }
+}

@@ -1,0 +1,101 @@
+//! What makes no sense is refused by the API server itself, in words that say what would.
+
+use anyhow::{Result, ensure};
+use landfall_e2e::member::Namespace;
+use landfall_e2e::{objects, run, two_clusters, with_temp_ns};
+use serde_json::{Value, json};
+
+#[test]
+fn an_unknown_mode_is_refused_and_the_modes_are_listed() -> Result<()> {
+    let refused = json!({"loadBalancing": "weighted"});
+    judged(&[], &refused, &["spec.loadBalancing", "\"round-robin\"", "\"weighted-round-robin\"", "\"optimized\""])
+}
+
+#[test]
+fn an_unknown_local_preference_is_refused_and_both_are_listed() -> Result<()> {
+    judged(&[], &json!({"localPreference": "prefer"}), &["spec.localPreference", "\"Prefer\"", "\"Balance\""])
+}
+
+#[test]
+fn two_zero_weights_in_a_row_are_refused_and_one_is_not() -> Result<()> {
+    let one = objects::weighted(json!({"north": 0, "south": 1}));
+    let two = objects::weighted(json!({"north": 0, "south": 0}));
+    let mut one_in_each_row = objects::weighted(json!({"north": 0}));
+    one_in_each_row["weights"] = json!([{"source": "lab", "clusters": {"south": 0}}, one_in_each_row["weights"][0]]);
+    judged(&[one, one_in_each_row], &two, &["weight 0", "at most one"])
+}
+
+#[test]
+fn a_negative_weight_is_refused() -> Result<()> {
+    let fraction = objects::weighted(json!({"north": 0.5}));
+    judged(
+        &[fraction],
+        &objects::weighted(json!({"north": -1})),
+        &["spec.weights[0].clusters.north", "greater than or equal to 0"],
+    )
+}
+
+#[test]
+fn min_shares_above_the_whole_are_refused_and_just_the_whole_is_not() -> Result<()> {
+    let whole = json!({"minShares": {"north": "50.5%", "south": "49.5%"}});
+    let more = json!({"minShares": {"north": "50.5%", "south": "49.6%"}});
+    judged(&[whole], &more, &["minShares", "100%"])
+}
+
+#[test]
+fn a_min_share_that_is_no_percentage_is_refused() -> Result<()> {
+    judged(
+        &[json!({"minShares": {"north": "12.5%"}})],
+        &json!({"minShares": {"north": "a tenth"}}),
+        &["spec.minShares.north"],
+    )
+}
+
+#[test]
+fn weights_without_the_mode_that_uses_them_are_refused() -> Result<()> {
+    let mut refused = objects::weighted(json!({"north": 1}));
+    refused["loadBalancing"] = json!("round-robin");
+    let hint = ["weights need loadBalancing: weighted-round-robin"];
+    judged(&[], &refused, &hint)?;
+    let mut without_mode = refused;
+    without_mode.as_object_mut().map(|spec| spec.remove("loadBalancing"));
+    judged(&[], &without_mode, &hint)
+}
+
+#[test]
+fn what_the_optimiser_aims_at_is_refused_in_other_modes() -> Result<()> {
+    let accepted = json!({"loadBalancing": "optimized", "optimizedLoadBalancingParams": "cost"});
+    let refused = json!({"loadBalancing": "round-robin", "optimizedLoadBalancingParams": "cost"});
+    judged(&[accepted], &refused, &["optimizedLoadBalancingParams need loadBalancing: optimized"])
+}
+
+#[test]
+fn a_target_of_another_kind_is_refused() -> Result<()> {
+    let refused = json!({"targetRefs": [{"group": "", "kind": "Service", "name": "web"}]});
+    judged(&[], &refused, &["spec.targetRefs[0].kind", "\"ServiceImport\""])
+}
+
+/// Applies policies with kubectl, as a user would: `accepted` must be, `refused` must not, with all of `words` in what
+/// kubectl prints.
+fn judged(accepted: &[Value], refused: &Value, words: &[&str]) -> Result<()> {
+    run(async {
+        with_temp_ns(&two_clusters().await?.east, "admission", async |ns| {
+            for spec in accepted {
+                let (success, printed) = apply(&ns, spec).await?;
+                ensure!(success, "{spec} was refused: {printed}");
+            }
+            let (success, printed) = apply(&ns, refused).await?;
+            ensure!(!success, "{refused} was accepted");
+            for word in words {
+                ensure!(printed.contains(word), "the message does not say {word:?}: {printed}");
+            }
+            Ok(())
+        })
+        .await
+    })
+}
+
+async fn apply(ns: &Namespace<'_>, spec: &Value) -> Result<(bool, String)> {
+    let output = ns.kubectl_apply(&objects::namespace_policy("judged", spec.clone())).await?;
+    Ok((output.success, output.stderr))
+}

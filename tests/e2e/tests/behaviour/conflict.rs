@@ -1,0 +1,119 @@
+//! Of two policies that want the same service, one counts, and the other one is told.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::wait::holds_for;
+use landfall_e2e::{await_condition, objects, run, two_clusters, with_temp_ns};
+use serde_json::{Value, json};
+
+const WEST: &str = "10.2.0.1";
+const NORTH: &str = "10.3.0.1";
+
+#[test]
+fn the_older_of_two_policies_stays_in_force_and_the_newer_is_told() -> Result<()> {
+    run(async {
+        with_temp_ns(&two_clusters().await?.east, "conflict", async |ns| {
+            ns.export("pay", &[("west", WEST), ("north", NORTH)]).await?;
+            // By name it would be the other way round.
+            let older = named("z-older", objects::policy("pay", objects::weighted(json!({"west": 0}))));
+            let newer = named("a-newer", objects::policy("pay", objects::weighted(json!({"north": 0}))));
+            ns.apply(older).await?;
+            ns.answers("pay", WEST, SOON).await?;
+            apply_in_a_later_second(&ns, newer).await?;
+
+            let message = refused(&ns, "a-newer", "Conflicted").await?;
+            ensure!(message.contains("z-older"), "the message does not name the policy in force: {message}");
+            accepted(&ns, "z-older").await?;
+            let still = async || ns.answers_now("pay", WEST).await;
+            holds_for("the older policy is in force", Duration::from_secs(1), still).await?;
+
+            ns.delete("landfall.dev/v1alpha1", "SelectionPolicy", "z-older").await?;
+            ns.answers("pay", NORTH, SOON).await?;
+            accepted(&ns, "a-newer").await
+        })
+        .await
+    })
+}
+
+#[test]
+fn a_policy_that_names_a_service_goes_before_that_of_its_namespace() -> Result<()> {
+    run(async {
+        with_temp_ns(&two_clusters().await?.east, "specific", async |ns| {
+            ns.export("pay", &[("west", WEST), ("north", NORTH)]).await?;
+            ns.apply(objects::namespace_policy("all", objects::weighted(json!({"north": 0})))).await?;
+            ns.answers("pay", NORTH, SOON).await?;
+            ns.apply(objects::policy("pay", objects::weighted(json!({"west": 0})))).await?;
+            ns.answers("pay", WEST, SOON).await?;
+            accepted(&ns, "all").await?;
+            accepted(&ns, "pay").await
+        })
+        .await
+    })
+}
+
+#[test]
+fn a_policy_for_a_service_that_is_not_there_is_told_so() -> Result<()> {
+    run(async {
+        with_temp_ns(&two_clusters().await?.east, "target", async |ns| {
+            ns.apply(objects::policy("pay", objects::weighted(json!({"west": 0})))).await?;
+            let message = refused(&ns, "pay", "TargetNotFound").await?;
+            ensure!(message.contains(&format!("{}/pay", ns.name)), "the message does not name the service: {message}");
+            ns.export("pay", &[("west", WEST), ("north", NORTH)]).await?;
+            accepted(&ns, "pay").await
+        })
+        .await
+    })
+}
+
+fn named(name: &str, mut policy: Value) -> Value {
+    policy["metadata"]["name"] = json!(name);
+    policy
+}
+
+/// Creation times have whole seconds: an object counts as newer only when it was created in a later one.
+async fn apply_in_a_later_second(ns: &Namespace<'_>, policy: Value) -> Result<()> {
+    let created = async |name| anyhow::Ok(policy_named(ns, name).await?["metadata"]["creationTimestamp"].clone());
+    let older = created("z-older").await?;
+    await_condition("the newer policy is newer", SOON, async || {
+        ns.apply(policy.clone()).await?;
+        let newer = created("a-newer").await?;
+        if newer == older {
+            ns.delete("landfall.dev/v1alpha1", "SelectionPolicy", "a-newer").await?;
+        }
+        ensure!(newer != older, "both were created at {older}");
+        Ok(())
+    })
+    .await
+}
+
+async fn policy_named(ns: &Namespace<'_>, name: &str) -> Result<Value> {
+    ns.read("landfall.dev/v1alpha1", "SelectionPolicy", name).await
+}
+
+async fn accepted(ns: &Namespace<'_>, name: &str) -> Result<()> {
+    condition(ns, name, "True", "Accepted").await?;
+    Ok(())
+}
+
+async fn refused(ns: &Namespace<'_>, name: &str, reason: &str) -> Result<String> {
+    condition(ns, name, "False", reason).await
+}
+
+/// Waits for the condition `Accepted` to have this status and reason, for the spec as it is. Returns its message.
+async fn condition(ns: &Namespace<'_>, name: &str, status: &str, reason: &str) -> Result<String> {
+    await_condition(&format!("{name} has Accepted={status}"), SOON, async || {
+        let policy = policy_named(ns, name).await?;
+        let condition = &policy["status"]["conditions"][0];
+        let as_expected =
+            condition["type"] == "Accepted" && condition["status"] == status && condition["reason"] == reason;
+        ensure!(
+            as_expected && condition["observedGeneration"] == policy["metadata"]["generation"],
+            "{}",
+            policy["status"]
+        );
+        Ok(condition["message"].as_str().unwrap_or_default().to_owned())
+    })
+    .await
+}

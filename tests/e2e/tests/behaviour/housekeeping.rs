@@ -1,0 +1,133 @@
+//! The operator leaves nothing behind, and writes nothing that is there already.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::objects::{self, Health};
+use landfall_e2e::wait::{holds_for, while_it_holds};
+use landfall_e2e::{Member, await_condition, run, two_clusters, with_temp_ns};
+use serde_json::{Value, json};
+
+const IMPORT: (&str, &str) = ("multicluster.x-k8s.io/v1beta1", "ServiceImport");
+const SELECTION: (&str, &str) = ("landfall.dev/v1alpha1", "ServiceSelection");
+
+/// How long events that change nothing go on.
+const NOISE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_selection_goes_with_its_import_also_when_the_operator_was_away() -> Result<()> {
+    run(async {
+        let member = Member::start("orphans", "east").await?;
+        with_temp_ns(&member, "orphans", async |ns| {
+            for service in ["first", "second", "third"] {
+                ns.export(service, &[("west", "10.2.0.1")]).await?;
+                published(&ns, service).await?;
+            }
+            ns.delete(IMPORT.0, IMPORT.1, "first").await?;
+            gone(&ns, "first").await?;
+
+            // Asked, so that the next one need not wait for its lease to run out.
+            member.operator.process.terminate(SOON).await?;
+            ns.delete(IMPORT.0, IMPORT.1, "second").await?;
+            let operator = member.start_operator("operator-b").await?;
+            operator.ready().await?;
+            gone(&ns, "second").await?;
+            published(&ns, "third").await
+        })
+        .await
+    })
+}
+
+#[test]
+fn a_selection_that_somebody_deleted_or_changed_is_written_again() -> Result<()> {
+    run(async {
+        with_temp_ns(&two_clusters().await?.east, "again", async |ns| {
+            ns.export("pay", &[("west", "10.2.0.1")]).await?;
+            published(&ns, "pay").await?;
+            ns.delete(SELECTION.0, SELECTION.1, "pay").await?;
+            published(&ns, "pay").await?;
+            let mut changed = ns.selection("pay").await?;
+            let status = changed["status"].take();
+            changed =
+                json!({"apiVersion": SELECTION.0, "kind": SELECTION.1, "metadata": {"name": "pay"}, "status": status});
+            changed["status"]["clusters"][0]["weight"] = json!(7);
+            ns.apply(changed).await?;
+            published(&ns, "pay").await
+        })
+        .await
+    })
+}
+
+#[test]
+fn events_that_change_nothing_write_nothing() -> Result<()> {
+    run(async {
+        with_temp_ns(&two_clusters().await?.east, "quiet", async |ns| {
+            ns.export("pay", &[("west", "10.2.0.1"), ("north", "10.3.0.1")]).await?;
+            ns.apply(objects::policy("pay", objects::weighted(json!({"north": 1, "west": 2})))).await?;
+            await_condition("the policy is accepted and published", SOON, async || {
+                let policy = ns.read("landfall.dev/v1alpha1", "SelectionPolicy", "pay").await?;
+                ensure!(policy["status"]["services"] == 1, "{}", policy["status"]);
+                ensure!(ns.selection("pay").await?["status"]["policy"] == format!("{}/pay", ns.name), "another policy");
+                Ok(())
+            })
+            .await?;
+            let before = versions(&ns).await?;
+            let same = async || {
+                let now = versions(&ns).await?;
+                ensure!(now == before, "{now:?} instead of {before:?}");
+                Ok(())
+            };
+            while_it_holds("nothing is written", same, noise(&ns)).await?;
+            holds_for("nothing is written afterwards", Duration::from_secs(1), same).await
+        })
+        .await
+    })
+}
+
+/// Rewrites the import and its slices with an annotation that nobody reads, for a while.
+async fn noise(ns: &Namespace<'_>) -> Result<()> {
+    let mut round = 0;
+    let mut rewrite = async || {
+        round += 1;
+        let annotations = json!({"example.com/round": round.to_string()});
+        let import = objects::import("pay", &["west", "north"]);
+        let slice = objects::slice("pay", "west", "10.2.0.1", Health::Ready);
+        for mut object in [import, slice] {
+            object["metadata"]["annotations"] = annotations.clone();
+            ns.apply(object).await?;
+        }
+        Ok(())
+    };
+    holds_for("objects are rewritten", NOISE, &mut rewrite).await?;
+    ensure!(round >= 20, "only {round} rounds of rewriting fitted into {NOISE:?}");
+    Ok(())
+}
+
+/// The resource versions of what the operator writes.
+async fn versions(ns: &Namespace<'_>) -> Result<[Value; 2]> {
+    let policy = ns.read("landfall.dev/v1alpha1", "SelectionPolicy", "pay").await?;
+    let selection = ns.selection("pay").await?;
+    Ok([policy, selection].map(|object| object["metadata"]["resourceVersion"].clone()))
+}
+
+/// Waits until the selection says that its only cluster has everything.
+async fn published(ns: &Namespace<'_>, service: &str) -> Result<()> {
+    await_condition(&format!("the selection of {service} is published"), SOON, async || {
+        let selection = ns.selection(service).await?;
+        let clusters = selection["status"]["clusters"].as_array().context("no clusters")?;
+        ensure!(clusters.len() == 1 && clusters[0]["weight"] == 1000, "{clusters:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn gone(ns: &Namespace<'_>, service: &str) -> Result<()> {
+    await_condition(&format!("the selection of {service} is gone"), SOON, async || {
+        let api = objects::api(ns.member.cluster.client(), SELECTION.0, SELECTION.1, Some(ns.name));
+        let left = api.get_opt(service).await?;
+        ensure!(left.is_none(), "it is there: {:?}", left.map(|it| it.metadata));
+        Ok(())
+    })
+    .await
+}

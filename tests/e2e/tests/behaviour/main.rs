@@ -1,0 +1,16 @@
+//! What Landfall promises, on real API servers. One binary, so that tests share two clusters; one module per promise.
+
+mod admission;
+mod bed;
+mod cannot_run;
+mod conflict;
+mod housekeeping;
+mod leadership;
+mod lighthouse;
+mod odd_objects;
+mod outage;
+mod presence;
+mod readiness;
+mod submariner;
+mod tables;
+mod weights;

@@ -1,0 +1,112 @@
+//! The Submariner resource is shared with Submariner's own operator.
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::{Member, await_condition, objects, run, with_temp_ns};
+use serde_json::{Value, json};
+
+const API: (&str, &str, &str) = ("submariner.io/v1alpha1", "Submariner", "submariner-operator");
+
+#[test]
+fn conditions_of_others_stay_and_ours_say_what_is_in_force() -> Result<()> {
+    run(async {
+        let member = Member::start("submariner", "east").await?;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": API.2}});
+        objects::apply(member.cluster.client(), &namespace).await?;
+        with_temp_ns(&member, "shared", async |ns| {
+            ns.export("web", &[("west", "10.2.0.1"), ("north", "10.3.0.1")]).await?;
+
+            objects::apply(member.cluster.client(), &submariner(Some("optimized"), true)).await?;
+            says(&member, "False", "OptimizerUnavailable").await?;
+            in_force(&ns, "round-robin", json!("OptimizerUnavailable")).await?;
+
+            objects::apply(member.cluster.client(), &submariner(Some("round-robin"), true)).await?;
+            says(&member, "True", "Accepted").await?;
+            in_force(&ns, "round-robin", Value::Null).await?;
+
+            objects::apply(member.cluster.client(), &submariner(Some("round-robin"), false)).await?;
+            says(&member, "False", "ServiceDiscoveryDisabled").await
+        })
+        .await
+    })
+}
+
+/// The resource as Submariner's operator keeps it, with a condition and a field of its own.
+fn submariner(mode: Option<&str>, service_discovery: impl Into<Value>) -> Value {
+    json!({
+        "apiVersion": API.0,
+        "kind": API.1,
+        "metadata": {"name": "submariner", "namespace": API.2},
+        "spec": {
+            "broker": "k8s",
+            "brokerK8sApiServer": "broker.example.com:6443",
+            "brokerK8sRemoteNamespace": "submariner-k8s-broker",
+            "clusterID": "east",
+            "namespace": API.2,
+            "clusterCIDR": "",
+            "serviceCIDR": "",
+            "natEnabled": true,
+            "debug": false,
+            "ceIPSecDebug": false,
+            "serviceDiscoveryEnabled": service_discovery.into(),
+            "serviceDiscoveryLoadBalancing": mode,
+        },
+    })
+}
+
+/// Waits for our condition, and checks that everything of the others' is there still, before and after they write again.
+async fn says(member: &Member, status: &str, reason: &str) -> Result<()> {
+    let api = objects::api(member.cluster.client(), API.0, API.1, Some(API.2));
+    write_their_status(member).await?;
+    await_condition(&format!("our condition is {status}, {reason}"), SOON, async || {
+        let object = api.get("submariner").await?;
+        let found = &object.data["status"];
+        let conditions = found["conditions"].as_array().context("no conditions")?;
+        let of_type = |kind: &str| conditions.iter().find(|it| it["type"] == kind).cloned().unwrap_or_default();
+        let ours = of_type("landfall.dev/LoadBalancing");
+        ensure!(ours["status"] == status && ours["reason"] == reason, "{found}");
+        ensure!(of_type("Ready") == their_status()["conditions"][0], "their condition changed: {found}");
+        ensure!(found["networkPlugin"] == "generic", "their field changed: {found}");
+        Ok(())
+    })
+    .await
+}
+
+/// As Submariner's operator does: it reads the object, changes what is its own, and writes the whole status back.
+async fn write_their_status(member: &Member) -> Result<()> {
+    let api = objects::api(member.cluster.client(), API.0, API.1, Some(API.2));
+    await_condition("their status is written", SOON, async || {
+        let mut object = api.get("submariner").await?;
+        let theirs = their_status();
+        let mut conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.retain(|it| it["type"] != "Ready");
+        conditions.push(theirs["conditions"][0].clone());
+        object.data["status"] = json!({"conditions": conditions, "networkPlugin": theirs["networkPlugin"]});
+        // A conflict with our own write is possible, and then they try again.
+        api.replace_status("submariner", &kube::api::PostParams::default(), &object).await?;
+        Ok(())
+    })
+    .await
+}
+
+fn their_status() -> Value {
+    json!({
+        "networkPlugin": "generic",
+        "conditions": [{
+            "type": "Ready",
+            "status": "True",
+            "reason": "AllDeployed",
+            "message": "all components are deployed",
+            "lastTransitionTime": "2026-11-21T10:00:00Z",
+        }],
+    })
+}
+
+async fn in_force(ns: &Namespace<'_>, mode: &str, reason: Value) -> Result<()> {
+    await_condition(&format!("{mode} is published with reason {reason}"), SOON, async || {
+        let status = ns.selection("web").await?["status"].clone();
+        ensure!(status["mode"] == mode && status["reason"] == reason, "{status}");
+        Ok(())
+    })
+    .await
+}
