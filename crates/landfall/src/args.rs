@@ -71,7 +71,7 @@ pub struct Dns {
     pub admin: SocketAddr,
     #[command(flatten)]
     pub answers: Answers,
-    /// An address of this server, for ns.dns.<zone>; the Service's. May be repeated
+    /// An address of this server, for the name ns.dns of each zone; the Service's. May be repeated
     #[arg(long, value_name = "IP")]
     pub advertise: Vec<IpAddr>,
     /// Threads that answer UDP; one per core where absent

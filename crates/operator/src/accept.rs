@@ -189,6 +189,12 @@ fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Refused> {
         service(&format!("spec.{}", field("name")), &namespace, &target.name)
     };
     let targets = spec.target_refs.iter().enumerate().map(target).collect::<Result<_, _>>()?;
+    if let Some(mode) = spec.load_balancing.map(mode).filter(|&mode| mode != Mode::WeightedRoundRobin)
+        && !spec.weights.is_empty()
+    {
+        let expected = "weighted-round-robin, which weights need";
+        return Err(Refused::Field { field: "loadBalancing".to_owned(), value: mode.to_string(), expected });
+    }
     let policy = Policy {
         name: Some(format!("{namespace}/{name}").into()),
         mode: spec.load_balancing.map(mode).unwrap_or_default(),

@@ -149,6 +149,21 @@ fn min_shares_above_100_percent_are_refused() {
 }
 
 #[test]
+fn weights_with_another_mode_are_refused_rather_than_ignored() {
+    let mut pipeline = synced("c1", &pay());
+    let spec = weights("10", "5").replace("weighted-round-robin", "round-robin");
+    let touched = pipeline.feed(applied(&policy("bank", "pay", OLD, &spec)));
+    let expected = "spec.loadBalancing: \"round-robin\" is not weighted-round-robin, which weights need";
+    assert_eq!(touched.problems[0].what, expected);
+    let inherited = weights("10", "5").replace("loadBalancing: weighted-round-robin, ", "");
+    pipeline.feed(applied(
+        &(policy("bank", "pay", OLD, &inherited)
+            + &submariner("{serviceDiscoveryEnabled: true, serviceDiscoveryLoadBalancing: weighted-round-robin}")),
+    ));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+}
+
+#[test]
 fn a_policy_for_an_import_that_is_not_there_says_so_until_it_is() {
     let named = weights("10", "5").replacen('{', "{targetRefs: [{name: pya}], ", 1);
     let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &named)));
