@@ -20,14 +20,23 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
     pub local: ClusterId,
-    /// Empty when nobody measures: then every cluster counts as reachable. Otherwise one that is absent is not
+    /// Whether anybody measures. If not, every cluster counts as reachable; if so, one that is absent from `links` is not
     /// connected any more.
+    pub measured: bool,
     pub links: BTreeMap<ClusterId, Link>,
 }
 
 impl View {
     pub fn reaches(&self, cluster: &ClusterId) -> bool {
-        *cluster == self.local || self.links.is_empty() || self.links.get(cluster).is_some_and(|link| link.reachable)
+        *cluster == self.local || !self.measured || self.links.get(cluster).is_some_and(|link| link.reachable)
+    }
+
+    /// Whether both reach the same clusters; round-trip times change all the time.
+    pub fn reaches_like(&self, other: &Self) -> bool {
+        let reachable = |view: &'_ Self| -> Vec<ClusterId> {
+            view.links.iter().filter(|(_, link)| link.reachable).map(|(cluster, _)| cluster.clone()).collect()
+        };
+        self.measured == other.measured && reachable(self) == reachable(other)
     }
 }
 

@@ -78,7 +78,11 @@ prop_compose! {
 prop_compose! {
     fn view()(links in btree_map(0..CLUSTERS, any::<bool>(), 0..=CLUSTERS)) -> View {
         let link = |reachable| Link { reachable, rtt: None };
-        View { local: cluster(0), links: links.into_iter().map(|(i, up)| (cluster(i), link(up))).collect() }
+        View {
+            local: cluster(0),
+            measured: !links.is_empty(),
+            links: links.into_iter().map(|(i, up)| (cluster(i), link(up))).collect(),
+        }
     }
 }
 
@@ -176,7 +180,7 @@ proptest! {
             exports: (0..weights.len()).map(|i| (cluster(i), export(i))).collect(),
             guidance: Guidance::Policy(Arc::new(policy)),
         };
-        let shares = planned(&service, &View { local: cluster(9), links: BTreeMap::new() }).shares;
+        let shares = planned(&service, &view_of(9)).shares;
         // p_0 / p_1 = w_1 / w_0, but for the rounding of each to one part of 1000.
         let (p_a, p_b) = (f64::from(shares[0].weight), f64::from(shares[1].weight));
         prop_assert!((p_a * a - p_b * b).abs() <= a + b, "{p_a} : {p_b} for {a} : {b}");
@@ -284,7 +288,7 @@ fn skewed() -> Policy {
 }
 
 fn view_of(local: usize) -> View {
-    View { local: cluster(local), links: BTreeMap::new() }
+    View { local: cluster(local), measured: false, links: BTreeMap::new() }
 }
 
 fn count(planned: &ServicePlan, draws: u32, offset: u64) -> BTreeMap<ClusterId, u32> {

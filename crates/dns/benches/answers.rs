@@ -240,7 +240,7 @@ fn fleet() -> Plan {
     let mut services: std::collections::BTreeMap<_, _> = (0..SERVICES).map(per_cluster).collect();
     services.insert(key("small"), service(Kind::Headless, 3));
     services.insert(key("large"), service(Kind::Headless, 200));
-    let view = View { local: id("east"), links: [].into() };
+    let view = View { local: id("east"), measured: false, links: [].into() };
     plan(&Snapshot { view, services }, &Plan::default(), 1)
 }
 

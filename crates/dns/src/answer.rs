@@ -100,6 +100,8 @@ fn at_service(service: &ServicePlan, qtype: Rtype, room: Room, point: impl Fn(&S
         return endpoints(service.in_weighted_order(family, point(service), room));
     }
     match service.clusterset_ips() {
+        // Most services have one family. To ask for the other one must not use up a draw.
+        [] if service.count(family) == 0 => Answer::NoData,
         [] => service.draw(family, point(service)).map_or(Answer::NoData, Answer::Drawn),
         ips if ips.iter().any(|&ip| Family::of(ip) == family) => Answer::ClustersetIps(ips, family),
         _ => Answer::NoData,

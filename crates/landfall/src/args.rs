@@ -85,8 +85,8 @@ pub struct Dns {
 /// Which cluster this is, and how to reach its API server.
 #[derive(Debug, clap::Args)]
 pub struct Cluster {
-    /// A kubeconfig, for use outside of a pod
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    /// A kubeconfig, for use outside of a pod; where absent, those that kubectl would use, or the pod's own credentials
+    #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The id of this cluster in the clusterset; where absent, spec.clusterID of the Submariner resource
     #[arg(long, env = "LANDFALL_CLUSTER_ID", value_name = "ID")]
@@ -104,7 +104,7 @@ pub struct Answers {
     /// A zone to answer for; may be repeated
     #[arg(long, default_value = "clusterset.local", value_name = "ZONE")]
     pub zone: Vec<String>,
-    /// Time to live of answers, in seconds; weights take effect after it
+    /// Time to live of answers, in seconds; of those that were drawn by weight at most 5
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub ttl: u32,
 }

@@ -14,7 +14,8 @@ use crate::args;
 pub fn clusters(args: &args::Fleet) -> Result<Vec<(Folder, Pipeline)>, FilesError> {
     let pipeline = |local: &ClusterId| {
         let namespace = args.namespace.as_str().into();
-        Pipeline::new(Perspective { local: local.clone(), namespace, guide: Guide::Policies }, Age::Saved)
+        let local = local.clone();
+        Pipeline::new(Perspective { local, namespace, submariner_namespace: None, guide: Guide::Policies }, Age::Saved)
     };
     Ok(folders(&args.dir)?.into_iter().map(|folder| (pipeline(&folder.cluster), folder)).map(|(p, f)| (f, p)).collect())
 }
@@ -38,7 +39,7 @@ fn refused(pipeline: &Pipeline) -> Vec<String> {
 
 /// A folder whose Submariner resource says that it is another cluster.
 fn misnamed(pipeline: &Pipeline) -> Option<String> {
-    let (object, submariner) = submariner(pipeline.stores())?;
+    let (object, submariner) = submariner(pipeline.stores(), pipeline.perspective())?;
     let local = &pipeline.perspective().local;
     let says = submariner.cluster_id.as_ref().filter(|id| *id != local)?;
     Some(format!("folder {local}: Submariner {object} has clusterID {says}, but the folder's name counts"))

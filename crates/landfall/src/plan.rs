@@ -19,19 +19,18 @@ pub fn run(args: &args::Plan) -> Result<u8> {
     for (folder, pipeline) in &mut clusters {
         pipeline.apply(folder.load(), unix_seconds());
         let in_files = folder.problems().map(|problem| format!("skipped: {problem}"));
-        for problem in in_files.chain(fleet::problems(pipeline)) {
+        for problem in in_files.chain(folder.duplicates()).chain(fleet::problems(pipeline)) {
             eprintln!("{problem}");
             code = FOUND;
         }
     }
     let pipelines = clusters.iter().map(|(_, pipeline)| pipeline);
-    match args.output {
-        Output::Table => print!("{}", table::shares(pipelines.filter_map(table::Source::of))),
-        Output::Json => {
-            println!("{}", serde_json::to_string_pretty(&List::of(pipelines)).context("cannot print JSON")?)
-        }
-        Output::Yaml => print!("{}", serde_saphyr::to_string(&List::of(pipelines)).context("cannot print YAML")?),
-    }
+    let text = match args.output {
+        Output::Table => table::shares(pipelines.filter_map(table::Source::of)),
+        Output::Json => serde_json::to_string_pretty(&List::of(pipelines))? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&List::of(pipelines))?,
+    };
+    print(&text)?;
     Ok(code)
 }
 

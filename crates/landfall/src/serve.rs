@@ -1,5 +1,6 @@
 //! `landfall operator` and `landfall dns`: the processes in a cluster.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +20,7 @@ const IN_CLUSTER: &str = "info,kube_client=off";
 
 pub fn operator(args: args::Operator) -> Result<u8> {
     log(IN_CLUSTER);
-    let identity = args.identity.unwrap_or_else(|| format!("landfall-{}", std::process::id()));
+    let identity = args.identity.unwrap_or_else(identity);
     let cluster = cluster(args.cluster, args.admin)?;
     runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, identity, stopped()?).await?) })?;
     Ok(WELL)
@@ -38,6 +39,11 @@ pub fn dns(args: args::Dns) -> Result<u8> {
     let drain = Duration::from_secs(args.drain);
     runtime()?.block_on(async { anyhow::Ok(run::dns(cluster, config, drain, stopped()?).await?) })?;
     Ok(WELL)
+}
+
+/// Different for every process, also of containers that all have process id 1.
+fn identity() -> String {
+    format!("landfall-{}-{:08x}", std::process::id(), RandomState::new().hash_one(()) >> 32)
 }
 
 fn cluster(args: args::Cluster, admin: SocketAddr) -> Result<run::Cluster> {

@@ -1,10 +1,13 @@
 //! Tables for people.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, ServicePlan};
+use landfall_core::resolve::Share;
 use landfall_core::rule::Fallback;
+use landfall_core::snapshot::Kind;
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::{percent, summary};
 
@@ -39,6 +42,9 @@ pub fn shares(sources: impl Iterator<Item = Source>) -> String {
 }
 
 fn answers(planned: &ServicePlan) -> String {
+    if planned.service.kind == Kind::Headless {
+        return everybody(planned);
+    }
     match planned.clusterset_ips() {
         [] => summary(planned),
         ips => {
@@ -48,10 +54,24 @@ fn answers(planned: &ServicePlan) -> String {
     }
 }
 
+/// Of a headless service every ready endpoint is in the answer; the shares say which of them come first.
+fn everybody(planned: &ServicePlan) -> String {
+    let mut eligible: Vec<_> = planned.shares.iter().filter(|share| share.eligible).collect();
+    eligible.sort_by_key(|share| Reverse(share.weight));
+    let cluster = |share: &&Share| match share.weight {
+        0 => format!("then {}", share.cluster),
+        weight => format!("{} first {}", share.cluster, percent(weight)),
+    };
+    let clusters: Vec<String> = eligible.iter().map(cluster).collect();
+    if clusters.is_empty() { summary(planned) } else { clusters.join(", ") }
+}
+
 /// Why the mode is another one, and who gets nothing or less than their part, and why.
 fn remarks(planned: &ServicePlan) -> String {
     let fallback = planned.rule.fallback.map(Fallback::as_str).map(str::to_owned);
-    let notable = planned.shares.iter().filter(|share| share.weight == 0 || !share.eligible);
+    // Who waits for its turn is in the answers all the same, or the network chooses.
+    let all_answer = planned.service.kind == Kind::Headless || !planned.clusterset_ips().is_empty();
+    let notable = planned.shares.iter().filter(|share| !share.eligible || (share.weight == 0 && !all_answer));
     let notable = notable.map(|share| format!("{} {}: {}", share.cluster, percent(share.weight), share.reason));
     let remarks: Vec<String> = fallback.into_iter().chain(notable).collect();
     if remarks.is_empty() { "-".to_owned() } else { remarks.join(", ") }

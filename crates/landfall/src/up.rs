@@ -43,7 +43,9 @@ async fn up(args: &args::Up) -> Result<()> {
     let mut screens = Vec::new();
     let readers = Arc::new(Semaphore::new(available_parallelism().map_or(1, Into::into)));
     for (k, (folder, pipeline)) in (0_u16..).zip(fleet::clusters(&args.fleet)?) {
-        let port = args.dns.port().checked_add(k).context("--dns: there are not enough ports for all clusters")?;
+        // With port 0 the system chooses each of them.
+        let offset = if args.dns.port() == 0 { 0 } else { k };
+        let port = args.dns.port().checked_add(offset).context("--dns: there are not enough ports for all clusters")?;
         let listen = SocketAddr::new(args.dns.ip(), port);
         let config = landfall_dns::Config { udp_threads: NonZeroUsize::MIN, ..answers(&args.answers, listen)? };
         let server = landfall_dns::bind(config).context("choose other ports with --dns ADDR:PORT")?;

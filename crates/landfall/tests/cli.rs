@@ -199,3 +199,47 @@ fn a_fleet_ends_when_it_is_asked_to() {
     Client::new(fleet.servers().next().unwrap()).unwrap().wait_for(SERVICE).unwrap();
     fleet.terminate().unwrap();
 }
+
+#[test]
+fn a_folder_that_is_replaced_and_a_file_that_is_taken_back_are_followed() {
+    let dir = example_copy();
+    let c1 = dir.path().join("c1");
+    let fleet = Fleet::up_in(dir.path(), Path::new(env!("CARGO_BIN_EXE_landfall")), Path::new("."), 3).unwrap();
+    let mut client = Client::new(fleet.servers().next().unwrap()).unwrap();
+    let (c2, c3) = (Ipv4Addr::new(10, 2, 0, 10), Ipv4Addr::new(10, 3, 0, 10));
+    client.wait_until(SERVICE, |addresses| addresses == [c3]).unwrap();
+    let mut only = |expected: Ipv4Addr, what: &str| {
+        let changed = Instant::now();
+        while !(0..8).all(|_| client.addresses(SERVICE).is_ok_and(|found| found == [expected])) {
+            assert!(changed.elapsed() < Duration::from_secs(2), "{what}: the answers do not follow");
+        }
+    };
+
+    let slice = c1.join("service-1-c3.endpointslice.yaml");
+    let text = std::fs::read_to_string(&slice).unwrap();
+    std::fs::remove_file(&slice).unwrap();
+    only(c2, "a file removed below a relative folder");
+
+    let policy = std::fs::read_to_string(c1.join("service-1.selectionpolicy.yaml")).unwrap();
+    std::fs::write(&slice, &text).unwrap();
+    let attempt = c1.join("z-try.yaml");
+    std::fs::write(&attempt, policy.replace("c2: 10, c3: 5", "c2: 10, c3: 0")).unwrap();
+    only(c3, "the same policy in a second file");
+    let second = c1.join("z-try-2.yaml");
+    std::fs::write(&second, policy.replace("c2: 10, c3: 5", "c2: 0, c3: 5")).unwrap();
+    only(c2, "and in a third");
+    std::fs::remove_file(&second).unwrap();
+    std::fs::remove_file(c1.join("service-1.selectionpolicy.yaml")).unwrap();
+    only(c3, "taken back");
+
+    std::fs::rename(&c1, dir.path().join("c1.old")).unwrap();
+    std::fs::create_dir(&c1).unwrap();
+    for file in std::fs::read_dir(dir.path().join("c1.old")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), c1.join(file.file_name())).unwrap();
+    }
+    std::fs::write(c1.join("service-1-c3.endpointslice.yaml"), text.replace("ready: true", "ready: false")).unwrap();
+    only(c2, "the folder was replaced");
+    std::fs::write(c1.join("service-1-c3.endpointslice.yaml"), &text).unwrap();
+    only(c3, "and is followed");
+}

@@ -62,8 +62,10 @@ pub struct SelectionPolicy {
     pub targets: Vec<ServiceKey>,
     /// `None`: as the cluster's default says.
     pub mode: Option<Mode>,
-    /// Its mode counts only where `mode` is set.
-    pub policy: Result<Policy, InvalidPolicy>,
+    /// Its mode counts only where `mode` is set. `None`: it contradicts itself, and always did.
+    pub policy: Option<Policy>,
+    /// How it contradicts itself now.
+    pub invalid: Option<InvalidPolicy>,
     pub status: api::SelectionPolicyStatus,
 }
 
@@ -130,14 +132,16 @@ pub enum Refused {
     Mode(String),
 }
 
-pub fn accept(object: Object) -> Result<Accepted, Refused> {
+/// The object, and what of it had to be left out: a service must not vanish because somebody mistyped an annotation.
+pub fn accept(object: Object) -> Result<(Accepted, Option<Refused>), Refused> {
+    let whole = |accepted| (accepted, None);
     match object {
-        Object::Submariner(submariner) => accept_submariner(*submariner),
-        Object::SelectionPolicy(policy) => accept_policy(*policy),
+        Object::Submariner(submariner) => accept_submariner(*submariner).map(whole),
+        Object::SelectionPolicy(policy) => accept_policy(*policy).map(whole),
         Object::ServiceImport(import) => accept_import(&import),
-        Object::EndpointSlice(slice) => accept_slice(&slice),
-        Object::Gateway(gateway) => accept_gateway(&gateway),
-        Object::ServiceSelection(selection) => accept_selection(*selection),
+        Object::EndpointSlice(slice) => accept_slice(&slice).map(whole),
+        Object::Gateway(gateway) => Ok(accept_gateway(&gateway)),
+        Object::ServiceSelection(selection) => accept_selection(*selection).map(whole),
     }
 }
 
@@ -206,13 +210,20 @@ fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Refused> {
     };
     let min_shares = min_shares(&spec.min_shares)?;
     let rows = rows(&spec.weights)?;
-    let with_rules = || Ok(Policy { rows: rows?, min_shares: MinShares::new(min_shares)?, ..policy });
+    let with_rules = || -> Result<Policy, InvalidPolicy> {
+        Ok(Policy { rows: rows?, min_shares: MinShares::new(min_shares)?, ..policy })
+    };
+    let (policy, invalid) = match with_rules() {
+        Ok(policy) => (Some(policy), None),
+        Err(invalid) => (None, Some(invalid)),
+    };
     Ok(Accepted::Policy(SelectionPolicy {
         created: meta.creation_timestamp.map(|time| time.0.to_string()).unwrap_or_default().into(),
         generation: meta.generation.unwrap_or(0),
         targets,
         mode: spec.load_balancing.map(mode),
-        policy: with_rules(),
+        policy,
+        invalid,
         status: object.status.unwrap_or_default(),
     }))
 }
@@ -254,13 +265,13 @@ fn min_shares(shares: &BTreeMap<String, String>) -> Result<BTreeMap<ClusterId, u
     shares.iter().map(share).collect()
 }
 
-fn accept_import(import: &api::ServiceImport) -> Result<Accepted, Refused> {
+fn accept_import(import: &api::ServiceImport) -> Result<(Accepted, Option<Refused>), Refused> {
     let meta = &import.metadata;
     if meta.annotations.contains_key(SERVICE_NAME) {
-        return Ok(Accepted::Ignored);
+        return Ok((Accepted::Ignored, None));
     }
     if meta.labels.contains_key(SERVICE_NAME) {
-        return accept_export_weights(meta);
+        return accept_export_weights(meta).map(|accepted| (accepted, None));
     }
     let key = service("metadata", &meta.namespace, &meta.name)?;
     let kind = match import.spec.r#type.as_str() {
@@ -270,20 +281,34 @@ fn accept_import(import: &api::ServiceImport) -> Result<Accepted, Refused> {
         "Headless" => ServiceKind::Headless,
         other => return Err(Refused::ImportType(other.to_owned())),
     };
-    let exporter =
-        |(i, status): (usize, &api::ClusterStatus)| cluster(&format!("status.clusters[{i}]"), &status.cluster);
-    let exporters = import.status.clusters.iter().enumerate().map(exporter).collect::<Result<_, _>>()?;
-    let mut weights = BTreeMap::new();
-    for (importer, key, value) in weight_annotations(meta)? {
-        weights.insert(importer, weights_by_exporter(key, value)?);
+    let mut left_out = None;
+    let mut kept = |refused: Refused| left_out = left_out.take().or(Some(refused));
+    let mut exporters = Vec::new();
+    for (i, status) in import.status.clusters.iter().enumerate() {
+        match cluster(&format!("status.clusters[{i}]"), &status.cluster) {
+            Ok(exporter) => exporters.push(exporter),
+            Err(refused) => kept(refused),
+        }
     }
-    Ok(Accepted::Import(Import { key, kind, exporters, local_preference: local_preference(meta)?, weights }))
+    let mut weights = BTreeMap::new();
+    for annotation in weight_annotations(meta) {
+        match annotation.and_then(|(importer, key, value)| Ok((importer, weights_by_exporter(key, value)?))) {
+            Ok((importer, row)) => drop(weights.insert(importer, row)),
+            Err(refused) => kept(refused),
+        }
+    }
+    let local_preference = local_preference(meta).unwrap_or_else(|refused| {
+        kept(refused);
+        None
+    });
+    Ok((Accepted::Import(Import { key, kind, exporters, local_preference, weights }), left_out))
 }
 
 fn accept_export_weights(meta: &api::Meta) -> Result<Accepted, Refused> {
     let label = |key: &str| meta.labels.get(key).map(String::as_str).unwrap_or_default();
     let mut weights = BTreeMap::new();
-    for (importer, key, value) in weight_annotations(meta)? {
+    for annotation in weight_annotations(meta) {
+        let (importer, key, value) = annotation?;
         let expected = "a number";
         let refused = || Refused::Annotation { key: key.to_owned(), value: value.to_owned(), expected };
         weights.insert(importer, Weight::from(value.trim().parse::<f64>().map_err(|_| refused())?));
@@ -301,14 +326,11 @@ fn accept_export_weights(meta: &api::Meta) -> Result<Accepted, Refused> {
 }
 
 /// Importing cluster, key, value.
-fn weight_annotations(meta: &api::Meta) -> Result<Vec<(ClusterId, &str, &str)>, Refused> {
-    let mut found = Vec::new();
-    for (key, value) in &meta.annotations {
-        if let Some(importer) = key.strip_prefix(WEIGHT_PREFIX) {
-            found.push((cluster(&format!("metadata.annotations[{key}]"), importer)?, key.as_str(), value.as_str()));
-        }
-    }
-    Ok(found)
+fn weight_annotations(meta: &api::Meta) -> impl Iterator<Item = Result<(ClusterId, &str, &str), Refused>> {
+    meta.annotations.iter().filter_map(|(key, value)| {
+        let importer = cluster(&format!("metadata.annotations[{key}]"), key.strip_prefix(WEIGHT_PREFIX)?);
+        Some(importer.map(|importer| (importer, key.as_str(), value.as_str())))
+    })
 }
 
 /// `c2:10,c3:5`, as `subctl export` was designed to take them. The aggregated import of today stands for all exporters,
@@ -374,10 +396,18 @@ fn usable(address_type: &str, address: &str) -> Option<IpAddr> {
     (sane && !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()).then_some(address)
 }
 
-fn accept_gateway(gateway: &api::Gateway) -> Result<Accepted, Refused> {
+fn accept_gateway(gateway: &api::Gateway) -> (Accepted, Option<Refused>) {
+    let mut left_out = None;
     let mut links: BTreeMap<ClusterId, Link> = BTreeMap::new();
     for (i, connection) in gateway.status.connections.iter().enumerate() {
-        let peer = cluster(&format!("status.connections[{i}].endpoint.cluster_id"), &connection.endpoint.cluster_id)?;
+        let field = format!("status.connections[{i}].endpoint.cluster_id");
+        let peer = match cluster(&field, &connection.endpoint.cluster_id) {
+            Ok(peer) => peer,
+            Err(refused) => {
+                left_out = left_out.or(Some(refused));
+                continue;
+            }
+        };
         let rtt = connection.latency_rtt.as_ref().and_then(|rtt| go_duration(&rtt.last));
         let link = Link { reachable: connection.status == "connected", rtt: rtt.filter(|rtt| !rtt.is_zero()) };
         let best = links.entry(peer).or_insert(link);
@@ -385,11 +415,12 @@ fn accept_gateway(gateway: &api::Gateway) -> Result<Accepted, Refused> {
             *best = link;
         }
     }
-    Ok(Accepted::Gateway(Gateway {
+    let gateway = Gateway {
         active: gateway.status.ha_status == "active",
         updated: gateway.metadata.annotations.get(GATEWAY_UPDATED).and_then(|time| time.parse().ok()),
         links,
-    }))
+    };
+    (Accepted::Gateway(gateway), left_out)
 }
 
 /// `1h2m0.5s`, `23.41ms`, `850µs`: a sequence of decimal numbers with units. `None` for anything else, or a negative one.

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::accept::MANAGED_BY;
 use crate::lease::Leadership;
 use crate::object::ObjectRef;
-use crate::outbox::{Outbox, Target, Write};
+use crate::outbox::{Outbox, Outcome, Target, Write};
 use crate::watch::chain;
 
 pub const FIELD_MANAGER: &str = "landfall";
@@ -71,10 +71,15 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, counte
         }
         tokio::select! {
             Some((target, write, result)) = under_way.next() => {
-                outbox.done(&target, &write, result.is_ok(), Instant::now());
+                let outcome = match &result {
+                    Ok(()) => Outcome::Written,
+                    Err(WriteError::NotKept) => Outcome::NotKept,
+                    Err(_) => Outcome::Failed,
+                };
+                outbox.done(&target, &write, outcome, Instant::now());
                 counter.count(category(&result));
                 if let Err(error) = result {
-                    tracing::warn!(target = %describe(&target), error = chain(&error), "cannot write; trying again");
+                    tracing::warn!(target = %describe(&target), error = chain(&error), "not written");
                 }
             }
             () = outbox.filled() => {}
@@ -87,6 +92,11 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, counte
 enum WriteError {
     #[error("no answer within {} s", REQUEST.as_secs())]
     Timeout,
+    #[error(
+        "the installed definition of Submariner drops conditions; `landfall crds` prints one that keeps them, and without \
+         it this is not tried again"
+    )]
+    NotKept,
     #[error("the API server refuses it")]
     Refused(#[source] Box<Status>),
     #[error("the API server cannot be reached")]
@@ -103,6 +113,7 @@ fn category(result: &Result<(), WriteError>) -> &'static str {
     match result {
         Ok(()) => "written",
         Err(WriteError::Timeout) => "timeout",
+        Err(WriteError::NotKept) => "not_kept",
         Err(WriteError::Unreachable(_)) => "unreachable",
         Err(WriteError::Refused(status)) => match status.code {
             403 => "forbidden",
@@ -155,7 +166,10 @@ async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> 
             let api: Api<Submariner> = Api::namespaced(client, namespace);
             let version = json!({"resourceVersion": resource_version});
             let patch = json!({"metadata": version, "status": {"conditions": conditions}});
-            api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            let stored = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            if stored.status.unwrap_or_default().conditions.len() < conditions.len() {
+                return Err(WriteError::NotKept);
+            }
         }
         (Target::PolicyStatus(_) | Target::SubmarinerStatus(_), _) => {}
     }

@@ -39,10 +39,15 @@ pub enum FollowError {
     Panicked { source: tokio::task::JoinError },
 }
 
-/// Paths that wait to be read.
+/// Events that wait to be read.
 const EVENTS: usize = 1024;
 /// After the first change of several, such as those of a `git checkout`, so that they are read together.
 const SETTLE: Duration = Duration::from_millis(5);
+
+/// After a file went: programs that replace a file remove the old one before they have written the new one.
+const REPLACED: Duration = Duration::from_millis(100);
+/// Between two looks for a folder that is gone.
+const ABSENT: Duration = Duration::from_millis(200);
 
 /// What is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,8 +81,10 @@ struct File {
 /// The folders of a directory, by cluster id. Nothing in them is read yet.
 pub fn folders(dir: &Path) -> Result<Vec<Folder>, FilesError> {
     let unreadable = |source| FilesError::Unreadable { path: dir.to_owned(), source };
+    // The system tells of changes by absolute paths.
+    let absolute = std::path::absolute(dir).map_err(unreadable)?;
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+    for entry in std::fs::read_dir(&absolute).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if path.is_dir() && !name.starts_with('.') {
@@ -102,12 +109,11 @@ impl Folder {
 
     /// What a change of that path, or its removal, changes: a file, or a folder and all that was or is in it.
     pub fn reload_below(&mut self, path: &Path) -> Vec<Change> {
-        let known = self.files.keys().filter(|file| file.starts_with(path)).cloned();
-        let mut files: BTreeSet<PathBuf> = known.collect();
-        match path.is_dir() {
-            true => files.extend(manifests(path)),
-            false => files.extend(is_manifest(path).then(|| path.to_owned())),
+        if is_manifest(path) && !path.is_dir() {
+            return self.reload(path);
         }
+        let known = self.files.keys().filter(|file| file.starts_with(path)).cloned();
+        let files: BTreeSet<PathBuf> = known.chain(manifests(path)).collect();
         files.iter().flat_map(|file| self.reload(file)).collect()
     }
 
@@ -148,16 +154,44 @@ impl Folder {
         changes
     }
 
+    /// Objects that are in two files: which of them counts depends on which was read last.
+    pub fn duplicates(&self) -> Vec<String> {
+        let mut first: BTreeMap<&(Kind, ObjectRef), &Path> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (path, file) in &self.files {
+            for object in &file.objects {
+                if let Some(other) = first.insert(object, path) {
+                    let (kind, name) = object;
+                    found.push(format!("{}: {kind} {name} is in {} too; keep one", path.display(), other.display()));
+                }
+            }
+        }
+        found
+    }
+
     pub fn problems(&self) -> impl Iterator<Item = &FileProblem> {
         self.files.values().flat_map(|file| &file.problems)
     }
 
-    /// An object that another file has too is not gone.
+    /// An object that another file has too is not gone, but as that file says.
     fn deletions(&self, objects: BTreeSet<(Kind, ObjectRef)>) -> Vec<Change> {
-        let elsewhere = |object: &(Kind, ObjectRef)| self.files.values().any(|file| file.objects.contains(object));
-        let gone = objects.into_iter().filter(|object| !elsewhere(object));
-        gone.map(|(kind, object)| Change::Delete(kind, object)).collect()
+        let mut changes = Vec::new();
+        for object in objects {
+            match self.files.iter().find(|(_, file)| file.objects.contains(&object)) {
+                Some((other, _)) => changes.extend(applied_from(other, &object)),
+                None => changes.push(Change::Delete(object.0, object.1)),
+            }
+        }
+        changes
     }
+}
+
+/// What a file says of one object.
+fn applied_from(path: &Path, wanted: &(Kind, ObjectRef)) -> Option<Change> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut objects = documents(&text).into_iter().filter_map(|document| document.read.ok());
+    let object = objects.find(|object| (object.kind(), reference(object)) == *wanted)?;
+    Some(Change::Apply { object, origin: Some(path.into()) })
 }
 
 /// Loads the folder, and then whatever changes in it, until the receiver is gone. `problems` is what is wrong with the
@@ -169,16 +203,15 @@ pub async fn follow(
     problems: watch::Sender<Vec<FileProblem>>,
     readers: Arc<Semaphore>,
 ) -> Result<(), FollowError> {
-    let (events, mut touched) = mpsc::channel(EVENTS);
-    let _watcher = watch_below(&folder.path, events)?;
-    let mut paths = BTreeSet::new();
+    let mut paths = None;
+    let (mut watcher, mut events) = watch_below(&folder.path)?;
     loop {
         let turn = Arc::clone(&readers).acquire_owned().await;
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let changes: Vec<Change> = match paths.is_empty() {
-                true => folder.load(),
-                false => paths.iter().flat_map(|path: &PathBuf| folder.reload_below(path)).collect(),
+            let changes: Vec<Change> = match paths {
+                None => folder.load(),
+                Some(paths) => BTreeSet::iter(&paths).flat_map(|path: &PathBuf| folder.reload_below(path)).collect(),
             };
             (folder, changes)
         });
@@ -188,46 +221,97 @@ pub async fn follow(
             let found: Vec<FileProblem> = folder.problems().cloned().collect();
             std::mem::replace(known, found.clone()) != found
         });
-        for change in read_changes {
-            if changes.send(change).await.is_err() {
+        if send(&changes, read_changes).await.is_err() {
+            return Ok(());
+        }
+        let touched = next_paths(&mut events, &folder.path).await;
+        if touched.contains(&folder.path) {
+            // The folder itself went or was replaced, or events were lost: what is watched may not be it any more.
+            drop(watcher);
+            if !folder.path.is_dir() && send(&changes, folder.reload_below(&folder.path.clone())).await.is_err() {
                 return Ok(());
             }
+            while !folder.path.is_dir() && !changes.is_closed() {
+                tokio::time::sleep(ABSENT).await;
+            }
+            (watcher, events) = watch_below(&folder.path)?;
         }
-        let Some(first) = touched.recv().await else { return Ok(()) };
-        tokio::time::sleep(SETTLE).await;
-        paths = BTreeSet::from([first]);
-        while let Ok(path) = touched.try_recv() {
-            paths.insert(path);
-        }
+        paths = Some(touched);
     }
 }
 
-/// Tells of every path below `folder` that was written to its end, moved, made or removed.
-fn watch_below(folder: &Path, events: mpsc::Sender<PathBuf>) -> Result<notify::RecommendedWatcher, FollowError> {
-    let unwatchable = |source| FollowError::Unwatchable { path: folder.to_owned(), source };
-    let told = move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
-        if is_finished(event.kind) {
-            // Holding back the thread that listens to the system is better than losing a change.
-            event.paths.into_iter().for_each(|path| drop(events.blocking_send(path)));
-        }
+/// The receiver is gone: all is ending.
+struct Ending;
+
+async fn send(changes: &mpsc::Sender<Change>, read: Vec<Change>) -> Result<(), Ending> {
+    for change in read {
+        changes.send(change).await.map_err(|_| Ending)?;
+    }
+    Ok(())
+}
+
+/// What happened to a path.
+#[derive(Debug)]
+enum Event {
+    /// It is there, and complete.
+    Settled(PathBuf),
+    /// It was removed or renamed; what takes its place may not be complete yet, and will be told of when it is.
+    Gone(PathBuf),
+}
+
+/// What changed since the last time, all that comes together together.
+async fn next_paths(events: &mut mpsc::Receiver<Event>, folder: &Path) -> BTreeSet<PathBuf> {
+    let Some(first) = events.recv().await else { return BTreeSet::from([folder.to_owned()]) };
+    let wait = if matches!(first, Event::Gone(_)) { REPLACED } else { SETTLE };
+    tokio::time::sleep(wait).await;
+    let mut found = vec![first];
+    while let Ok(event) = events.try_recv() {
+        found.push(event);
+    }
+    let settled = |event: Event| match event {
+        Event::Settled(path) => Some(path),
+        Event::Gone(path) => (path == folder || !path.is_file()).then_some(path),
     };
-    let mut watcher = notify::recommended_watcher(told).map_err(unwatchable)?;
+    found.into_iter().filter_map(settled).collect()
+}
+
+/// Tells of every path below `folder` that was written to its end, moved, made or removed; of the folder itself when
+/// events were lost.
+fn watch_below(folder: &Path) -> Result<(notify::RecommendedWatcher, mpsc::Receiver<Event>), FollowError> {
+    let unwatchable = |source| FollowError::Unwatchable { path: folder.to_owned(), source };
+    let (events, told) = mpsc::channel(EVENTS);
+    let root = folder.to_owned();
+    // Holding back the thread that listens to the system is better than losing a change.
+    let tell = move |event: notify::Result<notify::Event>| match event {
+        Ok(event) if !event.need_rescan() => {
+            let of = event_of(event.kind);
+            event.paths.into_iter().filter_map(of).for_each(|event| drop(events.blocking_send(event)));
+        }
+        Ok(_) | Err(_) => drop(events.blocking_send(Event::Settled(root.clone()))),
+    };
+    let mut watcher = notify::recommended_watcher(tell).map_err(unwatchable)?;
     watcher.watch(folder, notify::RecursiveMode::Recursive).map_err(unwatchable)?;
-    Ok(watcher)
+    Ok((watcher, told))
 }
 
 /// A file that is being written is looked at when it is closed; half a manifest would be a different fleet. Where the
 /// system does not tell of closing, every change counts.
-fn is_finished(kind: notify::EventKind) -> bool {
+fn event_of(kind: notify::EventKind) -> fn(PathBuf) -> Option<Event> {
     use notify::EventKind;
-    use notify::event::{AccessKind, AccessMode, ModifyKind};
+    use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
+    let tells_of_closing = cfg!(target_os = "linux");
     match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) => false,
-        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => !cfg!(target_os = "linux"),
-        EventKind::Create(notify::event::CreateKind::File) => !cfg!(target_os = "linux"),
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => |path| Some(Event::Gone(path)),
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => |path| Some(Event::Settled(path)),
+        EventKind::Access(_) => |_| None,
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) | EventKind::Create(CreateKind::File)
+            if tells_of_closing =>
+        {
+            |_| None
+        }
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Other => {
+            |path| Some(Event::Settled(path))
+        }
     }
 }
 
@@ -249,5 +333,6 @@ fn manifests(folder: &Path) -> Vec<PathBuf> {
 fn is_manifest(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
     let extension = path.extension().and_then(|extension| extension.to_str());
-    !hidden && matches!(extension, Some("yaml" | "yml" | "json"))
+    let known = |extension: &str| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known));
+    !hidden && extension.is_some_and(known)
 }

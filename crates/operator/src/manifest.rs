@@ -66,6 +66,21 @@ impl Header {
         self.api_version.is_empty() || self.kind.is_empty()
     }
 
+    /// What is of another kind is none of our business, but another version of one of ours was probably meant for us.
+    fn unknown_version(&self, line: usize) -> Vec<Document> {
+        let group = self.api_version.split('/').next().unwrap_or_default();
+        let ours = Kind::ALL.into_iter().find(|kind| kind.name() == self.kind && kind.group() == group);
+        let problem = ours.map(|kind| {
+            let what = format!(
+                "{kind}: apiVersion {} is not read, {group}/{} is",
+                self.api_version,
+                kind.versions().join(" or ")
+            );
+            Document { line, read: Err(Malformed { object: None, line: 0, what }) }
+        });
+        problem.into_iter().collect()
+    }
+
     fn is_list(&self) -> bool {
         self.kind.ends_with("List")
     }
@@ -125,7 +140,7 @@ fn json_document(line: usize, text: &str) -> Vec<Document> {
             Err(error) => vec![Document { line, read: Err(malformed(&header, &error.to_string())) }],
         };
     }
-    let Some(kind) = header.kind() else { return Vec::new() };
+    let Some(kind) = header.kind() else { return header.unknown_version(line) };
     let read = Object::read(kind, Json(text)).map_err(|error| malformed(&header, &error.to_string()));
     vec![Document { line, read }]
 }
@@ -179,7 +194,7 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
             Err(error) => vec![Document { line, read: Err(malformed(error)) }],
         };
     }
-    let Some(kind) = header.kind() else { return Vec::new() };
+    let Some(kind) = header.kind() else { return header.unknown_version(line) };
     vec![Document { line, read: Object::read(kind, Yaml(text)).map_err(malformed) }]
 }
 

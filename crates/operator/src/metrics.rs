@@ -89,7 +89,7 @@ pub struct WriterState {
 
 impl Collector for WriterState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let pending = i64::try_from(self.outbox.len()).unwrap_or(i64::MAX);
+        let pending = i64::try_from(self.outbox.pending()).unwrap_or(i64::MAX);
         gauge(&mut encoder, "pending_writes", "Objects that are not yet as they should be", pending)?;
         let leads = i64::from(*self.leadership.borrow() == Leadership::Leader);
         gauge(&mut encoder, "leader", "1 while this replica writes", leads)

@@ -21,6 +21,8 @@ pub struct Perspective {
     pub local: ClusterId,
     /// The operator's namespace: a policy there without targets is for every service.
     pub namespace: Box<str>,
+    /// Where the Submariner resource that counts is; `None`: wherever there is one.
+    pub submariner_namespace: Option<Box<str>>,
     pub guide: Guide,
 }
 
@@ -32,14 +34,30 @@ pub enum Guide {
     Selections,
 }
 
-/// How the local cluster sees the others. `now` is in seconds since 1970; without it no heartbeat is too old, as in
-/// manifests that were saved some time ago.
-pub fn view(stores: &Stores, local: &ClusterId, now: Option<u64>) -> View {
-    let fresh = |updated: Option<u64>| match (now, updated) {
-        (Some(now), Some(updated)) => now.saturating_sub(updated) <= GATEWAY_STALE_AFTER,
-        _ => true,
-    };
-    let gateways = stores.gateways.values().filter(|gateway| gateway.active && fresh(gateway.updated));
+/// What time it is for a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heartbeats {
+    /// They are not judged: the manifests were saved some time ago, or the API server, by which they come, is away.
+    Unjudged,
+    /// In seconds since 1970: now, and the time since which they have been able to come.
+    Since { now: u64, since: u64 },
+}
+
+impl Heartbeats {
+    fn fresh(self, updated: Option<u64>) -> bool {
+        match (self, updated) {
+            (Self::Since { now, since }, Some(updated)) => {
+                now.saturating_sub(updated.max(since)) <= GATEWAY_STALE_AFTER
+            }
+            _ => true,
+        }
+    }
+}
+
+/// How the local cluster sees the others.
+pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> View {
+    let gateways = stores.gateways.values().filter(|gateway| gateway.active && heartbeats.fresh(gateway.updated));
+    let measured = gateways.clone().next().is_some();
     let mut links: BTreeMap<ClusterId, Link> = BTreeMap::new();
     for (peer, &link) in gateways.flat_map(|gateway| &gateway.links) {
         let best = links.entry(peer.clone()).or_insert(link);
@@ -47,12 +65,13 @@ pub fn view(stores: &Stores, local: &ClusterId, now: Option<u64>) -> View {
             *best = link;
         }
     }
-    View { local: local.clone(), links }
+    View { local: local.clone(), measured, links }
 }
 
 /// The next time at which a heartbeat becomes too old, in seconds since 1970.
-pub fn next_stale(stores: &Stores, now: u64) -> Option<u64> {
-    let stale_at = |updated: u64| updated + GATEWAY_STALE_AFTER + 1;
+pub fn next_stale(stores: &Stores, heartbeats: Heartbeats) -> Option<u64> {
+    let Heartbeats::Since { now, since } = heartbeats else { return None };
+    let stale_at = |updated: u64| updated.max(since) + GATEWAY_STALE_AFTER + 1;
     stores.gateways.values().filter_map(|gateway| gateway.updated.map(stale_at)).filter(|&at| at > now).min()
 }
 
@@ -94,10 +113,11 @@ fn replaced(slice: &Slice, slices: &BTreeMap<Box<str>, Arc<Slice>>) -> bool {
 /// the cluster's default.
 fn policy(stores: &Stores, perspective: &Perspective, precedence: &Precedence<'_>, import: &Import) -> Policy {
     let winner = precedence.winner(&import.key);
-    let mut policy = winner.and_then(|winner| winner.policy.clone().ok()).unwrap_or_default();
+    let mut policy = winner.and_then(|winner| winner.policy.clone()).unwrap_or_default();
     let annotated = annotated_row(stores, perspective, import);
-    let default =
-        submariner(stores).map(|(_, submariner)| submariner).filter(|submariner| submariner.service_discovery);
+    let default = submariner(stores, perspective)
+        .map(|(_, submariner)| submariner)
+        .filter(|submariner| submariner.service_discovery);
     let by_annotation = annotated.is_some().then_some(Mode::WeightedRoundRobin);
     let mode = winner.and_then(|winner| winner.mode).or_else(|| default.and_then(|default| default.mode));
     policy.mode = mode.or(by_annotation).unwrap_or_default();

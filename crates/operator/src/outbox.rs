@@ -48,9 +48,7 @@ impl Write {
             Self::Selection(status) => (0, crate::publish::fingerprint(status)).hash(&mut hasher),
             Self::DeleteSelection => 1.hash(&mut hasher),
             Self::PolicyStatus(status) => (2, status.services, conditions(&status.conditions)).hash(&mut hasher),
-            Self::SubmarinerConditions { conditions: all, resource_version } => {
-                (3, conditions(all), resource_version).hash(&mut hasher);
-            }
+            Self::SubmarinerConditions { conditions: all, .. } => (3, conditions(all)).hash(&mut hasher),
         }
         hasher.finish()
     }
@@ -76,6 +74,17 @@ struct Entry {
 enum State {
     Due(Instant),
     InFlight,
+    /// It does no good to write it, until something else should be written.
+    Parked,
+}
+
+/// How a write went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Written,
+    Failed,
+    /// The API server took it, and did not keep it.
+    NotKept,
 }
 
 #[derive(Debug, Default)]
@@ -93,7 +102,9 @@ impl Outbox {
             return;
         };
         let effect = write.effect();
-        if entries.get(&target).is_some_and(|entry| entry.effect == effect) {
+        if let Some(entry) = entries.get_mut(&target).filter(|entry| entry.effect == effect) {
+            // The same, made from a newer version of the object.
+            entry.write = write;
             return;
         }
         entries.insert(target, Entry { write, effect, state: State::Due(now), failures: 0 });
@@ -124,7 +135,7 @@ impl Outbox {
                     return Ok((target.clone(), entry.write.clone()));
                 }
                 State::Due(at) => earliest = Some(earliest.map_or(at, |earliest| earliest.min(at))),
-                State::InFlight => {}
+                State::InFlight | State::Parked => {}
             }
         }
         Err(earliest.map(|at| at - now))
@@ -132,15 +143,15 @@ impl Outbox {
 
     /// How a write went. A written object stays here until it has come back by the watch, so that what happens meanwhile
     /// does not write it again.
-    pub fn done(&self, target: &Target, written: &Write, success: bool, now: Instant) {
+    pub fn done(&self, target: &Target, written: &Write, outcome: Outcome, now: Instant) {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(target).filter(|entry| entry.effect == written.effect()) else { return };
-        let wait = match success {
-            true => ECHO,
-            false => RETRY_MIN.saturating_mul(1 << entry.failures.min(10)).min(RETRY_MAX),
+        let retry = RETRY_MIN.saturating_mul(1 << entry.failures.min(10)).min(RETRY_MAX);
+        (entry.state, entry.failures) = match outcome {
+            Outcome::Written => (State::Due(now + ECHO), 0),
+            Outcome::Failed => (State::Due(now + retry), entry.failures + 1),
+            Outcome::NotKept => (State::Parked, 0),
         };
-        entry.failures = if success { 0 } else { entry.failures + 1 };
-        entry.state = State::Due(now + wait);
     }
 
     /// Resolves when something was put in since the last call.
@@ -148,12 +159,9 @@ impl Outbox {
         self.filled.notified().await;
     }
 
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// How many objects are not yet as they should be, and can be.
+    pub fn pending(&self) -> usize {
+        self.lock().values().filter(|entry| entry.state != State::Parked).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Target, Entry>> {
@@ -187,12 +195,12 @@ mod tests {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.set(target(), Some(write("a")), now);
         outbox.take(now).unwrap();
-        outbox.done(&target(), &write("a"), true, now);
+        outbox.done(&target(), &write("a"), Outcome::Written, now);
         outbox.set(target(), Some(write("a")), now);
         assert_eq!(outbox.take(now), Err(Some(ECHO)));
         assert_eq!(outbox.take(now + ECHO), Ok((target(), write("a"))), "it never came");
         outbox.set(target(), None, now);
-        assert!(outbox.is_empty(), "it came");
+        assert_eq!(outbox.pending(), 0, "it came");
     }
 
     #[tokio::test(start_paused = true)]
@@ -202,7 +210,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..10 {
             outbox.take(now).unwrap();
-            outbox.done(&target(), &write("a"), false, now);
+            outbox.done(&target(), &write("a"), Outcome::Failed, now);
             let wait = outbox.take(now).unwrap_err().unwrap();
             waits.push(wait);
             now += wait;
@@ -217,7 +225,7 @@ mod tests {
         outbox.set(target(), Some(write("a")), now);
         outbox.take(now).unwrap();
         outbox.set(target(), Some(write("b")), now);
-        outbox.done(&target(), &write("a"), true, now);
+        outbox.done(&target(), &write("a"), Outcome::Written, now);
         assert_eq!(outbox.take(now), Ok((target(), write("b"))));
     }
 
@@ -228,5 +236,17 @@ mod tests {
         outbox.take(now).unwrap();
         outbox.begin_term(now);
         assert_eq!(outbox.take(now), Ok((target(), write("a"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_kept_is_not_written_again_until_something_else_should_be() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.set(target(), Some(write("a")), now);
+        outbox.take(now).unwrap();
+        outbox.done(&target(), &write("a"), Outcome::NotKept, now);
+        outbox.set(target(), Some(write("a")), now);
+        assert_eq!((outbox.take(now + ECHO), outbox.pending()), (Err(None), 0));
+        outbox.set(target(), Some(write("b")), now);
+        assert_eq!(outbox.take(now), Ok((target(), write("b"))));
     }
 }

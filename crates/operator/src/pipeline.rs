@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::object::Kind;
-use crate::observe::{self, Guide, Perspective, Seen};
+use crate::observe::{self, Guide, Heartbeats, Perspective, Seen};
 use crate::stores::{Change, Stores, Touched};
 
 /// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
@@ -39,6 +39,8 @@ pub struct Pipeline {
     perspective: Perspective,
     age: Age,
     stores: Stores,
+    /// When the last list of gateways ended: heartbeats have been able to come since. In seconds since 1970.
+    gateways_since: u64,
     view: View,
     /// `None` until the lists are complete.
     plan: Option<Arc<Plan>>,
@@ -46,21 +48,24 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(perspective: Perspective, age: Age) -> Self {
-        let view = View { local: perspective.local.clone(), links: Default::default() };
-        Self { perspective, age, stores: Stores::default(), view, plan: None }
+        let view = View { local: perspective.local.clone(), measured: false, links: Default::default() };
+        Self { perspective, age, stores: Stores::default(), gateways_since: 0, view, plan: None }
     }
 
     /// Takes the changes in and plans anew what they touch. `now` is in seconds since 1970. Returns what was touched;
     /// nothing before the lists are complete.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>, now: u64) -> Touched {
         let mut touched = Touched::default();
+        let lists = self.stores.completions(Kind::Gateway);
         changes.into_iter().for_each(|change| self.stores.apply(change, &mut touched));
+        if self.stores.completions(Kind::Gateway) != lists {
+            self.gateways_since = now;
+        }
         if !self.stores.complete(required(self.perspective.guide)) {
             return Touched { problems: touched.problems, ..Touched::default() };
         }
-        let saw = (self.age == Age::Live).then_some(now);
-        let view = observe::view(&self.stores, &self.perspective.local, saw);
-        touched.all |= view != self.view;
+        let view = observe::view(&self.stores, &self.perspective.local, self.heartbeats(now));
+        touched.all |= !view.reaches_like(&self.view);
         self.view = view;
         match &self.plan {
             None => {
@@ -97,11 +102,17 @@ impl Pipeline {
 
     /// How long until the clock alone can change something.
     fn next_deadline(&self, now: u64) -> Option<Duration> {
-        let stale = match self.age {
-            Age::Live => observe::next_stale(&self.stores, now),
-            Age::Saved => None,
-        };
+        let stale = observe::next_stale(&self.stores, self.heartbeats(now));
         stale.map(|at| Duration::from_secs(at.saturating_sub(now)))
+    }
+
+    fn heartbeats(&self, now: u64) -> Heartbeats {
+        match self.age {
+            Age::Live if !self.stores.interrupted(Kind::Gateway) => {
+                Heartbeats::Since { now, since: self.gateways_since }
+            }
+            Age::Live | Age::Saved => Heartbeats::Unjudged,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use landfall_core::name::ServiceKey;
 
 use crate::accept::{SelectionPolicy, Submariner};
 use crate::object::ObjectRef;
+use crate::observe::Perspective;
 use crate::stores::Stores;
 
 /// What a policy is for.
@@ -38,7 +39,7 @@ impl<'a> Precedence<'a> {
     /// `operator_namespace`: a policy there without targets is for every service.
     pub fn new(stores: &'a Stores, operator_namespace: &'a str) -> Self {
         let mut precedence = Self { stores, operator_namespace, claimants: BTreeMap::new() };
-        for (object, policy) in stores.policies.iter().filter(|(_, policy)| policy.policy.is_ok()) {
+        for (object, policy) in stores.policies.iter().filter(|(_, policy)| policy.policy.is_some()) {
             for scope in precedence.scopes(object, policy) {
                 precedence.claimants.entry(scope).or_default().push((object, policy));
             }
@@ -61,8 +62,9 @@ impl<'a> Precedence<'a> {
 
     /// Whether a policy is in force, and if not, why.
     pub fn verdict(&self, object: &ObjectRef, policy: &SelectionPolicy) -> Verdict {
-        if let Err(invalid) = &policy.policy {
-            return Verdict::refused("Invalid", invalid.to_string());
+        if let Some(invalid) = &policy.invalid {
+            let before = if policy.policy.is_some() { "; what it said before stays in force" } else { "" };
+            return Verdict::refused("Invalid", format!("{invalid}{before}"));
         }
         let lost = |scope: Scope| {
             let (older, _) = self.first(&scope).filter(|(first, _)| *first != object)?;
@@ -110,7 +112,8 @@ impl Verdict {
 }
 
 /// The Submariner resource that counts: there is one, named `submariner`, unless somebody made a mistake.
-pub fn submariner(stores: &Stores) -> Option<(&ObjectRef, &Submariner)> {
-    let named = stores.submariners.iter().find(|(object, _)| &*object.name == "submariner");
-    named.or_else(|| stores.submariners.iter().next())
+pub fn submariner<'a>(stores: &'a Stores, perspective: &Perspective) -> Option<(&'a ObjectRef, &'a Submariner)> {
+    let here = |object: &ObjectRef| perspective.submariner_namespace.as_ref().is_none_or(|ns| *ns == object.namespace);
+    let mut candidates = stores.submariners.iter().filter(|(object, _)| here(object));
+    candidates.clone().find(|(object, _)| &*object.name == "submariner").or_else(|| candidates.next())
 }

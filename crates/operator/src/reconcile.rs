@@ -8,6 +8,7 @@ use landfall_core::name::ServiceKey;
 use landfall_core::plan::Plan;
 use tokio::time::Instant;
 
+use crate::object::{Kind, ObjectRef};
 use crate::outbox::{Outbox, Target, Write};
 use crate::pipeline::{Observer, Pipeline};
 use crate::precedence::{Precedence, submariner};
@@ -44,6 +45,8 @@ impl Reconciler {
     fn selections(&self, pipeline: &Pipeline, plan: &Plan, touched: &Touched) {
         let stored = &pipeline.stores().selections;
         let every = || plan.keys().into_iter().chain(stored.keys().cloned()).collect();
+        let import = |key: &ServiceKey| ObjectRef::new(key.namespace(), key.name());
+        let unreadable = |key: &ServiceKey| pipeline.stores().has_problem(Kind::ServiceImport, &import(key));
         let keys: BTreeSet<ServiceKey> = if touched.all { every() } else { touched.services.clone() };
         for key in keys {
             let write = match (plan.get(key.as_str()), stored.get(&key)) {
@@ -52,7 +55,8 @@ impl Reconciler {
                     let same = stored.is_some_and(|stored| stored.ours && stored.fingerprint == fingerprint(&status));
                     (!same).then(|| Write::Selection(Box::new(status)))
                 }
-                (None, Some(orphan)) if orphan.ours => Some(Write::DeleteSelection),
+                // An import that cannot be accepted is there all the same.
+                (None, Some(orphan)) if orphan.ours && !unreadable(&key) => Some(Write::DeleteSelection),
                 (None, _) => None,
             };
             self.outbox.set(Target::Selection(key), write, Instant::now());
@@ -80,7 +84,7 @@ impl Reconciler {
 
     fn submariners(&self, pipeline: &Pipeline) {
         let stores = pipeline.stores();
-        let in_force = submariner(stores).map(|(object, _)| object);
+        let in_force = submariner(stores, pipeline.perspective()).map(|(object, _)| object);
         for (object, submariner) in &stores.submariners {
             let conditions = submariner_conditions(submariner, Some(object) == in_force, &(self.clock)());
             let resource_version = submariner.resource_version.clone();

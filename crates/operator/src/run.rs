@@ -151,14 +151,21 @@ async fn feed(
         watches.spawn(source::watch(client.clone(), kind, changes.clone(), move || metrics.watch_error(kind)));
     }
     drop(changes);
-    let perspective = Perspective { local, namespace: cluster.namespace.into(), guide };
+    let submariner_namespace = Some(cluster.submariner_namespace.into());
+    let perspective = Perspective { local, namespace: cluster.namespace.into(), submariner_namespace, guide };
     let observer = |pipeline: &Pipeline, touched: &Touched| {
         let of = |kind: Kind| pipeline.stores().problems().filter(|problem| problem.kind == kind).count();
         metrics.set_skipped(of);
         observer.settled(pipeline, touched);
     };
-    pipeline::run(Pipeline::new(perspective, Age::Live), queue, plans, observer, (unix_seconds, stop)).await;
-    Ok(())
+    let pipeline = Pipeline::new(perspective, Age::Live);
+    tokio::select! {
+        biased;
+        () = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop)) => Ok(()),
+        Some(ended) = watches.join_next() => {
+            Err(StartError::Ended { component: "a watch", why: ended.err().map(|panic| panic.to_string()) })
+        }
+    }
 }
 
 fn registry(metrics: &Metrics, plan: &watch::Receiver<Option<Arc<Plan>>>) -> Registry {

@@ -17,6 +17,7 @@ use crate::watch::chain;
 
 /// Between two attempts to reach an API server that does not answer.
 const RETRY: Duration = Duration::from_millis(250);
+const SILENCE: Duration = Duration::from_secs(60);
 /// For one attempt.
 const REQUEST: Duration = Duration::from_secs(10);
 /// How many answers that say no are believed: after a second, or, when the server was silent before and so is just
@@ -73,6 +74,9 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
     };
     // The client would wait for as many seconds as a starting server asks for. Everybody here tries again by himself, sooner.
     config.default_retry = false;
+    // A server that vanished without a word is noticed when nothing came for this long; a watch lasts 50 s at most.
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
     Client::try_from(config).map_err(|error| StartError::NoConfig { why: chain(&error) })
 }
 

@@ -27,6 +27,8 @@ pub enum Change {
         origin: Option<Arc<Path>>,
     },
     Delete(Kind, ObjectRef),
+    /// The watch of a kind is interrupted: what is known may be old until the next list ends.
+    Interrupted(Kind),
     /// An object that could not be read at all.
     Malformed(Problem),
 }
@@ -61,6 +63,8 @@ pub struct Stores {
 #[derive(Debug, Default)]
 struct List {
     complete: bool,
+    interrupted: bool,
+    completions: u64,
     /// While a list is under way: those that were in it.
     seen: Option<HashSet<ObjectRef>>,
 }
@@ -70,13 +74,17 @@ impl Stores {
         match change {
             Change::ListBegins(kind) => self.list(kind).seen = Some(HashSet::new()),
             Change::ListEnds(kind) => {
-                self.list(kind).complete = true;
-                let seen = self.list(kind).seen.take().unwrap_or_default();
+                let list = self.list(kind);
+                list.complete = true;
+                list.interrupted = false;
+                list.completions += 1;
+                let seen = list.seen.take().unwrap_or_default();
                 let gone: Vec<_> = self.references(kind).into_iter().filter(|object| !seen.contains(object)).collect();
                 gone.into_iter().for_each(|object| self.delete(kind, &object, touched));
             }
             Change::Apply { object, origin } => self.accept(object, origin, touched),
             Change::Delete(kind, object) => self.delete(kind, &object, touched),
+            Change::Interrupted(kind) => self.list(kind).interrupted = true,
             Change::Malformed(problem) => {
                 self.see(problem.kind, &problem.object);
                 self.complain(problem, touched);
@@ -87,6 +95,19 @@ impl Stores {
     /// Whether a complete list of every one of these kinds has been seen.
     pub fn complete(&self, kinds: &[Kind]) -> bool {
         kinds.iter().all(|kind| self.lists.get(kind).is_some_and(|list| list.complete))
+    }
+
+    pub fn interrupted(&self, kind: Kind) -> bool {
+        self.lists.get(&kind).is_some_and(|list| list.interrupted)
+    }
+
+    /// How many complete lists of that kind have been seen.
+    pub fn completions(&self, kind: Kind) -> u64 {
+        self.lists.get(&kind).map_or(0, |list| list.completions)
+    }
+
+    pub fn has_problem(&self, kind: Kind, object: &ObjectRef) -> bool {
+        self.problems.contains_key(&(kind, object.clone()))
     }
 
     /// What is wrong at the moment, by kind and object.
@@ -107,15 +128,19 @@ impl Stores {
     fn accept(&mut self, object: Object, origin: Option<Arc<Path>>, touched: &mut Touched) {
         let (kind, object_ref) = (object.kind(), reference(&object));
         self.see(kind, &object_ref);
-        match accept(object) {
-            Ok(accepted) => {
+        let known = self.problems.get(&(kind, object_ref.clone())).cloned();
+        let refused = match accept(object) {
+            Ok((accepted, left_out)) => {
                 self.problems.remove(&(kind, object_ref.clone()));
-                self.insert(kind, object_ref, accepted, touched);
+                self.insert(kind, object_ref.clone(), accepted, touched);
+                left_out
             }
-            Err(refused) => {
-                let what = refused.to_string();
-                self.complain(Problem { origin, kind, object: object_ref, what }, touched);
-            }
+            Err(refused) => Some(refused),
+        };
+        if let Some(refused) = refused {
+            let problem = Problem { origin, kind, object: object_ref.clone(), what: refused.to_string() };
+            self.problems.extend(known.map(|known| ((kind, object_ref), known)));
+            self.complain(problem, touched);
         }
     }
 
@@ -137,15 +162,17 @@ impl Stores {
             Accepted::Policy(policy) => {
                 let rule = |policy: &SelectionPolicy| (policy.targets.clone(), policy.mode, policy.policy.clone());
                 let before = self.policies.get(&object).map(rule);
+                let mut policy = policy;
+                if let (Some((targets, mode, Some(valid))), None) = (&before, &policy.policy) {
+                    (policy.targets, policy.mode, policy.policy) = (targets.clone(), *mode, Some(valid.clone()));
+                }
                 touched.all |= before != Some(rule(&policy));
                 touched.policies = true;
                 self.policies.insert(object, policy);
             }
             Accepted::Gateway(gateway) => {
-                // A heartbeat every five seconds changes only the time.
-                let before = self.gateways.insert(object, gateway.clone());
-                touched.all |=
-                    before.is_none_or(|before| (before.active, before.links) != (gateway.active, gateway.links));
+                // Rewritten every five seconds. Whether it changes who can be reached is seen from the whole of them.
+                self.gateways.insert(object, gateway);
             }
             Accepted::Ignored => self.delete(kind, &object, touched),
             Accepted::Import(import) => {
@@ -183,7 +210,7 @@ impl Stores {
         match kind {
             Kind::Submariner => touched.all |= self.submariners.remove(object).is_some(),
             Kind::SelectionPolicy => touched.all |= self.policies.remove(object).is_some(),
-            Kind::Gateway => touched.all |= self.gateways.remove(object).is_some(),
+            Kind::Gateway => drop(self.gateways.remove(object)),
             Kind::ServiceSelection => {
                 let Ok(key) = ServiceKey::new(&object.namespace, &object.name) else { return };
                 if self.selections.remove(&key).is_some() {

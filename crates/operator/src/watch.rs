@@ -15,7 +15,7 @@ use landfall_api::Meta;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::discovery::{Discovered, served};
 use crate::object::{Json, Kind, Object, ObjectRef, Problem};
@@ -29,6 +29,10 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 /// many attempts in a row it means it, and is asked less often.
 const REFUSALS: u32 = 60;
 const REFUSED: Duration = Duration::from_secs(5);
+/// A watch that lasted this long was a healthy one, and its end is a new beginning.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// How often in a row a watch may fail and be resumed from where it was, before everything is listed again.
+const FAILURES: u32 = 3;
 /// For the answer whether a kind is served.
 const DISCOVERY: Duration = Duration::from_secs(10);
 /// A connection that died in silence is noticed after this time and 5 s more.
@@ -48,7 +52,13 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
         let ended = match discovered {
             Ok(Discovered::Served(resource)) => {
                 (misses, was_served) = (0, true);
-                match follow(&client, kind, &resource, &changes, &mut attempts).await {
+                let began = Instant::now();
+                let followed = follow(&client, kind, &resource, &changes).await;
+                if began.elapsed() >= HEALTHY {
+                    attempts = 0;
+                    complaint.clear();
+                }
+                match followed {
                     Ok(ended) => ended,
                     Err(Stopping) => return,
                 }
@@ -66,9 +76,8 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
             Err(ended) => ended,
         };
         errors();
-        if attempts == 0 {
-            // Something came since the last interruption: this is a new one.
-            complaint.clear();
+        if send(&changes, Change::Interrupted(kind)).await.is_err() {
+            return;
         }
         let (pause, why) = match ended {
             Ended::Refused(why) if attempts >= REFUSALS => (REFUSED, why),
@@ -135,7 +144,6 @@ async fn follow(
     kind: Kind,
     resource: &ApiResource,
     changes: &mpsc::Sender<Change>,
-    attempts: &mut u32,
 ) -> Result<Ended, Stopping> {
     let api: Api<Raw> = Api::all_with(client.clone(), resource);
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
@@ -143,18 +151,28 @@ async fn follow(
         config = config.labels("multicluster.kubernetes.io/service-name");
     }
     let mut events = std::pin::pin!(watcher::watcher(api, config));
+    let mut failures = 0;
     while let Some(event) = events.next().await {
         let change = match event {
-            Ok(Event::Init) => Change::ListBegins(kind),
+            Ok(Event::Init) => {
+                // Said before the server was asked, so it is no sign of life.
+                send(changes, Change::ListBegins(kind)).await?;
+                continue;
+            }
             Ok(Event::InitDone) => Change::ListEnds(kind),
             Ok(Event::InitApply(raw) | Event::Apply(raw)) => raw.read(kind),
             Ok(Event::Delete(raw)) => Change::Delete(kind, raw.reference()),
             Err(error) => match interruption(&error) {
                 Some(ended) => return Ok(ended),
-                None => continue,
+                None if failures >= FAILURES => return Ok(Ended::Lost(chain(&error))),
+                None => {
+                    failures += 1;
+                    sleep(RETRY_MIN).await;
+                    continue;
+                }
             },
         };
-        *attempts = 0;
+        failures = 0;
         send(changes, change).await?;
     }
     Ok(Ended::Lost("the stream of events ended".to_owned()))

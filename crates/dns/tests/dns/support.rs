@@ -31,7 +31,7 @@ pub(crate) fn key(service: &str) -> ServiceKey {
 pub(crate) fn view() -> View {
     let clusters = ["west", "east.eu", "north", "south", "a", "b", "c", "d", "e"];
     let link = |cluster: &str| (id(cluster), Link { reachable: cluster != "south", rtt: None });
-    View { local: id("east"), links: clusters.map(link).into() }
+    View { local: id("east"), measured: true, links: clusters.map(link).into() }
 }
 
 /// `hostname/address` or `address`.

@@ -201,7 +201,7 @@ prop_compose! {
         let names = ["a", "b", "c", "d", "e"];
         let clusters = || names.iter().zip(&ready);
         let links = clusters().map(|(name, &(.., reachable, _))| (id(name), Link { reachable, rtt: None }));
-        let view = View { local: id("east"), links: links.collect() };
+        let view = View { local: id("east"), measured: true, links: links.collect() };
         let exports = clusters().enumerate().map(|(i, (name, (ipv4, ipv6, ..)))| {
             let ipv4 = (0..*ipv4).map(|n| format!("10.{i}.0.{n}"));
             let ipv6 = (0..*ipv6).map(|n| format!("fd00:{i}::{n}"));

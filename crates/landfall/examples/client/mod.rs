@@ -25,9 +25,14 @@ pub struct Fleet {
 impl Fleet {
     /// Returns at once; whether it answers is for a client to find out.
     pub fn up(landfall: &Path, dir: &Path, clusters: usize) -> Result<Self> {
+        Self::up_in(Path::new("."), landfall, dir, clusters)
+    }
+
+    /// Started in the folder `at`.
+    pub fn up_in(at: &Path, landfall: &Path, dir: &Path, clusters: usize) -> Result<Self> {
         let base = free_ports(u16::try_from(clusters)?)?;
         let mut command = Command::new(landfall);
-        command.arg("up").arg(dir).args(["--dns", &format!("127.0.0.1:{base}")]).stdout(Stdio::null());
+        command.current_dir(at).arg("up").arg(dir).args(["--dns", &format!("127.0.0.1:{base}")]).stdout(Stdio::null());
         Ok(Self { process: command.spawn().context("cannot start landfall up")?, base })
     }
 

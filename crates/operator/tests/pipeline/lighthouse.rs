@@ -1,8 +1,9 @@
 //! The objects that a Lighthouse agent leaves, of both generations, unchanged.
 
-use crate::support::{Feed, addresses, applied, deleted, synced};
+use crate::support::{Feed, addresses, applied, deleted, list, synced};
 use landfall_core::snapshot::Kind as ServiceKind;
 use landfall_operator::object::Kind;
+use landfall_operator::stores::Change;
 
 /// Agents up to 0.19: v1alpha1, one slice per ClusterSetIP service and cluster, timestamps in annotations; with the
 /// agent's private import, and with the copies of a broker that shares the cluster.
@@ -91,6 +92,36 @@ fn a_gateway_that_went_silent_says_nothing_any_more() {
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Equal", "west 0 Unreachable"]);
     pipeline.apply([], crate::support::NOW + 16);
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 500 Equal", "west 500 Equal"]);
+}
+
+#[test]
+fn the_last_peer_of_a_gateway_that_goes_is_not_connected_any_more() {
+    let mut pipeline = synced("east", &(OLDER.to_owned() + &gateway("active", &[("west", "connected")])));
+    assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Local", "west 0 Standby"]);
+    pipeline.feed(applied(&gateway("active", &[])));
+    assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Local", "west 0 Unreachable"]);
+}
+
+#[test]
+fn while_the_api_server_is_away_no_heartbeat_is_missed() {
+    let manifests = OLDER.to_owned() + &gateway("active", &[("east", "connected"), ("west", "error")]);
+    let mut pipeline = synced("north", &manifests);
+    pipeline.feed(vec![Change::Interrupted(Kind::Gateway)]);
+    let expected = ["east 1000 Equal", "west 0 Unreachable"];
+    pipeline.apply([], crate::support::NOW + 3600);
+    assert_eq!(pipeline.shares("nginx.service-ns"), expected);
+    pipeline.apply(list(&manifests), crate::support::NOW + 3600);
+    assert_eq!(pipeline.shares("nginx.service-ns"), expected, "gateways need a moment as well");
+    pipeline.apply([], crate::support::NOW + 3616);
+    assert_eq!(pipeline.shares("nginx.service-ns"), ["east 500 Equal", "west 500 Equal"]);
+}
+
+#[test]
+fn a_new_round_trip_time_is_no_reason_to_plan_anew() {
+    let mut pipeline = synced("north", &(OLDER.to_owned() + &gateway("active", &[("east", "connected")])));
+    let touched = pipeline.feed(applied(&gateway("active", &[("east", "connected")]).replace("23.41ms", "99ms")));
+    assert!(!touched.all);
+    assert_eq!(pipeline.view().links.values().next().unwrap().rtt.unwrap().as_millis(), 99);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Which policy counts, and what it does to the shares.
 
-use crate::support::{Feed, applied, deleted, import, list, policy, slice, synced};
+use crate::support::{Feed, applied, deleted, import, list, pipeline, policy, slice, synced};
 use landfall_operator::object::{Kind, ObjectRef};
+use landfall_operator::observe::Guide;
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::precedence::{Precedence, Verdict};
 
@@ -141,6 +142,34 @@ fn two_zero_weights_in_a_row_are_refused_and_the_older_rule_stays_in_force() {
 }
 
 #[test]
+fn a_policy_that_is_edited_into_a_contradiction_stays_in_force_as_it_was() {
+    let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights("10", "5"))));
+    let too_much = "{loadBalancing: weighted-round-robin, minShares: {c2: 70%, c3: 70%}}";
+    for (contradiction, says) in [(weights("0", "0"), "both c2 and c3"), (too_much.to_owned(), "140.0 %")] {
+        pipeline.feed(applied(&policy("bank", "pay", OLD, &contradiction)));
+        assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
+        let told = verdict(&pipeline, "bank", "pay");
+        assert_eq!((told.accepted, told.reason), (false, "Invalid"));
+        assert!(told.message.contains(says) && told.message.ends_with("stays in force"), "{}", told.message);
+    }
+    pipeline.feed(applied(&policy("bank", "pay", OLD, &weights("1", "1"))));
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Weighted", "c3 500 Weighted"]);
+    assert!(verdict(&pipeline, "bank", "pay").accepted);
+}
+
+#[test]
+fn a_submariner_resource_of_another_namespace_decides_nothing() {
+    let manifests = pay() + &submariner("{serviceDiscoveryEnabled: true, serviceDiscoveryLoadBalancing: optimized}");
+    let here = |namespace: &str| {
+        let mut pipeline = crate::support::pipeline_near("c1", Some(namespace));
+        pipeline.feed(list(&manifests));
+        pipeline.service("pay.bank").rule.fallback.is_some()
+    };
+    assert!(here("submariner-operator"));
+    assert!(!here("elsewhere"));
+}
+
+#[test]
 fn min_shares_above_100_percent_are_refused() {
     let spec = "{loadBalancing: round-robin, minShares: {c2: 60%, c3: 40.1%}}";
     let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, spec)));
@@ -245,15 +274,18 @@ fn the_prefer_local_annotation_is_honoured() {
 }
 
 #[test]
-fn an_annotation_that_cannot_be_understood_is_named_and_the_import_stays_as_it_was() {
-    let mut pipeline = synced("c1", &pay());
+fn an_annotation_that_cannot_be_understood_is_named_and_left_out_and_the_service_is_answered() {
     for (annotation, says) in [
         ("lighthouse-lb-weight.submariner.io/c1: \"5\"", "a list of exporting clusters"),
         ("lighthouse-lb-weight.submariner.io/C1: \"c2:5\"", "is not one or two DNS labels"),
         ("lighthouse.submariner.io/prefer-local-cluster: \"maybe\"", "\"true\" or \"false\""),
     ] {
-        let touched = pipeline.feed(applied(&annotated(annotation)));
+        let mut pipeline = pipeline("c1", Guide::Policies);
+        let touched = pipeline.feed(list(&annotated(annotation)));
         assert!(touched.problems[0].what.contains(says), "{}", touched.problems[0]);
         assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
+        assert!(pipeline.feed(applied(&annotated(annotation))).problems.is_empty(), "said once");
+        pipeline.feed(applied(&pay()));
+        assert_eq!(pipeline.stores().problems().count(), 0);
     }
 }

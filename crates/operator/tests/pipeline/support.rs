@@ -12,7 +12,18 @@ pub(crate) const NOW: u64 = 1_800_000_000;
 
 pub(crate) fn pipeline(local: &str, guide: Guide) -> Pipeline {
     let local = ClusterId::new(local).unwrap();
-    Pipeline::new(Perspective { local, namespace: "landfall-system".into(), guide }, Age::Live)
+    Pipeline::new(
+        Perspective { local, namespace: "landfall-system".into(), submariner_namespace: None, guide },
+        Age::Live,
+    )
+}
+
+/// A pipeline for which only the Submariner resource of that namespace counts.
+pub(crate) fn pipeline_near(local: &str, submariner_namespace: Option<&str>) -> Pipeline {
+    let local = ClusterId::new(local).unwrap();
+    let submariner_namespace = submariner_namespace.map(Into::into);
+    let namespace = "landfall-system".into();
+    Pipeline::new(Perspective { local, namespace, submariner_namespace, guide: Guide::Policies }, Age::Live)
 }
 
 /// A pipeline whose lists are complete with these objects.
