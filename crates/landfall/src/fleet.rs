@@ -1,9 +1,10 @@
 //! The clusters of a folder, each with its own pipeline.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use landfall_core::name::ClusterId;
-use landfall_operator::files::{FilesError, Folder, folders};
+use landfall_operator::files::{self, FilesError, Folder, folders};
 use landfall_operator::observe::{Guide, Perspective};
 use landfall_operator::pipeline::{Age, Pipeline};
 use landfall_operator::precedence::{Precedence, submariner};
@@ -18,6 +19,13 @@ pub fn clusters(args: &args::Fleet) -> Result<Vec<(Folder, Pipeline)>, FilesErro
         Pipeline::new(Perspective { local, namespace, submariner_namespace: None, guide: Guide::Policies }, Age::Saved)
     };
     Ok(folders(&args.dir)?.into_iter().map(|folder| (pipeline(&folder.cluster), folder)).map(|(p, f)| (f, p)).collect())
+}
+
+/// Manifests that belong to no cluster, one line each.
+pub fn strays(args: &args::Fleet) -> Vec<String> {
+    let line =
+        |path: PathBuf| format!("skipped: {}: in no cluster's folder; move it into one, or into each", path.display());
+    files::strays(&args.dir).into_iter().map(line).collect()
 }
 
 /// What is wrong with the objects of a cluster, one line each: malformed ones, and what a condition would say.

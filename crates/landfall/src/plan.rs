@@ -16,6 +16,10 @@ use crate::{FOUND, WELL, table};
 pub fn run(args: &args::Plan) -> Result<u8> {
     let mut clusters = fleet::clusters(&args.fleet)?;
     let mut code = WELL;
+    for stray in fleet::strays(&args.fleet) {
+        eprintln!("{stray}");
+        code = FOUND;
+    }
     for (folder, pipeline) in &mut clusters {
         pipeline.apply(folder.load(), unix_seconds());
         let in_files = folder.problems().map(|problem| format!("skipped: {problem}"));

@@ -39,6 +39,7 @@ pub fn run(args: &args::Up) -> Result<u8> {
 
 async fn up(args: &args::Up) -> Result<()> {
     let stop = stopped()?;
+    fleet::strays(&args.fleet).iter().for_each(|stray| eprintln!("{stray}"));
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
     let mut screens = Vec::new();
     let readers = Arc::new(Semaphore::new(available_parallelism().map_or(1, Into::into)));

@@ -243,3 +243,25 @@ fn a_folder_that_is_replaced_and_a_file_that_is_taken_back_are_followed() {
     std::fs::write(c1.join("service-1-c3.endpointslice.yaml"), &text).unwrap();
     only(c3, "and is followed");
 }
+
+#[test]
+fn what_is_left_out_is_named_and_the_exit_code_says_so() {
+    let dir = example_copy();
+    let policy = std::fs::read_to_string(dir.path().join("c1/service-1.selectionpolicy.yaml")).unwrap();
+    let future = policy.replace("landfall.dev/v1alpha1", "landfall.dev/v2");
+    let cases = [
+        ("beside.yaml", policy.as_str(), "in no cluster's folder"),
+        ("c1/again.YAML", policy.as_str(), "SelectionPolicy demo/service-1 is in"),
+        ("c1/future.yml", future.as_str(), "apiVersion landfall.dev/v2 is not read, landfall.dev/v1alpha1 is"),
+    ];
+    for (file, text, expected) in cases {
+        let path = dir.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        let output = landfall(&["plan", dir.path().to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{file}: {said}");
+        assert!(said.contains(expected) && said.contains(file), "{file}: {said}");
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_eq!(landfall(&["plan", dir.path().to_str().unwrap()]).status.code(), Some(0));
+}

@@ -96,6 +96,15 @@ pub fn folders(dir: &Path) -> Result<Vec<Folder>, FilesError> {
     if folders.is_empty() { Err(FilesError::Empty { path: dir.to_owned() }) } else { Ok(folders) }
 }
 
+/// Manifests beside the folders, which are nobody's.
+pub fn strays(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut strays: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_file() && is_manifest(path)).collect();
+    strays.sort();
+    strays
+}
+
 impl Folder {
     /// Everything in the folder, as complete lists of all kinds.
     pub fn load(&mut self) -> Vec<Change> {
