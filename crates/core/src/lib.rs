@@ -12,8 +12,11 @@
 //!
 //! The operator makes a [`Rule`](rule::Rule) from the policy and publishes it together with the shares. The DNS replicas
 //! take the published rule and resolve it again whenever an endpoint changes, so that health needs no operator.
+//!
+//! [`optimize`] is what the optimised mode will take its nominal weights from. No rule uses it yet.
 
 pub mod name;
+pub mod optimize;
 pub mod pick;
 pub mod plan;
 pub mod policy;

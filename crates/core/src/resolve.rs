@@ -70,9 +70,9 @@ fn reason(candidate: &Candidate, claim: &Claim, part: Part) -> Reason {
 
 /// What a candidate can claim once it is known who is eligible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Claim {
-    nominal: u32,
-    floor: u32,
+pub(crate) struct Claim {
+    pub(crate) nominal: u32,
+    pub(crate) floor: u32,
 }
 
 /// The lowest priority that has an eligible claimant shares by the nominal weights. When no eligible candidate has a
@@ -102,8 +102,8 @@ fn claims(candidates: &[Candidate], eligible: &[bool]) -> Vec<Claim> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Part {
-    weight: u32,
+pub(crate) struct Part {
+    pub(crate) weight: u32,
     /// It is the floor, and more than the claim alone would give.
     raised: bool,
 }
@@ -113,7 +113,7 @@ struct Part {
 ///
 /// Raising one to its floor leaves less for the others, which can bring another below its own: so this repeats until
 /// nobody is raised any more, at most once per claim.
-fn apportion(claims: &[Claim], total: u32) -> Vec<Part> {
+pub(crate) fn apportion(claims: &[Claim], total: u32) -> Vec<Part> {
     let mut raised = vec![false; claims.len()];
     let (left, sum) = loop {
         let floors: u32 = claims.iter().zip(&raised).filter(|(_, raised)| **raised).map(|(claim, _)| claim.floor).sum();

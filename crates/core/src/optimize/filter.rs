@@ -1,0 +1,187 @@
+//! How measurements become facts, and how a new plan replaces an old one: each filter is a value, and its `step` makes the
+//! next one from what was measured. Nothing here knows the time; a step is a round.
+
+use std::collections::BTreeMap;
+
+use crate::name::ClusterId;
+use crate::optimize::facts::{MOST_RPS, Tuning, within};
+
+/// The part of its capacity that a trim can reach.
+const MOST_TRIM: (f64, f64) = (-0.5, 0.9);
+
+/// Load at an exporter that the plan does not explain: clients without an agent, wrong reports, agents that see other
+/// facts. The classical internal-model control: with a gain below 1 it is stable at any delay (optimizer.md, T6).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Trim {
+    raw_rps: f64,
+}
+
+/// What an exporter knows at the end of a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    pub measured_rps: f64,
+    /// What its *own* plan of that window said, with the demand as it was then measured.
+    pub planned_rps: f64,
+    pub capacity_rps: f64,
+}
+
+impl Trim {
+    #[must_use]
+    pub fn step(self, window: Window, tuning: &Tuning) -> Self {
+        let gain = tuning.within_limits().trim_gain;
+        let capacity = rps(window.capacity_rps);
+        let unexplained = rps(window.measured_rps) - rps(window.planned_rps);
+        let raw = (1.0 - gain) * self.raw_rps + gain * unexplained;
+        Self { raw_rps: raw.clamp(MOST_TRIM.0 * capacity, MOST_TRIM.1 * capacity) }
+    }
+
+    /// As it was filtered, noise included.
+    pub fn raw_rps(self) -> f64 {
+        self.raw_rps
+    }
+
+    /// What the others are told: nothing while it could be noise.
+    pub fn published_rps(self, capacity_rps: f64, tuning: &Tuning) -> f64 {
+        let noise = tuning.within_limits().trim_dead_band * rps(capacity_rps);
+        if self.raw_rps.abs() < noise { 0.0 } else { self.raw_rps }
+    }
+}
+
+/// Demand after Trigg and Leach (1967): exponential smoothing whose gain is |smoothed error| / smoothed |error|. While the
+/// errors cancel out it is noise, and little of it is followed; while they have one sign it is a trend, and all is.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Demand {
+    /// `None` before the first measurement.
+    level_rps: Option<f64>,
+    error: f64,
+    absolute_error: f64,
+}
+
+impl Demand {
+    #[must_use]
+    pub fn step(self, measured_rps: f64, tuning: &Tuning) -> Self {
+        let tuning = tuning.within_limits();
+        let measured = rps(measured_rps);
+        let Some(level) = self.level_rps else {
+            return Self { level_rps: Some(measured), ..self };
+        };
+        let g = tuning.demand_gain;
+        let surprise = measured - level;
+        let error = (1.0 - g) * self.error + g * surprise;
+        let absolute_error = (1.0 - g) * self.absolute_error + g * surprise.abs();
+        let jumped = surprise.abs() > tuning.demand_jump * level;
+        let tracking = (error.abs() / absolute_error.max(f64::MIN_POSITIVE)).clamp(tuning.demand_least_alpha, 1.0);
+        let next = if jumped { measured } else { level + tracking * surprise };
+        Self { level_rps: Some(next), error, absolute_error }
+    }
+
+    pub fn rps(self) -> Option<f64> {
+        self.level_rps
+    }
+}
+
+/// The row in force: it changes when the new one differs enough to be worth the change.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Row {
+    shares: BTreeMap<ClusterId, f64>,
+}
+
+impl Row {
+    /// `proposed` names everybody eligible; a cluster that carried weight and is not among them is reason enough.
+    #[must_use]
+    pub fn step(self, proposed: BTreeMap<ClusterId, f64>, tuning: &Tuning) -> Self {
+        let carried = |(id, share): (&ClusterId, &f64)| *share > 0.0 && !proposed.contains_key(id);
+        let lost_one = self.shares.iter().any(carried);
+        if self.shares.is_empty() || lost_one || self.distance(&proposed) >= tuning.within_limits().hysteresis {
+            return Self { shares: proposed };
+        }
+        self
+    }
+
+    pub fn shares(&self) -> &BTreeMap<ClusterId, f64> {
+        &self.shares
+    }
+
+    /// Σ |p_j − q_j|, 2 for two rows that have nothing in common.
+    fn distance(&self, other: &BTreeMap<ClusterId, f64>) -> f64 {
+        let share = |row: &BTreeMap<ClusterId, f64>, id| row.get(id).copied().unwrap_or(0.0);
+        let ours = self.shares.iter().map(|(id, p)| (p - share(other, id)).abs());
+        let theirs = other.iter().filter(|(id, _)| !self.shares.contains_key(*id)).map(|(_, q)| q.abs());
+        ours.chain(theirs).sum()
+    }
+}
+
+fn rps(value: f64) -> f64 {
+    within(value, (0.0, MOST_RPS), 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONSENSE: [f64; 5] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300];
+
+    fn row(shares: &[(&str, f64)]) -> BTreeMap<ClusterId, f64> {
+        shares.iter().map(|&(id, share)| (ClusterId::new(id).unwrap(), share)).collect()
+    }
+
+    #[test]
+    fn a_constant_residual_is_found_and_the_capacity_bounds_it() {
+        let tuning = Tuning::default();
+        let window = |measured_rps| Window { measured_rps, planned_rps: 100.0, capacity_rps: 200.0 };
+        let settled = (0..40).fold(Trim::default(), |trim, _| trim.step(window(150.0), &tuning));
+        assert!((settled.published_rps(200.0, &tuning) - 50.0).abs() < 1e-9);
+        let flooded = (0..40).fold(settled, |trim, _| trim.step(window(1e6), &tuning));
+        assert!((flooded.raw_rps() - 180.0).abs() < 1e-9);
+        let once = flooded.step(window(100.0), &tuning);
+        assert!((once.raw_rps() - 90.0).abs() < 1e-9, "no wind-up: one quiet window halves it");
+    }
+
+    #[test]
+    fn noise_is_damped_a_trend_is_followed_and_a_jump_taken_at_once() {
+        let tuning = Tuning::default();
+        let level = |measured: &[f64]| {
+            measured.iter().fold(Demand::default(), |demand, rps| demand.step(*rps, &tuning)).rps().unwrap()
+        };
+        let noise: Vec<f64> = (0..60).map(|i| if i % 2 == 0 { 95.0 } else { 105.0 }).collect();
+        assert!((level(&noise) - 100.0).abs() < 1.5, "{}", level(&noise));
+        let trend: Vec<f64> = (0..30).map(|i| 100.0 + 2.0 * f64::from(i)).collect();
+        assert!((level(&trend) - 158.0).abs() < 0.5, "{}", level(&trend));
+        let after_noise = |rps: f64| level(&[noise.as_slice(), &[rps]].concat());
+        assert!((105.0..115.0).contains(&after_noise(120.0)), "not yet a jump: {}", after_noise(120.0));
+        assert!((after_noise(130.0) - 130.0).abs() < 1e-9);
+        assert!((level(&[0.0, 0.0, 1.0]) - 1.0).abs() < 1e-9, "any demand after none is a jump");
+    }
+
+    #[test]
+    fn a_row_changes_when_it_differs_enough_or_somebody_is_gone() {
+        let tuning = Tuning::default();
+        let current = Row::default().step(row(&[("a", 0.5), ("b", 0.5)]), &tuning);
+        let near = row(&[("a", 0.509), ("b", 0.491)]);
+        let far = row(&[("a", 0.511), ("b", 0.489)]);
+        assert_eq!(current.clone().step(near, &tuning), current);
+        assert_eq!(current.clone().step(far.clone(), &tuning).shares(), &far);
+
+        let gone = row(&[("a", 1.0)]);
+        let nearly_gone = Row::default().step(row(&[("a", 0.999), ("b", 0.001)]), &tuning);
+        assert_eq!(nearly_gone.step(gone.clone(), &tuning).shares(), &gone, "a dead cluster is left at once");
+        let unused = Row::default().step(row(&[("a", 1.0), ("b", 0.0)]), &tuning);
+        assert_eq!(unused.clone().step(gone, &tuning), unused, "nobody misses a cluster without a share");
+        let joined = row(&[("a", 0.499), ("b", 0.499), ("c", 0.002)]);
+        assert_eq!(current.clone().step(joined, &tuning), current);
+    }
+
+    #[test]
+    fn nonsense_never_enters_a_filter() {
+        let tuning = Tuning::default();
+        for value in NONSENSE {
+            let window = Window { measured_rps: value, planned_rps: value, capacity_rps: 100.0 };
+            let trim = Trim::default().step(window, &tuning);
+            assert!((-50.0..=90.0).contains(&trim.raw_rps()), "{value}: {trim:?}");
+            let no_capacity = Window { measured_rps: 5.0, planned_rps: 0.0, capacity_rps: value.min(0.0) };
+            assert!(trim.step(no_capacity, &tuning).raw_rps().abs() < 1e-300, "{value}");
+            let demand = Demand::default().step(100.0, &tuning).step(value, &tuning).step(100.0, &tuning);
+            assert!(demand.rps().is_some_and(|rps| (0.0..=MOST_RPS).contains(&rps)), "{value}: {demand:?}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The joint problem of all sources, solved by prices.
+//!
+//! Given a congestion price φ_j per exporter, each source's best row is p_ij ∝ C_j·exp(−(c_ij + φ_j)/ε). The right prices
+//! are those at which every exporter's load is the one that costs its price: r_j = y_j + b_j − load_j(φ_j) = 0. r is the
+//! gradient of a strictly concave function of φ (the dual; optimizer.md 1.7), so Newton's method with a line search along
+//! r finds them from anywhere. It starts where ε is large and the function is flat, and halves ε while it climbs;
+//! quartering it, or starting cold at the small ε, was seen to fail.
+//!
+//! Which start found the prices must not show in the weights, so at the end the residual is driven down to what rounding
+//! leaves of it.
+
+use crate::optimize::cholesky::{Lower, dot, subtract};
+use crate::optimize::congestion::Curve;
+use crate::optimize::exponential::exp;
+use crate::optimize::problem::Problem;
+
+/// Of [`Problem::scale`]: what counts as solved at the final ε, and what is good enough on the way there.
+const SOLVED: f64 = 1e-6;
+const ON_THE_WAY: f64 = 1e-2;
+
+/// Newton steps per ε, and trials per line search: enough to halve any step down to rounding.
+const MOST_STEPS: u32 = 100;
+const MOST_TRIALS: u32 = 60;
+
+/// Steps that only polish. Each gains three digits or more, and there are sixteen.
+const MOST_POLISHING: u32 = 8;
+
+/// Below this part of the scale, a residual is rounding.
+const ROUNDING: f64 = 1e-14;
+
+#[derive(Debug)]
+pub(super) struct Solved {
+    pub(super) prices: Vec<f64>,
+    /// By rows; each adds up to 1.
+    pub(super) shares: Vec<f64>,
+    pub(super) residual: f64,
+    pub(super) newton_steps: u32,
+}
+
+/// The solution, or the last that was tried: its `residual` tells. A `warm` start that fails is followed by a cold one,
+/// and that by one at a temperature at which even the starting prices are close to each other.
+pub(super) fn solve(problem: &Problem<'_>, warm: Option<Vec<f64>>) -> Solved {
+    let climb = |prices, temperature| climb(problem, Point::at(problem, prices), temperature);
+    let balanced = |solved: &Solved| solved.residual <= SOLVED * problem.scale;
+    if let Some(solved) = warm.map(|prices| climb(prices, 0.0)).filter(balanced) {
+        return solved;
+    }
+    let start = problem.equal_utilisation_prices();
+    let highest = start.iter().copied().fold(0.0, f64::max);
+    let solved = climb(start.clone(), problem.range_ms / 4.0);
+    if balanced(&solved) { solved } else { climb(start, (problem.range_ms + highest) / 4.0) }
+}
+
+fn climb(problem: &Problem<'_>, mut point: Point, first_temperature: f64) -> Solved {
+    let epsilon = problem.epsilon_ms;
+    let mut newton = Newton::new(problem);
+    let mut newton_steps = 0;
+    let mut temperature = first_temperature;
+    while temperature > epsilon {
+        newton_steps += ascend(problem, temperature, ON_THE_WAY, &mut point, &mut newton);
+        temperature = (temperature / 2.0).max(epsilon);
+    }
+    newton_steps += ascend(problem, epsilon, SOLVED, &mut point, &mut newton);
+    polish(problem, epsilon, &mut point, &mut newton);
+    let residual = point.worst();
+    Solved { prices: point.prices, shares: point.shares, residual, newton_steps }
+}
+
+/// Newton steps until the residual is within the tolerance; how many.
+fn ascend(problem: &Problem<'_>, temperature: f64, tolerance: f64, point: &mut Point, newton: &mut Newton) -> u32 {
+    point.evaluate(problem, temperature);
+    for steps in 0..MOST_STEPS {
+        if point.worst() <= tolerance * problem.scale {
+            return steps;
+        }
+        newton.factor(problem, temperature, point);
+        newton.aim(point);
+        line_search(problem, temperature, point, newton);
+    }
+    MOST_STEPS
+}
+
+/// Moves the point along the direction to where the slope is at most half of what it was. The slope h(t) = r(φ+t·d)·d
+/// only falls, so a step that is too long shows by its sign. A little too long is accepted, as full Newton steps near the
+/// solution are. Half of the slope would be too much: where two groups of exporters hardly interact, steps went on and
+/// back between the same prices.
+fn line_search(problem: &Problem<'_>, temperature: f64, point: &mut Point, newton: &Newton) {
+    const LONGEST_STEP: f64 = 4.0;
+    const OVERSHOT: f64 = 0.1;
+    let from = point.prices.clone();
+    let first = dot(&point.residual, &newton.direction);
+    let (mut low, mut high, mut t) = (0.0, f64::INFINITY, 1.0);
+    for _ in 0..MOST_TRIALS {
+        point.move_to(&from, t, &newton.direction);
+        point.evaluate(problem, temperature);
+        let slope = dot(&point.residual, &newton.direction);
+        let bracketed = high < f64::INFINITY;
+        let flat = slope <= first / 2.0 && slope >= -OVERSHOT * first;
+        if flat || (!bracketed && t >= LONGEST_STEP) {
+            return;
+        }
+        if slope > 0.0 {
+            low = t;
+        } else {
+            high = t;
+        }
+        t = if high < f64::INFINITY { (low + high) / 2.0 } else { 2.0 * t };
+    }
+}
+
+/// Goes on with one factorisation while that at least halves the residual. Takes back a step that made it worse.
+fn polish(problem: &Problem<'_>, epsilon: f64, point: &mut Point, newton: &mut Newton) {
+    if point.worst() <= ROUNDING * problem.scale {
+        return;
+    }
+    newton.factor(problem, epsilon, point);
+    for _ in 0..MOST_POLISHING {
+        let (from, before) = (point.prices.clone(), point.worst());
+        newton.aim(point);
+        point.move_to(&from, 1.0, &newton.direction);
+        point.evaluate(problem, epsilon);
+        if point.worst() > before {
+            point.prices = from;
+            point.evaluate(problem, epsilon);
+            return;
+        }
+        if point.worst() > before / 2.0 || point.worst() <= ROUNDING * problem.scale {
+            return;
+        }
+    }
+}
+
+/// Prices, and what follows from them.
+#[derive(Debug)]
+struct Point {
+    prices: Vec<f64>,
+    shares: Vec<f64>,
+    load: Vec<f64>,
+    residual: Vec<f64>,
+    /// ln q_j − φ_j/ε
+    attraction: Vec<f64>,
+}
+
+impl Point {
+    fn at(problem: &Problem<'_>, prices: Vec<f64>) -> Self {
+        let nothing = || vec![0.0; prices.len()];
+        let shares = vec![0.0; problem.cost.len()];
+        Self { shares, load: nothing(), residual: nothing(), attraction: nothing(), prices }
+    }
+
+    fn move_to(&mut self, from: &[f64], t: f64, direction: &[f64]) {
+        for ((price, from), d) in self.prices.iter_mut().zip(from).zip(direction) {
+            *price = from + t * d;
+        }
+    }
+
+    fn evaluate(&mut self, problem: &Problem<'_>, temperature: f64) {
+        let coldness = 1.0 / temperature;
+        for ((attraction, prior), price) in self.attraction.iter_mut().zip(&problem.prior).zip(&self.prices) {
+            *attraction = prior - price * coldness;
+        }
+        let columns = self.prices.len();
+        self.load.fill(0.0);
+        let rows = self.shares.chunks_exact_mut(columns).zip(problem.cost.chunks_exact(columns));
+        for ((shares, costs), demand) in rows.zip(&problem.demand) {
+            softmax(shares, costs, &self.attraction, coldness);
+            subtract(&mut self.load, -demand, shares);
+        }
+        for (j, curve) in problem.curves.iter().enumerate() {
+            self.residual[j] = self.load[j] + problem.background[j] - curve.load_rps(self.prices[j]);
+        }
+    }
+
+    /// Infinite when a residual is no number, so that it never passes for a solution.
+    fn worst(&self) -> f64 {
+        let size = |r: &f64| if r.is_nan() { f64::INFINITY } else { r.abs() };
+        self.residual.iter().map(size).fold(0.0, f64::max)
+    }
+}
+
+/// The best row at these prices. The largest exponent is taken from all, so none can overflow and one is 1.
+fn softmax(shares: &mut [f64], costs: &[f64], attraction: &[f64], coldness: f64) {
+    let mut largest = f64::NEG_INFINITY;
+    for ((share, cost), attraction) in shares.iter_mut().zip(costs).zip(attraction) {
+        *share = attraction - cost * coldness;
+        largest = if *share > largest { *share } else { largest };
+    }
+    shares.iter_mut().for_each(|share| *share = exp(*share - largest));
+    let scale = 1.0 / shares.iter().sum::<f64>();
+    shares.iter_mut().for_each(|share| *share *= scale);
+}
+
+/// The negated Hessian of the dual, and the step that follows from it:
+/// H = (diag(y) − Σ_i λ_i p_i p_iᵀ)/ε + diag(dload/dφ).
+#[derive(Debug)]
+struct Newton {
+    hessian: Hessian,
+    direction: Vec<f64>,
+}
+
+#[derive(Debug)]
+enum Hessian {
+    /// Of one source it is a diagonal less an outer product, which needs no factorisation (Sherman and Morrison).
+    OneSource {
+        weight: f64,
+        shares: Vec<f64>,
+        slopes: Vec<f64>,
+    },
+    Factored(Lower),
+}
+
+impl Newton {
+    fn new(problem: &Problem<'_>) -> Self {
+        let size = problem.curves.len();
+        let hessian = if problem.sources.len() == 1 {
+            Hessian::OneSource { weight: 0.0, shares: vec![0.0; size], slopes: vec![0.0; size] }
+        } else {
+            Hessian::Factored(Lower::zero(size))
+        };
+        Self { hessian, direction: vec![0.0; size] }
+    }
+
+    fn factor(&mut self, problem: &Problem<'_>, temperature: f64, point: &Point) {
+        let slope = |(curve, price): (&Curve, &f64)| curve.load_slope(*price);
+        let all = problem.curves.iter().zip(&point.prices).map(slope);
+        match &mut self.hessian {
+            Hessian::OneSource { weight, shares, slopes } => {
+                *weight = problem.demand.iter().sum::<f64>() / temperature;
+                shares.copy_from_slice(&point.shares);
+                slopes.iter_mut().zip(all).for_each(|(old, slope)| *old = slope);
+            }
+            Hessian::Factored(matrix) => {
+                matrix.clear();
+                all.enumerate().for_each(|(j, slope)| matrix.row_mut(j)[j] = slope);
+                subtract_sources(matrix, problem, temperature, point);
+                matrix.factor();
+            }
+        }
+    }
+
+    fn aim(&mut self, point: &Point) {
+        self.direction.copy_from_slice(&point.residual);
+        match &self.hessian {
+            Hessian::OneSource { weight, shares, slopes } => {
+                solve_one_source(*weight, shares, slopes, &mut self.direction);
+            }
+            Hessian::Factored(matrix) => matrix.solve(&mut self.direction),
+        }
+    }
+}
+
+/// On the diagonal, y_j − Σ_i λ_i p_ij² is Σ_i λ_i p_ij(1 − p_ij), in which nothing cancels. Most shares are 0 once ε is
+/// small, and cost nothing here.
+fn subtract_sources(matrix: &mut Lower, problem: &Problem<'_>, temperature: f64, point: &Point) {
+    for (shares, demand) in point.shares.chunks_exact(point.prices.len()).zip(&problem.demand) {
+        for (j, share) in shares.iter().enumerate() {
+            let weight = demand / temperature * share;
+            if weight > 0.0 {
+                let row = matrix.row_mut(j);
+                subtract(&mut row[..j], weight, &shares[..j]);
+                row[j] += weight * (1.0 - share).max(0.0);
+            }
+        }
+    }
+}
+
+/// With D = diag(w·p + s) and H = D − w·p·pᵀ: H⁻¹r = D⁻¹r + D⁻¹p·(w·pᵀD⁻¹r)/(1 − w·pᵀD⁻¹p), and because the shares add up
+/// to 1, that last divisor is Σ p_j s_j/(w p_j + s_j), in which nothing cancels.
+fn solve_one_source(weight: f64, shares: &[f64], slopes: &[f64], r: &mut [f64]) {
+    let (mut along, mut divisor) = (0.0, 0.0);
+    for ((share, slope), r) in shares.iter().zip(slopes).zip(r.iter_mut()) {
+        let own = 1.0 / (weight * share + slope);
+        *r *= own;
+        along += share * *r;
+        divisor += share * slope * own;
+    }
+    let factor = weight * along / divisor;
+    for ((share, slope), r) in shares.iter().zip(slopes).zip(r.iter_mut()) {
+        *r += factor * share / (weight * share + slope);
+    }
+}
