@@ -7,8 +7,8 @@ use crate::name::ClusterId;
 use crate::optimize::congestion::Shape;
 use crate::optimize::cost::UnitCost;
 
-/// More requests a second than any cluster serves or sends.
-pub const MOST_RPS: f64 = 1e9;
+/// More requests a second than any cluster serves of one service, or sends to it.
+pub const MOST_RPS: f64 = 1e7;
 
 /// An exporter that offers less than this exports nothing.
 pub const LEAST_CAPACITY_RPS: f64 = 1e-3;

@@ -38,7 +38,8 @@ pub(super) struct Solved {
 }
 
 /// The solution, or the last that was tried: its `residual` tells. A `warm` start that fails is followed by a cold one,
-/// and that by one at a temperature at which even the starting prices are close to each other.
+/// and that by one that starts as hot as its prices are high: needed where two exporters have a million times the capacity
+/// of the others.
 pub(super) fn solve(problem: &Problem<'_>, warm: Option<Vec<f64>>) -> Solved {
     let climb = |prices, temperature| climb(problem, Point::at(problem, prices), temperature);
     let balanced = |solved: &Solved| solved.residual <= SOLVED * problem.scale;
