@@ -38,8 +38,8 @@ pub(super) struct Solved {
 }
 
 /// The solution, or the last that was tried: its `residual` tells. A `warm` start that fails is followed by a cold one,
-/// and that by one that starts as hot as its prices are high: needed where two exporters have a million times the capacity
-/// of the others.
+/// and that by one that starts as hot as its prices are high: seen to be needed where capacities were a million times
+/// apart.
 pub(super) fn solve(problem: &Problem<'_>, warm: Option<Vec<f64>>) -> Solved {
     let climb = |prices, temperature| climb(problem, Point::at(problem, prices), temperature);
     let balanced = |solved: &Solved| solved.residual <= SOLVED * problem.scale;

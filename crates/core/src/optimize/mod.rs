@@ -11,7 +11,7 @@
 //! ```
 //!
 //! **The same facts, the same bits.** Facts are maps by cluster id, and every sum runs in that order or in a fixed one made
-//! of it. Only operations that IEEE 754 fixes are used ([`exponential`]). The one thing that can still differ is where the
+//! of it. Only operations that IEEE 754 fixes are used (`exponential`). The one thing that can still differ is where the
 //! solver started: an agent that was restarted starts cold, the others at their last prices. Both end within rounding of
 //! the one optimum, and [`weights`] rounds in two steps so that this shows in no weight.
 
