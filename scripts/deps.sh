@@ -31,8 +31,7 @@ has_rust() {
 ensure_rust() {
   local wanted found
   wanted=$(sed -n 's/^channel *= *"\(.*\)"$/\1/p' rust-toolchain.toml)
-  command -v cargo > /dev/null || fail "cargo is missing. Install Rust with rustup, then run this again:
-  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none"
+  command -v cargo > /dev/null || fail "cargo is missing. Install Rust with rustup, then run this again."
   if command -v rustup > /dev/null; then
     has_rust > /dev/null 2>&1 && return
     say "installing Rust $wanted"
@@ -41,10 +40,10 @@ ensure_rust() {
     has_rust > /dev/null || fail "Rust $wanted does not work although rustup has installed it; see above."
     return
   fi
-  has_rust > /dev/null || fail "clippy or rustfmt is missing beside $(cargo --version). Install your system's packages of them, or Rust with rustup: https://rustup.rs"
+  has_rust > /dev/null || fail "clippy or rustfmt is missing beside $(cargo --version). Install your system's packages of them, or Rust with rustup."
   found=$(rustc --version | cut -d ' ' -f 2)
   [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] ||
-    fail "Rust $found is older than the $wanted that is needed. Install it with rustup: https://rustup.rs"
+    fail "Rust $found is older than the $wanted that is needed. Install it with rustup."
 }
 
 ensure_c_compiler

@@ -3,7 +3,7 @@
 //!     cargo bench -p landfall-core --bench solver
 //!
 //! Medians over many runs, facts in and solution out, beside a Cholesky factorisation of 100 × 100 in the same run: what
-//! else runs on the machine changes from second to second, the ratio less so. T-13 of optimizer.md, as issue 4 raised it.
+//! else runs on the machine changes from second to second, the ratio less so.
 
 #![allow(clippy::print_stdout, reason = "the result")]
 #![allow(clippy::disallowed_methods, reason = "a clock is what measures")]

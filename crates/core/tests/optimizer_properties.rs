@@ -1,4 +1,4 @@
-//! What must hold for the optimiser whatever the facts are. Named after the targets of optimizer.md 3.
+//! What must hold for the optimiser whatever the facts are. Named after their targets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 

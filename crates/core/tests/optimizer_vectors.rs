@@ -1,4 +1,4 @@
-//! The hand-checkable vectors of optimizer.md 3.1 (T-1). `vectors/optimizer.json` is `optimizer/vectors.yaml`, with the
+//! The hand-checkable vectors of target T-1. `vectors/optimizer.json` has them, with the
 //! logarithms written out.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]

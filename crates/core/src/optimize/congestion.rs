@@ -42,8 +42,8 @@ pub struct Curve {
 /// source sees, `detours` over how many sources a request can push others aside until one finds room: 1 when every source
 /// reaches every exporter.
 ///
-/// P = max(10⁴, 4·detours·(R + max m(u))) is what keeps every utilisation below u + (1−u)/4 while the demand fits
-/// (optimizer.md, T3): to overload one exporter while another has room must cost more than any detour.
+/// P = max(10⁴, 4·detours·(R + max m(u))) is what keeps every utilisation below u + (1−u)/4 while the demand fits:
+/// to overload one exporter while another has room must cost more than any detour.
 pub fn curves(capacities_rps: &[f64], shape: Shape, range_ms: f64, detours: f64) -> Vec<Curve> {
     let mut curves: Vec<Curve> = capacities_rps.iter().map(|&capacity| Curve::new(capacity, shape)).collect();
     let knee = curves.iter().map(|curve| curve.knee_ms).fold(0.0, f64::max);

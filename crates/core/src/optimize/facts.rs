@@ -44,7 +44,7 @@ pub struct Source {
     pub costs: BTreeMap<ClusterId, UnitCost>,
 }
 
-/// optimizer.md 1.6. A setting out of its range counts as the nearest one in it, one that is no number as the default.
+/// A setting out of its range counts as the nearest one in it, one that is no number as the default.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuning {
     /// u: how full an exporter may get before load goes elsewhere at any cost.

@@ -3,7 +3,7 @@
 //! When the sources' demands are not known, a source can still do its part: it sees each exporter's load, knows what it
 //! sent there itself, and takes the rest as given. If all did that at once with all the headroom they see, they would
 //! trample on each other; so each fills only its share α of an exporter, and takes 1/α times its load as the whole. That
-//! is a majorant of the common cost: however many sources move at once, the cost of all cannot rise (optimizer.md, T7).
+//! is a majorant of the common cost: however many sources move at once, the cost of all cannot rise.
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use crate::optimize::facts::{MOST_RPS, Tuning, within};
 const MOST_TRIM: (f64, f64) = (-0.5, 0.9);
 
 /// Load at an exporter that the plan does not explain: clients without an agent, wrong reports, agents that see other
-/// facts. The classical internal-model control: with a gain below 1 it is stable at any delay (optimizer.md, T6).
+/// facts. The classical internal-model control: with a gain below 1 it is stable at any delay.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Trim {
     raw_rps: f64,

@@ -2,7 +2,7 @@
 //!
 //! Given a congestion price φ_j per exporter, each source's best row is p_ij ∝ C_j·exp(−(c_ij + φ_j)/ε). The right prices
 //! are those at which every exporter's load is the one that costs its price: r_j = y_j + b_j − load_j(φ_j) = 0. r is the
-//! gradient of a strictly concave function of φ (the dual; optimizer.md 1.7), so Newton's method with a line search along
+//! gradient of a strictly concave function of φ (the dual), so Newton's method with a line search along
 //! r finds them from anywhere. It starts where ε is large and the function is flat, and halves ε while it climbs;
 //! quartering it, or starting cold at the small ε, was seen to fail.
 //!

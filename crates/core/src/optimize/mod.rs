@@ -2,7 +2,6 @@
 //!
 //! Every cluster publishes facts that do not depend on what anybody decides. Every agent solves the same problem from them
 //! and applies its own row. Nobody reacts to anybody, so nothing can oscillate, and the first round is at the optimum.
-//! Why that is so, and what was measured: `optimizer.md`.
 //!
 //! ```text
 //! probes, prices ── cost ──▶ Facts ── problem ──▶ joint ──▶ Solution ── weights ──▶ thousandths

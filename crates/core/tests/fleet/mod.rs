@@ -84,7 +84,7 @@ impl Rng {
     }
 }
 
-/// The instances of optimizer.md T4: 1–14 × 1–14, capacities 5…3·10⁴, load 0.05–100 ×, costs up to 3·10⁴ apart.
+/// Small and odd instances: 1–14 × 1–14, capacities 5…3·10⁴, load 0.05–100 ×, costs up to 3·10⁴ apart.
 pub fn random_fleet(rng: &mut Rng) -> Fleet {
     let (n, m) = (1 + rng.index(14), 1 + rng.index(14));
     let capacity = rng.many(m, |rng| 10_f64.powf(rng.between(0.7, 4.5)));
@@ -98,7 +98,7 @@ pub fn random_fleet(rng: &mut Rng) -> Fleet {
     Fleet { capacity, residual, demand, cost }
 }
 
-/// Clusters on a map, as in optimizer.md 2: latency by distance, capacities of three sizes, a few large sources.
+/// Clusters on a map: latency by distance, capacities of three sizes, a few large sources.
 pub fn spread_fleet(n: usize, utilisation: f64, rng: &mut Rng) -> Fleet {
     let place: Vec<(f64, f64)> = (0..n).map(|_| (rng.unit(), rng.unit())).collect();
     let distance = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).hypot(a.1 - b.1);
