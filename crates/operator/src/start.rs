@@ -1,6 +1,5 @@
 //! What must be right before anything can run, and what to say when it is not.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,12 +51,6 @@ pub enum StartError {
     Dns(String),
     #[error("{component} ended unexpectedly{}", why.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
     Ended { component: &'static str, why: Option<String> },
-}
-
-impl StartError {
-    pub fn port_in_use(address: SocketAddr) -> Self {
-        Self::Dns(format!("cannot listen on {address}; another process uses the port: choose another with --listen"))
-    }
 }
 
 /// Connects to nothing yet.

@@ -98,8 +98,6 @@ pub struct Slice {
     /// Its name ends in the cluster's: an old agent's, which a newer one replaced without deleting it.
     pub legacy: bool,
     pub ready: Box<[Endpoint]>,
-    /// Addresses that were left out, because no client could use them.
-    pub unusable: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,12 +125,22 @@ pub enum Refused {
     Name { field: String, source: InvalidName },
     #[error("metadata.annotations[{key}]: {value:?} is not {expected}")]
     Annotation { key: String, value: String, expected: &'static str },
+    #[error(
+        "endpoints: {value:?} is no address of type {address_type:?} that clients elsewhere can reach; it is left out"
+    )]
+    Address { address_type: String, value: String },
     #[error("spec.type: {0:?} is neither ClusterSetIP nor Headless")]
     ImportType(String),
     #[error("spec.{field}: {value:?} is not {expected}")]
     Field { field: String, value: String, expected: &'static str },
     #[error("status: {0:?} is no mode that is known here; a newer operator may have written it")]
     Mode(String),
+}
+
+impl Refused {
+    fn unusable(address_type: &str, address: &str) -> Self {
+        Self::Address { address_type: address_type.to_owned(), value: address.to_owned() }
+    }
 }
 
 /// The object, and what of it had to be left out: a service must not vanish because somebody mistyped an annotation.
@@ -142,7 +150,7 @@ pub fn accept(object: Object) -> Result<(Accepted, Option<Refused>), Refused> {
         Object::Submariner(submariner) => accept_submariner(*submariner).map(whole),
         Object::SelectionPolicy(policy) => accept_policy(*policy).map(whole),
         Object::ServiceImport(import) => accept_import(&import),
-        Object::EndpointSlice(slice) => accept_slice(&slice).map(whole),
+        Object::EndpointSlice(slice) => accept_slice(&slice),
         Object::Gateway(gateway) => Ok(accept_gateway(&gateway)),
         Object::ServiceSelection(selection) => accept_selection(*selection).map(whole),
     }
@@ -178,13 +186,13 @@ fn accept_submariner(submariner: api::Submariner) -> Result<Accepted, Refused> {
     }))
 }
 
-fn accept_slice(slice: &api::EndpointSlice) -> Result<Accepted, Refused> {
+fn accept_slice(slice: &api::EndpointSlice) -> Result<(Accepted, Option<Refused>), Refused> {
     let meta = &slice.metadata;
     let (Some(name), Some(source)) = (meta.labels.get(SERVICE_NAME), meta.labels.get(SOURCE_CLUSTER)) else {
-        return Ok(Accepted::Ignored);
+        return Ok((Accepted::Ignored, None));
     };
     if meta.labels.get(SOURCE_NAMESPACE).is_some_and(|namespace| *namespace != meta.namespace) {
-        return Ok(Accepted::Ignored);
+        return Ok((Accepted::Ignored, None));
     }
     let key = service(&format!("metadata.labels[{SERVICE_NAME}]"), &meta.namespace, name)?;
     let cluster = cluster(&format!("metadata.labels[{SOURCE_CLUSTER}]"), source)?;
@@ -192,17 +200,17 @@ fn accept_slice(slice: &api::EndpointSlice) -> Result<Accepted, Refused> {
     let publish_all = meta.annotations.get(PUBLISH_NOT_READY).is_some_and(|value| value == "true");
 
     let mut ready = Vec::new();
-    let mut unusable = 0;
+    let mut left_out = None;
     for endpoint in slice.endpoints.iter().filter(|endpoint| publish_all || endpoint.conditions.ready.unwrap_or(true)) {
         let hostname = endpoint.hostname.as_deref().filter(|name| is_label(&name.to_ascii_lowercase()));
         for address in &endpoint.addresses {
             match usable(&slice.address_type, address) {
                 Some(address) => ready.push(Endpoint::new(address, hostname)),
-                None => unusable += 1,
+                None => left_out = left_out.or_else(|| Some(Refused::unusable(&slice.address_type, address))),
             }
         }
     }
-    Ok(Accepted::Slice(Slice { key, cluster, legacy, ready: ready.into(), unusable }))
+    Ok((Accepted::Slice(Slice { key, cluster, legacy, ready: ready.into() }), left_out))
 }
 
 /// An address of the family that the slice says, which a client in another place can connect to.

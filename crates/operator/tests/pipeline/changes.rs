@@ -167,6 +167,8 @@ fn addresses_that_no_client_could_use_are_left_out() {
     {
         let pipeline = synced("c1", &web(&["10.0.0.1", &format!("\"{wrong}\"")]));
         assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.1"], "{wrong}");
+        let said = pipeline.stores().problems().next().unwrap().to_string();
+        assert!(said.contains(&format!("endpoints: {wrong:?} is no address of type \"IPv4\"")), "{said}");
     }
 }
 
