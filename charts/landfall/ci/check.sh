@@ -45,7 +45,7 @@ lint --values "$chart/ci/all-values.yaml"
 render > "$work/default"
 render --values "$chart/ci/all-values.yaml" > "$work/all"
 
-cat > "$work/expected" << 'END'
+cat > "$work/expected-all" << 'END'
 ClusterRole /landfall-dns
 ClusterRole /landfall-operator
 ClusterRoleBinding /landfall-dns
@@ -60,8 +60,9 @@ Service landfall-system/landfall-dns
 ServiceAccount landfall-system/landfall-dns
 ServiceAccount landfall-system/landfall-operator
 END
+{ cat "$work/expected-all"; echo 'NetworkPricing /default'; } | sort > "$work/expected-default"
 for values in default all; do
-  objects "$work/$values" | diff "$work/expected" - || fail "$values: not the objects that are expected (<)"
+  objects "$work/$values" | diff "$work/expected-$values" - || fail "$values: not the objects that are expected (<)"
   has_no "$values" '"*"'
   has_no "$values" "<no value>"
 done
@@ -79,6 +80,8 @@ has default '- --listen=0.0.0.0:53'
 has default '- --admin=0.0.0.0:8080'
 has default 'capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}'
 has default 'prometheus.io/port: "8081"'
+has default 'resources: [networkpricings, clusterfacts]'
+has default '- {from: {provider: aws}, usdPerGb: 0.09}  # 2026'
 has_no default '--cluster-id'
 has_no default 'clusterIP:'
 
@@ -100,6 +103,7 @@ has ipv6 'clusterIP: "fd00:10:96::35"'
 refuses clusterId --set clusterId=east
 refuses clusterID --set clusterID=East
 refuses replicas --set dns.replicas=two
+refuses create --set pricing.create=maybe
 refuses ttl --set dns.ttl=86400
 refuses clusterIP --set dns.service.clusterIP=landfall-dns
 refuses advertise --set 'dns.advertise={ns.example.com}'

@@ -8,19 +8,27 @@
 
 #![expect(clippy::duplicated_attributes, reason = "the print columns of the derive macro repeat their keys")]
 
+mod cluster_facts;
 mod crds;
 mod endpoint_slice;
 mod gateway;
+mod network_pricing;
+mod node;
+mod number;
 mod selection_policy;
 mod service_import;
 mod service_selection;
 mod submariner;
 
+pub use cluster_facts::{ClusterFacts, ClusterFactsSpec, ClusterLink, ClusterLocation, EgressPrice, ServiceFacts};
 pub use crds::crds;
 pub use endpoint_slice::{Endpoint, EndpointConditions, EndpointSlice};
 pub use gateway::{Connection, Gateway, GatewayStatus, LatencyRtt, PeerEndpoint};
+pub use network_pricing::{Continent, NetworkPricing, NetworkPricingSpec, PricedPlace, PricingRelation, PricingRule};
+pub use node::{Node, NodeSpec};
 pub use selection_policy::{
-    LocalPreference, SelectionPolicy, SelectionPolicySpec, SelectionPolicyStatus, TargetRef, WeightRow,
+    LocalPreference, OptimizedSettings, SelectionPolicy, SelectionPolicySpec, SelectionPolicyStatus, TargetRef,
+    WeightRow,
 };
 pub use service_import::{ClusterStatus, ServiceImport, ServiceImportSpec, ServiceImportStatus};
 pub use service_selection::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};

@@ -42,8 +42,16 @@ use crate::{LoadBalancing, OptimizedParams};
         "message": "weights need loadBalancing: weighted-round-robin",
     },
     {
-        "rule": "!has(self.optimizedLoadBalancingParams) || (has(self.loadBalancing) && self.loadBalancing == 'optimized')",
+        "rule": "!has(self.optimizedLoadBalancingParams) || !has(self.loadBalancing) || self.loadBalancing == 'optimized'",
         "message": "optimizedLoadBalancingParams need loadBalancing: optimized",
+    },
+    {
+        "rule": "!has(self.optimized) || !has(self.loadBalancing) || self.loadBalancing == 'optimized'",
+        "message": "the settings under optimized need loadBalancing: optimized",
+    },
+    {
+        "rule": "!has(self.optimizedLoadBalancingParams) || !has(self.optimized) || !has(self.optimized.usdPerMsPerMillionRequests)",
+        "message": "say one of optimizedLoadBalancingParams and optimized.usdPerMsPerMillionRequests: the one stands for values of the other",
     },
     {
         "rule": "!has(self.minShares) || self.minShares.map(c, double(self.minShares[c].replace('%', ''))).sum() <= 100.0",
@@ -59,9 +67,14 @@ pub struct SelectionPolicySpec {
     /// Absent: as the Submariner resource says, else round-robin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancing: Option<LoadBalancing>,
-    /// What the optimiser aims at; mixed where absent.
+    /// What the optimiser aims at; mixed where absent. Relevant with loadBalancing: optimized, also where that comes from
+    /// the Submariner resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimized_load_balancing_params: Option<OptimizedParams>,
+    /// How the optimiser is set, in figures; all are optional. Clusters should set the same for a service, or they plan for
+    /// different fleets. Relevant with loadBalancing: optimized, also where that comes from the Submariner resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimized: Option<OptimizedSettings>,
     /// Prefer: clients stay in their own cluster while it exports the service and is ready, whatever its weight. Balance:
     /// the local cluster is a candidate like the others. Absent: Balance with optimized, else Prefer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +114,51 @@ fn kind() -> String {
 pub enum LocalPreference {
     Prefer,
     Balance,
+}
+
+/// The schema has no defaults, so that a policy which leaves something open can be told from one that says it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OptimizedSettings {
+    /// What it is worth to answer a million requests one millisecond sooner, in USD. Default: as
+    /// optimizedLoadBalancingParams says, which stands for 10 (performance), 0.01 (mixed) or 0.0001 (cost).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 0, "exclusiveMinimum" = true, "maximum" = 1000))]
+    pub usd_per_ms_per_million_requests: Option<f64>,
+    /// The part of its capacity that a cluster may be asked for before clients go elsewhere at any cost. Default: 0.9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.1, max = 0.99))]
+    pub target_utilisation: Option<f64>,
+    /// Bytes of a request, for its price. Default: 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1e12))]
+    pub request_bytes: Option<f64>,
+    /// Bytes of a response, for its price. Default: 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1e12))]
+    pub response_bytes: Option<f64>,
+    /// Requests per second that one ready pod can bear for long. Default: 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 0, "exclusiveMinimum" = true, "maximum" = 1e6))]
+    pub capacity_rps_per_pod: Option<f64>,
+    /// How often a request travels there and back: 1 over connections that stay open, 2 or 3 where each request opens one
+    /// (TCP, TLS). Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1.0, max = 3.0))]
+    pub round_trips_per_request: Option<f64>,
+    /// Advanced. Clusters whose costs differ by less than this many milliseconds share as equals, by capacity. Default: 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01, max = 1000.0))]
+    pub epsilon_ms: Option<f64>,
+    /// Advanced. Seconds between two computations of the weights, unless something happens. Default: 300.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 30.0, max = 1200.0))]
+    pub round_seconds: Option<f64>,
+    /// Advanced. How irregular requests come and how much they differ, as a factor of the time they wait for each other: 1
+    /// as by chance, less where they are regular. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01, max = 100.0))]
+    pub burstiness: Option<f64>,
 }
 
 /// The weights that the clients of one cluster see. The lower a weight, the higher the share: a cluster with half the

@@ -78,6 +78,25 @@ pub struct SelectedCluster {
     /// Round-trip time as last published, in milliseconds; changes of it alone are not published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<f64>,
+    /// What the way there costs a request in milliseconds: round trips, jitter and loss. This and what follows explain an
+    /// optimised weight, and are absent with other modes; changes of them alone are not published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
+    /// What the traffic of a million requests costs in USD, there and back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_per_million: Option<f64>,
+    /// The same in milliseconds, at the exchange rate of the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_ms: Option<f64>,
+    /// What a request more costs all others there, in milliseconds: it grows with the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub congestion_ms: Option<f64>,
+    /// Requests per second that it can bear for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_rps: Option<f64>,
+    /// The part of that which it will be asked for, by the clients of all clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilisation: Option<f64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

@@ -1,4 +1,4 @@
-//! How long one service takes to plan.
+//! T-13: how long one service takes to plan.
 //!
 //!     cargo bench -p landfall-core --bench solver
 //!

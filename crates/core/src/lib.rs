@@ -13,13 +13,16 @@
 //! The operator makes a [`Rule`](rule::Rule) from the policy and publishes it together with the shares. The DNS replicas
 //! take the published rule and resolve it again whenever an endpoint changes, so that health needs no operator.
 //!
-//! [`optimize`] is what the optimised mode will take its nominal weights from. No rule uses it yet.
+//! In the optimised mode the rule is the local cluster's row of a plan for all clusters, which [`optimize`] computes from
+//! what all of them published.
 
 pub mod name;
 pub mod optimize;
+pub mod optimized;
 pub mod pick;
 pub mod plan;
 pub mod policy;
+pub mod pricing;
 pub mod resolve;
 pub mod rule;
 pub mod snapshot;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::name::ServiceKey;
+use crate::optimized::optimized;
 use crate::pick::{Draw, Sequence, index_of, run_of, scale, scatter};
 use crate::resolve::{Health, Share, resolve};
 use crate::rule::{Rule, rule};
@@ -134,6 +135,13 @@ impl ServicePlan {
     pub fn new(service: Arc<Service>, view: &View, previous: Option<&Self>) -> Self {
         let rule = match &service.guidance {
             Guidance::Policy(policy) => Arc::new(rule(policy, &view.local, &service.exports)),
+            Guidance::Optimized(policy, known) => {
+                let exports = (&view.local, &service.exports);
+                match previous.filter(|previous| previous.planned_from(&service)) {
+                    Some(previous) => Arc::clone(&previous.rule),
+                    None => Arc::new(optimized(policy, known, exports, previous.map(|previous| &*previous.rule))),
+                }
+            }
             Guidance::Published(rule) => rule.covering(service.exports.keys()),
         };
         let shares = resolve(&rule, |cluster| match service.exports.get(cluster) {
@@ -146,6 +154,11 @@ impl ServicePlan {
         let ipv6 = Table::new(&service, &shares, Family::Ipv6);
         let sequence = previous.map(|previous| Arc::clone(&previous.sequence)).unwrap_or_default();
         Self { service, rule, shares, ipv4, ipv6, sequence }
+    }
+
+    /// Whether its rule came from the same, so that a solution need not be computed again.
+    fn planned_from(&self, service: &Service) -> bool {
+        self.service.guidance == service.guidance && self.service.exports.keys().eq(service.exports.keys())
     }
 
     /// The next point to draw with.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::name::ClusterId;
+use crate::optimize::objective::Objective;
 use crate::resolve::TOTAL_WEIGHT;
 
 /// How the exporters of a service share its clients.
@@ -149,6 +150,8 @@ pub struct Policy {
     /// The first row that matches the source counts.
     pub rows: Vec<Row>,
     pub min_shares: MinShares,
+    /// Only for the optimised mode.
+    pub objective: Objective,
 }
 
 impl Policy {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::name::ClusterId;
+use crate::optimized::Terms;
 use crate::policy::{LocalPreference, Mode, Policy, Weight};
 use crate::snapshot::Export;
 
@@ -15,7 +16,7 @@ use crate::snapshot::Export;
 /// renormalisation over the few that are left stays within a thousandth.
 pub const NOMINAL_TOTAL: u32 = 1_000_000;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// The mode in force, which is not the one asked for when there is a `fallback`.
     pub mode: Mode,
@@ -27,7 +28,7 @@ pub struct Rule {
 }
 
 /// One exporting cluster, and its claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     pub cluster: ClusterId,
     /// Lower goes first: a candidate gets a share while nobody of a lower priority is eligible.
@@ -38,6 +39,8 @@ pub struct Candidate {
     pub floor: u32,
     /// What its share comes from.
     pub basis: Reason,
+    /// In the optimised mode, how large each of its costs is.
+    pub terms: Option<Terms>,
 }
 
 /// Why a candidate has the share that it has. Users read these words in `ServiceSelection.status.clusters[].reason`.
@@ -59,8 +62,10 @@ pub enum Reason {
     NoWeight,
     /// Its weight is negative or not a finite number.
     InvalidWeight,
-    /// An equal part, because the optimiser is not available.
-    OptimizerUnavailable,
+    /// A part by the plan of all clusters.
+    Optimized,
+    /// It has published no capacity.
+    NoCapacity,
     /// No ready endpoint.
     NoReadyEndpoints,
     /// The network says it cannot be reached from here.
@@ -70,7 +75,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Equal,
         Self::Weighted,
         Self::Local,
@@ -79,7 +84,8 @@ impl Reason {
         Self::Standby,
         Self::NoWeight,
         Self::InvalidWeight,
-        Self::OptimizerUnavailable,
+        Self::Optimized,
+        Self::NoCapacity,
         Self::NoReadyEndpoints,
         Self::Unreachable,
         Self::AllUnreachable,
@@ -95,7 +101,8 @@ impl Reason {
             Self::Standby => "Standby",
             Self::NoWeight => "NoWeight",
             Self::InvalidWeight => "InvalidWeight",
-            Self::OptimizerUnavailable => "OptimizerUnavailable",
+            Self::Optimized => "Optimized",
+            Self::NoCapacity => "NoCapacity",
             Self::NoReadyEndpoints => "NoReadyEndpoints",
             Self::Unreachable => "Unreachable",
             Self::AllUnreachable => "AllUnreachable",
@@ -109,25 +116,38 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why the mode in force is not the one that was asked for.
+/// Why the mode in force is not the one that was asked for, or what it had to do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fallback {
-    /// `optimized`, and there is no optimiser yet: round-robin.
-    OptimizerUnavailable,
     /// `weighted-round-robin`, and no exporter has a weight for this source: equal shares.
     NoWeights,
+    /// `optimized`, and no ready exporter has any capacity: the weights from before, or equal shares.
+    NoCapacity,
+    /// `optimized`, and the solver gave up: the weights from before, or equal shares.
+    Unsolved,
+    /// `optimized`, and nobody has published anything, or not for long: the weights from before, or equal shares.
+    NoFacts,
+    /// `optimized`, and the demands that were published explain less than half of the loads: each cluster for itself.
+    DemandsUnexplained,
+    /// `optimized`, and nobody has published a demand: half of the capacity, from all clusters alike.
+    DemandUnknown,
 }
 
 impl Fallback {
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::OptimizerUnavailable => "OptimizerUnavailable",
             Self::NoWeights => "NoWeights",
+            Self::NoCapacity => "NoCapacity",
+            Self::Unsolved => "Unsolved",
+            Self::NoFacts => "NoFacts",
+            Self::DemandsUnexplained => "DemandsUnexplained",
+            Self::DemandUnknown => "DemandUnknown",
         }
     }
 }
 
-/// What `policy` gives each of `exports` for the clients of `local`.
+/// What `policy` gives each of `exports` for the clients of `local`, in any mode but the optimised one, for which
+/// [`optimized`](crate::optimized::optimized) is.
 pub fn rule(policy: &Policy, local: &ClusterId, exports: &BTreeMap<ClusterId, Export>) -> Rule {
     let prefers_local = policy.local_preference() == LocalPreference::Prefer;
     let weights = weights(policy, local, exports);
@@ -138,7 +158,7 @@ pub fn rule(policy: &Policy, local: &ClusterId, exports: &BTreeMap<ClusterId, Ex
         .collect();
 
     let (mode, mut fallback) = match policy.mode {
-        Mode::Optimized => (Mode::RoundRobin, Some(Fallback::OptimizerUnavailable)),
+        Mode::Optimized => (Mode::RoundRobin, Some(Fallback::NoFacts)),
         mode @ (Mode::RoundRobin | Mode::WeightedRoundRobin) => (mode, None),
     };
     let nobody_has_a_weight = claims.iter().all(|(_, claim)| matches!(claim, Claim::Local | Claim::None(_)));
@@ -164,8 +184,7 @@ enum Claim {
 fn weights(policy: &Policy, local: &ClusterId, exports: &BTreeMap<ClusterId, Export>) -> BTreeMap<ClusterId, Claim> {
     let row = policy.row(local);
     let claim = |cluster: &ClusterId| match policy.mode {
-        Mode::RoundRobin => Claim::Equal(Reason::Equal),
-        Mode::Optimized => Claim::Equal(Reason::OptimizerUnavailable),
+        Mode::RoundRobin | Mode::Optimized => Claim::Equal(Reason::Equal),
         Mode::WeightedRoundRobin => match row.and_then(|row| row.weight(cluster)) {
             Some(Weight::Finite(weight)) => Claim::Inverse(weight),
             Some(Weight::Zero) => Claim::Zero,
@@ -203,7 +222,14 @@ fn candidates(policy: &Policy, claims: &[(&ClusterId, Claim)], shared_equally: b
             Claim::None(Reason::NoWeight) if shared_equally => (after_zero, shared(claim), Reason::Equal),
             Claim::None(basis) => (after_zero, shared(claim), basis),
         };
-        Candidate { cluster: cluster.clone(), priority, nominal, floor: policy.min_shares.get(cluster), basis }
+        Candidate {
+            cluster: cluster.clone(),
+            priority,
+            nominal,
+            floor: policy.min_shares.get(cluster),
+            basis,
+            terms: None,
+        }
     };
     claims.iter().map(candidate).collect()
 }
@@ -234,6 +260,7 @@ impl Rule {
                 nominal: 0,
                 floor: 0,
                 basis: Reason::NoWeight,
+                terms: None,
             })
             .collect();
         if unknown.is_empty() {

@@ -5,6 +5,7 @@
 mod fleet;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleet::{Fleet, Rng, id, random_fleet, spread_fleet};
 use landfall_core::name::ClusterId;
@@ -371,8 +372,8 @@ fn t_18_the_order_of_the_facts_shows_in_no_bit_and_that_of_the_names_in_no_weigh
         let mut shuffled = Facts::default();
         for i in order.iter().map(|&i| id(i)) {
             shuffled.exporters.insert(i.clone(), facts.exporters[&i]);
-            let costs = order.iter().map(|&j| (id(j), facts.sources[&i].costs[&id(j)])).collect();
-            shuffled.sources.insert(i.clone(), Source { costs, ..facts.sources[&i].clone() });
+            let costs: BTreeMap<_, _> = order.iter().map(|&j| (id(j), facts.sources[&i].costs[&id(j)])).collect();
+            shuffled.sources.insert(i.clone(), Source { costs: costs.into(), ..facts.sources[&i].clone() });
         }
         let bits = |solution: &Solution| -> Vec<u64> {
             solution.rows.iter().flat_map(|row| &row.shares).map(|share| share.to_bits()).collect()
@@ -459,15 +460,15 @@ fn any_number() -> impl Strategy<Value = f64> {
 }
 
 prop_compose! {
-    fn any_exporter()(n in vec(any_number(), 4)) -> Exporter {
-        Exporter { capacity_rps: n[0], residual_rps: n[1], service_ms: n[2], measured_rps: n[3] }
+    fn any_exporter()(n in vec(any_number(), 5)) -> Exporter {
+        Exporter { capacity_rps: n[0], residual_rps: n[1], service_ms: n[2], measured_rps: n[3], deviation: n[4] }
     }
 }
 
 prop_compose! {
     fn any_source()(demand_rps in any_number(), costs in btree_map(0..12_usize, (any_number(), any_number()), 0..12)) -> Source {
         let cost = |(j, (latency_ms, price_ms))| (id(j), UnitCost { latency_ms, price_ms });
-        Source { demand_rps, costs: costs.into_iter().map(cost).collect() }
+        Source { demand_rps, costs: Arc::new(costs.into_iter().map(cost).collect()) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::objective::Objective;
 use landfall_core::pick::{Draw, Sequence};
 use landfall_core::plan::{Family, Plan, ServicePlan, plan};
 use landfall_core::policy::{LocalPreference, MinShares, Mode, Policy, Row, Weight};
@@ -63,7 +64,7 @@ prop_compose! {
         row in row(),
         min_shares in prop_oneof![Just(MinShares::default()), min_shares()],
     ) -> Policy {
-        Policy { name: None, mode, local_preference, rows: vec![row], min_shares }
+        Policy { name: None, mode, local_preference, rows: vec![row], min_shares, objective: Objective::default() }
     }
 }
 
@@ -100,7 +101,7 @@ fn planned(service: &Service, view: &View) -> ServicePlan {
 fn policy_of(service: &Service) -> &Policy {
     match &service.guidance {
         Guidance::Policy(policy) => policy,
-        Guidance::Published(_) => unreachable!("made from a policy"),
+        Guidance::Optimized(..) | Guidance::Published(_) => unreachable!("made from a policy"),
     }
 }
 

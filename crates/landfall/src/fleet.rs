@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
+use landfall_operator::accept::Facts;
 use landfall_operator::files::{self, FilesError, Folder, folders};
 use landfall_operator::observe::{Guide, Perspective};
 use landfall_operator::pipeline::{Age, Pipeline};
 use landfall_operator::precedence::{Precedence, submariner};
+use landfall_operator::run::unix_seconds;
+use landfall_operator::stores::Change;
 
 use crate::args;
 
@@ -19,6 +23,15 @@ pub fn clusters(args: &args::Fleet) -> Result<Vec<(Folder, Pipeline)>, FilesErro
         Pipeline::new(Perspective { local, namespace, submariner_namespace: None, guide: Guide::Policies }, Age::Saved)
     };
     Ok(folders(&args.dir)?.into_iter().map(|folder| (pipeline(&folder.cluster), folder)).map(|(p, f)| (f, p)).collect())
+}
+
+/// Every cluster learns what the others say of themselves, as it would over a broker.
+pub fn exchange(clusters: &mut [(Folder, Pipeline)]) {
+    let said: Vec<Arc<Facts>> = clusters.iter().map(|(_, pipeline)| Arc::new(pipeline.own_facts())).collect();
+    for (folder, pipeline) in clusters {
+        let others = said.iter().filter(|facts| facts.cluster != folder.cluster);
+        pipeline.apply(others.cloned().map(Change::Peer), unix_seconds());
+    }
 }
 
 /// Manifests that belong to no cluster, one line each.

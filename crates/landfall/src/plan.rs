@@ -22,6 +22,9 @@ pub fn run(args: &args::Plan) -> Result<u8> {
     }
     for (folder, pipeline) in &mut clusters {
         pipeline.apply(folder.load(), unix_seconds());
+    }
+    fleet::exchange(&mut clusters);
+    for (folder, pipeline) in &mut clusters {
         let in_files = folder.problems().map(|problem| format!("skipped: {problem}"));
         for problem in in_files.chain(folder.duplicates()).chain(fleet::problems(pipeline)) {
             eprintln!("{problem}");
@@ -30,7 +33,7 @@ pub fn run(args: &args::Plan) -> Result<u8> {
     }
     let pipelines = clusters.iter().map(|(_, pipeline)| pipeline);
     let text = match args.output {
-        Output::Table => table::shares(pipelines.filter_map(table::Source::of)),
+        Output::Table => table::all(pipelines.filter_map(table::Source::of).collect()),
         Output::Json => serde_json::to_string_pretty(&List::of(pipelines))? + "\n",
         Output::Yaml => serde_saphyr::to_string(&List::of(pipelines))?,
     };

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use landfall_core::name::ClusterId;
+use landfall_operator::accept::Facts;
 use landfall_operator::files::{FileProblem, follow};
 use landfall_operator::pipeline::{self, Pipeline};
 use landfall_operator::run::unix_seconds;
@@ -41,7 +42,7 @@ async fn up(args: &args::Up) -> Result<()> {
     let stop = stopped()?;
     fleet::strays(&args.fleet).iter().for_each(|stray| eprintln!("{stray}"));
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
-    let mut screens = Vec::new();
+    let (mut screens, mut queues, mut words) = (Vec::new(), Vec::new(), Vec::new());
     let readers = Arc::new(Semaphore::new(available_parallelism().map_or(1, Into::into)));
     for (k, (folder, pipeline)) in (0_u16..).zip(fleet::clusters(&args.fleet)?) {
         // With port 0 the system chooses each of them.
@@ -55,6 +56,7 @@ async fn up(args: &args::Up) -> Result<()> {
         let cluster = folder.cluster.clone();
         screens.push(ClusterScreen { cluster, listen: server.local_addr(), shown, file_problems });
         let (changes, queue) = mpsc::channel(CHANGES);
+        queues.push((folder.cluster.clone(), changes.clone()));
         let (followed, stopped) = (follow(folder, changes, problems, Arc::clone(&readers)), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -62,8 +64,11 @@ async fn up(args: &args::Up) -> Result<()> {
                 () = stopped.cancelled() => Ok(()),
             }
         });
-        start(&mut tasks, (pipeline, queue), server, screen, &stop);
+        let (own, said) = watch::channel(None);
+        words.push(said);
+        start(&mut tasks, (pipeline, queue), server, Shown { screen, own }, &stop);
     }
+    words.into_iter().for_each(|said| drop(tasks.spawn(tell(said, queues.clone()))));
     tasks.spawn(show(screens, stop.clone()));
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -88,17 +93,45 @@ struct ClusterScreen {
     file_problems: watch::Receiver<Vec<FileProblem>>,
 }
 
+/// What others see of a cluster.
+struct Shown {
+    screen: watch::Sender<Screen>,
+    /// What it says of itself.
+    own: watch::Sender<Option<Arc<Facts>>>,
+}
+
+/// Tells all other clusters what one says of itself, as a broker would.
+async fn tell(
+    mut said: watch::Receiver<Option<Arc<Facts>>>,
+    queues: Vec<(ClusterId, mpsc::Sender<Change>)>,
+) -> Result<()> {
+    while said.changed().await.is_ok() {
+        let Some(facts) = said.borrow_and_update().clone() else { continue };
+        for (_, queue) in queues.iter().filter(|(cluster, _)| *cluster != facts.cluster) {
+            // Who is not there any more needs nothing.
+            let _ = queue.send(Change::Peer(Arc::clone(&facts))).await;
+        }
+    }
+    Ok(())
+}
+
 fn start(
     tasks: &mut JoinSet<Result<()>>,
     (pipeline, queue): (Pipeline, mpsc::Receiver<Change>),
     server: landfall_dns::Server,
-    screen: watch::Sender<Screen>,
+    shown: Shown,
     stop: &CancellationToken,
 ) {
     let (plans, plan) = watch::channel(None);
     let observer = move |pipeline: &Pipeline, _: &Touched| {
         let next = Screen { source: Source::of(pipeline), problems: fleet::problems(pipeline) };
-        screen.send_replace(next);
+        shown.screen.send_replace(next);
+        let own = Arc::new(pipeline.own_facts());
+        shown.own.send_if_modified(|known| {
+            let news = known.as_ref() != Some(&own);
+            *known = Some(own);
+            news
+        });
     };
     let pipeline = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop.clone()));
     tasks.spawn(async move {
@@ -154,14 +187,17 @@ fn render(screens: &mut [ClusterScreen]) -> String {
         problems.extend(in_files.iter().map(|problem| format!("skipped: {problem}")));
         dns.push([screen.cluster.to_string(), screen.listen.to_string()]);
     }
+    let expected = table::expected(&sources);
     let shares = table::shares(sources.into_iter());
     let mut text: String = shares.split_inclusive('\n').take(ROWS).collect();
     let more = shares.lines().count().saturating_sub(ROWS);
     if more > 0 {
         text.push_str(&format!("and {more} rows more; landfall plan prints all\n"));
     }
-    text.push('\n');
-    text.push_str(&table::align(dns));
+    for more in [expected, table::align(dns)].iter().filter(|more| !more.is_empty()) {
+        text.push('\n');
+        text.push_str(more);
+    }
     if !problems.is_empty() {
         text.push('\n');
         problems.iter().for_each(|problem| text.push_str(&format!("{problem}\n")));

@@ -152,7 +152,13 @@ fn the_definitions_are_printed_as_documents() {
     let output = landfall(&["crds"]);
     let crds: Vec<Value> = serde_saphyr::from_multiple(std::str::from_utf8(&output.stdout).unwrap()).unwrap();
     let names: Vec<&str> = crds.iter().map(|crd| crd["metadata"]["name"].as_str().unwrap()).collect();
-    let expected = ["selectionpolicies.landfall.dev", "serviceselections.landfall.dev", "submariners.submariner.io"];
+    let expected = [
+        "selectionpolicies.landfall.dev",
+        "serviceselections.landfall.dev",
+        "networkpricings.landfall.dev",
+        "clusterfacts.landfall.dev",
+        "submariners.submariner.io",
+    ];
     assert_eq!(names, expected);
 }
 
@@ -249,9 +255,15 @@ fn what_is_left_out_is_named_and_the_exit_code_says_so() {
     let dir = example_copy();
     let policy = std::fs::read_to_string(dir.path().join("c1/service-1.selectionpolicy.yaml")).unwrap();
     let future = policy.replace("landfall.dev/v1alpha1", "landfall.dev/v2");
+    let misspelt = policy.replacen("name: service-1", "name: other", 1).replace("loadBalancing:", "loadBalancin:");
     let cases = [
         ("beside.yaml", policy.as_str(), "in no cluster's folder"),
         ("c1/again.YAML", policy.as_str(), "SelectionPolicy demo/service-1 is in"),
+        (
+            "c1/misspelt.yaml",
+            misspelt.as_str(),
+            "SelectionPolicy demo/other: spec.loadBalancin: there is no such field",
+        ),
         ("c1/future.yml", future.as_str(), "apiVersion landfall.dev/v2 is not read, landfall.dev/v1alpha1 is"),
     ];
     for (file, text, expected) in cases {

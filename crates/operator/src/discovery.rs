@@ -13,9 +13,12 @@ pub enum Discovered {
 
 /// Looks for the versions that we read, the preferred one first.
 pub async fn served(client: &Client, kind: Kind) -> kube::Result<Discovered> {
-    for version in kind.versions() {
-        let api_version = format!("{}/{version}", kind.group());
-        match client.list_api_group_resources(&api_version).await {
+    for (version, api_version) in kind.versions().iter().zip(kind.api_versions()) {
+        let resources = match kind.group() {
+            "" => client.list_core_api_resources(&api_version).await,
+            _ => client.list_api_group_resources(&api_version).await,
+        };
+        match resources {
             Ok(list) if list.resources.iter().any(|resource| resource.name == kind.plural()) => {
                 return Ok(Discovered::Served(ApiResource {
                     group: kind.group().to_owned(),

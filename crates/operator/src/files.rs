@@ -140,7 +140,9 @@ impl Folder {
         let origin: Arc<Path> = path.into();
         let mut file = File::default();
         let mut changes = Vec::new();
-        for Document { line, read } in documents(&text) {
+        for Document { line, read, unknown } in documents(&text) {
+            let unknown = unknown.into_iter().map(|what| FileProblem { path: path.to_owned(), line, what });
+            file.problems.extend(unknown);
             match read {
                 Ok(object) => {
                     file.objects.insert((object.kind(), reference(&object)));

@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::object::{Json, Kind, Object, ObjectRef, Read};
+use crate::accept::reference;
+use crate::object::{Json, Kind, Object, ObjectRef, Read, group_and_version};
+use crate::unknown_fields::read_strictly;
 
 /// One document, or one item of a list.
 #[derive(Debug)]
@@ -13,6 +15,30 @@ pub struct Document {
     /// Where it begins, counted from 1; for an item of a list, where the list does.
     pub line: usize,
     pub read: Result<Object, Malformed>,
+    /// What is in it and means nothing, one message per field. The rest of it counts.
+    pub unknown: Vec<String>,
+}
+
+impl Document {
+    fn malformed(line: usize, malformed: Malformed) -> Self {
+        Self { line, read: Err(malformed), unknown: Vec::new() }
+    }
+
+    fn nameless(line: usize, what: String) -> Self {
+        Self::malformed(line, Malformed { object: None, line: 0, what })
+    }
+
+    fn read<E>(line: usize, kind: Kind, text: impl Read<E>, malformed: impl FnOnce(E) -> Malformed) -> Self {
+        let (read, unknown) = read_strictly(kind, text);
+        let unknown = match &read {
+            Ok(object) => {
+                let object = reference(object);
+                unknown.iter().map(|field| format!("{kind} {object}: {field}: there is no such field")).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        Self { line, read: read.map_err(malformed), unknown }
+    }
 }
 
 #[derive(Debug)]
@@ -68,15 +94,12 @@ impl Header {
 
     /// What is of another kind is none of our business, but another version of one of ours was probably meant for us.
     fn unknown_version(&self, line: usize) -> Vec<Document> {
-        let group = self.api_version.split('/').next().unwrap_or_default();
+        let (group, _) = group_and_version(&self.api_version);
         let ours = Kind::ALL.into_iter().find(|kind| kind.name() == self.kind && kind.group() == group);
         let problem = ours.map(|kind| {
-            let what = format!(
-                "{kind}: apiVersion {} is not read, {group}/{} is",
-                self.api_version,
-                kind.versions().join(" or ")
-            );
-            Document { line, read: Err(Malformed { object: None, line: 0, what }) }
+            let read: Vec<String> = kind.api_versions().collect();
+            let what = format!("{kind}: apiVersion {} is not read, {} is", self.api_version, read.join(" or "));
+            Document::nameless(line, what)
         });
         problem.into_iter().collect()
     }
@@ -95,18 +118,13 @@ struct List {
 fn items(list: List, line: usize) -> Vec<Document> {
     let item = |value: Value| {
         let header = Header::deserialize(&value).unwrap_or_default();
-        let kind = header.kind()?;
-        let read = Object::read(kind, JsonValue(&value)).map_err(|error| malformed(&header, &error.to_string()));
-        Some(Document { line, read })
+        Some(Document::read(line, header.kind()?, JsonValue(&value), |error| malformed(&header, &error.to_string())))
     };
     list.items.into_iter().filter_map(item).collect()
 }
 
 fn malformed(header: &Header, error: &str) -> Malformed {
-    let name = match header.metadata.namespace.as_str() {
-        "" => header.metadata.name.clone(),
-        namespace => format!("{namespace}/{}", header.metadata.name),
-    };
+    let name = ObjectRef::new(&header.metadata.namespace, &header.metadata.name);
     Malformed { object: header.object(), line: 0, what: format!("{} {name}: {error}", header.kind) }
 }
 
@@ -121,8 +139,7 @@ fn json_documents(text: &str) -> Vec<Document> {
             None => return found,
             Some(Ok(raw)) => found.extend(json_document(line, raw.get())),
             Some(Err(error)) => {
-                let read = Err(Malformed { object: None, line: 0, what: format!("no valid JSON: {error}") });
-                found.push(Document { line, read });
+                found.push(Document::nameless(line, format!("no valid JSON: {error}")));
                 return found;
             }
         }
@@ -137,12 +154,11 @@ fn json_document(line: usize, text: &str) -> Vec<Document> {
     if header.is_list() {
         return match serde_json::from_str(text) {
             Ok(list) => items(list, line),
-            Err(error) => vec![Document { line, read: Err(malformed(&header, &error.to_string())) }],
+            Err(error) => vec![Document::malformed(line, malformed(&header, &error.to_string()))],
         };
     }
     let Some(kind) = header.kind() else { return header.unknown_version(line) };
-    let read = Object::read(kind, Json(text)).map_err(|error| malformed(&header, &error.to_string()));
-    vec![Document { line, read }]
+    vec![Document::read(line, kind, Json(text), |error| malformed(&header, &error.to_string()))]
 }
 
 /// The documents of a YAML stream and the lines at which they begin. A line that starts with `---` is always a border:
@@ -175,8 +191,8 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
             Ok(header) => header,
             Err(error) => {
                 let YamlError { line: offset, what } = error;
-                let read = Err(Malformed { object: None, line: offset, what: format!("no valid manifest: {what}") });
-                return vec![Document { line, read }];
+                let what = format!("no valid manifest: {what}");
+                return vec![Document::malformed(line, Malformed { object: None, line: offset, what })];
             }
         },
     };
@@ -191,16 +207,15 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
     if header.is_list() {
         return match yaml(text) {
             Ok(list) => items(list, line),
-            Err(error) => vec![Document { line, read: Err(malformed(error)) }],
+            Err(error) => vec![Document::malformed(line, malformed(error))],
         };
     }
     let Some(kind) = header.kind() else { return header.unknown_version(line) };
-    vec![Document { line, read: Object::read(kind, Yaml(text)).map_err(malformed) }]
+    vec![Document::read(line, kind, Yaml(text), malformed)]
 }
 
 fn nameless(line: usize) -> Document {
-    let what = "no valid manifest: it has no apiVersion and kind".to_owned();
-    Document { line, read: Err(Malformed { object: None, line: 0, what }) }
+    Document::nameless(line, "no valid manifest: it has no apiVersion and kind".to_owned())
 }
 
 /// Kind and version as `kubectl` prints them, without parsing the document: most of a large file is often of kinds that
@@ -269,5 +284,7 @@ fn yaml_options() -> serde_saphyr::Options {
             max_total_scalar_bytes: 4 << 30,
         },
         with_snippet: false,
+        // Whoever accepts the number says so, and with which field.
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
     }
 }

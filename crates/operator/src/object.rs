@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use landfall_api::{EndpointSlice, Gateway, Meta, SelectionPolicy, ServiceImport, ServiceSelection, Submariner};
+use landfall_api::{
+    ClusterFacts, EndpointSlice, Gateway, Meta, NetworkPricing, Node, SelectionPolicy, ServiceImport, ServiceSelection,
+    Submariner,
+};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -17,16 +20,22 @@ pub enum Kind {
     EndpointSlice,
     Gateway,
     ServiceSelection,
+    Node,
+    NetworkPricing,
+    ClusterFacts,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Submariner,
         Self::SelectionPolicy,
         Self::ServiceImport,
         Self::EndpointSlice,
         Self::Gateway,
         Self::ServiceSelection,
+        Self::Node,
+        Self::NetworkPricing,
+        Self::ClusterFacts,
     ];
 
     pub fn name(self) -> &'static str {
@@ -37,6 +46,9 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Gateway => "Gateway",
             Self::ServiceSelection => "ServiceSelection",
+            Self::Node => "Node",
+            Self::NetworkPricing => "NetworkPricing",
+            Self::ClusterFacts => "ClusterFacts",
         }
     }
 
@@ -48,24 +60,51 @@ impl Kind {
             Self::EndpointSlice => "endpointslices",
             Self::Gateway => "gateways",
             Self::ServiceSelection => "serviceselections",
+            Self::Node => "nodes",
+            Self::NetworkPricing => "networkpricings",
+            Self::ClusterFacts => "clusterfacts",
         }
     }
 
+    /// Empty: the core group.
     pub fn group(self) -> &'static str {
         match self {
             Self::Submariner | Self::Gateway => "submariner.io",
-            Self::SelectionPolicy | Self::ServiceSelection => "landfall.dev",
+            Self::SelectionPolicy | Self::ServiceSelection | Self::NetworkPricing | Self::ClusterFacts => {
+                "landfall.dev"
+            }
             Self::ServiceImport => "multicluster.x-k8s.io",
             Self::EndpointSlice => "discovery.k8s.io",
+            Self::Node => "",
         }
     }
 
     /// The API versions that we read, the preferred one first.
     pub fn versions(self) -> &'static [&'static str] {
         match self {
-            Self::Submariner | Self::SelectionPolicy | Self::ServiceSelection => &["v1alpha1"],
+            Self::Submariner
+            | Self::SelectionPolicy
+            | Self::ServiceSelection
+            | Self::NetworkPricing
+            | Self::ClusterFacts => &["v1alpha1"],
             Self::ServiceImport => &["v1beta1", "v1alpha1"],
-            Self::EndpointSlice | Self::Gateway => &["v1"],
+            Self::EndpointSlice | Self::Gateway | Self::Node => &["v1"],
+        }
+    }
+
+    /// The versions with their group, as manifests name them.
+    pub fn api_versions(self) -> impl Iterator<Item = String> {
+        self.versions().iter().map(move |version| match self.group() {
+            "" => (*version).to_owned(),
+            group => format!("{group}/{version}"),
+        })
+    }
+
+    /// `serviceimports.multicluster.x-k8s.io`: with its group, as `kubectl` takes it.
+    pub fn resource(self) -> String {
+        match self.group() {
+            "" => self.plural().to_owned(),
+            group => format!("{}.{group}", self.plural()),
         }
     }
 
@@ -73,17 +112,36 @@ impl Kind {
     pub fn is_required(self) -> bool {
         match self {
             Self::SelectionPolicy | Self::ServiceImport | Self::EndpointSlice | Self::ServiceSelection => true,
-            Self::Submariner | Self::Gateway => false,
+            Self::Submariner | Self::Gateway | Self::Node | Self::NetworkPricing | Self::ClusterFacts => false,
+        }
+    }
+
+    /// Users write these, facts in the files of a fleet that is only thought of, and only we define them: what is in them and
+    /// has no meaning is a mistake.
+    pub fn is_written_for_us(self) -> bool {
+        match self {
+            Self::SelectionPolicy | Self::NetworkPricing | Self::ClusterFacts => true,
+            Self::Submariner
+            | Self::ServiceImport
+            | Self::EndpointSlice
+            | Self::Gateway
+            | Self::ServiceSelection
+            | Self::Node => false,
         }
     }
 
     /// `None`: an object that is none of ours.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
-        let (group, version) = api_version.split_once('/')?;
+        let (group, version) = group_and_version(api_version);
         Self::ALL
             .into_iter()
             .find(|known| known.name() == kind && known.group() == group && known.versions().contains(&version))
     }
+}
+
+/// Of an `apiVersion`; the core group has no name.
+pub fn group_and_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
 }
 
 impl fmt::Display for Kind {
@@ -95,6 +153,7 @@ impl fmt::Display for Kind {
 /// Which object of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
+    /// Empty where objects of that kind have none.
     pub namespace: Box<str>,
     pub name: Box<str>,
 }
@@ -111,7 +170,10 @@ impl ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        match &*self.namespace {
+            "" => f.write_str(&self.name),
+            namespace => write!(f, "{namespace}/{}", self.name),
+        }
     }
 }
 
@@ -124,6 +186,9 @@ pub enum Object {
     EndpointSlice(Box<EndpointSlice>),
     Gateway(Box<Gateway>),
     ServiceSelection(Box<ServiceSelection>),
+    Node(Box<Node>),
+    NetworkPricing(Box<NetworkPricing>),
+    ClusterFacts(Box<ClusterFacts>),
 }
 
 impl Object {
@@ -135,6 +200,9 @@ impl Object {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Gateway(_) => Kind::Gateway,
             Self::ServiceSelection(_) => Kind::ServiceSelection,
+            Self::Node(_) => Kind::Node,
+            Self::NetworkPricing(_) => Kind::NetworkPricing,
+            Self::ClusterFacts(_) => Kind::ClusterFacts,
         }
     }
 
@@ -147,6 +215,9 @@ impl Object {
             Kind::EndpointSlice => Self::EndpointSlice(Box::new(read.read()?)),
             Kind::Gateway => Self::Gateway(Box::new(read.read()?)),
             Kind::ServiceSelection => Self::ServiceSelection(Box::new(read.read()?)),
+            Kind::Node => Self::Node(Box::new(read.read()?)),
+            Kind::NetworkPricing => Self::NetworkPricing(Box::new(read.read()?)),
+            Kind::ClusterFacts => Self::ClusterFacts(Box::new(read.read()?)),
         })
     }
 }

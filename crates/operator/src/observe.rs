@@ -1,5 +1,6 @@
 //! From the stores to what the core understands: pure, and the only place that knows both.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
 use landfall_core::snapshot::{Export, Guidance, Link, Service, Snapshot, View};
 
 use crate::accept::{Import, Slice};
+use crate::facts::Fleet;
 use crate::precedence::{Precedence, submariner};
 use crate::stores::{Stores, Touched};
 
@@ -75,13 +77,46 @@ pub fn next_stale(stores: &Stores, heartbeats: Heartbeats) -> Option<u64> {
     stores.gateways.values().filter_map(|gateway| gateway.updated.map(stale_at)).filter(|&at| at > now).min()
 }
 
+/// What services are observed from.
+struct Ground<'a> {
+    stores: &'a Stores,
+    perspective: &'a Perspective,
+    precedence: Precedence<'a>,
+    view: &'a View,
+    /// What time it is for facts; `None`: they are not judged by their age.
+    now: Option<u64>,
+    /// Made when the first optimised service asks for it: most fleets have none.
+    fleet: OnceCell<Fleet<'a>>,
+}
+
+impl<'a> Ground<'a> {
+    fn new(stores: &'a Stores, perspective: &'a Perspective, view: &'a View, now: Option<u64>) -> Self {
+        let precedence = Precedence::new(stores, &perspective.namespace);
+        Self { stores, perspective, precedence, view, now, fleet: OnceCell::new() }
+    }
+
+    fn guidance(&self, import: &Import, exports: &BTreeMap<ClusterId, Export>) -> Guidance {
+        match self.perspective.guide {
+            Guide::Policies => {
+                let policy = Arc::new(policy(self.stores, self.perspective, &self.precedence, import));
+                if policy.mode != Mode::Optimized {
+                    return Guidance::Policy(policy);
+                }
+                let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, self.view, self.now));
+                let known = fleet.known(&import.key, &policy.objective, exports);
+                Guidance::Optimized(policy, Arc::new(known))
+            }
+            Guide::Selections => match self.stores.selections.get(&import.key) {
+                Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
+                None => Guidance::Policy(Arc::default()),
+            },
+        }
+    }
+}
+
 /// One service as it is now. `None`: there is no import of it.
-fn service(
-    stores: &Stores,
-    perspective: &Perspective,
-    precedence: &Precedence<'_>,
-    key: &ServiceKey,
-) -> Option<Service> {
+fn service(ground: &Ground<'_>, key: &ServiceKey) -> Option<Service> {
+    let stores = ground.stores;
     let import = stores.imports.get(key)?;
     let mut exports: BTreeMap<ClusterId, Export> =
         import.exporters.iter().map(|cluster| (cluster.clone(), Export::default())).collect();
@@ -94,13 +129,7 @@ fn service(
         export.ready.sort_unstable();
         export.ready.dedup();
     }
-    let guidance = match perspective.guide {
-        Guide::Policies => Guidance::Policy(Arc::new(policy(stores, perspective, precedence, import))),
-        Guide::Selections => match stores.selections.get(key) {
-            Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
-            None => Guidance::Policy(Arc::default()),
-        },
-    };
+    let guidance = ground.guidance(import, &exports);
     Some(Service { kind: import.kind.clone(), exports, guidance })
 }
 
@@ -125,6 +154,8 @@ fn policy(stores: &Stores, perspective: &Perspective, precedence: &Precedence<'_
         policy.rows.extend(annotated);
     }
     policy.local_preference = policy.local_preference.or_else(|| annotated_preference(stores, import));
+    let settings = winner.and_then(|winner| winner.optimized).unwrap_or_default();
+    policy.objective = settings.objective(default.and_then(|default| default.params));
     policy
 }
 
@@ -154,11 +185,11 @@ fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPrefere
 }
 
 /// Everything at once: what [`update`] arrives at step by step.
-pub fn snapshot(stores: &Stores, perspective: &Perspective, view: View) -> Snapshot {
-    let precedence = Precedence::new(stores, &perspective.namespace);
-    let one = |key: &ServiceKey| Some((key.clone(), Arc::new(service(stores, perspective, &precedence, key)?)));
+pub fn snapshot(stores: &Stores, seen: &Seen<'_>) -> Snapshot {
+    let ground = Ground::new(stores, seen.perspective, seen.view, seen.facts_now);
+    let one = |key: &ServiceKey| Some((key.clone(), Arc::new(service(&ground, key)?)));
     let services = stores.imports.keys().filter_map(one).collect();
-    Snapshot { view, services }
+    Snapshot { view: seen.view.clone(), services }
 }
 
 /// Plans anew what was touched. `None`: nothing changed.
@@ -167,9 +198,9 @@ pub fn update(plan: &Plan, stores: &Stores, seen: &Seen<'_>, touched: &Touched) 
         true => plan.keys().into_iter().chain(stores.imports.keys().cloned()).collect(),
         false => touched.services.clone(),
     };
-    let precedence = Precedence::new(stores, &seen.perspective.namespace);
+    let ground = Ground::new(stores, seen.perspective, seen.view, seen.facts_now);
     let services = keys.into_iter().map(|key| {
-        let service = service(stores, seen.perspective, &precedence, &key).map(Arc::new);
+        let service = service(&ground, &key).map(Arc::new);
         (key, service)
     });
     plan.updated(seen.view, services, seen.now)
@@ -182,4 +213,6 @@ pub struct Seen<'a> {
     pub view: &'a View,
     /// Seconds since 1970.
     pub now: u64,
+    /// The same for the age of facts; `None`: that is not judged.
+    pub facts_now: Option<u64>,
 }

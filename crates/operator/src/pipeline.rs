@@ -8,6 +8,8 @@ use landfall_core::snapshot::View;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::accept::Facts;
+use crate::facts;
 use crate::object::Kind;
 use crate::observe::{self, Guide, Heartbeats, Perspective, Seen};
 use crate::stores::{Change, Stores, Touched};
@@ -65,17 +67,20 @@ impl Pipeline {
             return Touched { problems: touched.problems, ..Touched::default() };
         }
         let view = observe::view(&self.stores, &self.perspective.local, self.heartbeats(now));
-        touched.all |= !view.reaches_like(&self.view);
+        let view = if self.age == Age::Live { view.steadied(&self.view) } else { view };
+        let moved = self.stores.optimizes() && view != self.view;
+        touched.all |= moved || !view.reaches_like(&self.view);
         self.view = view;
+        let facts_now = (self.age == Age::Live).then_some(now);
+        let seen = Seen { perspective: &self.perspective, view: &self.view, now, facts_now };
         match &self.plan {
             None => {
-                let snapshot = observe::snapshot(&self.stores, &self.perspective, self.view.clone());
+                let snapshot = observe::snapshot(&self.stores, &seen);
                 self.plan = Some(Arc::new(plan(&snapshot, &Plan::default(), now)));
                 touched.all = true;
                 touched.policies = true;
             }
             Some(plan) => {
-                let seen = Seen { perspective: &self.perspective, view: &self.view, now };
                 if let Some(next) = observe::update(plan, &self.stores, &seen, &touched) {
                     self.plan = Some(Arc::new(next));
                 }
@@ -90,6 +95,11 @@ impl Pipeline {
 
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What the other clusters should know of this one.
+    pub fn own_facts(&self) -> Facts {
+        facts::own(&self.stores, &self.view)
     }
 
     pub fn perspective(&self) -> &Perspective {

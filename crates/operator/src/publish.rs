@@ -10,6 +10,12 @@ use landfall_core::snapshot::View;
 /// The status of the ServiceSelection of one service, without a time.
 pub fn selection_status(planned: &ServicePlan, view: &View) -> ServiceSelectionStatus {
     let selected = planned.rule.candidates.iter().zip(&planned.shares).map(|(candidate, share)| SelectedCluster {
+        latency_ms: candidate.terms.and_then(|terms| terms.latency_ms).map(rounded),
+        price_ms: candidate.terms.and_then(|terms| terms.price_ms).map(rounded),
+        usd_per_million: candidate.terms.and_then(|terms| terms.usd_per_million).map(rounded),
+        congestion_ms: candidate.terms.map(|terms| rounded(terms.congestion_ms)),
+        capacity_rps: candidate.terms.map(|terms| rounded(terms.capacity_rps)),
+        utilisation: candidate.terms.map(|terms| rounded(terms.utilisation)),
         cluster: share.cluster.to_string(),
         weight: share.weight,
         eligible: share.eligible,
@@ -28,6 +34,11 @@ pub fn selection_status(planned: &ServicePlan, view: &View) -> ServiceSelectionS
         summary: summary(planned),
         clusters: selected.collect(),
     }
+}
+
+/// To what people read: a thousandth.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
 }
 
 /// `north 50% south 33.3% west 16.7%`: those that get something.

@@ -80,7 +80,7 @@ pub async fn preflight(client: &Client) -> Result<(), StartError> {
         let mut missing = Vec::new();
         for kind in required {
             if matches!(served(client, kind).await?, Discovered::Missing) {
-                missing.push(format!("{}.{}", kind.plural(), kind.group()));
+                missing.push(kind.resource());
             }
         }
         Ok(if missing.is_empty() { Ok(()) } else { Err(StartError::Missing { missing }) })

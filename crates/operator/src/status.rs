@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use landfall_api::SelectionPolicyStatus;
 use landfall_core::policy::Mode;
 
-use crate::accept::{SelectionPolicy, Submariner};
+use crate::accept::{Preset, SelectionPolicy, Submariner};
 use crate::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
@@ -36,7 +36,7 @@ pub fn submariner_conditions(submariner: &Submariner, in_force: bool, now: &Time
 
 fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
     let verdict = |accepted, reason, message: &str| Verdict { accepted, reason, message: message.to_owned() };
-    let says_something = submariner.mode.is_some() || submariner.params;
+    let says_something = submariner.mode.is_some() || submariner.params.is_some();
     if !in_force {
         return verdict(
             false,
@@ -51,9 +51,10 @@ fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
     }
     match submariner.mode {
         Some(Mode::Optimized) => {
-            verdict(false, "OptimizerUnavailable", "this version has no optimiser; round-robin is in force")
+            let preset = submariner.params.unwrap_or(Preset::Mixed);
+            verdict(true, "Accepted", &format!("optimized for {preset} is in force"))
         }
-        Some(Mode::RoundRobin | Mode::WeightedRoundRobin) | None if submariner.params => {
+        Some(Mode::RoundRobin | Mode::WeightedRoundRobin) | None if submariner.params.is_some() => {
             let message = "optimizedLoadBalancingParams are ignored without serviceDiscoveryLoadBalancing: optimized";
             verdict(true, "ParamsIgnored", message)
         }

@@ -8,12 +8,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use landfall_core::name::ServiceKey;
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::policy::Mode;
+use landfall_core::pricing::{Location, PriceTable, Rule as PricingRule};
 
 use crate::accept::{
-    Accepted, ExportWeights, Gateway, Import, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
+    Accepted, ExportWeights, Facts, Gateway, Import, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
 };
 use crate::object::{Kind, Object, ObjectRef, Problem};
+
+/// The NetworkPricing that comes with Landfall: its rules are for what no other one is for.
+const DEFAULT_PRICING: &str = "default";
 
 /// What a source of objects says.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub enum Change {
     Interrupted(Kind),
     /// An object that could not be read at all.
     Malformed(Problem),
+    /// What another cluster says of itself, past any object: in file mode all clusters are in one process.
+    Peer(Arc<Facts>),
 }
 
 /// Which services must be planned anew.
@@ -53,6 +60,13 @@ pub struct Stores {
     pub submariners: BTreeMap<ObjectRef, Submariner>,
     pub gateways: BTreeMap<ObjectRef, Gateway>,
     pub selections: BTreeMap<ServiceKey, Selection>,
+    /// What each cluster says of itself, in all of its objects together.
+    pub facts: BTreeMap<ClusterId, Arc<Facts>>,
+    /// The same, from other clusters of the process. Newer than their objects.
+    pub peers: BTreeMap<ClusterId, Arc<Facts>>,
+    fact_parts: BTreeMap<ObjectRef, Arc<Facts>>,
+    pricings: BTreeMap<ObjectRef, Vec<PricingRule>>,
+    nodes: BTreeMap<ObjectRef, Location>,
     /// Where each import and slice was put, for when its labels change or it goes.
     places: HashMap<(Kind, ObjectRef), ServiceKey>,
     lists: HashMap<Kind, List>,
@@ -85,6 +99,10 @@ impl Stores {
             Change::Apply { object, origin } => self.accept(object, origin, touched),
             Change::Delete(kind, object) => self.delete(kind, &object, touched),
             Change::Interrupted(kind) => self.list(kind).interrupted = true,
+            Change::Peer(facts) => {
+                let known = self.peers.insert(facts.cluster.clone(), Arc::clone(&facts));
+                touched.all |= known.is_none_or(|known| known != facts);
+            }
             Change::Malformed(problem) => {
                 self.see(problem.kind, &problem.object);
                 self.complain(problem, touched);
@@ -113,6 +131,32 @@ impl Stores {
     /// What is wrong at the moment, by kind and object.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values()
+    }
+
+    /// Whether any service can be in the optimised mode.
+    pub fn optimizes(&self) -> bool {
+        let policies = self.policies.values().map(|policy| policy.mode);
+        policies
+            .chain(self.submariners.values().map(|submariner| submariner.mode))
+            .any(|mode| mode == Some(Mode::Optimized))
+    }
+
+    /// Where the nodes of this cluster are, one by one.
+    pub fn locations(&self) -> impl Iterator<Item = &Location> {
+        self.nodes.values()
+    }
+
+    /// Where this cluster is. `None`: it has no nodes that we may see.
+    pub fn location(&self) -> Option<Location> {
+        Location::of_most(self.locations())
+    }
+
+    /// What traffic costs, by the rules of all NetworkPricings in the order in which they count.
+    pub fn pricing(&self) -> PriceTable {
+        let by_name = |default: bool| {
+            self.pricings.iter().filter(move |(object, _)| (&*object.name == DEFAULT_PRICING) == default)
+        };
+        PriceTable::new(by_name(false).chain(by_name(true)).flat_map(|(_, rules)| rules).cloned().collect())
     }
 
     fn list(&mut self, kind: Kind) -> &mut List {
@@ -153,23 +197,8 @@ impl Stores {
 
     fn insert(&mut self, kind: Kind, object: ObjectRef, accepted: Accepted, touched: &mut Touched) {
         match accepted {
-            Accepted::Submariner(submariner) => {
-                let before = self.submariners.insert(object, submariner.clone());
-                touched.all |= before.as_ref().map(|before| (before.mode, before.service_discovery))
-                    != Some((submariner.mode, submariner.service_discovery));
-                touched.policies = true;
-            }
-            Accepted::Policy(policy) => {
-                let rule = |policy: &SelectionPolicy| (policy.targets.clone(), policy.mode, policy.policy.clone());
-                let before = self.policies.get(&object).map(rule);
-                let mut policy = policy;
-                if let (Some((targets, mode, Some(valid))), None) = (&before, &policy.policy) {
-                    (policy.targets, policy.mode, policy.policy) = (targets.clone(), *mode, Some(valid.clone()));
-                }
-                touched.all |= before != Some(rule(&policy));
-                touched.policies = true;
-                self.policies.insert(object, policy);
-            }
+            Accepted::Submariner(submariner) => self.insert_submariner(object, submariner, touched),
+            Accepted::Policy(policy) => self.insert_policy(object, *policy, touched),
             Accepted::Gateway(gateway) => {
                 // Rewritten every five seconds. Whether it changes who can be reached is seen from the whole of them.
                 self.gateways.insert(object, gateway);
@@ -195,7 +224,60 @@ impl Stores {
                 touched.services.insert(selection.key.clone());
                 self.selections.insert(selection.key.clone(), selection);
             }
+            Accepted::Node(location) => {
+                // Kubelets rewrite their nodes all the time, and almost never move.
+                touched.all |= self.nodes.insert(object, location.clone()) != Some(location);
+            }
+            Accepted::Pricing(rules) => {
+                touched.all |= self.pricings.insert(object, rules.clone()) != Some(rules);
+            }
+            Accepted::Facts(facts) => {
+                let cluster = facts.cluster.clone();
+                let before = self.fact_parts.insert(object, Arc::new(facts));
+                let moved = before.map(|before| before.cluster.clone()).filter(|before| *before != cluster);
+                touched.all |= self.unite_facts(&cluster);
+                touched.all |= moved.is_some_and(|moved| self.unite_facts(&moved));
+            }
         }
+    }
+
+    fn insert_submariner(&mut self, object: ObjectRef, submariner: Submariner, touched: &mut Touched) {
+        let default = |submariner: &Submariner| (submariner.mode, submariner.params, submariner.service_discovery);
+        let now = default(&submariner);
+        touched.all |= self.submariners.insert(object, submariner).as_ref().map(default) != Some(now);
+        touched.policies = true;
+    }
+
+    /// A policy that contradicts itself stays in force as it was.
+    fn insert_policy(&mut self, object: ObjectRef, mut policy: SelectionPolicy, touched: &mut Touched) {
+        let before = self.policies.get(&object);
+        if let (Some(valid @ SelectionPolicy { policy: Some(_), .. }), None) = (before, &policy.policy) {
+            policy = SelectionPolicy {
+                created: policy.created,
+                generation: policy.generation,
+                invalid: policy.invalid,
+                status: policy.status,
+                ..valid.clone()
+            };
+        }
+        touched.all |= before.map(SelectionPolicy::rule) != Some(policy.rule());
+        touched.policies = true;
+        self.policies.insert(object, policy);
+    }
+
+    /// Whether what the objects of a cluster say together has changed.
+    fn unite_facts(&mut self, cluster: &ClusterId) -> bool {
+        let parts: Vec<&Arc<Facts>> = self.fact_parts.values().filter(|facts| facts.cluster == *cluster).collect();
+        let united = match parts.as_slice() {
+            [only] => Some(Arc::clone(only)),
+            parts => Facts::united(parts.iter().map(|part| &***part)).map(Arc::new),
+        };
+        if self.facts.get(cluster) == united.as_ref() {
+            return false;
+        }
+        self.facts.remove(cluster);
+        self.facts.extend(united.map(|united| (cluster.clone(), united)));
+        true
     }
 
     /// Takes the object from where it was, if that is another service or another store.
@@ -211,6 +293,13 @@ impl Stores {
             Kind::Submariner => touched.all |= self.submariners.remove(object).is_some(),
             Kind::SelectionPolicy => touched.all |= self.policies.remove(object).is_some(),
             Kind::Gateway => drop(self.gateways.remove(object)),
+            Kind::Node => touched.all |= self.nodes.remove(object).is_some(),
+            Kind::NetworkPricing => touched.all |= self.pricings.remove(object).is_some(),
+            Kind::ClusterFacts => {
+                if let Some(gone) = self.fact_parts.remove(object) {
+                    touched.all |= self.unite_facts(&gone.cluster);
+                }
+            }
             Kind::ServiceSelection => {
                 let Ok(key) = ServiceKey::new(&object.namespace, &object.name) else { return };
                 if self.selections.remove(&key).is_some() {
@@ -243,6 +332,9 @@ impl Stores {
             Kind::Submariner => self.submariners.keys().chain(problems).cloned().collect(),
             Kind::SelectionPolicy => self.policies.keys().chain(problems).cloned().collect(),
             Kind::Gateway => self.gateways.keys().chain(problems).cloned().collect(),
+            Kind::Node => self.nodes.keys().chain(problems).cloned().collect(),
+            Kind::NetworkPricing => self.pricings.keys().chain(problems).cloned().collect(),
+            Kind::ClusterFacts => self.fact_parts.keys().chain(problems).cloned().collect(),
             Kind::ServiceSelection => {
                 let selections = self.selections.keys().map(|key| ObjectRef::new(key.namespace(), key.name()));
                 selections.chain(problems.cloned()).collect()

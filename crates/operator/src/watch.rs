@@ -42,7 +42,7 @@ const WATCH_SECONDS: u32 = 50;
 pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, errors: impl Fn() + Send) {
     let mut attempts = 0_u32;
     let mut complaint = String::new();
-    let mut misses = 0;
+    let mut denials = 0;
     let mut was_served = false;
     loop {
         let discovered = match timeout(DISCOVERY, served(&client, kind)).await {
@@ -51,7 +51,7 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
         };
         let ended = match discovered {
             Ok(Discovered::Served(resource)) => {
-                (misses, was_served) = (0, true);
+                was_served = true;
                 let began = Instant::now();
                 let followed = follow(&client, kind, &resource, &changes).await;
                 if began.elapsed() >= HEALTHY {
@@ -63,28 +63,26 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
                     Err(Stopping) => return,
                 }
             }
-            Ok(Discovered::Missing) => {
-                misses += 1;
-                // A server that is starting does not know all of its kinds yet, and a fleet must not vanish with it.
-                let gone = !kind.is_required() && (!was_served || misses >= REFUSALS);
-                if gone && none(kind, &changes).await.is_err() {
-                    return;
-                }
-                let why = format!("{}.{} is not served", kind.plural(), kind.group());
-                Ended::Refused(why)
-            }
+            Ok(Discovered::Missing) => Ended::Missing(not_served(kind)),
             Err(ended) => ended,
         };
+        denials = if ended.is_denial() { denials + 1 } else { 0 };
+        // A server that is starting knows neither all of its kinds nor who may do what, and a fleet must not vanish with it.
+        // But what is not installed, or not for us, should not keep the rest from being planned.
+        let never = matches!(ended, Ended::Missing(_)) && !was_served;
+        if !kind.is_required() && (never || denials >= REFUSALS) && none(kind, &changes).await.is_err() {
+            return;
+        }
         errors();
         if send(&changes, Change::Interrupted(kind)).await.is_err() {
             return;
         }
-        let (pause, why) = match ended {
-            Ended::Refused(why) if attempts >= REFUSALS => (REFUSED, why),
-            Ended::Refused(why) | Ended::Lost(why) => {
-                (RETRY_MIN.saturating_mul(1 << attempts.min(8)).min(RETRY_MAX), why)
-            }
+        let pause = if attempts >= REFUSALS && !matches!(ended, Ended::Lost(_)) {
+            REFUSED
+        } else {
+            RETRY_MIN.saturating_mul(1 << attempts.min(8)).min(RETRY_MAX)
         };
+        let why = ended.why();
         // Once per reason: a server that is away for an hour is one line.
         if complaint != why {
             tracing::warn!(%kind, why, "not watching; going on with what was seen last, and trying again");
@@ -97,13 +95,30 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
 
 /// Why a watch ended.
 enum Ended {
+    /// The server does not know the kind.
+    Missing(String),
+    /// The kind is not for us.
+    Forbidden(String),
+    /// The server answers, and not as it should.
     Refused(String),
+    /// It does not answer.
     Lost(String),
 }
 
 impl Ended {
     fn of(error: &kube::Error) -> Self {
-        if let kube::Error::Api(status) = error { Self::Refused(status.to_string()) } else { Self::Lost(chain(error)) }
+        let kube::Error::Api(status) = error else { return Self::Lost(chain(error)) };
+        if status.code == 403 { Self::Forbidden(status.to_string()) } else { Self::Refused(status.to_string()) }
+    }
+
+    fn is_denial(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::Forbidden(_))
+    }
+
+    fn why(self) -> String {
+        match self {
+            Self::Missing(why) | Self::Forbidden(why) | Self::Refused(why) | Self::Lost(why) => why,
+        }
     }
 }
 
@@ -131,6 +146,14 @@ struct Stopping;
 
 async fn send(changes: &mpsc::Sender<Change>, change: Change) -> Result<(), Stopping> {
     changes.send(change).await.map_err(|_| Stopping)
+}
+
+fn not_served(kind: Kind) -> String {
+    let remedy = match kind.group() {
+        "landfall.dev" => "; `landfall crds` prints its definition, and it is read as soon as that is there",
+        _ => "",
+    };
+    format!("{} is not served{remedy}", kind.resource())
 }
 
 /// A kind that is not installed has no objects.

@@ -68,6 +68,19 @@ impl Curve {
         self.ramp_ms
     }
 
+    /// W = k·ρ/(1−ρ): what a request waits on average. In an overload as long as at 99 %: then a queue has no average.
+    pub fn wait_ms(&self, load_rps: f64) -> f64 {
+        const FULL: f64 = 0.99;
+        let utilisation = (load_rps / self.capacity_rps).clamp(0.0, FULL);
+        self.k_ms * utilisation / (1.0 - utilisation)
+    }
+
+    /// How much the marginal cost can rise with the load at most.
+    pub fn steepest_ms_per_rps(&self) -> f64 {
+        let before_the_knee = 2.0 * self.k_ms / (1.0 - self.target).powi(3);
+        before_the_knee.max(self.ramp_ms / (1.0 - self.target)) / self.capacity_rps
+    }
+
     /// m(load/C), in ms.
     pub fn marginal_ms(&self, load_rps: f64) -> f64 {
         let utilisation = load_rps / self.capacity_rps;
@@ -133,6 +146,14 @@ mod tests {
         for (load, price) in [(-50.0, -10.0), (0.0, 0.0), (50.0, 30.0), (75.0, 150.0), (90.0, 990.0), (95.0, 5990.0)] {
             assert!(near(curve.marginal_ms(load), price), "{load}: {}", curve.marginal_ms(load));
             assert!(near(curve.load_rps(price), load), "{price}: {}", curve.load_rps(price));
+        }
+    }
+
+    #[test]
+    fn a_wait_is_kingmans_and_ends() {
+        let curve = curve(100.0);
+        for (load, wait) in [(-1.0, 0.0), (0.0, 0.0), (50.0, 10.0), (90.0, 90.0), (1e9, 990.0)] {
+            assert!(near(curve.wait_ms(load), wait), "{load}: {}", curve.wait_ms(load));
         }
     }
 

@@ -90,6 +90,16 @@ impl ExchangeRate {
         (rate.is_finite() && rate > 0.0).then_some(Self(rate))
     }
 
+    /// Per ms and million requests.
+    pub fn usd(self) -> f64 {
+        self.0
+    }
+
+    /// USD per million requests that so many ms are worth.
+    pub fn exchanged(self, ms: f64) -> f64 {
+        ms * self.0
+    }
+
     pub fn ms(self, usd_per_million: f64) -> f64 {
         usd_per_million / self.0
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::name::ClusterId;
 use crate::optimize::congestion::Shape;
@@ -12,6 +13,9 @@ pub const MOST_RPS: f64 = 1e7;
 
 /// An exporter that offers less than this exports nothing.
 pub const LEAST_CAPACITY_RPS: f64 = 1e-3;
+
+/// An exporter whose load deviates more from its plan is not planned with less capacity than one that deviates by this.
+pub const MOST_DEVIATION: f64 = 0.3;
 
 /// More than a day: what a way, a service time or an exchanged price counts as at most.
 pub const MOST_MS: f64 = 1e8;
@@ -34,6 +38,9 @@ pub struct Exporter {
     pub service_ms: f64,
     /// Its load in the last window. Only the [fallback](crate::optimize::fill::fallback_row) reads it.
     pub measured_rps: f64,
+    /// How far its load was from what was planned, as a part of that: the published
+    /// [`Deviation`](crate::optimize::filter::Deviation).
+    pub deviation: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,7 +48,7 @@ pub struct Source {
     /// What its clients ask for: a filtered [`Demand`](crate::optimize::filter::Demand).
     pub demand_rps: f64,
     /// The cost matrix, by exporter. One that is absent cannot be reached from here.
-    pub costs: BTreeMap<ClusterId, UnitCost>,
+    pub costs: Arc<BTreeMap<ClusterId, UnitCost>>,
 }
 
 /// A setting out of its range counts as the nearest one in it, one that is no number as the default.
@@ -63,6 +70,14 @@ pub struct Tuning {
     pub demand_least_alpha: f64,
     /// A change by more than this part of the demand is followed at once.
     pub demand_jump: f64,
+    /// How much of a change of the demand is taken for its trend.
+    pub trend_gain: f64,
+    /// How much of a trend is left a round later.
+    pub trend_damping: f64,
+    /// How many [deviations](crate::optimize::filter::Deviation) of its load an exporter must have room for.
+    pub headroom_deviations: f64,
+    /// How much of a new deviation is taken over.
+    pub deviation_gain: f64,
     /// θ: how far a source of the fallback goes towards its fair share of each exporter in a round.
     pub fallback_theta: f64,
     /// Rows that differ by less than this (sum of absolute differences) are the same.
@@ -80,6 +95,10 @@ impl Default for Tuning {
             demand_gain: 0.2,
             demand_least_alpha: 0.2,
             demand_jump: 0.25,
+            trend_gain: 0.1,
+            trend_damping: 0.8,
+            headroom_deviations: 3.0,
+            deviation_gain: 0.1,
             fallback_theta: 0.3,
             hysteresis: 0.02,
         }
@@ -100,9 +119,32 @@ impl Tuning {
             demand_gain: part(self.demand_gain, default.demand_gain),
             demand_least_alpha: part(self.demand_least_alpha, default.demand_least_alpha),
             demand_jump: part(self.demand_jump, default.demand_jump),
+            trend_gain: part(self.trend_gain, default.trend_gain),
+            trend_damping: part(self.trend_damping, default.trend_damping),
+            headroom_deviations: within(self.headroom_deviations, (0.0, 10.0), default.headroom_deviations),
+            deviation_gain: part(self.deviation_gain, default.deviation_gain),
             fallback_theta: part(self.fallback_theta, default.fallback_theta),
             hysteresis: part(self.hysteresis, default.hysteresis),
         }
+    }
+
+    pub(super) fn numbers(&self) -> [f64; 14] {
+        [
+            self.target_utilisation,
+            self.burstiness,
+            self.epsilon_ms,
+            self.trim_gain,
+            self.trim_dead_band,
+            self.demand_gain,
+            self.demand_least_alpha,
+            self.demand_jump,
+            self.trend_gain,
+            self.trend_damping,
+            self.headroom_deviations,
+            self.deviation_gain,
+            self.fallback_theta,
+            self.hysteresis,
+        ]
     }
 
     pub(super) fn shape(&self) -> Shape {

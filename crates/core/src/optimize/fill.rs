@@ -11,7 +11,7 @@ use crate::name::ClusterId;
 use crate::optimize::Unsolved;
 use crate::optimize::congestion::{Curve, curves};
 use crate::optimize::facts::{Door, Facts, Field, Source, Tuning};
-use crate::optimize::problem::{Offer, eligible, from_the_least, range_ms, service_times, way_costs};
+use crate::optimize::problem::{Offer, eligible, from_the_least, range_ms, service_times, way_costs, with_headroom};
 
 /// The least share of an exporter that a source claims.
 const LEAST_CLAIM: f64 = 1e-6;
@@ -139,7 +139,7 @@ pub fn fallback_row(
 ) -> Result<BTreeMap<ClusterId, f64>, Unsolved> {
     let tuning = tuning.within_limits();
     let mut door = Door::default();
-    let (offers, capacities) = eligible(facts, &mut door);
+    let (offers, full) = eligible(facts, &mut door);
     let exporters: Vec<&ClusterId> = offers.iter().map(|offer| offer.0).collect();
     if exporters.is_empty() {
         return Err(Unsolved::NobodyEligible);
@@ -148,9 +148,11 @@ pub fn fallback_row(
     let own = facts.sources.get(source).unwrap_or(&unknown);
     let mut costs = way_costs(source, own, &exporters, &mut door);
     from_the_least(&mut costs, &service_times(&offers, &mut door));
-    let curves = curves(&capacities, tuning.shape(), range_ms(&costs), 1.0);
     let demand = door.read(Field::Demand, (source, None), own.demand_rps).max(LEAST_DEMAND_RPS);
     let seen: Vec<Seen> = offers.iter().map(|offer| Seen::new(*offer, sent_rps, &mut door)).collect();
+    let load: f64 = seen.iter().map(|seen| seen.load).sum();
+    let capacities = with_headroom(&offers, &full, load, &tuning);
+    let curves = curves(&capacities, tuning.shape(), range_ms(&costs), 1.0);
     let claims = claims(&seen, demand, tuning.fallback_theta);
 
     // Without a way there is no vessel. At least one is left, see `from_the_least`.

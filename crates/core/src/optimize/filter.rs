@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::ClusterId;
-use crate::optimize::facts::{MOST_RPS, Tuning, within};
+use crate::optimize::facts::{MOST_DEVIATION, MOST_RPS, Tuning, within};
 
 /// The part of its capacity that a trim can reach.
 const MOST_TRIM: (f64, f64) = (-0.5, 0.9);
@@ -48,11 +48,14 @@ impl Trim {
 }
 
 /// Demand after Trigg and Leach (1967): exponential smoothing whose gain is |smoothed error| / smoothed |error|. While the
-/// errors cancel out it is noise, and little of it is followed; while they have one sign it is a trend, and all is.
+/// errors cancel out it is noise, and little of it is followed; while they have one sign something changes, and all is.
+/// With it goes a trend that fades (Gardner and McKenzie, 1985), because a plan is for the round to come.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Demand {
     /// `None` before the first measurement.
     level_rps: Option<f64>,
+    /// Per round.
+    trend_rps: f64,
     error: f64,
     absolute_error: f64,
 }
@@ -66,17 +69,103 @@ impl Demand {
             return Self { level_rps: Some(measured), ..self };
         };
         let g = tuning.demand_gain;
-        let surprise = measured - level;
+        let trend = tuning.trend_damping * self.trend_rps;
+        let surprise = measured - (level + trend);
         let error = (1.0 - g) * self.error + g * surprise;
         let absolute_error = (1.0 - g) * self.absolute_error + g * surprise.abs();
-        let jumped = surprise.abs() > tuning.demand_jump * level;
+        if surprise.abs() > tuning.demand_jump * level {
+            return Self { level_rps: Some(measured), trend_rps: 0.0, error, absolute_error };
+        }
         let tracking = (error.abs() / absolute_error.max(f64::MIN_POSITIVE)).clamp(tuning.demand_least_alpha, 1.0);
-        let next = if jumped { measured } else { level + tracking * surprise };
-        Self { level_rps: Some(next), error, absolute_error }
+        let next = (level + trend + tracking * surprise).max(0.0);
+        let trend_rps = trend + tuning.trend_gain * (next - level - trend);
+        Self { level_rps: Some(next), trend_rps, error, absolute_error }
     }
 
-    pub fn rps(self) -> Option<f64> {
-        self.level_rps
+    /// Takes a measurement that is a jump at once, in the middle of a round. `None`: it is none.
+    pub fn jump(self, measured_rps: f64, tuning: &Tuning) -> Option<Self> {
+        let measured = rps(measured_rps);
+        let jumped = |level: f64| (measured - level).abs() > tuning.within_limits().demand_jump * level;
+        let known = self.level_rps.is_some_and(|level| !jumped(level));
+        (!known).then_some(Self { level_rps: Some(measured), trend_rps: 0.0, ..self })
+    }
+
+    /// What is expected for the next round.
+    pub fn rps(self, tuning: &Tuning) -> Option<f64> {
+        let trend = tuning.within_limits().trend_damping * self.trend_rps;
+        self.level_rps.map(|level| (level + trend).max(0.0))
+    }
+
+    /// By how much more that will be the round after it.
+    pub fn trend_rps(self, tuning: &Tuning) -> f64 {
+        let damping = tuning.within_limits().trend_damping;
+        damping * damping * self.trend_rps
+    }
+}
+
+/// How far an exporter's load is from what was planned, as a part of that: the smoothed absolute error, times the 1.25
+/// that make a standard deviation of it where errors are normal.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Deviation {
+    part: f64,
+}
+
+impl Deviation {
+    /// Of errors of a mean absolute size of 1.
+    const STANDARD: f64 = 1.25;
+    /// What is published moves in steps of this, so that noise of the noise is no news.
+    const GRID: f64 = 1.0 / 60.0;
+    /// An exporter that is planned with less of its capacity says nothing about how well plans come true.
+    const LEAST_PLANNED: f64 = 0.05;
+
+    #[must_use]
+    pub fn step(self, window: Window, tuning: &Tuning) -> Self {
+        let (measured, planned) = (rps(window.measured_rps), rps(window.planned_rps));
+        if planned <= Self::LEAST_PLANNED * rps(window.capacity_rps) || planned <= 0.0 {
+            return self;
+        }
+        let error = (Self::STANDARD * (measured - planned).abs() / planned).min(MOST_DEVIATION);
+        let gain = tuning.within_limits().deviation_gain;
+        Self { part: (1.0 - gain) * self.part + gain * error }
+    }
+
+    pub fn published(self) -> f64 {
+        Self::GRID * (self.part / Self::GRID).round()
+    }
+}
+
+/// What an exporter really sustains, as a part of what it is thought to: a capacity that is too high is believed by all, and
+/// nothing else brings its load down. While it rejects requests, what it serves all the same is its capacity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    part: f64,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { part: 1.0 }
+    }
+}
+
+impl Calibration {
+    /// An export that rejects nearly everything has another problem than its capacity.
+    const LEAST: f64 = 0.1;
+    /// What it takes back per round while nothing is rejected: all of a fifth within a day, at rounds of five minutes.
+    const RECOVERY: f64 = 0.001;
+
+    /// `limit_rps`: what was served per second while requests were rejected; `None`: none were.
+    #[must_use]
+    pub fn step(self, nominal_rps: f64, limit_rps: Option<f64>) -> Self {
+        let nominal = rps(nominal_rps);
+        let part = match limit_rps {
+            Some(limit) if nominal > 0.0 => rps(limit) / nominal,
+            _ => self.part + Self::RECOVERY,
+        };
+        Self { part: part.clamp(Self::LEAST, 1.0) }
+    }
+
+    pub fn capacity_rps(self, nominal_rps: f64) -> f64 {
+        self.part * rps(nominal_rps)
     }
 }
 
@@ -141,12 +230,12 @@ mod tests {
     fn noise_is_damped_a_trend_is_followed_and_a_jump_taken_at_once() {
         let tuning = Tuning::default();
         let level = |measured: &[f64]| {
-            measured.iter().fold(Demand::default(), |demand, rps| demand.step(*rps, &tuning)).rps().unwrap()
+            measured.iter().fold(Demand::default(), |demand, rps| demand.step(*rps, &tuning)).rps(&tuning).unwrap()
         };
         let noise: Vec<f64> = (0..60).map(|i| if i % 2 == 0 { 95.0 } else { 105.0 }).collect();
         assert!((level(&noise) - 100.0).abs() < 1.5, "{}", level(&noise));
         let trend: Vec<f64> = (0..30).map(|i| 100.0 + 2.0 * f64::from(i)).collect();
-        assert!((level(&trend) - 158.0).abs() < 0.5, "{}", level(&trend));
+        assert!((level(&trend) - 160.0).abs() < 1.5, "what comes next, not what was: {}", level(&trend));
         let after_noise = |rps: f64| level(&[noise.as_slice(), &[rps]].concat());
         assert!((105.0..115.0).contains(&after_noise(120.0)), "not yet a jump: {}", after_noise(120.0));
         assert!((after_noise(130.0) - 130.0).abs() < 1e-9);
@@ -172,6 +261,18 @@ mod tests {
     }
 
     #[test]
+    fn a_capacity_is_what_was_served_while_some_was_rejected_and_comes_back_slowly() {
+        let once = Calibration::default().step(1000.0, Some(720.0));
+        assert!((once.capacity_rps(1000.0) - 720.0).abs() < 1e-9);
+        assert!((once.capacity_rps(2000.0) - 1440.0).abs() < 1e-9, "twice the pods are twice as much");
+        let later = (0..100).fold(once, |calibration, _| calibration.step(1000.0, None));
+        assert!((later.capacity_rps(1000.0) - 820.0).abs() < 1e-6);
+        assert!(Calibration::default().step(1000.0, None).capacity_rps(1000.0) <= 1000.0);
+        assert!((Calibration::default().step(0.0, Some(0.0)).capacity_rps(1000.0) - 1000.0).abs() < 1e-9, "no export");
+        assert!((once.step(1000.0, Some(0.0)).capacity_rps(1000.0) - 100.0).abs() < 1e-9, "and never to nothing");
+    }
+
+    #[test]
     fn nonsense_never_enters_a_filter() {
         let tuning = Tuning::default();
         for value in NONSENSE {
@@ -180,8 +281,10 @@ mod tests {
             assert!((-50.0..=90.0).contains(&trim.raw_rps()), "{value}: {trim:?}");
             let no_capacity = Window { measured_rps: 5.0, planned_rps: 0.0, capacity_rps: value.min(0.0) };
             assert!(trim.step(no_capacity, &tuning).raw_rps().abs() < 1e-300, "{value}");
+            let calibrated = Calibration::default().step(value, Some(value)).capacity_rps(100.0);
+            assert!((10.0..=100.0).contains(&calibrated), "{value}: {calibrated}");
             let demand = Demand::default().step(100.0, &tuning).step(value, &tuning).step(100.0, &tuning);
-            assert!(demand.rps().is_some_and(|rps| (0.0..=MOST_RPS).contains(&rps)), "{value}: {demand:?}");
+            assert!(demand.rps(&tuning).is_some_and(|rps| (0.0..=MOST_RPS).contains(&rps)), "{value}: {demand:?}");
         }
     }
 }

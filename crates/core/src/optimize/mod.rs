@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::name::ClusterId;
 use crate::resolve::{Claim, apportion};
 
+pub mod agent;
 pub mod cholesky;
 pub mod congestion;
 pub mod cost;
@@ -29,7 +30,12 @@ pub mod facts;
 pub mod fill;
 pub mod filter;
 mod joint;
+pub mod objective;
 mod problem;
+pub mod report;
+pub mod rtt;
+pub mod schedule;
+pub mod standby;
 
 use cost::UnitCost;
 use facts::{Clamped, Door, Facts, Tuning};
@@ -71,6 +77,8 @@ pub struct Planned {
     pub cluster: ClusterId,
     /// φ: what a request to it costs the others, in ms.
     pub congestion_price_ms: f64,
+    /// What a request waits there on average.
+    pub wait_ms: f64,
     /// All that the sources will send there, without the residual.
     pub load_rps: f64,
     pub capacity_rps: f64,
@@ -115,6 +123,7 @@ fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, door: Door)
     let planned = |(j, &cluster): (usize, &&ClusterId)| Planned {
         cluster: cluster.clone(),
         congestion_price_ms: solved.prices[j],
+        wait_ms: problem.curves[j].wait_ms(loads[j] + problem.background[j]),
         load_rps: loads[j],
         capacity_rps: problem.curves[j].capacity_rps(),
         residual_rps: problem.background[j],

@@ -7,7 +7,9 @@ use crate::optimize::Unsolved;
 use crate::optimize::congestion::{Curve, curves};
 use crate::optimize::cost::UnitCost;
 use crate::optimize::exponential::ln;
-use crate::optimize::facts::{Door, Exporter, Facts, Field, LEAST_CAPACITY_RPS, Source, Tuning};
+use crate::optimize::facts::{
+    Door, Exporter, Facts, Field, LEAST_CAPACITY_RPS, MOST_DEVIATION, Source, Tuning, within,
+};
 
 /// Of the capacity that is left, how much is planned with at most: more could not be served anyway.
 const SERVABLE: f64 = 0.98;
@@ -52,10 +54,10 @@ pub(super) struct Problem<'a> {
 
 impl<'a> Problem<'a> {
     pub(super) fn new(facts: &'a Facts, tuning: &Tuning, door: &mut Door) -> Result<Self, Unsolved> {
-        let (offers, capacities) = eligible(facts, door);
+        let (offers, full) = eligible(facts, door);
         let exporters: Vec<&ClusterId> = offers.iter().map(|offer| offer.0).collect();
         // Sums run in the order of the cluster ids, here as everywhere: floating-point addition is not associative.
-        let capacity: f64 = capacities.iter().sum();
+        let whole: f64 = full.iter().sum();
         if exporters.is_empty() {
             return Err(Unsolved::NobodyEligible);
         }
@@ -64,11 +66,13 @@ impl<'a> Problem<'a> {
         let cost = costs(facts, &exporters, &service, door);
         let range_ms = range_ms(&cost);
         let detours = if cost.iter().all(|cost| cost.is_finite()) { 1 } else { sources.len().min(exporters.len()) };
-        let background: Vec<f64> =
-            offers.iter().zip(&capacities).map(|(offer, c)| residual(*offer, *c, door)).collect();
+        let background: Vec<f64> = offers.iter().zip(&full).map(|(offer, c)| residual(*offer, *c, door)).collect();
 
-        let asked = demands(facts, capacity, door);
+        let asked = demands(facts, whole, door);
         let all: f64 = asked.iter().sum();
+        let capacities = with_headroom(&offers, &full, all + background.iter().sum::<f64>(), tuning);
+        let background: Vec<f64> = background.iter().zip(&capacities).map(|(b, c)| b.min(RESIDUAL.1 * c)).collect();
+        let capacity: f64 = capacities.iter().sum();
         let rooms: Vec<f64> = capacities.iter().zip(&background).map(|(c, b)| SERVABLE * (c - b)).collect();
         let room: f64 = rooms.iter().sum();
         let servable = if all > 0.0 { (room / all).min(1.0) } else { 1.0 };
@@ -106,11 +110,25 @@ impl<'a> Problem<'a> {
         self.curves.iter().map(|curve| curve.marginal_ms(curve.capacity_rps() * utilisation)).collect()
     }
 
-    /// The prices of an earlier solution, unless one is missing or is no price.
+    /// The prices of an earlier solution, unless one is missing or is no price, or the start could show in the shares.
     pub(super) fn known_prices(&self, prices: &BTreeMap<ClusterId, f64>) -> Option<Vec<f64>> {
         const NO_PRICE: f64 = 1e12;
+        if !self.forgets_its_start() {
+            return None;
+        }
         let known = |id: &&ClusterId| prices.get(*id).copied().filter(|price| price.abs() < NO_PRICE);
         self.exporters.iter().map(known).collect()
+    }
+}
+
+impl Problem<'_> {
+    /// Whether prices that balance all loads up to rounding are the same up to a part of ε, wherever they come from. On the
+    /// ramp of the smallest exporter a price moves by P/(C·(1−u)) for each request per second.
+    fn forgets_its_start(&self) -> bool {
+        const ROUNDING: f64 = 1e-13;
+        const PART: f64 = 0.01;
+        let steepest = self.curves.iter().map(Curve::steepest_ms_per_rps).fold(0.0, f64::max);
+        steepest * ROUNDING * self.scale <= PART * self.epsilon_ms
     }
 }
 
@@ -121,6 +139,22 @@ pub(super) type Offer<'a> = (&'a ClusterId, &'a Exporter);
 pub(super) fn eligible<'a>(facts: &'a Facts, door: &mut Door) -> (Vec<Offer<'a>>, Vec<f64>) {
     let capacity = |offer: Offer<'a>| (offer, door.read(Field::Capacity, (offer.0, None), offer.1.capacity_rps));
     facts.exporters.iter().map(capacity).filter(|&(_, capacity)| capacity >= LEAST_CAPACITY_RPS).unzip()
+}
+
+/// What of their capacities is planned with. At the target utilisation u there is room for a surprise of 1/u − 1; an exporter
+/// whose load deviates more from its plan needs more, and is planned with C/(u·(1 + z·σ)). As far as the fleet has that to
+/// spare: to plan with less than u·ΣC would only make an overload of it.
+pub(super) fn with_headroom(offers: &[Offer<'_>], full: &[f64], load_rps: f64, tuning: &Tuning) -> Vec<f64> {
+    let u = tuning.target_utilisation;
+    let surplus = |(offer, capacity): (&Offer<'_>, &f64)| {
+        let deviation = within(offer.1.deviation, (0.0, MOST_DEVIATION), 0.0);
+        capacity * (1.0 - 1.0 / (u * (1.0 + tuning.headroom_deviations * deviation))).max(0.0)
+    };
+    let wanted: Vec<f64> = offers.iter().zip(full).map(surplus).collect();
+    let all: f64 = wanted.iter().sum();
+    let spare = full.iter().sum::<f64>() - load_rps / u;
+    let part = if all > 0.0 { (spare / all).clamp(0.0, 1.0) } else { 0.0 };
+    full.iter().zip(&wanted).map(|(capacity, surplus)| capacity - part * surplus).collect()
 }
 
 fn residual((id, exporter): Offer<'_>, capacity: f64, door: &mut Door) -> f64 {

@@ -7,6 +7,7 @@ use landfall_api as api;
 use landfall_core::name::ClusterId;
 use landfall_core::snapshot::Link;
 
+use super::facts::MS;
 use super::{Accepted, Gateway, Refused, cluster};
 
 const UPDATED: &str = "update-timestamp";
@@ -23,8 +24,12 @@ pub(super) fn accept_gateway(gateway: &api::Gateway) -> (Accepted, Option<Refuse
                 continue;
             }
         };
-        let rtt = connection.latency_rtt.as_ref().and_then(|rtt| go_duration(&rtt.last));
-        let link = Link { reachable: connection.status == "connected", rtt: rtt.filter(|rtt| !rtt.is_zero()) };
+        let last = connection.latency_rtt.as_ref().and_then(|rtt| go_duration(&rtt.last));
+        let field = format!("status.connections[{i}].latencyRTT.last");
+        let (last_ms, refused) = MS.believe(&field, last.map(|rtt| 1e3 * rtt.as_secs_f64()));
+        left_out = left_out.or(refused);
+        let rtt = last_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)).filter(|rtt| !rtt.is_zero());
+        let link = Link { reachable: connection.status == "connected", rtt };
         let best = links.entry(peer).or_insert(link);
         if link.reachable && !best.reachable {
             *best = link;

@@ -1,9 +1,13 @@
 //! From what somebody wrote to what we accept: each object is looked at here once, when it arrives, and what comes out is
 //! right and small. What is wrong is named and left out; the object as it was before stays in force.
 
+mod facts;
 mod gateway;
 mod import;
+mod node;
+mod number;
 mod policy;
+mod pricing;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,14 +16,21 @@ use std::sync::Arc;
 use landfall_api as api;
 use landfall_core::name::{ClusterId, InvalidName, ServiceKey, is_label};
 use landfall_core::policy::{InvalidPolicy, LocalPreference, Mode, Policy, Weight};
+use landfall_core::pricing::{Location, Rule as PricingRule};
 use landfall_core::resolve::TOTAL_WEIGHT;
 use landfall_core::rule::{Candidate, NOMINAL_TOTAL, Reason, Rule};
 use landfall_core::snapshot::{Endpoint, Kind as ServiceKind, Link};
 use thiserror::Error;
 
+use self::facts::accept_facts;
+pub use self::facts::{Facts, PeerLink};
 use self::gateway::accept_gateway;
 use self::import::accept_import;
+use self::node::accept_node;
+pub use self::number::{Instead, Range};
 use self::policy::accept_policy;
+pub use self::policy::{Optimized, Preset};
+use self::pricing::accept_pricing;
 use crate::object::{Object, ObjectRef};
 
 const SERVICE_NAME: &str = "multicluster.kubernetes.io/service-name";
@@ -32,7 +43,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 #[derive(Debug, Clone, PartialEq)]
 pub enum Accepted {
     Submariner(Submariner),
-    Policy(SelectionPolicy),
+    Policy(Box<SelectionPolicy>),
     Import(Import),
     /// The import that a Lighthouse agent keeps per exporting cluster for itself. It offers nothing, but it is where
     /// `subctl` and users put the weights of that export.
@@ -40,6 +51,9 @@ pub enum Accepted {
     Slice(Slice),
     Gateway(Gateway),
     Selection(Selection),
+    Node(Location),
+    Pricing(Vec<PricingRule>),
+    Facts(Facts),
     /// Somebody else's, and right to be there: a broker's copy, a slice of another kind.
     Ignored,
 }
@@ -50,7 +64,7 @@ pub struct Submariner {
     pub cluster_id: Option<ClusterId>,
     pub service_discovery: bool,
     pub mode: Option<Mode>,
-    pub params: bool,
+    pub params: Option<Preset>,
     pub generation: i64,
     pub status: api::SubmarinerStatus,
     pub resource_version: Box<str>,
@@ -67,9 +81,18 @@ pub struct SelectionPolicy {
     pub mode: Option<Mode>,
     /// Its mode counts only where `mode` is set. `None`: it contradicts itself, and always did.
     pub policy: Option<Policy>,
+    /// How the optimiser is set, where that mode is in force.
+    pub optimized: Option<Optimized>,
     /// How it contradicts itself now.
     pub invalid: Option<InvalidPolicy>,
     pub status: api::SelectionPolicyStatus,
+}
+
+impl SelectionPolicy {
+    /// All that services get from it.
+    pub fn rule(&self) -> (&[ServiceKey], Option<Mode>, Option<&Policy>, Option<Optimized>) {
+        (&self.targets, self.mode, self.policy.as_ref(), self.optimized)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -119,7 +142,7 @@ pub struct Selection {
     pub ours: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Error)]
 pub enum Refused {
     #[error("{field}: {source}")]
     Name { field: String, source: InvalidName },
@@ -133,6 +156,12 @@ pub enum Refused {
     ImportType(String),
     #[error("spec.{field}: {value:?} is not {expected}")]
     Field { field: String, value: String, expected: &'static str },
+    #[error("spec.{first} and spec.{second} contradict each other; say one of them")]
+    Both { first: &'static str, second: &'static str },
+    #[error("{field}: {number} is not {range}{instead}")]
+    Number { field: String, number: f64, range: Range, instead: Instead },
+    #[error("spec.{field}: more than {most}; those beyond are left out")]
+    TooMany { field: &'static str, most: usize },
     #[error("status: {0:?} is no mode that is known here; a newer operator may have written it")]
     Mode(String),
 }
@@ -153,6 +182,9 @@ pub fn accept(object: Object) -> Result<(Accepted, Option<Refused>), Refused> {
         Object::EndpointSlice(slice) => accept_slice(&slice),
         Object::Gateway(gateway) => Ok(accept_gateway(&gateway)),
         Object::ServiceSelection(selection) => accept_selection(*selection).map(whole),
+        Object::Node(node) => Ok(whole(Accepted::Node(accept_node(&node)))),
+        Object::NetworkPricing(pricing) => accept_pricing(&pricing).map(Accepted::Pricing).map(whole),
+        Object::ClusterFacts(facts) => accept_facts(&facts).map(|(facts, left_out)| (Accepted::Facts(facts), left_out)),
     }
 }
 
@@ -179,7 +211,7 @@ fn accept_submariner(submariner: api::Submariner) -> Result<Accepted, Refused> {
         cluster_id: cluster_id.map(|id| cluster("spec.clusterID", &id)).transpose()?,
         service_discovery: spec.service_discovery_enabled.unwrap_or(false),
         mode: spec.service_discovery_load_balancing.map(mode),
-        params: spec.optimized_load_balancing_params.is_some(),
+        params: spec.optimized_load_balancing_params.map(Preset::from),
         generation: submariner.metadata.generation.unwrap_or(0),
         status: submariner.status.unwrap_or_default(),
         resource_version: submariner.metadata.resource_version.unwrap_or_default().into(),
@@ -241,6 +273,7 @@ fn accept_selection(selection: api::ServiceSelection) -> Result<Accepted, Refuse
                 .into_iter()
                 .find(|reason| reason.as_str() == selected.reason)
                 .unwrap_or(Reason::Weighted),
+            terms: None,
         })
     };
     let mut candidates: Vec<_> = status.clusters.iter().enumerate().map(candidate).collect::<Result<_, Refused>>()?;
@@ -259,8 +292,11 @@ pub fn reference(object: &Object) -> ObjectRef {
         Object::Submariner(object) => of(&object.metadata),
         Object::SelectionPolicy(object) => of(&object.metadata),
         Object::ServiceSelection(object) => of(&object.metadata),
+        Object::NetworkPricing(object) => of(&object.metadata),
+        Object::ClusterFacts(object) => of(&object.metadata),
         Object::ServiceImport(object) => ObjectRef::of(&object.metadata),
         Object::EndpointSlice(object) => ObjectRef::of(&object.metadata),
         Object::Gateway(object) => ObjectRef::of(&object.metadata),
+        Object::Node(object) => ObjectRef::of(&object.metadata),
     }
 }

@@ -1,37 +1,105 @@
 //! What a user asked for in a SelectionPolicy.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use landfall_api as api;
-use landfall_core::name::ClusterId;
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::cost::{Bytes, ExchangeRate};
+use landfall_core::optimize::facts::Tuning;
+use landfall_core::optimize::objective::Objective;
 use landfall_core::policy::{InvalidPolicy, LocalPreference, MinShares, Mode, Policy, Row, Weight};
 
+use super::number::Range;
 use super::{Accepted, Refused, SelectionPolicy, cluster, mode, service};
+
+/// What the optimiser is told to do otherwise than by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Optimized {
+    /// What a million requests that are answered a millisecond sooner are worth, in USD. Never with `params`.
+    pub rate: Option<f64>,
+    pub params: Option<Preset>,
+    pub target_utilisation: Option<f64>,
+    pub request_bytes: Option<f64>,
+    pub response_bytes: Option<f64>,
+    pub capacity_rps_per_pod: Option<f64>,
+    pub round_trips: Option<f64>,
+    pub epsilon_ms: Option<f64>,
+    pub round_seconds: Option<f64>,
+    pub burstiness: Option<f64>,
+}
+
+impl Optimized {
+    /// With what it leaves open as it is by default. `params` are the cluster's own.
+    pub fn objective(self, params: Option<Preset>) -> Objective {
+        let default = Objective::default();
+        let preset = self.params.or(params).map_or(default.rate, Preset::rate);
+        let tuning = Tuning {
+            target_utilisation: self.target_utilisation.unwrap_or(default.tuning.target_utilisation),
+            epsilon_ms: self.epsilon_ms.unwrap_or(default.tuning.epsilon_ms),
+            burstiness: self.burstiness.unwrap_or(default.tuning.burstiness),
+            ..default.tuning
+        };
+        Objective {
+            rate: self.rate.and_then(ExchangeRate::usd_per_ms_per_million).unwrap_or(preset),
+            bytes: Bytes {
+                per_request: self.request_bytes.unwrap_or(default.bytes.per_request),
+                per_response: self.response_bytes.unwrap_or(default.bytes.per_response),
+            },
+            round_trips: self.round_trips.unwrap_or(default.round_trips),
+            capacity_rps_per_pod: self.capacity_rps_per_pod.unwrap_or(default.capacity_rps_per_pod),
+            round_seconds: self.round_seconds.unwrap_or(default.round_seconds),
+            tuning,
+        }
+    }
+}
+
+/// A word for an exchange rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    Cost,
+    Mixed,
+    Performance,
+}
+
+impl Preset {
+    pub fn rate(self) -> ExchangeRate {
+        match self {
+            Self::Cost => ExchangeRate::COST,
+            Self::Mixed => ExchangeRate::MIXED,
+            Self::Performance => ExchangeRate::PERFORMANCE,
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cost => "cost",
+            Self::Mixed => "mixed",
+            Self::Performance => "performance",
+        })
+    }
+}
+
+impl From<api::OptimizedParams> for Preset {
+    fn from(params: api::OptimizedParams) -> Self {
+        match params {
+            api::OptimizedParams::Cost => Self::Cost,
+            api::OptimizedParams::Mixed => Self::Mixed,
+            api::OptimizedParams::Performance => Self::Performance,
+        }
+    }
+}
 
 pub(super) fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Refused> {
     let meta = object.metadata;
     let namespace = meta.namespace.unwrap_or_default();
     let name = meta.name.unwrap_or_default();
     let spec = object.spec;
-    let target = |(i, target): (usize, &api::TargetRef)| {
-        let field = |field: &str| format!("targetRefs[{i}].{field}");
-        let expected =
-            |field: String, value: &str, expected| Refused::Field { field, value: value.to_owned(), expected };
-        if target.group != "multicluster.x-k8s.io" {
-            return Err(expected(field("group"), &target.group, "multicluster.x-k8s.io"));
-        }
-        if target.kind != "ServiceImport" {
-            return Err(expected(field("kind"), &target.kind, "ServiceImport"));
-        }
-        service(&format!("spec.{}", field("name")), &namespace, &target.name)
-    };
-    let targets = spec.target_refs.iter().enumerate().map(target).collect::<Result<_, _>>()?;
-    if let Some(mode) = spec.load_balancing.map(mode).filter(|&mode| mode != Mode::WeightedRoundRobin)
-        && !spec.weights.is_empty()
-    {
-        let expected = "weighted-round-robin, which weights need";
-        return Err(Refused::Field { field: "loadBalancing".to_owned(), value: mode.to_string(), expected });
-    }
+    let targets = targets(&namespace, &spec.target_refs)?;
+    fits_mode(&spec)?;
+    let optimized = optimized(&spec)?;
     let policy = Policy {
         name: Some(format!("{namespace}/{name}").into()),
         mode: spec.load_balancing.map(mode).unwrap_or_default(),
@@ -50,14 +118,79 @@ pub(super) fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Re
         Ok(policy) => (Some(policy), None),
         Err(invalid) => (None, Some(invalid)),
     };
-    Ok(Accepted::Policy(SelectionPolicy {
+    Ok(Accepted::Policy(Box::new(SelectionPolicy {
         created: meta.creation_timestamp.map(|time| time.0.to_string()).unwrap_or_default().into(),
         generation: meta.generation.unwrap_or(0),
         targets,
         mode: spec.load_balancing.map(mode),
         policy,
+        optimized,
         invalid,
         status: object.status.unwrap_or_default(),
+    })))
+}
+
+fn targets(namespace: &str, targets: &[api::TargetRef]) -> Result<Vec<ServiceKey>, Refused> {
+    let target = |(i, target): (usize, &api::TargetRef)| {
+        let field = |field: &str| format!("targetRefs[{i}].{field}");
+        let expected =
+            |field: String, value: &str, expected| Refused::Field { field, value: value.to_owned(), expected };
+        if target.group != "multicluster.x-k8s.io" {
+            return Err(expected(field("group"), &target.group, "multicluster.x-k8s.io"));
+        }
+        if target.kind != "ServiceImport" {
+            return Err(expected(field("kind"), &target.kind, "ServiceImport"));
+        }
+        service(&format!("spec.{}", field("name")), namespace, &target.name)
+    };
+    targets.iter().enumerate().map(target).collect()
+}
+
+/// What another mode than the one that is set would read. Where none is set it may come from the Submariner resource.
+fn fits_mode(spec: &api::SelectionPolicySpec) -> Result<(), Refused> {
+    let Some(set) = spec.load_balancing.map(mode) else { return Ok(()) };
+    let needs = [
+        (!spec.weights.is_empty(), Mode::WeightedRoundRobin, "weighted-round-robin, which weights need"),
+        (
+            spec.optimized_load_balancing_params.is_some(),
+            Mode::Optimized,
+            "optimized, which optimizedLoadBalancingParams need",
+        ),
+        (spec.optimized.is_some(), Mode::Optimized, "optimized, which the settings under optimized need"),
+    ];
+    match needs.into_iter().find(|&(given, needed, _)| given && needed != set) {
+        None => Ok(()),
+        Some((_, _, expected)) => {
+            Err(Refused::Field { field: "loadBalancing".to_owned(), value: set.to_string(), expected })
+        }
+    }
+}
+
+/// The limits are those of the schema.
+fn optimized(spec: &api::SelectionPolicySpec) -> Result<Option<Optimized>, Refused> {
+    let params = spec.optimized_load_balancing_params.map(Preset::from);
+    let Some(set) = &spec.optimized else {
+        return Ok(params.map(|params| Optimized { params: Some(params), ..Optimized::default() }));
+    };
+    if params.is_some() && set.usd_per_ms_per_million_requests.is_some() {
+        let (first, second) = ("optimizedLoadBalancingParams", "optimized.usdPerMsPerMillionRequests");
+        return Err(Refused::Both { first, second });
+    }
+    let number = |name: &str, number: Option<f64>, range: Range| {
+        number.map(|number| range.check(&format!("spec.optimized.{name}"), number)).transpose()
+    };
+    let bytes = Range::new(0.0, 1e12);
+    Ok(Some(Optimized {
+        rate: number("usdPerMsPerMillionRequests", set.usd_per_ms_per_million_requests, Range::above(0.0, 1000.0))?,
+        params,
+        target_utilisation: number("targetUtilisation", set.target_utilisation, Range::new(0.1, 0.99))?,
+        request_bytes: number("requestBytes", set.request_bytes, bytes)?,
+        response_bytes: number("responseBytes", set.response_bytes, bytes)?,
+        capacity_rps_per_pod: number("capacityRpsPerPod", set.capacity_rps_per_pod, Range::above(0.0, 1e6))?,
+        round_trips: number("roundTripsPerRequest", set.round_trips_per_request, Range::new(1.0, 3.0))?,
+        epsilon_ms: number("epsilonMs", set.epsilon_ms, Range::new(0.01, 1000.0))?,
+        round_seconds: number("roundSeconds", set.round_seconds, Range::new(30.0, 1200.0))?,
+        burstiness: number("burstiness", set.burstiness, Range::new(0.01, 100.0))?,
     }))
 }
 

@@ -282,7 +282,13 @@ fn originals() -> Vec<serde_json::Value> {
         "2026-01-01T00:00:00Z",
         "{loadBalancing: weighted-round-robin, localPreference: Prefer, minShares: {c2: 5%}, targetRefs: [{name: web}], weights: [{source: c1, clusters: {c2: 1}}]}",
     );
-    let texts = include_str!("newer.yaml").to_owned() + "---\n" + &policy;
+    let optimizer = "apiVersion: v1\nkind: Node\nmetadata: {name: a, labels: {topology.kubernetes.io/zone: z}}\nspec: \
+                     {providerID: \"aws:///us-east-1a/i-0\"}\n---\napiVersion: landfall.dev/v1alpha1\nkind: \
+                     NetworkPricing\nmetadata: {name: default}\nspec: {rules: [{from: {provider: aws}, relation: \
+                     SameZone, usdPerGb: 0}]}\n---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: \
+                     {name: c2, namespace: shop}\nspec: {cluster: c2, links: [{cluster: c1, rttMs: 3}], services: \
+                     [{namespace: shop, name: web, capacityRps: 9}]}\n";
+    let texts = include_str!("newer.yaml").to_owned() + "---\n" + &policy + "---\n" + optimizer;
     texts
         .split("---\n")
         .filter(|text| text.contains("kind:"))
@@ -293,7 +299,7 @@ fn originals() -> Vec<serde_json::Value> {
 proptest! {
     #[test]
     fn no_object_however_it_is_damaged_ends_anything(
-        which in 0..12_usize, place in any::<prop::sample::Index>(), junk in junk(),
+        which in 0..64_usize, place in any::<prop::sample::Index>(), junk in junk(),
     ) {
         let originals = originals();
         let mut damaged = originals[which % originals.len()].clone();

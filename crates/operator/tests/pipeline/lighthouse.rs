@@ -140,7 +140,8 @@ fn the_round_trip_time_is_the_last_one_and_zero_is_unknown() {
         pipeline.view().links.values().next().unwrap().rtt.map(|rtt| rtt.as_micros())
     };
     assert_eq!(rtt("23.41ms"), Some(23_410));
-    assert_eq!(rtt("1m0.5s"), Some(60_500_000));
+    assert_eq!(rtt("0m59.5s"), Some(59_500_000));
+    assert_eq!(rtt("8760h"), Some(60_000_000), "nobody is farther away than a minute");
     assert_eq!(rtt("850µs"), Some(850));
     for unknown in ["0s", "", "-1ms", "fast", "1", "ms", "9999999999999999999h"] {
         assert_eq!(rtt(unknown), None, "{unknown}");

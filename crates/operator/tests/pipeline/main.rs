@@ -6,4 +6,6 @@ mod support;
 
 mod changes;
 mod lighthouse;
+mod optimized;
+mod places;
 mod policies;

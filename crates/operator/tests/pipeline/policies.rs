@@ -92,11 +92,12 @@ fn a_min_share_is_kept_at_the_expense_of_the_others() {
 }
 
 #[test]
-fn optimized_falls_back_to_round_robin_and_says_why() {
+fn optimized_without_any_facts_stays_near_and_says_what_it_does_not_know() {
     let pipeline = synced("c2", &(pay() + &policy("bank", "pay", OLD, "{loadBalancing: optimized}")));
-    let expected = ["c2 500 OptimizerUnavailable", "c3 500 OptimizerUnavailable"];
-    assert_eq!(pipeline.shares("pay.bank"), expected, "and the local cluster is a candidate like the others");
-    assert_eq!(pipeline.service("pay.bank").rule.fallback.unwrap().as_str(), "OptimizerUnavailable");
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 Optimized", "c3 0 Standby"]);
+    assert_eq!(pipeline.service("pay.bank").rule.fallback.unwrap().as_str(), "DemandUnknown");
+    let elsewhere = synced("c1", &(pay() + &policy("bank", "pay", OLD, "{loadBalancing: optimized}")));
+    assert_eq!(elsewhere.shares("pay.bank"), ["c2 500 Optimized", "c3 500 Optimized"], "as far as anybody knows");
 }
 
 #[test]
@@ -228,7 +229,7 @@ fn a_policy_without_a_mode_keeps_that_of_the_cluster() {
         + &policy("bank", "pay", OLD, "{localPreference: Prefer}");
     let pipeline = synced("c2", &manifests);
     assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 Local", "c3 0 Standby"]);
-    assert_eq!(pipeline.service("pay.bank").rule.fallback.unwrap().as_str(), "OptimizerUnavailable");
+    assert_eq!(pipeline.service("pay.bank").rule.mode.as_str(), "optimized");
 }
 
 fn annotated(annotations: &str) -> String {

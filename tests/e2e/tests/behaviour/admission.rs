@@ -65,8 +65,34 @@ fn weights_without_the_mode_that_uses_them_are_refused() -> Result<()> {
 #[test]
 fn what_the_optimiser_aims_at_is_refused_in_other_modes() -> Result<()> {
     let accepted = json!({"loadBalancing": "optimized", "optimizedLoadBalancingParams": "cost"});
+    let inherited = json!({"optimizedLoadBalancingParams": "cost"});
     let refused = json!({"loadBalancing": "round-robin", "optimizedLoadBalancingParams": "cost"});
-    judged(&[accepted], &refused, &["optimizedLoadBalancingParams need loadBalancing: optimized"])
+    judged(&[accepted, inherited], &refused, &["optimizedLoadBalancingParams need loadBalancing: optimized"])
+}
+
+#[test]
+fn settings_of_the_optimiser_are_refused_in_other_modes() -> Result<()> {
+    let accepted = json!({"loadBalancing": "optimized", "optimized": {"targetUtilisation": 0.8}});
+    let inherited = json!({"optimized": {"capacityRpsPerPod": 0.5}, "optimizedLoadBalancingParams": "mixed"});
+    let refused = json!({"loadBalancing": "weighted-round-robin", "optimized": {"targetUtilisation": 0.8}});
+    judged(&[accepted, inherited], &refused, &["optimized need loadBalancing: optimized"])
+}
+
+#[test]
+fn an_exchange_rate_beside_a_word_for_one_is_refused() -> Result<()> {
+    let accepted = json!({"optimized": {"usdPerMsPerMillionRequests": 0.05}});
+    let refused = json!({
+        "optimizedLoadBalancingParams": "cost",
+        "optimized": {"usdPerMsPerMillionRequests": 0.05},
+    });
+    judged(&[accepted], &refused, &["say one of"])
+}
+
+#[test]
+fn a_setting_of_the_optimiser_out_of_its_range_is_refused() -> Result<()> {
+    judged(&[], &json!({"optimized": {"targetUtilisation": 1.5}}), &["spec.optimized.targetUtilisation", "0.99"])?;
+    let nothing = json!({"optimized": {"usdPerMsPerMillionRequests": 0}});
+    judged(&[], &nothing, &["spec.optimized.usdPerMsPerMillionRequests", "greater than 0"])
 }
 
 #[test]

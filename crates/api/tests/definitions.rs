@@ -1,0 +1,164 @@
+//! What the API server is told of our resources.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
+
+use landfall_api::{ClusterFacts, SelectedCluster, SelectionPolicy, crds};
+use serde_json::{Value, json};
+
+/// The definition of a kind.
+fn definition(kind: &str) -> Value {
+    let crds = crds().into_iter().map(|crd| serde_json::to_value(crd).unwrap());
+    crds.into_iter().find(|crd| crd["spec"]["names"]["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
+}
+
+/// The schema of a field, by its path below `spec`.
+fn schema(kind: &str, path: &[&str]) -> Value {
+    let mut schema = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].take();
+    for name in path {
+        let items = schema["items"].is_object();
+        schema = if items { schema["items"]["properties"][name].take() } else { schema["properties"][name].take() };
+        assert!(schema.is_object(), "{kind} has no {path:?}");
+    }
+    schema
+}
+
+#[test]
+fn every_kind_has_its_names_and_its_scope() {
+    for (kind, plural, short, scope) in [
+        ("SelectionPolicy", "selectionpolicies", "selpol", "Namespaced"),
+        ("ServiceSelection", "serviceselections", "svcsel", "Namespaced"),
+        ("NetworkPricing", "networkpricings", "netprice", "Cluster"),
+        ("ClusterFacts", "clusterfacts", "cfacts", "Namespaced"),
+    ] {
+        let spec = definition(kind)["spec"].take();
+        assert_eq!((&spec["scope"], &spec["group"]), (&json!(scope), &json!("landfall.dev")), "{kind}");
+        assert_eq!(spec["names"]["plural"], plural);
+        assert_eq!(spec["names"]["shortNames"], json!([short]));
+        assert!(!spec["versions"][0]["additionalPrinterColumns"].as_array().unwrap().is_empty(), "{kind}");
+    }
+}
+
+#[test]
+fn settings_of_the_optimiser_have_limits_and_tell_their_defaults_without_having_them() {
+    let rate = "usdPerMsPerMillionRequests";
+    let limits = [
+        (rate, 0.0, 1000.0, "10 (performance), 0.01 (mixed) or 0.0001 (cost)"),
+        ("targetUtilisation", 0.1, 0.99, "Default: 0.9."),
+        ("requestBytes", 0.0, 1e12, "Default: 1000."),
+        ("responseBytes", 0.0, 1e12, "Default: 10000."),
+        ("capacityRpsPerPod", 0.0, 1e6, "Default: 100."),
+        ("roundTripsPerRequest", 1.0, 3.0, "Default: 1."),
+        ("epsilonMs", 0.01, 1000.0, "Default: 0.5."),
+        ("roundSeconds", 30.0, 1200.0, "Default: 300."),
+        ("burstiness", 0.01, 100.0, "Default: 1."),
+    ];
+    let all = schema("SelectionPolicy", &["optimized"])["properties"].take();
+    assert_eq!(all.as_object().unwrap().len(), limits.len(), "one of them is not tested");
+    for (name, least, most, default) in limits {
+        let field = &all[name];
+        assert_eq!((field["minimum"].as_f64(), field["maximum"].as_f64()), (Some(least), Some(most)), "{name}");
+        let positive = [rate, "capacityRpsPerPod"].contains(&name);
+        assert_eq!(field["exclusiveMinimum"] == json!(true), positive, "{name}");
+        assert!(field["default"].is_null(), "{name}: what was not said must stay unsaid");
+        assert!(field["description"].as_str().unwrap().replace('\n', " ").contains(default), "{name}: {field}");
+    }
+}
+
+#[test]
+fn rules_across_fields_say_what_would_be_right() {
+    let rules = schema("SelectionPolicy", &[])["x-kubernetes-validations"].take();
+    let rules: Vec<(&str, &str)> = rules
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| (rule["rule"].as_str().unwrap(), rule["message"].as_str().unwrap()))
+        .collect();
+    for (field, message) in [
+        ("weights", "weights need loadBalancing: weighted-round-robin"),
+        ("optimizedLoadBalancingParams", "optimizedLoadBalancingParams need loadBalancing: optimized"),
+        ("optimized", "the settings under optimized need loadBalancing: optimized"),
+    ] {
+        let (rule, _) = rules.iter().find(|(_, said)| *said == message).unwrap_or_else(|| panic!("no rule: {message}"));
+        assert!(rule.starts_with(&format!("!has(self.{field}) || ")), "{rule}");
+        let inherited = rule.contains("|| !has(self.loadBalancing) ||");
+        assert_eq!(inherited, field != "weights", "{rule}");
+    }
+    assert!(rules.iter().any(|(rule, said)| {
+        said.starts_with("say one of") && rule.contains("!has(self.optimized.usdPerMsPerMillionRequests)")
+    }));
+}
+
+#[test]
+fn lists_that_clusters_fill_are_bounded_and_have_keys() {
+    for (list, most, keys) in [
+        ("links", 256, json!(["cluster"])),
+        ("egress", 256, json!(["cluster"])),
+        ("services", 2000, json!(["namespace", "name"])),
+    ] {
+        let list = schema("ClusterFacts", &[list]);
+        assert_eq!((&list["maxItems"], &list["x-kubernetes-list-map-keys"]), (&json!(most), &keys));
+    }
+    assert_eq!(schema("NetworkPricing", &["rules"])["maxItems"], 1024);
+}
+
+#[test]
+fn a_price_has_limits_and_its_words_are_listed() {
+    let price = schema("NetworkPricing", &["rules", "usdPerGb"]);
+    assert_eq!((price["minimum"].as_f64(), price["maximum"].as_f64()), (Some(0.0), Some(100.0)));
+    let words = |path: &[&str]| {
+        let mut words = schema("NetworkPricing", path)["enum"].take();
+        words.as_array_mut().unwrap().retain(Value::is_string);
+        words
+    };
+    let relations = json!(["SameZone", "SameRegion", "SameContinent", "InterContinent", "Internet"]);
+    assert_eq!(words(&["rules", "relation"]), relations);
+    let continents = json!(["africa", "asia", "europe", "north-america", "oceania", "south-america"]);
+    assert_eq!(words(&["rules", "from", "continent"]), continents);
+}
+
+#[test]
+fn what_explains_a_weight_is_written_only_where_it_is_known() {
+    let selected = SelectedCluster { cluster: "c1".to_owned(), reason: "Equal".to_owned(), ..Default::default() };
+    let written = serde_json::to_value(&selected).unwrap();
+    let fields: Vec<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["cluster", "eligible", "nominalWeight", "priority", "reason", "weight"]);
+    let explained = SelectedCluster { usd_per_million: Some(0.9), utilisation: Some(0.7), ..selected };
+    let written = serde_json::to_value(&explained).unwrap();
+    assert_eq!((&written["usdPerMillion"], &written["utilisation"]), (&json!(0.9), &json!(0.7)));
+    assert_eq!(serde_json::from_value::<SelectedCluster>(written).unwrap(), explained);
+}
+
+#[test]
+fn facts_need_nothing_but_a_cluster_and_may_hold_numbers_that_are_none() {
+    let read = |spec: Value| {
+        let object = json!({
+            "apiVersion": "landfall.dev/v1alpha1", "kind": "ClusterFacts", "metadata": {"name": "east"}, "spec": spec,
+        });
+        serde_json::from_value::<ClusterFacts>(object).map(|facts| facts.spec)
+    };
+    assert_eq!(read(json!({"cluster": "east"})).unwrap().links, []);
+    let spec = read(json!({
+        "cluster": "east",
+        "links": [{"cluster": "west", "rttMs": "12.5", "loss": {}}],
+        "services": null,
+        "tomorrow": {"new": "field"},
+    }))
+    .unwrap();
+    assert_eq!(spec.links[0].rtt_ms, Some(12.5));
+    assert!(spec.links[0].loss.unwrap().is_nan());
+    assert_eq!(spec.links[0].jitter_ms, None);
+    assert!(read(json!({})).is_err());
+}
+
+#[test]
+fn a_policy_keeps_what_was_not_said_unsaid() {
+    let object = json!({
+        "apiVersion": "landfall.dev/v1alpha1",
+        "kind": "SelectionPolicy",
+        "metadata": {"name": "p", "namespace": "n"},
+        "spec": {"optimized": {"targetUtilisation": 0.8}},
+    });
+    let policy: SelectionPolicy = serde_json::from_value(object).unwrap();
+    let written = serde_json::to_value(&policy.spec).unwrap();
+    assert_eq!(written, json!({"optimized": {"targetUtilisation": 0.8}}));
+}

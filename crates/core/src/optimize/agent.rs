@@ -1,0 +1,331 @@
+//! One cluster's part in the selection for one service: what it remembers between rounds, and the order of its steps.
+//!
+//! ```text
+//! a window ends:   count (own demand) ── compare (own export's load with the plan) ──▶ report ──▶ everybody
+//! a round begins:  everybody's reports ── report::facts ──▶ decide ──▶ the row in force
+//! ```
+//!
+//! An agent computes from what was *published*, its own report included: one that knew more about itself than the others do
+//! would plan something else for all than they do.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::name::ClusterId;
+use crate::optimize::facts::Tuning;
+use crate::optimize::fill::fallback_row;
+use crate::optimize::filter::{Calibration, Demand, Deviation, Row, Trim, Window};
+use crate::optimize::report::{Known, Method, Report};
+use crate::optimize::{Solution, Unsolved};
+
+/// Windows whose load a report can still tell: one more than [`LAST_ROUNDS`](crate::optimize::report::LAST_ROUNDS).
+const MOST_WINDOWS: usize = 13;
+
+type Shares = BTreeMap<ClusterId, f64>;
+
+#[derive(Debug, Clone)]
+pub struct Agent {
+    cluster: ClusterId,
+    demand: Demand,
+    trim: Trim,
+    calibration: Calibration,
+    deviation: Deviation,
+    row: Row,
+    /// What was decided since the last window ended, the decision in force at its beginning first.
+    decisions: Vec<Decision>,
+    /// What its clients sent in each of the last windows, the newest last.
+    sent: VecDeque<(u64, Shares)>,
+}
+
+/// What an agent does, and expects, from a moment on.
+#[derive(Debug, Clone, PartialEq)]
+struct Decision {
+    /// In seconds since 1970.
+    at: u64,
+    row: Shares,
+    expected: Option<Expected>,
+}
+
+/// What the plan of all brings to the agent's own export.
+#[derive(Debug, Clone, PartialEq)]
+struct Expected {
+    /// The part of each source's demand.
+    shares: Shares,
+    /// With the demand and the residual that were known.
+    load_rps: f64,
+    /// Whose demand was known.
+    counted: BTreeSet<ClusterId>,
+}
+
+/// What a window brought to an export, if the plan was right.
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    /// With the demand that was then measured.
+    asked_rps: f64,
+    /// With the demand that was expected before, and the residual.
+    expected_rps: Option<f64>,
+}
+
+/// What an agent measured of its own export in a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    pub load_rps: f64,
+    /// As its pods are thought to sustain.
+    pub nominal_rps: f64,
+    /// What it served per second while it rejected requests; `None`: it rejected none.
+    pub limit_rps: Option<f64>,
+}
+
+impl Agent {
+    pub fn new(cluster: ClusterId) -> Self {
+        Self {
+            cluster,
+            demand: Demand::default(),
+            trim: Trim::default(),
+            calibration: Calibration::default(),
+            deviation: Deviation::default(),
+            row: Row::default(),
+            decisions: Vec::new(),
+            sent: VecDeque::new(),
+        }
+    }
+
+    /// A window ended, and this is what the local clients asked for in it.
+    pub fn count(&mut self, demand_rps: f64, now: u64, tuning: &Tuning) {
+        self.demand = self.demand.step(demand_rps, tuning);
+        let mut sent = Shares::new();
+        for (part, decision) in stretches(&self.decisions, now) {
+            for (exporter, share) in &decision.row {
+                *sent.entry(exporter.clone()).or_insert(0.0) += part * share * demand_rps;
+            }
+        }
+        self.sent.push_back((now, sent));
+        if self.sent.len() > MOST_WINDOWS {
+            self.sent.pop_front();
+        }
+    }
+
+    /// Compares the load of its export with what it planned for it. `demands_rps` is what each source says that it asked
+    /// for in the window, or in the last one that is known of it.
+    pub fn compare(&mut self, measured: Measured, demands_rps: &BTreeMap<ClusterId, f64>, now: u64, tuning: &Tuning) {
+        let Measured { load_rps: measured_rps, nominal_rps, limit_rps } = measured;
+        self.calibration = self.calibration.step(nominal_rps, limit_rps);
+        let capacity_rps = self.capacity_rps(nominal_rps);
+        if let Some(plan) = self.planned(demands_rps, now) {
+            self.trim = self.trim.step(Window { measured_rps, planned_rps: plan.asked_rps, capacity_rps }, tuning);
+            if let Some(planned_rps) = plan.expected_rps {
+                self.deviation = self.deviation.step(Window { measured_rps, planned_rps, capacity_rps }, tuning);
+            }
+        }
+        // The decision in force goes on into the window that begins.
+        self.decisions.drain(..self.decisions.len().saturating_sub(1));
+        self.decisions.iter_mut().for_each(|decision| decision.at = now);
+    }
+
+    /// `None`: in some part of the window it did not know what the others do.
+    fn planned(&self, demands_rps: &BTreeMap<ClusterId, f64>, now: u64) -> Option<Planned> {
+        let demand = |source: &ClusterId| demands_rps.get(source).copied().unwrap_or(0.0);
+        let mut plan = Planned { asked_rps: 0.0, expected_rps: Some(0.0) };
+        for (part, decision) in stretches(&self.decisions, now) {
+            let expected = decision.expected.as_ref()?;
+            plan.asked_rps += part * expected.shares.iter().map(|(source, share)| share * demand(source)).sum::<f64>();
+            // Who is counted for the first time is no error of the plan.
+            let complete = demands_rps.keys().all(|source| expected.counted.contains(source));
+            plan.expected_rps = plan.expected_rps.filter(|_| complete).map(|sum| sum + part * expected.load_rps);
+        }
+        (!self.decisions.is_empty()).then_some(plan)
+    }
+
+    /// What its pods sustain, as far as that was seen.
+    pub fn capacity_rps(&self, nominal_rps: f64) -> f64 {
+        self.calibration.capacity_rps(nominal_rps)
+    }
+
+    /// What everybody is told. `None`: there is no export here, or nobody measured its load.
+    pub fn report(&self, export: Option<Measured>, at: u64, tuning: &Tuning) -> Report {
+        let capacity_rps = export.map(|export| self.capacity_rps(export.nominal_rps));
+        Report {
+            at,
+            demand_rps: self.demand.rps(tuning),
+            trend_rps: self.demand.trend_rps(tuning),
+            measured_demand_rps: None,
+            capacity_rps,
+            load_rps: export.map(|export| export.load_rps),
+            residual_rps: self.trim.published_rps(capacity_rps.unwrap_or(0.0), tuning),
+            deviation: self.deviation.published(),
+            service_ms: 0.0,
+            parameter_hash: None,
+        }
+    }
+
+    /// Whether the local demand, measured over the first seconds of a round, is reason for an early report: it is then in
+    /// the next one.
+    pub fn jump(&mut self, demand_rps: f64, tuning: &Tuning) -> bool {
+        let jumped = self.demand.jump(demand_rps, tuning);
+        self.demand = jumped.unwrap_or(self.demand);
+        jumped.is_some()
+    }
+
+    /// Puts the own row of a plan in force: of the joint one, which all agents that know the same share, or where there is
+    /// none of the fallback. When that has none either, the row in force stays.
+    pub fn decide(
+        &mut self,
+        known: &Known,
+        joint: Option<&Solution>,
+        now: u64,
+        tuning: &Tuning,
+    ) -> Result<&Shares, Unsolved> {
+        let facts = &known.facts;
+        let proposed = match (joint, known.method) {
+            (Some(solution), _) => solution.shares(&self.cluster).unwrap_or_default(),
+            (None, Method::Fallback) => fallback_row(facts, &self.cluster, &self.sent(known), tuning)?,
+            (None, Method::Joint | Method::Keep) => self.row.shares().clone(),
+        };
+        self.row = std::mem::take(&mut self.row).step(proposed, tuning);
+        let expected = joint.map(|solution| expected(solution, &self.cluster, known));
+        if self.decisions.last().is_some_and(|last| last.at == now) {
+            self.decisions.pop();
+        }
+        self.decisions.push(Decision { at: now, row: self.row.shares().clone(), expected });
+        Ok(self.row.shares())
+    }
+
+    /// What it sent to each exporter in the very window in which that exporter's load was measured.
+    fn sent(&self, known: &Known) -> Shares {
+        let window = |at: u64| self.sent.iter().rev().find(|(end, _)| *end <= at).map(|(_, sent)| sent);
+        let sent = |(exporter, &at): (&ClusterId, &u64)| Some((exporter.clone(), *window(at)?.get(exporter)?));
+        known.windows.iter().filter_map(sent).collect()
+    }
+}
+
+/// Each decision with the part of the time until `now` in which it was in force.
+fn stretches(decisions: &[Decision], now: u64) -> impl Iterator<Item = (f64, &Decision)> {
+    let begin = decisions.first().map_or(now, |first| first.at);
+    let whole = now.saturating_sub(begin).max(1) as f64;
+    let ends = decisions.iter().skip(1).map(|next| next.at).chain(std::iter::once(now));
+    decisions.iter().zip(ends).map(move |(decision, end)| (end.saturating_sub(decision.at) as f64 / whole, decision))
+}
+
+fn expected(solution: &Solution, exporter: &ClusterId, known: &Known) -> Expected {
+    let counted = known.counted.clone();
+    let Ok(column) = solution.exporters.binary_search_by(|planned| planned.cluster.cmp(exporter)) else {
+        return Expected { shares: Shares::new(), load_rps: 0.0, counted };
+    };
+    let planned = &solution.exporters[column];
+    Expected {
+        shares: solution.rows.iter().map(|row| (row.source.clone(), row.shares[column])).collect(),
+        load_rps: planned.load_rps + planned.residual_rps,
+        counted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::optimize::cost::UnitCost;
+    use crate::optimize::facts::Facts;
+    use crate::optimize::objective::Objective;
+    use crate::optimize::optimize;
+    use crate::optimize::report::facts;
+
+    const T: u64 = 300;
+
+    fn id(name: &str) -> ClusterId {
+        ClusterId::new(name).unwrap()
+    }
+
+    /// What everybody knows when `a` and `b` ask for so much, each of the other's export a long way off.
+    fn known(demands_rps: [f64; 2], now: u64) -> Known {
+        let ids = [id("a"), id("b")];
+        let way = |i: usize, j: usize| UnitCost { latency_ms: if i == j { 0.5 } else { 50.0 }, price_ms: 0.0 };
+        let row = |i: usize| Arc::new((0..2).map(|j| (ids[j].clone(), way(i, j))).collect::<BTreeMap<_, _>>());
+        let costs = (0..2).map(|i| (ids[i].clone(), row(i))).collect();
+        let report =
+            |demand| Report { at: now, demand_rps: Some(demand), capacity_rps: Some(1000.0), ..Report::default() };
+        let reports = (0..2).map(|i| (ids[i].clone(), report(demands_rps[i]))).collect();
+        facts(&reports, &costs, |_| true, (&Objective::default(), now))
+    }
+
+    fn decide(agent: &mut Agent, demands_rps: [f64; 2], now: u64) -> Shares {
+        let known = known(demands_rps, now);
+        let joint = optimize(&known.facts, &Tuning::default(), &BTreeMap::new()).unwrap();
+        agent.decide(&known, Some(&joint), now, &Tuning::default()).unwrap().clone()
+    }
+
+    fn measured(load_rps: f64) -> Measured {
+        Measured { load_rps, nominal_rps: 1000.0, limit_rps: None }
+    }
+
+    fn residual(agent: &Agent) -> f64 {
+        agent.report(Some(measured(0.0)), 0, &Tuning::default()).residual_rps
+    }
+
+    #[test]
+    fn load_that_the_plan_explains_is_no_residual_and_load_that_it_does_not_is() {
+        let tuning = Tuning::default();
+        let mut agent = Agent::new(id("a"));
+        decide(&mut agent, [400.0, 300.0], 0);
+        let demands = BTreeMap::from([(id("a"), 400.0), (id("b"), 300.0)]);
+        agent.compare(measured(400.0), &demands, T, &tuning);
+        assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
+        agent.compare(measured(600.0), &demands, 2 * T, &tuning);
+        assert!((residual(&agent) - 100.0).abs() < 1.0, "half of what is new: {}", residual(&agent));
+    }
+
+    #[test]
+    fn a_window_with_two_decisions_is_compared_with_both_each_for_its_time() {
+        let tuning = Tuning::default();
+        let mut agent = Agent::new(id("a"));
+        // First b serves itself, then, for two thirds of the window, a serves a part of a demand that b cannot.
+        decide(&mut agent, [0.0, 600.0], 0);
+        let spilled = decide(&mut agent, [0.0, 1500.0], 100);
+        assert!(spilled[&id("a")] > 0.99, "a stays at home");
+        let demands = BTreeMap::from([(id("b"), 1500.0)]);
+        let mut other = Agent::new(id("b"));
+        decide(&mut other, [0.0, 600.0], 0);
+        let sent = 1500.0 * decide(&mut other, [0.0, 1500.0], 100)[&id("a")];
+        agent.compare(measured(sent * 2.0 / 3.0), &demands, T, &tuning);
+        assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
+    }
+
+    #[test]
+    fn the_row_in_force_stays_when_there_is_no_new_one() {
+        let mut agent = Agent::new(id("a"));
+        let row = decide(&mut agent, [400.0, 300.0], 0);
+        let nobody =
+            Known { facts: Facts::default(), method: Method::Keep, windows: BTreeMap::new(), counted: BTreeSet::new() };
+        assert_eq!(agent.decide(&nobody, None, T, &Tuning::default()), Ok(&row));
+        let fallback = Known { method: Method::Fallback, ..nobody };
+        assert_eq!(agent.decide(&fallback, None, T, &Tuning::default()), Err(Unsolved::NobodyEligible));
+        assert_eq!(agent.row.shares(), &row);
+    }
+
+    #[test]
+    fn the_fallback_takes_what_was_sent_in_the_window_of_the_load() {
+        let tuning = Tuning::default();
+        let mut agent = Agent::new(id("a"));
+        decide(&mut agent, [400.0, 300.0], 0);
+        agent.count(400.0, T, &tuning);
+        decide(&mut agent, [0.0, 300.0], T);
+        agent.count(0.0, 2 * T, &tuning);
+        let mut known = known([400.0, 300.0], 2 * T);
+        known.windows = BTreeMap::from([(id("a"), T), (id("b"), 2 * T)]);
+        let sent = agent.sent(&known);
+        assert!((sent[&id("a")] - 400.0).abs() < 1.0, "{sent:?}");
+        assert!(sent.get(&id("b")).is_none_or(|rps| *rps < 1.0), "{sent:?}");
+    }
+
+    #[test]
+    fn a_jump_of_the_demand_is_in_the_next_report_and_noise_waits() {
+        let tuning = Tuning::default();
+        let mut agent = Agent::new(id("a"));
+        let demand = |agent: &Agent| agent.report(None, 0, &tuning).demand_rps;
+        assert_eq!(demand(&agent), None);
+        assert!(agent.jump(100.0, &tuning), "the first one");
+        assert!(!agent.jump(110.0, &tuning));
+        assert_eq!(demand(&agent), Some(100.0));
+        assert!(agent.jump(300.0, &tuning));
+        assert_eq!(demand(&agent), Some(300.0));
+    }
+}

@@ -1,0 +1,69 @@
+//! What a service is optimised for, and how.
+
+use crate::optimize::cost::{Bytes, ExchangeRate};
+use crate::optimize::facts::Tuning;
+
+/// What the user set, with the defaults filled in. All clusters should have the same for a service: see
+/// [`parameter_hash`](Self::parameter_hash).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Objective {
+    pub rate: ExchangeRate,
+    pub bytes: Bytes,
+    /// Of the network, per request: 1 over connections that stay open.
+    pub round_trips: f64,
+    /// What a ready pod serves, where nobody measures it.
+    pub capacity_rps_per_pod: f64,
+    pub round_seconds: f64,
+    pub tuning: Tuning,
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self {
+            rate: ExchangeRate::MIXED,
+            bytes: Bytes::default(),
+            round_trips: 1.0,
+            capacity_rps_per_pod: 100.0,
+            round_seconds: 300.0,
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+impl Objective {
+    /// Whether it makes the same cost of every way.
+    pub fn costs_like(&self, other: &Self) -> bool {
+        let of = |objective: &Self| (objective.rate, objective.bytes, objective.round_trips);
+        of(self) == of(other)
+    }
+
+    /// The same for all agents that would plan the same from the same facts (FNV-1a of all numbers). Those whose facts carry
+    /// another one plan something else, and what they will do cannot be computed.
+    pub fn parameter_hash(&self) -> u64 {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0000_0100_0000_01b3;
+        let Self { rate, bytes, round_trips, capacity_rps_per_pod, round_seconds, tuning } = self;
+        let own =
+            [rate.usd(), bytes.per_request, bytes.per_response, *round_trips, *capacity_rps_per_pod, *round_seconds];
+        let numbers = own.into_iter().chain(tuning.within_limits().numbers());
+        let bytes = numbers.flat_map(|number| number.to_bits().to_le_bytes());
+        bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameter_hash_tells_any_two_settings_apart_and_equal_ones_not() {
+        let default = Objective::default();
+        assert_eq!(default.parameter_hash(), Objective::default().parameter_hash());
+        let cheaper = Objective { rate: ExchangeRate::COST, ..default };
+        let finer = Objective { tuning: Tuning { epsilon_ms: 0.25, ..Tuning::default() }, ..default };
+        let longer = Objective { round_seconds: 600.0, ..default };
+        for other in [cheaper, finer, longer] {
+            assert_ne!(other.parameter_hash(), default.parameter_hash(), "{other:?}");
+        }
+    }
+}

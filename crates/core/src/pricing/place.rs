@@ -1,0 +1,237 @@
+//! Where a cluster is, as its nodes tell.
+
+use std::collections::BTreeMap;
+
+/// As providers and their nodes name it, in lower case. `None`: not known; in a [`Rule`](super::Rule): anywhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    pub provider: Option<Box<str>>,
+    pub region: Option<Box<str>>,
+    pub zone: Option<Box<str>>,
+    pub continent: Option<Continent>,
+}
+
+/// The Middle East is in Asia, Mexico in North America.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Continent {
+    Africa,
+    Asia,
+    Europe,
+    NorthAmerica,
+    Oceania,
+    SouthAmerica,
+}
+
+impl Continent {
+    pub const ALL: [Self; 6] =
+        [Self::Africa, Self::Asia, Self::Europe, Self::NorthAmerica, Self::Oceania, Self::SouthAmerica];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Africa => "africa",
+            Self::Asia => "asia",
+            Self::Europe => "europe",
+            Self::NorthAmerica => "north-america",
+            Self::Oceania => "oceania",
+            Self::SouthAmerica => "south-america",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|continent| continent.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl Location {
+    /// What is said, and the continent that follows from it.
+    pub fn new(provider: Option<&str>, region: Option<&str>, zone: Option<&str>) -> Self {
+        let known = |text: Option<&str>| {
+            let text = text.map(str::trim).filter(|text| !text.is_empty())?;
+            Some(text.to_ascii_lowercase().into_boxed_str())
+        };
+        let place = Self { provider: known(provider), region: known(region), zone: known(zone), continent: None };
+        Self { continent: place.usual_continent(), ..place }
+    }
+
+    /// From `spec.providerID` of a node and its labels `topology.kubernetes.io/region` and `…/zone`; empty where it has
+    /// none. The labels count where both say something: whoever writes them knows the naming scheme.
+    pub fn from_node(provider_id: &str, region: &str, zone: &str) -> Self {
+        let (scheme, path) = provider_id.split_once("://").unwrap_or_default();
+        let provider = match scheme {
+            "gce" => "gcp",
+            "hcloud" => "hetzner",
+            "packet" => "equinixmetal",
+            scheme => scheme,
+        };
+        let from_id = ZoneInId::of(provider, path);
+        let region = Some(region).filter(|label| !label.is_empty()).or(from_id.region);
+        let zone = Some(zone).filter(|label| !label.is_empty() && is_zone(provider, label)).or(from_id.zone);
+        Self::new(Some(provider), region, zone)
+    }
+
+    /// Where most of the nodes of a cluster are: their provider and region, and their zone if they are all in one. Of equal
+    /// numbers the first in order.
+    pub fn of_most<'a>(nodes: impl Iterator<Item = &'a Self>) -> Option<Self> {
+        let mut regions: BTreeMap<Self, (usize, ZonesSeen<'a>)> = BTreeMap::new();
+        for node in nodes {
+            let (count, zones) = regions.entry(Self { zone: None, ..node.clone() }).or_default();
+            *count += 1;
+            zones.see(node.zone.as_deref());
+        }
+        let most = regions.iter().map(|(_, (count, _))| *count).max()?;
+        let (region, (_, zones)) = regions.into_iter().find(|(_, (count, _))| *count == most)?;
+        Some(Self { zone: zones.only().map(Into::into), ..region })
+    }
+
+    /// Whether what is said here is so there; see [`Rule`](super::Rule).
+    pub(super) fn covers(&self, place: &Self) -> bool {
+        fn fits<T: PartialEq>(said: &Option<T>, known: &Option<T>) -> bool {
+            said.is_none() || said == known
+        }
+        fits(&self.provider, &place.provider)
+            && fits(&self.region, &place.region)
+            && fits(&self.zone, &place.zone)
+            && fits(&self.continent, &place.continent)
+    }
+
+    fn usual_continent(&self) -> Option<Continent> {
+        super::region::continent(self.provider.as_deref()?, self.region.as_deref()?)
+    }
+}
+
+/// The zones of the nodes of a region.
+#[derive(Debug, Default)]
+enum ZonesSeen<'a> {
+    #[default]
+    None,
+    One(Option<&'a str>),
+    Several,
+}
+
+impl<'a> ZonesSeen<'a> {
+    fn see(&mut self, zone: Option<&'a str>) {
+        *self = match *self {
+            Self::None => Self::One(zone),
+            Self::One(seen) if seen == zone => Self::One(zone),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+
+    fn only(&self) -> Option<&'a str> {
+        if let Self::One(zone) = self { *zone } else { None }
+    }
+}
+
+/// What the provider's id of a node tells by itself. Most hold nothing but a number.
+#[derive(Debug, Default, Clone, Copy)]
+struct ZoneInId<'a> {
+    region: Option<&'a str>,
+    zone: Option<&'a str>,
+}
+
+impl<'a> ZoneInId<'a> {
+    fn of(provider: &str, path: &'a str) -> Self {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match (provider, parts.as_slice()) {
+            // aws:///us-east-1a/i-0abc
+            ("aws", [zone, _]) => Self { region: aws_region(zone), zone: Some(zone) },
+            // gce://project/us-central1-a/name
+            ("gcp", [_, zone, _]) => Self { region: zone.rsplit_once('-').map(|(region, _)| region), zone: Some(zone) },
+            // openstack://region/uuid; without a region openstack:///uuid
+            ("openstack", [region, _]) => Self { region: Some(region), zone: None },
+            _ => Self::default(),
+        }
+    }
+}
+
+/// `us-east-1a`, and the local zone `us-east-1-bos-1a`, are in `us-east-1`.
+fn aws_region(zone: &str) -> Option<&str> {
+    let number = zone.find(|c: char| c.is_ascii_digit())?;
+    let digits = zone[number..].find(|c: char| !c.is_ascii_digit()).unwrap_or(zone.len() - number);
+    Some(&zone[..number + digits])
+}
+
+/// Azure labels nodes outside of its zones with the number of a fault domain.
+fn is_zone(provider: &str, label: &str) -> bool {
+    provider != "azure" || !label.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(place: &Location) -> String {
+        let known = |text: &Option<Box<str>>| text.as_deref().unwrap_or("-").to_owned();
+        let continent = place.continent.map_or("-", Continent::as_str);
+        format!("{} {} {} {continent}", known(&place.provider), known(&place.region), known(&place.zone))
+    }
+
+    #[test]
+    fn a_node_tells_where_it_is_by_its_id_and_its_labels() {
+        let cases = [
+            ("aws:///us-east-1a/i-0abc", "", "", "aws us-east-1 us-east-1a north-america"),
+            ("aws:///us-east-1-bos-1a/i-0abc", "", "", "aws us-east-1 us-east-1-bos-1a north-america"),
+            ("aws:///eu-central-1b/i-0abc", "eu-central-1", "eu-central-1b", "aws eu-central-1 eu-central-1b europe"),
+            ("aws:///i-0abc", "", "", "aws - - -"),
+            ("gce://my-project/us-central1-a/node-1", "", "", "gcp us-central1 us-central1-a north-america"),
+            ("gce://p/europe-west1-b/n", "europe-west1", "europe-west1-b", "gcp europe-west1 europe-west1-b europe"),
+            (
+                "azure:///subscriptions/s/…/virtualMachines/0",
+                "westeurope",
+                "westeurope-1",
+                "azure westeurope westeurope-1 europe",
+            ),
+            ("azure:///subscriptions/s/…/virtualMachines/0", "EastUS", "0", "azure eastus - north-america"),
+            ("openstack:///9f1c", "RegionOne", "nova", "openstack regionone nova -"),
+            ("openstack://GRA11/9f1c", "", "", "openstack gra11 - -"),
+            ("equinixmetal://9f1c", "da", "da11", "equinixmetal da da11 -"),
+            ("packet://9f1c", "", "", "equinixmetal - - -"),
+            ("ibm://account///cluster/worker", "eu-de", "eu-de-1", "ibm eu-de eu-de-1 -"),
+            ("hcloud://4711", "fsn1", "fsn1-dc14", "hetzner fsn1 fsn1-dc14 europe"),
+            ("digitalocean://4711", "nyc3", "", "digitalocean nyc3 - north-america"),
+            ("linode://4711", "us-east", "", "linode us-east - north-america"),
+            ("k3s://node-1", "", "", "k3s - - -"),
+            ("", "site-1", "row-2", "- site-1 row-2 -"),
+            ("", "", "", "- - - -"),
+            ("no id", "", "", "- - - -"),
+        ];
+        for (provider_id, region, zone, expected) in cases {
+            assert_eq!(described(&Location::from_node(provider_id, region, zone)), expected, "{provider_id}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_where_most_of_its_nodes_are() {
+        let most = |zones: &[&str]| {
+            let nodes: Vec<Location> =
+                zones.iter().map(|zone| Location::from_node(&format!("aws:///{zone}/i-0"), "", "")).collect();
+            Location::of_most(nodes.iter()).map(|place| described(&place))
+        };
+        assert_eq!(most(&[]), None);
+        assert_eq!(most(&["us-east-1a", "us-east-1a"]).unwrap(), "aws us-east-1 us-east-1a north-america");
+        assert_eq!(most(&["us-east-1a", "us-east-1b", "us-east-1a"]).unwrap(), "aws us-east-1 - north-america");
+        let spread = ["us-west-2a", "eu-west-1a", "eu-west-1a", "us-west-2b", "us-west-2a"];
+        assert_eq!(most(&spread).unwrap(), "aws us-west-2 - north-america");
+        assert_eq!(most(&["us-west-2a", "eu-west-1a"]).unwrap(), "aws eu-west-1 eu-west-1a europe", "in any order");
+        assert_eq!(most(&["eu-west-1a", "us-west-2a"]).unwrap(), "aws eu-west-1 eu-west-1a europe");
+    }
+
+    #[test]
+    fn a_pattern_covers_what_it_says_and_nothing_that_is_unknown() {
+        let place = Location::new(Some("AWS"), Some("eu-west-1"), None);
+        let europe = Location { continent: Some(Continent::Europe), ..Location::default() };
+        assert!(Location::default().covers(&place) && Location::default().covers(&Location::default()));
+        assert!(Location::new(Some("aws"), None, None).covers(&place) && europe.covers(&place));
+        assert!(!Location::new(Some("aws"), None, Some("eu-west-1a")).covers(&place));
+        assert!(!Location::new(Some("gcp"), None, None).covers(&place));
+    }
+
+    #[test]
+    fn continents_are_read_as_they_are_written() {
+        for continent in Continent::ALL {
+            assert_eq!(Continent::parse(continent.as_str()), Some(continent));
+        }
+        assert_eq!(Continent::parse("North-America"), Some(Continent::NorthAmerica));
+        assert_eq!(Continent::parse("atlantis"), None);
+    }
+}

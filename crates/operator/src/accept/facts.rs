@@ -1,0 +1,227 @@
+//! What a cluster says of itself. It comes from outside, so nothing in it is taken for granted: what is wrong costs itself,
+//! is named, and harms nothing else.
+
+use std::collections::BTreeMap;
+
+use landfall_api as api;
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::facts::MOST_RPS;
+use landfall_core::optimize::report::Report;
+use landfall_core::pricing::{Continent, Location};
+
+use super::number::Range;
+use super::pricing::PRICE;
+use super::{Refused, cluster, service};
+
+/// As many as one object may have; an API server refuses more.
+const MOST_CLUSTERS: usize = 256;
+const MOST_SERVICES: usize = 2000;
+
+const RPS: Range = Range::new(0.0, MOST_RPS);
+const RESIDUAL: Range = Range::new(-MOST_RPS, MOST_RPS);
+/// A minute. Who is farther away than that is not there.
+pub(super) const MS: Range = Range::new(0.0, 60_000.0);
+const PART: Range = Range::new(0.0, 1.0);
+/// Of the planned load.
+const DEVIATION: Range = Range::new(0.0, 10.0);
+
+/// One object's, or of all objects of a cluster together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    pub cluster: ClusterId,
+    pub generation: i64,
+    /// When the newest window ended, in seconds since 1970.
+    pub observed: Option<u64>,
+    pub parameter_hash: Option<u64>,
+    /// Unknown as a whole if the cluster says nothing.
+    pub location: Location,
+    pub links: BTreeMap<ClusterId, PeerLink>,
+    /// From this cluster to the others.
+    pub egress_usd_per_gb: BTreeMap<ClusterId, f64>,
+    /// Each from the end of the window in which the object was written that it comes from.
+    pub services: BTreeMap<ServiceKey, Report>,
+}
+
+/// The network to another cluster, as this one measured it. `None`: not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PeerLink {
+    pub rtt_ms: Option<f64>,
+    pub jitter_ms: Option<f64>,
+    pub loss: Option<f64>,
+    pub reachable: Option<bool>,
+}
+
+impl Facts {
+    /// Of a cluster that says nothing.
+    pub fn silent(cluster: ClusterId) -> Self {
+        Self {
+            cluster,
+            generation: 0,
+            observed: None,
+            parameter_hash: None,
+            location: Location::default(),
+            links: BTreeMap::new(),
+            egress_usd_per_gb: BTreeMap::new(),
+            services: BTreeMap::new(),
+        }
+    }
+
+    /// Of what several objects say, the newest counts, entry by entry. `None`: there are no objects.
+    pub fn united<'a>(parts: impl Iterator<Item = &'a Self>) -> Option<Self> {
+        let mut parts: Vec<&Self> = parts.collect();
+        parts.sort_by_key(|part| (part.observed, part.generation));
+        let mut parts = parts.into_iter();
+        let oldest = parts.next()?.clone();
+        Some(parts.fold(oldest, Self::with_newer))
+    }
+
+    fn with_newer(self, newer: &Self) -> Self {
+        let located = if newer.location == Location::default() { &self.location } else { &newer.location };
+        Self {
+            location: located.clone(),
+            parameter_hash: newer.parameter_hash.or(self.parameter_hash),
+            links: united(self.links, &newer.links),
+            egress_usd_per_gb: united(self.egress_usd_per_gb, &newer.egress_usd_per_gb),
+            services: united(self.services, &newer.services),
+            cluster: self.cluster,
+            generation: newer.generation,
+            observed: newer.observed,
+        }
+    }
+}
+
+fn united<K: Ord + Clone, V: Clone>(mut older: BTreeMap<K, V>, newer: &BTreeMap<K, V>) -> BTreeMap<K, V> {
+    older.extend(newer.iter().map(|(key, value)| (key.clone(), value.clone())));
+    older
+}
+
+pub(super) fn accept_facts(facts: &api::ClusterFacts) -> Result<(Facts, Option<Refused>), Refused> {
+    let spec = &facts.spec;
+    let mut left_out = LeftOut::default();
+    let hash = left_out.or_none(parameter_hash("parameterHash", spec.parameter_hash.as_deref())).flatten();
+    let observed = spec.observed_time.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
+    let facts = Facts {
+        cluster: cluster("spec.cluster", &spec.cluster)?,
+        generation: spec.generation.unwrap_or(0),
+        observed,
+        parameter_hash: hash,
+        location: spec.location.as_ref().map(|said| location(said, &mut left_out)).unwrap_or_default(),
+        links: links(&spec.links, &mut left_out),
+        egress_usd_per_gb: egress(&spec.egress, &mut left_out),
+        services: services(&spec.services, (observed.unwrap_or(0), hash), &mut left_out),
+    };
+    Ok((facts, left_out.first))
+}
+
+/// Remembers the first of what had to be left out.
+#[derive(Debug, Default)]
+struct LeftOut {
+    first: Option<Refused>,
+}
+
+impl LeftOut {
+    fn note(&mut self, refused: Option<Refused>) {
+        self.first = self.first.take().or(refused);
+    }
+
+    fn or_none<T>(&mut self, accepted: Result<T, Refused>) -> Option<T> {
+        accepted.map_err(|refused| self.note(Some(refused))).ok()
+    }
+
+    fn believe(&mut self, range: Range, field: &str, number: Option<f64>) -> Option<f64> {
+        let (number, refused) = range.believe(field, number);
+        self.note(refused);
+        number
+    }
+
+    /// Those that are not too many, counted.
+    fn bounded<'a, T>(
+        &mut self,
+        field: &'static str,
+        all: &'a [T],
+        most: usize,
+    ) -> impl Iterator<Item = (usize, &'a T)> + use<'a, T> {
+        self.note((all.len() > most).then_some(Refused::TooMany { field, most }));
+        all.iter().take(most).enumerate()
+    }
+}
+
+fn parameter_hash(field: &str, hash: Option<&str>) -> Result<Option<u64>, Refused> {
+    let parsed = |hash: &str| {
+        u64::from_str_radix(hash, 16).map_err(|_| Refused::Field {
+            field: field.to_owned(),
+            value: hash.to_owned(),
+            expected: "of 1 to 16 hexadecimal digits; it is left out",
+        })
+    };
+    hash.map(parsed).transpose()
+}
+
+fn location(said: &api::ClusterLocation, left_out: &mut LeftOut) -> Location {
+    let place = Location::new(said.provider.as_deref(), said.region.as_deref(), said.zone.as_deref());
+    let continent = |name: &str| {
+        Continent::parse(name).ok_or_else(|| Refused::Field {
+            field: "location.continent".to_owned(),
+            value: name.to_owned(),
+            expected: "a continent that is known here; it is left out",
+        })
+    };
+    let continent = said.continent.as_deref().and_then(|name| left_out.or_none(continent(name)));
+    Location { continent: continent.or(place.continent), ..place }
+}
+
+fn links(said: &[api::ClusterLink], left_out: &mut LeftOut) -> BTreeMap<ClusterId, PeerLink> {
+    let mut links = BTreeMap::new();
+    for (i, link) in left_out.bounded("links", said, MOST_CLUSTERS) {
+        let field = |name: &str| format!("spec.links[{i}].{name}");
+        let Some(peer) = left_out.or_none(cluster(&field("cluster"), &link.cluster)) else { continue };
+        let link = PeerLink {
+            rtt_ms: left_out.believe(MS, &field("rttMs"), link.rtt_ms),
+            jitter_ms: left_out.believe(MS, &field("jitterMs"), link.jitter_ms),
+            loss: left_out.believe(PART, &field("loss"), link.loss),
+            reachable: link.reachable,
+        };
+        links.insert(peer, link);
+    }
+    links
+}
+
+fn egress(said: &[api::EgressPrice], left_out: &mut LeftOut) -> BTreeMap<ClusterId, f64> {
+    let mut prices = BTreeMap::new();
+    for (i, price) in left_out.bounded("egress", said, MOST_CLUSTERS) {
+        let field = |name: &str| format!("spec.egress[{i}].{name}");
+        let Some(peer) = left_out.or_none(cluster(&field("cluster"), &price.cluster)) else { continue };
+        prices.extend(left_out.believe(PRICE, &field("usdPerGb"), price.usd_per_gb).map(|price| (peer, price)));
+    }
+    prices
+}
+
+/// `at`, `hash`: of the object that they are in.
+fn services(
+    said: &[api::ServiceFacts],
+    (at, hash): (u64, Option<u64>),
+    left_out: &mut LeftOut,
+) -> BTreeMap<ServiceKey, Report> {
+    let mut reports = BTreeMap::new();
+    for (i, said) in left_out.bounded("services", said, MOST_SERVICES) {
+        let field = |name: &str| format!("services[{i}].{name}");
+        let key = service(&format!("spec.services[{i}]"), &said.namespace, &said.name);
+        let Some(key) = left_out.or_none(key) else { continue };
+        let own_hash = left_out.or_none(parameter_hash(&field("parameterHash"), said.parameter_hash.as_deref()));
+        let mut number = |range, name: &str, number| left_out.believe(range, &format!("spec.{}", field(name)), number);
+        let report = Report {
+            at,
+            demand_rps: number(RPS, "demandRps", said.demand_rps),
+            trend_rps: number(RESIDUAL, "trendRps", said.trend_rps).unwrap_or(0.0),
+            measured_demand_rps: number(RPS, "measuredDemandRps", said.measured_demand_rps),
+            capacity_rps: number(RPS, "capacityRps", said.capacity_rps),
+            load_rps: number(RPS, "loadRps", said.load_rps),
+            residual_rps: number(RESIDUAL, "residualRps", said.residual_rps).unwrap_or(0.0),
+            deviation: number(DEVIATION, "deviation", said.deviation).unwrap_or(0.0),
+            service_ms: number(MS, "serviceTimeMs", said.service_time_ms).unwrap_or(0.0),
+            parameter_hash: own_hash.flatten().or(hash),
+        };
+        reports.insert(key, report);
+    }
+    reports
+}

@@ -1,0 +1,289 @@
+//! The optimised mode: what clusters say of themselves comes in, and a plan for all of them comes out.
+
+use std::sync::Arc;
+
+use crate::support::{Feed, NOW, applied, import, list, pipeline, policy, slice, synced};
+use k8s_openapi::jiff::Timestamp;
+use landfall_api::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
+use landfall_operator::observe::Guide;
+use landfall_operator::pipeline::Pipeline;
+use landfall_operator::publish::selection_status;
+use landfall_operator::stores::Change;
+
+const WEB: &str = "web.shop";
+const ROUND: u64 = 300;
+
+/// `east`, `north` and `west`, one address each, and the settings.
+fn web(settings: &str) -> String {
+    let policy = policy("shop", "web", "2026-01-01T00:00:00Z", &format!("{{loadBalancing: optimized{settings}}}"));
+    let slices = [("east", "10.0.0.1"), ("north", "10.0.0.2"), ("west", "10.0.0.3")];
+    let slices: String = slices.iter().map(|(cluster, address)| slice("shop", "web", cluster, &[address])).collect();
+    import("shop", "web", "ClusterSetIP", &["east", "north", "west"]) + &policy + &slices
+}
+
+/// What a cluster said at that time.
+fn facts(cluster: &str, at: u64, rest: &str) -> String {
+    let at = Timestamp::from_second(at.try_into().unwrap()).unwrap();
+    format!(
+        "---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {{name: {cluster}, namespace: broker}}\n\
+         spec: {{cluster: {cluster}, observedTime: \"{at}\", {rest}}}\n"
+    )
+}
+
+fn service(numbers: &str) -> String {
+    format!("services: [{{namespace: shop, name: web, {numbers}}}]")
+}
+
+/// Of demands and capacities in rps; from `east`, `north` is 10 ms away and `west` 30 ms.
+fn said(at: u64, east: (u32, u32), north: (u32, u32), west: (u32, u32)) -> String {
+    let numbers = |(demand, capacity): (u32, u32)| service(&format!("demandRps: {demand}, capacityRps: {capacity}"));
+    let links = "links: [{cluster: north, rttMs: 10}, {cluster: west, rttMs: 30}], ";
+    facts("east", at, &(links.to_owned() + &numbers(east)))
+        + &facts("north", at, &numbers(north))
+        + &facts("west", at, &numbers(west))
+}
+
+/// All have room for their own clients, and for half of somebody else's.
+fn roomy(at: u64) -> String {
+    said(at, (600, 1000), (600, 1000), (600, 1000))
+}
+
+fn gateway(at: u64, north: &str) -> String {
+    let connection = |(cluster, last): (&str, &str)| {
+        format!("  - {{status: connected, endpoint: {{cluster_id: {cluster}}}, latencyRTT: {{last: {last}}}}}\n")
+    };
+    let connections: String = [("north", north), ("west", "30ms")].into_iter().map(connection).collect();
+    format!(
+        "---\napiVersion: submariner.io/v1\nkind: Gateway\nmetadata: {{name: gw-1, namespace: submariner-operator, \
+         annotations: {{update-timestamp: \"{at}\"}}}}\nstatus:\n  haStatus: active\n  connections:\n{connections}"
+    )
+}
+
+fn weights(pipeline: &Pipeline) -> Vec<u32> {
+    pipeline.service(WEB).shares.iter().map(|share| share.weight).collect()
+}
+
+/// Why the mode is less than it could be.
+fn reason(pipeline: &Pipeline) -> Option<&'static str> {
+    pipeline.service(WEB).rule.fallback.map(|fallback| fallback.as_str())
+}
+
+fn status(pipeline: &Pipeline) -> ServiceSelectionStatus {
+    selection_status(pipeline.service(WEB), pipeline.view())
+}
+
+fn selected(pipeline: &Pipeline, cluster: &str) -> SelectedCluster {
+    status(pipeline).clusters.into_iter().find(|selected| selected.cluster == cluster).unwrap()
+}
+
+fn near(number: Option<f64>, expected: f64) -> bool {
+    number.is_some_and(|number| (number - expected).abs() < 1e-3)
+}
+
+#[test]
+fn a_failed_endpoint_is_planned_around_at_once_and_a_mended_one_comes_back() {
+    let mut pipeline = synced("east", &(web("") + &roomy(NOW)));
+    assert_eq!(pipeline.shares(WEB), ["east 1000 Optimized", "north 0 Standby", "west 0 Standby"]);
+    pipeline.feed(applied(&slice("shop", "web", "east", &[])));
+    let shares = pipeline.shares(WEB);
+    assert_eq!(shares[0], "east 0 NoReadyEndpoints");
+    // 600 rps have no home now, and north, the nearer of the two, has room for 400 beside its own clients.
+    let after = weights(&pipeline);
+    assert!((450..600).contains(&after[1]) && after[2] > 400, "to fail over to north would not do: {shares:?}");
+    pipeline.feed(applied(&slice("shop", "web", "east", &["10.0.0.1"])));
+    assert_eq!(weights(&pipeline), [1000, 0, 0]);
+}
+
+#[test]
+fn a_replica_knows_who_comes_next_without_the_operator() {
+    let operator = synced("east", &(web("") + &roomy(NOW)));
+    let mut published = ServiceSelection::new("web", Default::default());
+    published.metadata.namespace = Some("shop".to_owned());
+    published.status = Some(status(&operator));
+    let published = format!("---\n{}", serde_json::to_string(&published).unwrap());
+
+    let mut replica = pipeline("east", Guide::Selections);
+    replica.apply(list(&(web("") + &published)), NOW);
+    assert_eq!(weights(&replica), [1000, 0, 0]);
+    for (failed, next) in [("east", [0, 1000, 0]), ("north", [0, 0, 1000])] {
+        replica.feed(applied(&slice("shop", "web", failed, &[])));
+        assert_eq!(weights(&replica), next, "{failed} failed, the nearest that is left answers");
+    }
+    replica.feed(applied(&slice("shop", "web", "east", &["10.0.0.1"])));
+    assert_eq!(weights(&replica), [1000, 0, 0], "and the first again");
+}
+
+#[test]
+fn what_a_peer_says_itself_counts_more_than_its_object() {
+    let peer = |manifests: &str| Change::Peer(Arc::new(synced("north", manifests).own_facts()));
+    let full = said(NOW, (1500, 1000), (0, 0), (0, 1000));
+    let mut pipeline = synced("east", &(web("") + &full));
+    assert_eq!(pipeline.shares(WEB)[1], "north 0 NoCapacity");
+    let grown = facts("north", NOW, &service("demandRps: 0, capacityRps: 2000"));
+    assert!(pipeline.feed(vec![peer(&grown)]).all);
+    let with_north = weights(&pipeline);
+    assert!(with_north[1] > 300, "{with_north:?}");
+    assert!(!pipeline.feed(vec![peer(&grown)]).all, "it says the same again");
+    pipeline.feed(applied(&facts("north", NOW + 1, &service("capacityRps: 0"))));
+    assert_eq!(weights(&pipeline), with_north, "its object comes later, and by a longer way");
+}
+
+#[test]
+fn a_cluster_that_says_nothing_counts_by_its_ready_endpoints_and_as_far_away() {
+    let two_pods = slice("shop", "web", "west", &["10.0.0.3", "10.0.0.4"]);
+    let own = facts("east", NOW, &service("demandRps: 900, capacityRps: 1000, loadRps: 900"));
+    let pipeline = synced("east", &(web(", optimized: {capacityRpsPerPod: 40}") + &two_pods + &own));
+    assert_eq!(reason(&pipeline), None, "the demand that is known explains the load");
+    for (cluster, capacity, latency) in [("east", 1000.0, 0.5), ("north", 40.0, 100.0), ("west", 80.0, 100.0)] {
+        let selected = selected(&pipeline, cluster);
+        assert!(near(selected.capacity_rps, capacity) && near(selected.latency_ms, latency), "{selected:?}");
+        assert!(near(selected.price_ms, 0.0), "and what nobody knows the price of is free: {selected:?}");
+    }
+    assert!(weights(&pipeline)[0] > 900, "{:?}", weights(&pipeline));
+}
+
+#[test]
+fn a_round_trip_is_as_long_from_either_end() {
+    let from = |cluster: &str, rtt: u32| {
+        let peer = if cluster == "east" { "north" } else { "east" };
+        facts(cluster, NOW, &format!("links: [{{cluster: {peer}, rttMs: {rtt}}}]"))
+    };
+    let latency = |facts: &str| selected(&synced("east", &(web("") + facts)), "north").latency_ms;
+    assert!(near(latency(&from("north", 7)), 7.0), "as the other end measured it");
+    assert!(near(latency(&(from("north", 7) + &from("east", 9))), 9.0), "as the source measured it");
+}
+
+#[test]
+fn every_share_is_published_with_what_it_comes_from() {
+    let east =
+        "links: [{cluster: north, rttMs: 50, jitterMs: 4, loss: 0.01}], egress: [{cluster: north, usdPerGb: 0.02}], ";
+    let north = "egress: [{cluster: east, usdPerGb: 0.09}], ";
+    let numbers = "demandRps: 500, capacityRps: 1000, serviceTimeMs: 20";
+    let all = facts("east", NOW, &(east.to_owned() + &service(numbers)))
+        + &facts("north", NOW, &(north.to_owned() + &service(numbers)))
+        + &facts("west", NOW, &service("demandRps: 0, capacityRps: 0"));
+    let pipeline = synced("east", &(web("") + &all));
+    let north = selected(&pipeline, "north");
+    // 50 + 4 + 0.01/0.99 · 200 ms; (0.02 · 1 kB + 0.09 · 10 kB) of a million requests; at 0.01 USD per ms.
+    assert!(
+        near(north.latency_ms, 56.02) && near(north.usd_per_million, 0.92) && near(north.price_ms, 92.0),
+        "{north:?}"
+    );
+    // Each at home: ρ = 1/2 and k = 1 ms, so the next request costs 1/(1 − ρ)² − 1 = 3 ms of everybody's time.
+    assert!(near(north.congestion_ms, 3.0) && near(north.utilisation, 0.5), "{north:?}");
+    assert!(near(north.capacity_rps, 1000.0));
+    assert_eq!(
+        (north.weight, north.reason.as_str(), north.priority, north.nominal_weight),
+        (0, "Standby", 1, 1_000_000)
+    );
+    let west = selected(&pipeline, "west");
+    assert_eq!((west.reason.as_str(), west.nominal_weight, west.capacity_rps), ("NoCapacity", 0, None));
+    let whole = status(&pipeline);
+    assert_eq!((whole.mode.as_str(), whole.reason, whole.policy.as_deref()), ("optimized", None, Some("shop/web")));
+}
+
+#[test]
+fn load_that_nobody_planned_pushes_others_away() {
+    let east = |residual: u32| {
+        let numbers = format!("demandRps: 600, capacityRps: 1000, residualRps: {residual}");
+        facts(
+            "east",
+            NOW,
+            &("links: [{cluster: north, rttMs: 10}, {cluster: west, rttMs: 30}], ".to_owned() + &service(&numbers)),
+        )
+    };
+    let mut pipeline = synced("east", &(web("") + &roomy(NOW) + &east(0)));
+    assert_eq!(weights(&pipeline), [1000, 0, 0]);
+    pipeline.feed(applied(&east(500)));
+    let pushed = weights(&pipeline);
+    assert!(pushed[0] < 800 && pushed[1] > 200, "{pushed:?}");
+    assert!(selected(&pipeline, "east").utilisation.unwrap() > 0.8, "the unplanned part of it is counted");
+}
+
+#[test]
+fn where_demands_do_not_explain_the_loads_or_somebody_plans_otherwise_each_cluster_is_for_itself() {
+    let loaded = |demand: u32, rest: &str| {
+        let numbers = format!("demandRps: {demand}, capacityRps: 1000, loadRps: 500{rest}");
+        let of = |cluster| facts(cluster, NOW, &service(&numbers));
+        web("") + &of("east") + &of("north") + &of("west")
+    };
+    for (manifests, expected) in [
+        (loaded(500, ""), None),
+        (loaded(250, ""), None),
+        (loaded(249, ""), Some("DemandsUnexplained")),
+        (loaded(500, ", parameterHash: abc"), Some("DemandsUnexplained")),
+    ] {
+        let pipeline = synced("east", &manifests);
+        assert_eq!((status(&pipeline).mode.as_str(), reason(&pipeline)), ("optimized", expected));
+        assert_eq!(weights(&pipeline).iter().sum::<u32>(), 1000);
+    }
+}
+
+#[test]
+fn round_trip_times_make_no_plan_while_they_only_tremble() {
+    let mut pipeline =
+        synced("east", &(web("") + &said(NOW, (900, 1000), (300, 1000), (300, 1000)) + &gateway(NOW, "40ms")));
+    let mut planned = Arc::clone(pipeline.plan().unwrap());
+    // Published are 40 ms: news is what is more than 4 ms, 10 %, away from that.
+    for (last, news) in [
+        ("43.9ms", false),
+        ("36.1ms", false),
+        ("40ms", false),
+        ("45ms", true),
+        ("48ms", false),
+        ("41ms", false),
+        ("40ms", true),
+    ] {
+        pipeline.feed(applied(&gateway(NOW + 1, last)));
+        let now = pipeline.plan().unwrap();
+        assert_eq!(!Arc::ptr_eq(now, &planned), news, "{last}");
+        planned = Arc::clone(now);
+    }
+}
+
+#[test]
+fn what_changes_nothing_makes_no_plan_however_much_of_it_is_unknown() {
+    let gateway = gateway(NOW, "10ms");
+    for facts in [String::new(), facts("north", NOW, &service("capacityRps: 500")), roomy(NOW)] {
+        let manifests = web("") + &facts + &gateway;
+        let mut pipeline = synced("east", &manifests);
+        let before = Arc::clone(pipeline.plan().unwrap());
+        pipeline.apply(list(&manifests), NOW + 10);
+        assert!(Arc::ptr_eq(&before, pipeline.plan().unwrap()), "{facts}");
+    }
+}
+
+#[test]
+fn facts_count_less_and_less_from_six_rounds_on_and_at_twelve_not_at_all() {
+    let capacity = |rounds: u64| {
+        let later = NOW + rounds * ROUND;
+        let fresh = |cluster: &str| facts(cluster, later, &service("demandRps: 600, capacityRps: 1000"));
+        let mut pipeline = synced("east", &(web("") + &roomy(NOW)));
+        pipeline.apply(applied(&(fresh("east") + &fresh("north"))), later);
+        let west = selected(&pipeline, "west");
+        (west.capacity_rps, west.reason)
+    };
+    for (rounds, expected) in [(0, 1000.0), (6, 1000.0), (9, 750.0), (11, 583.333)] {
+        let (found, reason) = capacity(rounds);
+        assert!(near(found, expected) && reason == "Standby", "{rounds} rounds: {found:?} {reason}");
+    }
+    assert_eq!(capacity(12), (None, "NoCapacity".to_owned()));
+}
+
+#[test]
+fn when_all_facts_are_too_old_the_weights_stay_and_the_reason_says_so() {
+    let mut pipeline = synced("east", &(web("") + &said(NOW, (1500, 1000), (100, 1000), (100, 1000))));
+    let before = weights(&pipeline);
+    assert!(before[0] < 700 && before[1] > 300, "{before:?}");
+    // Nothing happens by the passage of time alone; this is a second address of north.
+    let more = applied(&slice("shop", "web", "north", &["10.0.0.2", "10.0.0.5"]));
+    pipeline.apply(more, NOW + 12 * ROUND);
+    assert_eq!((weights(&pipeline), reason(&pipeline)), (before.clone(), Some("NoFacts")));
+    assert_eq!(status(&pipeline).mode, "optimized");
+    pipeline.apply(applied(&slice("shop", "web", "east", &[])), NOW + 12 * ROUND + 1);
+    assert_eq!(weights(&pipeline)[0], 0, "and health counts all the same");
+    pipeline.apply(applied(&slice("shop", "web", "east", &["10.0.0.1"])), NOW + 12 * ROUND + 2);
+    assert_eq!(weights(&pipeline), before, "the former weights are still known");
+    pipeline.apply(applied(&roomy(NOW + 13 * ROUND)), NOW + 13 * ROUND);
+    assert_eq!((weights(&pipeline), reason(&pipeline)), (vec![1000, 0, 0], None), "everybody is heard of again");
+}

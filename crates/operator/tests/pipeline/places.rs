@@ -1,0 +1,354 @@
+//! Where clusters are, what traffic between them costs, and what they say of themselves.
+
+use crate::support::{Feed, applied, deleted, list, policy, synced};
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::pricing::Location;
+use landfall_operator::accept::{Facts, Optimized, Preset};
+use landfall_operator::manifest::documents;
+use landfall_operator::object::{Kind, ObjectRef};
+use landfall_operator::pipeline::Pipeline;
+
+const OLD: &str = "2026-01-01T00:00:00Z";
+const SHIPPED: &str = include_str!("../../../../charts/landfall/files/networkpricing-default.yaml");
+
+fn node(name: &str, zone: &str, status: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{topology.kubernetes.io/zone: \
+         {zone}}}}}\nspec: {{providerID: \"aws:///{zone}/i-{name}\", podCIDR: 10.1.0.0/24}}\nstatus: {{conditions: \
+         [{{type: Ready, lastHeartbeatTime: \"{status}\"}}]}}\n"
+    )
+}
+
+fn pricing(name: &str, rules: &str) -> String {
+    format!(
+        "---\napiVersion: landfall.dev/v1alpha1\nkind: NetworkPricing\nmetadata: {{name: {name}}}\nspec: {{rules: \
+         [{rules}]}}\n"
+    )
+}
+
+/// One of the objects of a cluster's facts.
+fn facts(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {{name: {name}, namespace: \
+         broker}}\nspec: {{{spec}}}\n"
+    )
+}
+
+fn id(cluster: &str) -> ClusterId {
+    ClusterId::new(cluster).unwrap()
+}
+
+fn place(provider: &str, region: &str) -> Location {
+    Location::new(Some(provider), Some(region), None)
+}
+
+fn facts_of<'a>(pipeline: &'a Pipeline, cluster: &str) -> &'a Facts {
+    &pipeline.stores().facts[cluster]
+}
+
+fn problem(pipeline: &Pipeline) -> String {
+    let problems: Vec<String> = pipeline.stores().problems().map(ToString::to_string).collect();
+    assert!(problems.len() <= 1, "{problems:?}");
+    problems.concat()
+}
+
+#[test]
+fn a_cluster_is_where_its_nodes_are_and_their_heartbeats_touch_nothing() {
+    let mut pipeline = synced("c1", &(node("a", "us-east-1a", "t0") + &node("b", "us-east-1b", "t0")));
+    let here = place("aws", "us-east-1");
+    assert_eq!(pipeline.stores().location(), Some(here));
+    assert!(!pipeline.feed(applied(&node("a", "us-east-1a", "t1"))).all, "a heartbeat");
+    assert!(pipeline.feed(applied(&node("a", "us-east-1b", "t2"))).all, "another machine under the same name");
+    assert_eq!(pipeline.stores().location().unwrap().zone.as_deref(), Some("us-east-1b"));
+    assert!(pipeline.feed(deleted(Kind::Node, "", "b")).all);
+    assert_eq!(pipeline.stores().locations().count(), 1);
+    pipeline.feed(list(""));
+    assert_eq!(pipeline.stores().location(), None, "who is not in a new list is gone");
+}
+
+#[test]
+fn rules_of_users_go_before_those_that_were_shipped() {
+    let price = |pipeline: &Pipeline| {
+        let price = pipeline.stores().pricing().usd_per_gb(&place("aws", "us-east-1"), &place("gcp", "us-east1"));
+        price.map(|price| (price.usd_per_gb, price.rule))
+    };
+    let mut pipeline = synced("c1", "");
+    assert_eq!(price(&pipeline), None);
+    for (name, rules, expected) in [
+        ("default", "{usdPerGb: 0.09}", (0.09, 0)),
+        ("line", "{from: {provider: AWS}, relation: Internet, usdPerGb: 0.02}", (0.02, 0)),
+        ("a-first", "{to: {continent: europe}, usdPerGb: 1}", (0.02, 1)),
+    ] {
+        assert!(pipeline.feed(applied(&pricing(name, rules))).all, "{name}");
+        assert_eq!(price(&pipeline), Some(expected), "{name}");
+    }
+    assert!(!pipeline.feed(applied(&pricing("default", "{usdPerGb: 0.09}"))).all, "nothing new");
+    pipeline.feed(deleted(Kind::NetworkPricing, "", "line"));
+    assert_eq!(price(&pipeline), Some((0.09, 1)));
+}
+
+#[test]
+fn a_price_that_cannot_be_leaves_all_rules_of_its_object_as_they_were() {
+    let mut pipeline = synced("c1", &pricing("ours", "{usdPerGb: 0.05}"));
+    for (rules, says) in [
+        ("{usdPerGb: 0.01}, {usdPerGb: -1}", "spec.rules[1].usdPerGb: -1 is not a number from 0 to 100"),
+        ("{usdPerGb: .nan}", "spec.rules[0].usdPerGb: NaN is not a number from 0 to 100"),
+        (
+            "{from: {region: \" \"}, usdPerGb: 1}",
+            "spec.rules[0].from.region: \" \" is not a name; leave the field out if any will do",
+        ),
+    ] {
+        pipeline.feed(applied(&pricing("ours", rules)));
+        assert_eq!(problem(&pipeline), format!("NetworkPricing ours: {says}"));
+        assert_eq!(pipeline.stores().pricing().rules().len(), 1);
+    }
+}
+
+#[test]
+fn the_shipped_prices_are_those_of_the_lists() {
+    assert!(documents(SHIPPED).iter().all(|document| document.unknown.is_empty()));
+    let pipeline = synced("c1", SHIPPED);
+    assert_eq!(problem(&pipeline), "");
+    let table = pipeline.stores().pricing();
+    let same_zone = Location::new(Some("aws"), Some("eu-west-1"), Some("eu-west-1a"));
+    let other_zone = Location::new(Some("aws"), Some("eu-west-1"), Some("eu-west-1b"));
+    let nowhere = Location::default();
+    let cases = [
+        (same_zone.clone(), same_zone.clone(), Some(0.0)),
+        (same_zone, other_zone, Some(0.02)),
+        (place("aws", "us-east-1"), place("aws", "us-east-2"), Some(0.01)),
+        (place("aws", "us-east-1"), place("aws", "sa-east-1"), Some(0.02)),
+        (place("aws", "sa-east-1"), place("aws", "us-east-1"), Some(0.138)),
+        (place("aws", "ap-southeast-2"), place("aws", "ap-southeast-4"), Some(0.098)),
+        (place("aws", "eu-west-1"), place("gcp", "europe-west1"), Some(0.09)),
+        (place("aws", "ap-south-1"), nowhere.clone(), Some(0.1093)),
+        (place("gcp", "us-east1"), place("gcp", "us-west1"), Some(0.02)),
+        (place("gcp", "us-east1"), place("gcp", "europe-west1"), Some(0.05)),
+        (place("gcp", "us-east1"), place("gcp", "southamerica-east1"), Some(0.14)),
+        (place("gcp", "me-west1"), place("gcp", "asia-east1"), Some(0.11)),
+        (place("gcp", "us-east1"), place("aws", "ap-southeast-2"), Some(0.19)),
+        (place("azure", "westeurope"), place("azure", "westeurope"), Some(0.0)),
+        (place("azure", "westeurope"), place("azure", "northeurope"), Some(0.02)),
+        (place("azure", "westeurope"), place("azure", "eastus"), Some(0.05)),
+        (place("azure", "brazilsouth"), place("aws", "sa-east-1"), Some(0.181)),
+        (place("hetzner", "fsn1"), place("hetzner", "hel1"), Some(0.0)),
+        (place("hetzner", "fsn1"), place("hetzner", "ash"), Some(0.0012)),
+        (place("digitalocean", "nyc1"), place("digitalocean", "nyc3"), Some(0.01)),
+        (place("linode", "us-east"), place("aws", "us-east-1"), Some(0.005)),
+        (place("openstack", "berlin"), place("aws", "eu-central-1"), None),
+        (nowhere, place("aws", "eu-central-1"), None),
+    ];
+    for (from, to, expected) in cases {
+        assert_eq!(table.usd_per_gb(&from, &to).map(|price| price.usd_per_gb), expected, "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn what_a_cluster_says_of_itself_is_taken() {
+    let spec = "cluster: east, generation: 7, observedTime: \"2026-11-21T10:00:00Z\", parameterHash: 00c0ffee, \
+                location: {provider: AWS, region: us-east-1}, \
+                links: [{cluster: west, rttMs: 70.5, jitterMs: 2, loss: 0.01, reachable: true}, {cluster: north}], \
+                egress: [{cluster: west, usdPerGb: 0.02}], \
+                services: [{namespace: shop, name: web, demandRps: 100, measuredDemandRps: 90, capacityRps: \"400\", \
+                loadRps: 120, residualRps: -4.5, deviation: 0.1, serviceTimeMs: 12, trendRps: -3}, \
+                {namespace: shop, name: api, parameterHash: b}]";
+    let pipeline = synced("c1", &facts("east-0", spec));
+    assert_eq!(problem(&pipeline), "");
+    let east = facts_of(&pipeline, "east");
+    assert_eq!((east.generation, east.observed, east.parameter_hash), (7, Some(1_795_255_200), Some(0x00c0_ffee)));
+    assert_eq!(east.location, place("aws", "us-east-1"), "and the continent that follows");
+    let west = east.links[&id("west")];
+    assert_eq!(
+        (west.rtt_ms, west.jitter_ms, west.loss, west.reachable),
+        (Some(70.5), Some(2.0), Some(0.01), Some(true))
+    );
+    assert_eq!(east.links[&id("north")], Default::default());
+    assert_eq!(east.egress_usd_per_gb.get(&id("west")), Some(&0.02));
+    let web = east.services[&ServiceKey::new("shop", "web").unwrap()];
+    assert_eq!((web.at, web.demand_rps, web.measured_demand_rps), (1_795_255_200, Some(100.0), Some(90.0)));
+    assert_eq!((web.capacity_rps, web.load_rps, web.residual_rps), (Some(400.0), Some(120.0), -4.5));
+    assert_eq!((web.trend_rps, web.deviation, web.service_ms), (-3.0, 0.1, 12.0));
+    let api = east.services[&ServiceKey::new("shop", "api").unwrap()];
+    assert_eq!((web.parameter_hash, api.parameter_hash), (Some(0x00c0_ffee), Some(0xb)));
+}
+
+#[test]
+fn a_number_that_cannot_be_is_named_and_costs_nothing_but_itself() {
+    let rest = "observedTime: \"2026-11-21T10:00:00Z\", egress: [{cluster: west, usdPerGb: 0.02}]";
+    for (wrong, says) in [
+        (
+            "links: [{cluster: west, rttMs: -5}]",
+            "spec.links[0].rttMs: -5 is not a number from 0 to 60000; it is left out",
+        ),
+        ("links: [{cluster: west, loss: many}]", "spec.links[0].loss: NaN is not a number from 0 to 1; it is left out"),
+        ("links: [{cluster: west, loss: [1]}]", "spec.links[0].loss: NaN is not a number from 0 to 1; it is left out"),
+        ("links: [{cluster: We_st}]", "spec.links[0].cluster: cluster id \"We_st\" is not one or two DNS labels"),
+        (
+            "services: [{namespace: shop, name: web, capacityRps: 1e300}]",
+            "spec.services[0].capacityRps: 1000000000000000",
+        ),
+        (
+            "services: [{namespace: shop, name: web, demandRps: .inf}]",
+            "spec.services[0].demandRps: inf is not a number",
+        ),
+        ("services: [{namespace: shop, name: We_b}]", "spec.services[0]: service \"We_b\" is not a DNS label"),
+        (
+            "services: [{namespace: shop, name: web, parameterHash: z}]",
+            "spec.services[0].parameterHash: \"z\" is not of 1 to 16 hexadecimal digits",
+        ),
+        ("parameterHash: nonsense", "spec.parameterHash: \"nonsense\" is not of 1 to 16 hexadecimal digits"),
+        ("location: {continent: atlantis}", "spec.location.continent: \"atlantis\" is not a continent that is known"),
+    ] {
+        let mut pipeline = synced("c1", "");
+        let touched = pipeline.feed(applied(&facts("east-0", &format!("cluster: east, {wrong}, {rest}"))));
+        assert!(touched.all);
+        assert!(
+            problem(&pipeline).starts_with(&format!("ClusterFacts broker/east-0: {says}")),
+            "{}",
+            problem(&pipeline)
+        );
+        assert_eq!(facts_of(&pipeline, "east").egress_usd_per_gb.get(&id("west")), Some(&0.02), "{wrong}");
+    }
+}
+
+#[test]
+fn more_than_a_cluster_may_say_is_left_out() {
+    let links: Vec<String> = (0..300).map(|i| format!("{{cluster: c{i}}}")).collect();
+    let pipeline = synced("c1", &facts("east-0", &format!("cluster: east, links: [{}]", links.join(", "))));
+    assert_eq!(facts_of(&pipeline, "east").links.len(), 256);
+    let says = "ClusterFacts broker/east-0: spec.links: more than 256; those beyond are left out";
+    assert_eq!(problem(&pipeline), says);
+}
+
+#[test]
+fn the_objects_of_a_cluster_are_one_and_the_newest_says_what_counts() {
+    let part = |name: &str, minute: u32, service: &str, rtt: u32| {
+        let spec = format!(
+            "cluster: east, generation: {minute}, observedTime: \"2026-11-21T10:{minute:02}:00Z\", links: [{{cluster: \
+             west, rttMs: {rtt}}}], services: [{{namespace: shop, name: {service}, demandRps: {rtt}}}]"
+        );
+        facts(name, &spec)
+    };
+    let services = |pipeline: &Pipeline| -> Vec<(String, f64)> {
+        let services = &facts_of(pipeline, "east").services;
+        services.iter().map(|(key, report)| (key.to_string(), report.demand_rps.unwrap())).collect()
+    };
+    let mut pipeline = synced("c1", &(part("east-0", 5, "web", 70) + &part("east-1", 4, "api", 60)));
+    let east = facts_of(&pipeline, "east");
+    assert_eq!((east.generation, east.links[&id("west")].rtt_ms), (5, Some(70.0)), "of the newest, in any order");
+    assert_eq!(services(&pipeline), [("shop/api".to_owned(), 60.0), ("shop/web".to_owned(), 70.0)]);
+
+    assert!(!pipeline.feed(applied(&part("east-1", 4, "api", 60))).all, "nothing new");
+    assert!(pipeline.feed(applied(&part("east-1", 6, "web", 80))).all);
+    assert_eq!(services(&pipeline), [("shop/web".to_owned(), 80.0)], "it is in both");
+    pipeline.feed(deleted(Kind::ClusterFacts, "broker", "east-1"));
+    assert_eq!(services(&pipeline), [("shop/web".to_owned(), 70.0)]);
+
+    pipeline.feed(applied(&facts("east-0", "cluster: west")));
+    let known: Vec<&str> = pipeline.stores().facts.keys().map(ClusterId::as_str).collect();
+    assert_eq!(known, ["west"], "an object that changes its cluster leaves the former one");
+    pipeline.feed(list(""));
+    assert!(pipeline.stores().facts.is_empty());
+}
+
+fn optimized(pipeline: &Pipeline) -> Option<Optimized> {
+    pipeline.stores().policies[&ObjectRef::new("bank", "pay")].optimized
+}
+
+#[test]
+fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
+    let accepted = |spec: &str| optimized(&synced("c1", &policy("bank", "pay", OLD, spec)));
+    assert_eq!(accepted("{loadBalancing: optimized}"), None);
+    let cost = Optimized { params: Some(Preset::Cost), ..Optimized::default() };
+    assert_eq!(accepted("{optimizedLoadBalancingParams: cost}"), Some(cost));
+    let all = "{loadBalancing: optimized, optimized: {usdPerMsPerMillionRequests: 0.05, targetUtilisation: 0.8, \
+               requestBytes: 500, responseBytes: 0, capacityRpsPerPod: 0.5, roundTripsPerRequest: 2.5, epsilonMs: 1, \
+               roundSeconds: 60, burstiness: 2}}";
+    let expected = Optimized {
+        rate: Some(0.05),
+        params: None,
+        target_utilisation: Some(0.8),
+        request_bytes: Some(500.0),
+        response_bytes: Some(0.0),
+        capacity_rps_per_pod: Some(0.5),
+        round_trips: Some(2.5),
+        epsilon_ms: Some(1.0),
+        round_seconds: Some(60.0),
+        burstiness: Some(2.0),
+    };
+    assert_eq!(accepted(all), Some(expected));
+}
+
+#[test]
+fn settings_that_a_schema_would_refuse_are_refused_and_the_former_ones_stay() {
+    let right = "{optimized: {targetUtilisation: 0.8}}";
+    for (wrong, says) in [
+        (
+            "{optimized: {targetUtilisation: 1.5}}",
+            "spec.optimized.targetUtilisation: 1.5 is not a number from 0.1 to 0.99",
+        ),
+        (
+            "{optimized: {usdPerMsPerMillionRequests: 0}}",
+            "spec.optimized.usdPerMsPerMillionRequests: 0 is not a number above 0, at most 1000",
+        ),
+        ("{optimized: {roundSeconds: 5}}", "spec.optimized.roundSeconds: 5 is not a number from 30 to 1200"),
+        (
+            "{loadBalancing: round-robin, optimized: {burstiness: 2}}",
+            "spec.loadBalancing: \"round-robin\" is not optimized, which the settings under optimized need",
+        ),
+        (
+            "{loadBalancing: round-robin, optimizedLoadBalancingParams: cost}",
+            "spec.loadBalancing: \"round-robin\" is not optimized, which optimizedLoadBalancingParams need",
+        ),
+        (
+            "{optimizedLoadBalancingParams: cost, optimized: {usdPerMsPerMillionRequests: 1}}",
+            "spec.optimizedLoadBalancingParams and spec.optimized.usdPerMsPerMillionRequests contradict each other; say \
+             one of them",
+        ),
+    ] {
+        let mut pipeline = synced("c1", &policy("bank", "pay", OLD, right));
+        pipeline.feed(applied(&policy("bank", "pay", OLD, wrong)));
+        assert_eq!(problem(&pipeline), format!("SelectionPolicy bank/pay: {says}"));
+        assert_eq!(optimized(&pipeline).unwrap().target_utilisation, Some(0.8));
+    }
+}
+
+#[test]
+fn a_change_of_a_setting_touches_the_services() {
+    let mut pipeline = synced("c1", &policy("bank", "pay", OLD, "{optimized: {epsilonMs: 1}}"));
+    assert!(!pipeline.feed(applied(&policy("bank", "pay", OLD, "{optimized: {epsilonMs: 1}}"))).all);
+    assert!(pipeline.feed(applied(&policy("bank", "pay", OLD, "{optimized: {epsilonMs: 2}}"))).all);
+    let submariner = |params: &str| {
+        let meta = "metadata: {name: submariner, namespace: submariner-operator}";
+        format!(
+            "apiVersion: submariner.io/v1alpha1\nkind: Submariner\n{meta}\nspec: {{optimizedLoadBalancingParams: {params}}}\n"
+        )
+    };
+    pipeline.feed(applied(&submariner("cost")));
+    let kept = &pipeline.stores().submariners[&ObjectRef::new("submariner-operator", "submariner")];
+    assert_eq!(kept.params, Some(Preset::Cost));
+    assert!(pipeline.feed(applied(&submariner("mixed"))).all);
+}
+
+#[test]
+fn a_field_that_there_is_none_of_is_named_in_a_file_and_the_rest_counts() {
+    let spec =
+        "{loadBalancing: weighted-round-robin, wieghts: [], weights: [{source: c1, clusters: {c2: 1}, note: a}]}";
+    let yaml = policy("bank", "pay", OLD, spec);
+    let value: serde_json::Value = serde_saphyr::from_str(yaml.trim_start_matches("---\n")).unwrap();
+    let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{value}]}}"#);
+    for text in [yaml, value.to_string(), list] {
+        let found = documents(&text);
+        assert!(found[0].read.is_ok());
+        let mut unknown = found[0].unknown.clone();
+        unknown.sort_unstable();
+        let expected = ["spec.weights[0].note", "spec.wieghts"]
+            .map(|field| format!("SelectionPolicy bank/pay: {field}: there is no such field"));
+        assert_eq!(unknown, expected);
+    }
+    let found = documents(&facts("east-0", "cluster: east, services: [{namespace: shop, name: web, demandRsp: 1}]"));
+    let expected = ["ClusterFacts broker/east-0: spec.services[0].demandRsp: there is no such field"];
+    assert_eq!(found[0].unknown, expected);
+    let found = documents(&node("a", "us-east-1a", "t0"));
+    assert!(found[0].unknown.is_empty(), "most of what is in a node is no business of ours");
+}

@@ -1,0 +1,144 @@
+//! What a watch makes of an API server that has some kinds and not others.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use landfall_operator::object::{Kind, Object};
+use landfall_operator::stores::Change;
+use landfall_operator::watch::watch;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// More than it takes for a denial to be believed.
+const MANY: u32 = 60;
+
+/// An API server, request by request: from a path and the number of the request to a status and a body. `None`: an answer
+/// that never comes, as to a watch while nothing happens.
+type Server = fn(&str, u32) -> Option<(u16, Value)>;
+
+struct Watched {
+    changes: mpsc::Receiver<Change>,
+    requests: Arc<AtomicU32>,
+    _tasks: JoinSet<()>,
+}
+
+impl Watched {
+    fn start(kind: Kind, server: Server) -> Self {
+        let requests = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&requests);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let number = counter.fetch_add(1, Ordering::Relaxed);
+            let answer = server(&request.uri().to_string(), number);
+            async move {
+                let Some((status, body)) = answer else { return std::future::pending().await };
+                let response = Response::builder().status(status).body(Full::new(Bytes::from(body.to_string())));
+                Ok::<_, std::convert::Infallible>(response.unwrap())
+            }
+        });
+        let (sender, changes) = mpsc::channel(16);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch(Client::new(service, "default"), kind, sender, || {}));
+        Self { changes, requests, _tasks: tasks }
+    }
+
+    async fn next(&mut self) -> String {
+        match self.changes.recv().await.unwrap() {
+            Change::ListBegins(kind) => format!("{kind}: list"),
+            Change::ListEnds(kind) => format!("{kind}: complete"),
+            Change::Interrupted(kind) => format!("{kind}: interrupted"),
+            Change::Apply { object: Object::Node(node), .. } => format!("node {}", node.metadata.name),
+            other @ (Change::Apply { .. } | Change::Delete(..) | Change::Malformed(_) | Change::Peer(_)) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+
+    /// The changes up to the end of a list.
+    async fn until_complete(&mut self) -> Vec<String> {
+        let mut changes = Vec::new();
+        while !changes.last().is_some_and(|last: &String| last.ends_with("complete")) {
+            changes.push(self.next().await);
+        }
+        changes
+    }
+}
+
+fn resources(group_version: &str, plural: &str, kind: &str) -> Option<(u16, Value)> {
+    let resource =
+        json!({"name": plural, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["list", "watch"]});
+    let list = json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": [resource]});
+    Some((200, list))
+}
+
+fn refused(code: u16, reason: &str) -> Option<(u16, Value)> {
+    Some((code, json!({"kind": "Status", "status": "Failure", "message": reason, "reason": reason, "code": code})))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_found_in_the_core_group() {
+    let mut watched = Watched::start(Kind::Node, |path, _| match path {
+        "/api/v1" => resources("v1", "nodes", "Node"),
+        path if path.starts_with("/api/v1/nodes?") && path.contains("watch=") => None,
+        path if path.starts_with("/api/v1/nodes?") => {
+            let item = json!({"metadata": {"name": "a"}, "spec": {"providerID": "aws:///us-east-1a/i-0"}});
+            Some((200, json!({"kind": "NodeList", "metadata": {"resourceVersion": "7"}, "items": [item]})))
+        }
+        other => panic!("asked for {other}"),
+    });
+    assert_eq!(watched.until_complete().await, ["Node: list", "node a", "Node: complete"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_kind_that_is_not_installed_has_no_objects_until_it_is() {
+    let mut watched = Watched::start(Kind::NetworkPricing, |path, number| match path {
+        "/apis/landfall.dev/v1alpha1" if number < 3 => refused(404, "NotFound"),
+        "/apis/landfall.dev/v1alpha1" => resources("landfall.dev/v1alpha1", "networkpricings", "NetworkPricing"),
+        path if path.contains("watch=") => None,
+        _ => Some((200, json!({"kind": "NetworkPricingList", "metadata": {"resourceVersion": "7"}, "items": []}))),
+    });
+    for _ in 0..3 {
+        assert_eq!(watched.until_complete().await, ["NetworkPricing: list", "NetworkPricing: complete"]);
+        assert_eq!(watched.next().await, "NetworkPricing: interrupted");
+    }
+    assert_eq!(watched.until_complete().await, ["NetworkPricing: list", "NetworkPricing: complete"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_kind_that_is_forbidden_is_believed_to_be_only_after_a_while() {
+    let mut watched = Watched::start(Kind::Node, |path, _| match path {
+        "/api/v1" => resources("v1", "nodes", "Node"),
+        _ => refused(403, "Forbidden"),
+    });
+    let changes = watched.until_complete().await;
+    let asked = watched.requests.load(Ordering::Relaxed);
+    assert!(asked >= 2 * MANY, "it was believed after {asked} requests");
+    assert!(changes.iter().filter(|change| change.ends_with("interrupted")).count() >= MANY as usize - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_required_kind_nothing_is_complete() {
+    let mut watched = Watched::start(Kind::SelectionPolicy, |_, _| refused(404, "NotFound"));
+    for _ in 0..3 * MANY {
+        assert_eq!(watched.next().await, "SelectionPolicy: interrupted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_in_trouble_is_not_one_without_objects() {
+    let mut watched = Watched::start(Kind::Node, |path, _| match path {
+        "/api/v1" => resources("v1", "nodes", "Node"),
+        _ => refused(500, "InternalError"),
+    });
+    for _ in 0..3 * MANY {
+        let change = watched.next().await;
+        assert!(change.ends_with("list") || change.ends_with("interrupted"), "{change}");
+    }
+}

@@ -1,0 +1,42 @@
+//! Rules that know nothing of load.
+
+use super::{all_to, ascending, equal, known};
+use crate::policy::Moment;
+use crate::run::nearest;
+
+/// Nothing is divided by less than this, in ms.
+const LEAST_RTT_MS: f64 = 1e-6;
+
+/// By how much Envoy lets what is left of a priority be overcommitted before it uses the next one.
+const OVERPROVISIONING: f64 = 1.4;
+
+pub(super) fn round_robin(moment: &Moment<'_>, _source: usize) -> Vec<f64> {
+    equal(moment)
+}
+
+pub(super) fn inverse(moment: &Moment<'_>, source: usize) -> Vec<f64> {
+    let rtt_ms = moment.published_rtt_ms.row(source);
+    equal(moment).iter().zip(rtt_ms).map(|(alive, rtt)| alive / rtt.max(LEAST_RTT_MS)).collect()
+}
+
+pub(super) fn inverse_local_first(moment: &Moment<'_>, source: usize) -> Vec<f64> {
+    if moment.alive()[source] { all_to(moment, Some(source)) } else { inverse(moment, source) }
+}
+
+pub(super) fn only_nearest(moment: &Moment<'_>, source: usize) -> Vec<f64> {
+    all_to(moment, nearest(moment, source))
+}
+
+pub(super) fn failover(moment: &Moment<'_>, source: usize) -> Vec<f64> {
+    let capacity = known::capacity_rps(moment);
+    let mut shares = vec![0.0; capacity.len()];
+    let mut left = 1.0;
+    for j in ascending(moment.published_rtt_ms.row(source)) {
+        if moment.nominal_rps[j] > 0.0 && moment.alive()[j] {
+            let healthy = OVERPROVISIONING * capacity[j] / moment.nominal_rps[j];
+            shares[j] = healthy.min(left);
+            left -= shares[j];
+        }
+    }
+    shares
+}

@@ -1,0 +1,65 @@
+//! Optimisers that forget that there are others. Each source is right by what it sees, and all of them together are not.
+
+use landfall_core::optimize::congestion::{Curve, Shape, curves};
+use landfall_core::optimize::fill::{Vessel, fill};
+
+use super::known::{Demands, View, view};
+use super::{all_to, by_row};
+use crate::matrix::Matrix;
+use crate::policy::{Moment, Policy};
+
+const SHAPE: Shape = Shape { target_utilisation: 0.9, burstiness: 1.0 };
+
+#[derive(Default)]
+pub(super) struct Selfish {
+    demands: Demands,
+}
+
+impl Policy for Selfish {
+    fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
+        self.demands.follow(moment);
+        let demand = self.demands.own_rps(moment);
+        by_row(moment, |source| selfish(moment, source, demand[source]))
+    }
+}
+
+fn selfish(moment: &Moment<'_>, source: usize, demand_rps: f64) -> Vec<f64> {
+    let view = view(moment, source);
+    let eligible = eligible(&view);
+    let curves = known_curves(moment, &view, &eligible);
+    let vessel = |(&j, curve): (&usize, Curve)| Vessel {
+        cost_ms: moment.cost_ms[(source, j)],
+        curve,
+        background_rps: (view.load_rps[j] - view.own_rps[j]).max(0.0),
+        claim: 1.0,
+    };
+    let vessels: Vec<Vessel> = eligible.iter().zip(curves).map(vessel).collect();
+    let mut row = vec![0.0; moment.world.size()];
+    let filled = fill(&vessels, demand_rps).loads_rps;
+    eligible.into_iter().zip(filled).for_each(|(j, load)| row[j] = load);
+    row
+}
+
+pub(super) fn cheapest(moment: &Moment<'_>, source: usize) -> Vec<f64> {
+    let view = view(moment, source);
+    let eligible = eligible(&view);
+    let curves = known_curves(moment, &view, &eligible);
+    let cost = |(&j, curve): (&usize, Curve)| (j, moment.cost_ms[(source, j)] + curve.marginal_ms(view.load_rps[j]));
+    let costs = eligible.iter().zip(curves).map(cost);
+    let least = costs.min_by(|a, b| a.1.total_cmp(&b.1));
+    all_to(moment, least.map(|(j, _)| j))
+}
+
+/// Who is alive and has capacity.
+fn eligible(view: &View) -> Vec<usize> {
+    (0..view.capacity_rps.len()).filter(|&j| view.capacity_rps[j] > 0.0).collect()
+}
+
+fn known_curves(moment: &Moment<'_>, view: &View, eligible: &[usize]) -> Vec<Curve> {
+    let capacities: Vec<f64> = eligible.iter().map(|&j| view.capacity_rps[j]).collect();
+    let range = |row: &[f64]| {
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        most - row.iter().copied().fold(f64::INFINITY, f64::min)
+    };
+    curves(&capacities, SHAPE, moment.cost_ms.rows().map(range).fold(0.0, f64::max), 1.0)
+}

@@ -1,0 +1,198 @@
+//! What a decision really costs. The optimiser minimises a model of waiting, and a model must not be its own judge: here an
+//! exporter is a queue for as many servers as its capacity and service time make (exact M/M/c, Erlang C), a request waits
+//! for at most a second, and what is above the capacity is rejected.
+
+pub mod erlang;
+mod tail;
+
+use crate::matrix::Matrix;
+use crate::world::{Round, World};
+use erlang::{LONGEST_WAIT_MS, Queue, Tables};
+
+pub use tail::p99_ms;
+
+/// What a rejected request costs beyond the longest wait.
+pub const REJECTION_MS: f64 = 1e4;
+
+/// The clients that no source of the fleet stands for sit beside their exporter, and pay nothing.
+const BACKGROUND_RTT_MS: f64 = 0.5;
+
+/// What became of the requests of a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// With the background.
+    pub asked_rps: f64,
+    pub served_rps: f64,
+    /// Of the served ones, from the client and back; 0 when none was.
+    pub mean_ms: f64,
+    /// Of the served ones.
+    pub usd_per_million: f64,
+    /// The part that was not served. What nobody is sent to is rejected too.
+    pub rejected: f64,
+    /// J, in ms per request: time, exchanged price, and what rejections cost. 0 when nobody asked.
+    pub cost_ms: f64,
+    /// By exporter.
+    pub queues: Vec<Queue>,
+}
+
+/// Some requests a second that have the same way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Flow {
+    pub rps: f64,
+    pub rtt_ms: f64,
+    pub service_ms: f64,
+    /// At the exporter.
+    pub queue: Queue,
+}
+
+impl Flow {
+    /// As much of it as flows in some seconds.
+    #[must_use]
+    pub fn lasting(self, seconds: f64) -> Self {
+        Self { rps: self.rps * seconds, ..self }
+    }
+}
+
+pub fn judge(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<f64>) -> Verdict {
+    let queues = queues(tables, world, round, shares);
+    let prices = round.usd_per_million(world);
+    let rate = world.usd_per_ms_per_million;
+    let (mut latency, mut usd, mut served_rps) = (0.0, 0.0, 0.0);
+    for (i, &demand) in round.demand_rps.iter().enumerate() {
+        for (j, &share) in shares.row(i).iter().enumerate() {
+            let served = demand * share * (1.0 - queues[j].rejected);
+            latency += served * (round.rtt_ms[(i, j)] + world.service_ms[j] + queues[j].wait_ms);
+            usd += served * prices[(i, j)];
+            served_rps += served;
+        }
+    }
+    for (j, (&background, queue)) in world.background_rps.iter().zip(&queues).enumerate() {
+        let served = background * (1.0 - queue.rejected);
+        latency += served * (BACKGROUND_RTT_MS + world.service_ms[j] + queue.wait_ms);
+        served_rps += served;
+    }
+    let asked_rps = sum(&round.demand_rps) + sum(&world.background_rps);
+    let lost_rps = (asked_rps - served_rps).max(0.0);
+    let price = if rate > 0.0 { usd / rate } else { 0.0 };
+    Verdict {
+        asked_rps,
+        served_rps,
+        mean_ms: per(latency, served_rps),
+        usd_per_million: per(usd, served_rps),
+        rejected: per(lost_rps, asked_rps).min(1.0),
+        cost_ms: per(latency + price + lost_rps * (LONGEST_WAIT_MS + REJECTION_MS), asked_rps),
+        queues,
+    }
+}
+
+fn queues(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<Queue> {
+    let loads = loads(world, round, shares);
+    let exporters = loads.iter().zip(&round.capacity_rps).zip(&world.service_ms);
+    exporters.map(|((&load, &capacity), &service)| tables.queue(load, capacity, service)).collect()
+}
+
+/// What arrives at each exporter, with the background.
+pub fn loads(world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<f64> {
+    let mut loads = world.background_rps.clone();
+    for (demand, row) in round.demand_rps.iter().zip(shares.rows()) {
+        loads.iter_mut().zip(row).for_each(|(load, share)| *load += demand * share);
+    }
+    loads
+}
+
+/// Every request of the while as a part of a flow, also those of the background and those that nobody is sent to.
+pub fn flows<'a>(
+    world: &'a World,
+    round: &'a Round,
+    shares: &'a Matrix<f64>,
+    queues: &'a [Queue],
+) -> impl Iterator<Item = Flow> + Clone + 'a {
+    let way = move |(i, demand): (usize, &'a f64)| {
+        let flow = move |(j, share): (usize, &f64)| Flow {
+            rps: demand * share,
+            rtt_ms: round.rtt_ms[(i, j)],
+            service_ms: world.service_ms[j],
+            queue: queues[j],
+        };
+        let nowhere = demand * (1.0 - sum(shares.row(i))).max(0.0);
+        let nowhere = Flow { rps: nowhere, rtt_ms: 0.0, service_ms: 0.0, queue: Queue::NONE };
+        shares.row(i).iter().enumerate().map(flow).chain([nowhere])
+    };
+    let background = move |(j, &rps): (usize, &f64)| Flow {
+        rps,
+        rtt_ms: BACKGROUND_RTT_MS,
+        service_ms: world.service_ms[j],
+        queue: queues[j],
+    };
+    let background = world.background_rps.iter().enumerate().map(background);
+    round.demand_rps.iter().enumerate().flat_map(way).chain(background)
+}
+
+fn sum(values: &[f64]) -> f64 {
+    values.iter().sum()
+}
+
+/// `0.0` of nothing.
+fn per(whole: f64, requests: f64) -> f64 {
+    if requests > 0.0 { whole / requests } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::tests::two_clusters;
+
+    fn near(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-9 * (1.0 + b.abs())
+    }
+
+    /// The first cluster stays at home, the second sends half of its own away.
+    fn shares() -> Matrix<f64> {
+        Matrix::from_fn(2, |i, j| [[1.0, 0.0], [0.5, 0.5]][i][j])
+    }
+
+    #[test]
+    fn a_request_costs_its_way_its_wait_and_its_price() {
+        let world = two_clusters(1);
+        let mut tables = Tables::default();
+        let verdict = judge(&mut tables, &world, &world.rounds[0], &shares());
+        let wait = |load: f64| tables.clone().queue(load, 200.0, 20.0).wait_ms;
+        let latency = 20.0 + (100.0 * 1.0 + 50.0 * 20.0 + 50.0 * 1.0 + 150.0 * wait(150.0) + 50.0 * wait(50.0)) / 200.0;
+        let usd = 0.25 * (0.1 * 1e3 + 0.1 * 1e4) / 1e3;
+        assert!(near(verdict.mean_ms, latency) && near(verdict.usd_per_million, usd), "{verdict:?}");
+        assert!(near(verdict.cost_ms, latency + usd / 0.01) && near(verdict.rejected, 0.0));
+        let free = World { usd_per_ms_per_million: 0.0, ..world };
+        assert!(near(judge(&mut tables, &free, &free.rounds[0], &shares()).cost_ms, latency));
+    }
+
+    #[test]
+    fn what_is_above_the_capacity_costs_eleven_seconds() {
+        let mut world = two_clusters(1);
+        world.rounds[0].capacity_rps[0] = 75.0;
+        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &shares());
+        assert!(near(verdict.rejected, 75.0 / 200.0) && near(verdict.served_rps, 125.0));
+        let served = 125.0 * verdict.mean_ms + 125.0 * verdict.usd_per_million / 0.01;
+        assert!(near(verdict.cost_ms, (served + 75.0 * 11_000.0) / 200.0));
+    }
+
+    #[test]
+    fn the_background_takes_room_and_is_one_of_those_who_wait() {
+        let world = World { background_rps: vec![0.0, 100.0], ..two_clusters(1) };
+        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &shares());
+        assert!(near(verdict.asked_rps, 300.0) && near(verdict.queues[1].utilisation, 0.75));
+        let alone = judge(&mut Tables::default(), &two_clusters(1), &world.rounds[0], &shares());
+        assert!(verdict.queues[1].wait_ms > alone.queues[1].wait_ms);
+    }
+
+    #[test]
+    fn flows_are_all_requests() {
+        let mut world = World { background_rps: vec![10.0, 0.0], ..two_clusters(1) };
+        world.rounds[0].capacity_rps[1] = 0.0;
+        let lost = Matrix::from_fn(2, |i, j| [[0.5, 0.0], [0.0, 1.0]][i][j]);
+        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &lost);
+        let flows: Vec<Flow> = flows(&world, &world.rounds[0], &lost, &verdict.queues).collect();
+        let served: f64 = flows.iter().map(|flow| flow.rps * (1.0 - flow.queue.rejected)).sum();
+        assert!(near(flows.iter().map(|flow| flow.rps).sum(), 210.0) && near(served, verdict.served_rps));
+        assert!(near(served, 60.0), "half of the first cluster is sent nowhere, the second to nobody");
+    }
+}

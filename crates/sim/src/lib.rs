@@ -1,0 +1,22 @@
+//! Runs the optimiser and its rivals in a made-up world with a made-up clock, and judges them.
+//!
+//! ```text
+//! Scenario ── world ──▶ World ── run(policy) ──▶ one Outcome per round ── summary ──▶ Summary
+//!  (a file)    seeded     │                              │ judge: exact M/M/c, not the optimiser's model
+//!                         └── optimum ──▶ the least cost of each round, by a linear programme
+//! ```
+//!
+//! What a policy may know is in [`policy::Moment`]: the past, and nothing of the round that it decides about.
+
+pub mod baselines;
+pub mod generate;
+pub mod judge;
+pub mod matrix;
+pub mod optimized;
+pub mod optimum;
+pub mod policy;
+pub mod run;
+pub mod scenario;
+pub mod summary;
+pub mod trace;
+pub mod world;

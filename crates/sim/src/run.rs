@@ -1,0 +1,410 @@
+//! Round by round: what is known, what a policy makes of it, and what that costs. The clock is the number of the round, so
+//! that a day takes a second and is the same each time.
+
+use landfall_core::optimize::weights;
+
+use crate::judge::erlang::Tables;
+use crate::judge::{Verdict, judge, loads};
+use crate::matrix::Matrix;
+use crate::policy::{Moment, Past, Policy, Seen};
+use crate::world::{Round, World};
+
+/// What weights add up to, in DNS replies and here.
+pub const WHOLE_WEIGHT: u32 = 1000;
+
+/// How long after a jump of the demand new shares are in force: ten seconds to measure it, and five at most to publish it,
+/// to solve, and to take over the result.
+pub const REACTION_SECONDS: f64 = 15.0;
+
+/// One round, judged. Where it has two segments, these are averages over requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Of the served requests; 0 when none was.
+    pub mean_ms: f64,
+    pub usd_per_million: f64,
+    /// The part of the requests that was not served.
+    pub rejected: f64,
+    /// J
+    pub cost_ms: f64,
+    /// By exporter, in the worst segment.
+    pub utilisation: Vec<f64>,
+    /// Σ |p − q| of all changes of the round, a mean over sources that is weighted by demand: 2 moves everything. It takes
+    /// no change to begin with.
+    pub l1: f64,
+    /// One, or two after a reaction.
+    pub segments: Vec<Segment>,
+}
+
+/// A while in which nothing changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    pub seconds: f64,
+    /// As they were in force: in whole weights, and with the rows of clusters without an agent.
+    pub shares: Matrix<f64>,
+    pub verdict: Verdict,
+}
+
+/// All rounds of a world under one policy.
+pub fn run(world: &World, policy: &mut dyn Policy) -> Vec<Outcome> {
+    Run::new(world, policy).collect()
+}
+
+/// The same as an iterator, for who wants to show how far it is.
+pub struct Run<'a> {
+    world: &'a World,
+    policy: &'a mut dyn Policy,
+    round_trips: RoundTrips,
+    nominal_rps: Vec<f64>,
+    past: Vec<Past>,
+    /// `None` before the first round.
+    in_force: Option<Matrix<f64>>,
+    tables: Tables,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(world: &'a World, policy: &'a mut dyn Policy) -> Self {
+        let round_trips = RoundTrips::new(world.rounds.first().map(|round| &round.measured_rtt_ms));
+        let nominal_rps = vec![0.0; world.size()];
+        Self { world, policy, round_trips, nominal_rps, past: Vec::new(), in_force: None, tables: Tables::default() }
+    }
+
+    /// The shares of the whole round, or of its beginning and its rest, with how long each is in force.
+    fn decide(&mut self, t: usize) -> Vec<(f64, Matrix<f64>)> {
+        let (world, round) = (self.world, &self.world.rounds[t]);
+        let cost_ms = self.round_trips.cost_ms(world, round);
+        let moment = Moment {
+            world,
+            round: t,
+            past: &self.past,
+            published_rtt_ms: &self.round_trips.published,
+            cost_ms: &cost_ms,
+            nominal_rps: &self.nominal_rps,
+        };
+        let first = in_force(&moment, &self.policy.shares(&moment));
+        if world.round_seconds <= REACTION_SECONDS {
+            return vec![(world.round_seconds, first)];
+        }
+        let reported_rps = reported(world, round);
+        let seen = Seen { reported_rps: &reported_rps, elapsed: REACTION_SECONDS / world.round_seconds };
+        match self.policy.react(&moment, &seen) {
+            None => vec![(world.round_seconds, first)],
+            Some(rest) => {
+                let rest = in_force(&moment, &rest);
+                vec![(REACTION_SECONDS, first), (world.round_seconds - REACTION_SECONDS, rest)]
+            }
+        }
+    }
+
+    fn remember(&mut self, round: &Round, segments: &[Segment]) {
+        let world = self.world;
+        let part = |segment: &Segment| segment.seconds / world.round_seconds;
+        let average = |i, j| segments.iter().map(|segment| part(segment) * segment.shares[(i, j)]).sum();
+        let shares = Matrix::from_fn(world.size(), average);
+        self.past.push(Past {
+            demand_rps: round.demand_rps.clone(),
+            reported_rps: reported(world, round),
+            sent_rps: Matrix::from_fn(world.size(), |i, j| round.demand_rps[i] * shares[(i, j)]),
+            load_rps: loads(world, round, &shares),
+            limit_rps: limits(world, round, segments),
+            advertised_rps: round.advertised_rps.clone(),
+            shares,
+        });
+    }
+}
+
+impl Iterator for Run<'_> {
+    type Item = Outcome;
+
+    fn next(&mut self) -> Option<Outcome> {
+        let t = self.past.len();
+        let (world, round) = (self.world, self.world.rounds.get(t)?);
+        // In the first round somebody has just measured for the first time, in all others the last one was.
+        if let Some(before) = t.checked_sub(1) {
+            self.round_trips.step(&world.rounds[before].measured_rtt_ms);
+        }
+        self.nominal_rps.iter_mut().zip(&round.advertised_rps).for_each(|(most, now)| *most = most.max(*now));
+        let decided = self.decide(t);
+        let before = self.in_force.replace(decided[decided.len() - 1].1.clone());
+        let steps = before.iter().chain(decided.iter().map(|(_, shares)| shares));
+        let l1 = steps.clone().zip(steps.skip(1)).map(|(from, to)| change(&round.demand_rps, from, to)).sum();
+        let judged = |(seconds, shares): (f64, Matrix<f64>)| {
+            let verdict = judge(&mut self.tables, world, round, &shares);
+            Segment { seconds, shares, verdict }
+        };
+        let segments: Vec<Segment> = decided.into_iter().map(judged).collect();
+        self.remember(round, &segments);
+        Some(Outcome::of(segments, l1))
+    }
+}
+
+impl Outcome {
+    fn of(segments: Vec<Segment>, l1: f64) -> Self {
+        let average = |value: fn(&Verdict) -> f64, weight: fn(&Verdict) -> f64| {
+            let weight = |segment: &Segment| segment.seconds * weight(&segment.verdict);
+            let all: f64 = segments.iter().map(weight).sum();
+            let sum: f64 = segments.iter().map(|segment| weight(segment) * value(&segment.verdict)).sum();
+            if all > 0.0 { sum / all } else { 0.0 }
+        };
+        let exporters = segments.first().map_or(0, |segment| segment.verdict.queues.len());
+        let utilisation = |segment: &Segment, j: usize| segment.verdict.queues[j].utilisation;
+        let worst = |j| segments.iter().map(|segment| utilisation(segment, j)).fold(0.0, f64::max);
+        Self {
+            mean_ms: average(|verdict| verdict.mean_ms, |verdict| verdict.served_rps),
+            usd_per_million: average(|verdict| verdict.usd_per_million, |verdict| verdict.served_rps),
+            rejected: average(|verdict| verdict.rejected, |verdict| verdict.asked_rps),
+            cost_ms: average(|verdict| verdict.cost_ms, |verdict| verdict.asked_rps),
+            utilisation: (0..exporters).map(worst).collect(),
+            l1,
+            segments,
+        }
+    }
+}
+
+/// What becomes of a decision: clusters without an agent go to the nearest, the others have whole weights. A row that adds
+/// up to nothing stays nothing, and its requests are lost.
+fn in_force(moment: &Moment<'_>, decided: &Matrix<f64>) -> Matrix<f64> {
+    let size = decided.size();
+    let mut shares = Matrix::filled(size, 0.0);
+    for i in 0..size {
+        let row = shares.row_mut(i);
+        if moment.world.legacy[i] {
+            nearest(moment, i).into_iter().for_each(|j| row[j] = 1.0);
+        } else {
+            let whole = weights(decided.row(i), WHOLE_WEIGHT);
+            row.iter_mut().zip(whole).for_each(|(share, w)| *share = f64::from(w) / f64::from(WHOLE_WEIGHT));
+        }
+    }
+    shares
+}
+
+/// The exporter that is alive and has the shortest published way from a source, the first of those; `None` alive: none.
+pub(crate) fn nearest(moment: &Moment<'_>, source: usize) -> Option<usize> {
+    let rtt_ms = moment.published_rtt_ms.row(source);
+    let alive = (0..rtt_ms.len()).filter(|&j| moment.alive()[j]);
+    alive.min_by(|&a, &b| rtt_ms[a].total_cmp(&rtt_ms[b]))
+}
+
+/// An exporter that has no room for all of its load knows what it has room for.
+fn limits(world: &World, round: &Round, segments: &[Segment]) -> Vec<Option<f64>> {
+    let limit = |j: usize| {
+        let served = |segment: &Segment| {
+            let rejected = segment.verdict.queues[j].rejected;
+            (rejected > 0.0 && round.alive[j]).then(|| (1.0 - rejected) * loads(world, round, &segment.shares)[j])
+        };
+        segments.iter().find_map(served)
+    };
+    (0..world.size()).map(limit).collect()
+}
+
+fn reported(world: &World, round: &Round) -> Vec<f64> {
+    round.demand_rps.iter().zip(&world.report_factor).map(|(demand, factor)| demand * factor).collect()
+}
+
+/// Mean of Σ |p − q| over sources, by demand.
+fn change(demand_rps: &[f64], from: &Matrix<f64>, to: &Matrix<f64>) -> f64 {
+    let all: f64 = demand_rps.iter().sum();
+    let moved = |(from, to): (&[f64], &[f64])| from.iter().zip(to).map(|(p, q)| (p - q).abs()).sum::<f64>();
+    let moved = demand_rps.iter().zip(from.rows().zip(to.rows())).map(|(demand, rows)| demand * moved(rows));
+    if all > 0.0 { moved.sum::<f64>() / all } else { 0.0 }
+}
+
+/// A median counts as at most this many times the smoothed value, and this many ms more: what a spike can do.
+const GATE: (f64, f64) = (1.5, 5.0);
+
+const GAIN: f64 = 0.3;
+
+/// What is published stays while the smoothed value is within this many ms, or this part, of it.
+const DEAD_BAND: (f64, f64) = (2.0, 0.1);
+
+/// Round-trip times between all clusters, as they are known.
+struct RoundTrips {
+    smoothed: Matrix<f64>,
+    published: Matrix<f64>,
+}
+
+impl RoundTrips {
+    fn new(measured: Option<&Matrix<f64>>) -> Self {
+        let first = measured.cloned().unwrap_or_else(|| Matrix::filled(0, 0.0));
+        Self { smoothed: first.clone(), published: first }
+    }
+
+    fn step(&mut self, measured: &Matrix<f64>) {
+        for i in 0..measured.size() {
+            let known = self.smoothed.row_mut(i).iter_mut().zip(self.published.row_mut(i));
+            for ((smoothed, published), measured) in known.zip(measured.row(i)) {
+                let gated = measured.min(GATE.0 * *smoothed + GATE.1);
+                *smoothed = (1.0 - GAIN) * *smoothed + GAIN * gated;
+                let moved = (*smoothed - *published).abs() > DEAD_BAND.0.max(DEAD_BAND.1 * *published);
+                *published = if moved { *smoothed } else { *published };
+            }
+        }
+    }
+
+    /// c: time and exchanged price. The price list of a round is known when it begins.
+    fn cost_ms(&self, world: &World, round: &Round) -> Matrix<f64> {
+        let (prices, rate) = (round.usd_per_million(world), world.usd_per_ms_per_million);
+        let price_ms = |i, j| if rate > 0.0 { prices[(i, j)] / rate } else { 0.0 };
+        Matrix::from_fn(world.size(), |i, j| self.smoothed[(i, j)] + world.service_ms[j] + price_ms(i, j))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Two clusters 20 ms apart, 100 rps at each, which is half of what they can do.
+    pub(crate) fn two_clusters(rounds: usize) -> World {
+        let matrix = |cells: [f64; 4]| Matrix::from_fn(2, |i, j| cells[2 * i + j]);
+        let rtt_ms = matrix([1.0, 20.0, 20.0, 1.0]);
+        let round = Round {
+            demand_rps: vec![100.0; 2],
+            advertised_rps: vec![200.0; 2],
+            capacity_rps: vec![200.0; 2],
+            alive: vec![true; 2],
+            measured_rtt_ms: rtt_ms.clone(),
+            rtt_ms,
+            egress_usd_per_gb: matrix([0.0, 0.1, 0.1, 0.0]),
+            age: Matrix::filled(2, 0),
+        };
+        World {
+            name: "two".to_owned(),
+            clusters: vec!["east".to_owned(), "west".to_owned()],
+            round_seconds: 300.0,
+            rounds: vec![round; rounds],
+            request_bytes: 1e3,
+            response_bytes: 1e4,
+            service_ms: vec![20.0; 2],
+            usd_per_ms_per_million: 0.01,
+            background_rps: vec![0.0; 2],
+            report_factor: vec![1.0; 2],
+            legacy: vec![false; 2],
+            staleness: 0,
+            per_pair: false,
+        }
+    }
+
+    /// Everything goes to one, and after the reaction to another one.
+    #[derive(Default)]
+    struct Mover {
+        to: usize,
+        then: Option<usize>,
+        past: Vec<Past>,
+        known_ms: Vec<(f64, f64)>,
+    }
+
+    fn all_to(world: &World, j: usize) -> Matrix<f64> {
+        Matrix::from_fn(world.size(), |_, k| f64::from(u8::from(j == k)))
+    }
+
+    impl Policy for Mover {
+        fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
+            self.past = moment.past.to_vec();
+            self.known_ms.push((moment.published_rtt_ms[(0, 1)], moment.cost_ms[(0, 1)]));
+            all_to(moment.world, self.to)
+        }
+
+        fn react(&mut self, moment: &Moment<'_>, seen: &Seen<'_>) -> Option<Matrix<f64>> {
+            assert!((seen.elapsed * moment.world.round_seconds - REACTION_SECONDS).abs() < 1e-9);
+            self.then.map(|j| all_to(moment.world, j))
+        }
+    }
+
+    fn near(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-9 * (1.0 + b.abs())
+    }
+
+    #[test]
+    fn a_reaction_splits_the_round_and_what_is_counted_is_the_average() {
+        let mut world = two_clusters(2);
+        world.rounds.iter_mut().for_each(|round| round.capacity_rps[0] = 100.0);
+        let mut policy = Mover { then: Some(1), ..Mover::default() };
+        let outcomes = run(&world, &mut policy);
+        let [first, second] = outcomes.as_slice() else { unreachable!("two rounds") };
+        assert!(near(first.l1, 2.0), "the first decision is no change, the reaction moves everything: {}", first.l1);
+        assert!(near(second.l1, 4.0), "back, and away again: {}", second.l1);
+        let [before, after] = second.segments.as_slice() else { unreachable!("two segments") };
+        assert!(near(before.seconds, 15.0) && near(after.seconds, 285.0));
+        assert!(near(before.verdict.rejected, 0.5) && near(second.rejected, 0.5 * 0.05));
+        assert!(near(second.cost_ms, 0.05 * before.verdict.cost_ms + 0.95 * after.verdict.cost_ms));
+        let served = (0.05 * 100.0, 0.95 * 200.0);
+        let mean = served.0 * before.verdict.mean_ms + served.1 * after.verdict.mean_ms;
+        assert!(near(second.mean_ms, mean / (served.0 + served.1)), "a mean over who was served");
+        assert!(near(second.utilisation[0], 2.0), "the worst of both: {:?}", second.utilisation);
+        let past = &policy.past[0];
+        assert!(near(past.shares[(0, 0)], 0.05) && near(past.sent_rps[(1, 1)], 95.0) && near(past.load_rps[1], 190.0));
+    }
+
+    #[test]
+    fn a_round_that_is_shorter_than_a_reaction_has_none() {
+        let world = World { round_seconds: 15.0, ..two_clusters(1) };
+        let outcomes = run(&world, &mut Mover { then: Some(1), ..Mover::default() });
+        assert_eq!(outcomes[0].segments.len(), 1);
+    }
+
+    #[test]
+    fn a_cluster_without_an_agent_goes_to_the_nearest_that_is_alive() {
+        let mut world = two_clusters(2);
+        world.legacy[1] = true;
+        world.rounds[1].alive[1] = false;
+        let outcomes = run(&world, &mut Mover::default());
+        let legacy = |t: usize| outcomes[t].segments[0].shares.row(1).to_vec();
+        assert_eq!(legacy(0), [0.0, 1.0]);
+        assert_eq!(legacy(1), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn shares_are_whole_weights_in_force() {
+        struct Thirds;
+        impl Policy for Thirds {
+            fn shares(&mut self, _moment: &Moment<'_>) -> Matrix<f64> {
+                Matrix::from_fn(2, |_, j| [1.0 / 3.0, 2.0 / 3.0][j])
+            }
+        }
+        let outcomes = run(&two_clusters(1), &mut Thirds);
+        assert_eq!(outcomes[0].segments[0].shares.row(0), [0.333, 0.667]);
+    }
+
+    #[test]
+    fn round_trips_are_gated_smoothed_and_published_when_they_have_moved() {
+        let mut world = two_clusters(5);
+        let measured = [20.0, 21.0, 520.0, 20.0];
+        for (round, measured) in world.rounds.iter_mut().zip(measured) {
+            round.measured_rtt_ms[(0, 1)] = measured;
+        }
+        let mut policy = Mover::default();
+        run(&world, &mut policy);
+        let price_ms = (0.1 * 1e3 + 0.1 * 1e4) / 1e3 / 0.01;
+        let gated = 0.7 * 20.3 + 0.3 * (1.5 * 20.3 + 5.0);
+        let expected = [(20.0, 20.0), (20.0, 20.0), (20.0, 20.3), (gated, gated), (gated, 0.7 * gated + 6.0)];
+        for (known, (published, smoothed)) in policy.known_ms.iter().zip(expected) {
+            assert!(near(known.0, published) && near(known.1, smoothed + 20.0 + price_ms), "{known:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_sent_nowhere_is_rejected() {
+        let mut world = two_clusters(1);
+        world.rounds[0].alive = vec![false; 2];
+        world.rounds[0].capacity_rps = vec![0.0; 2];
+        let nowhere = |_: &Moment<'_>| Matrix::filled(2, 0.0);
+        struct By<F>(F);
+        impl<F: Fn(&Moment<'_>) -> Matrix<f64>> Policy for By<F> {
+            fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
+                self.0(moment)
+            }
+        }
+        for outcome in [run(&world, &mut By(nowhere)), run(&world, &mut Mover::default())].concat() {
+            assert!(near(outcome.rejected, 1.0) && near(outcome.cost_ms, 11_000.0) && near(outcome.mean_ms, 0.0));
+        }
+    }
+
+    #[test]
+    fn nobody_asks_and_nothing_is_infinite() {
+        let mut world = two_clusters(3);
+        world.rounds.iter_mut().for_each(|round| round.demand_rps = vec![0.0; 2]);
+        for outcome in run(&world, &mut Mover { then: Some(1), ..Mover::default() }) {
+            let values = [outcome.mean_ms, outcome.usd_per_million, outcome.rejected, outcome.cost_ms, outcome.l1];
+            assert!(values.iter().all(|value| near(*value, 0.0)), "{outcome:?}");
+        }
+    }
+}
