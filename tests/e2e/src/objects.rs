@@ -146,7 +146,11 @@ pub fn read_documents(file: &Path) -> Result<Vec<Value>> {
 #[must_use]
 pub fn api(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let kind = GroupVersionKind::gvk(group, version, kind);
+    let resource = match kind.kind.as_str() {
+        "ClusterFacts" => ApiResource::from_gvk_with_plural(&kind, "clusterfacts"),
+        _ => ApiResource::from_gvk(&kind),
+    };
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),

@@ -8,6 +8,7 @@ mod housekeeping;
 mod leadership;
 mod lighthouse;
 mod odd_objects;
+mod optimized;
 mod outage;
 mod presence;
 mod readiness;

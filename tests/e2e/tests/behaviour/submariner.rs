@@ -17,8 +17,8 @@ fn conditions_of_others_stay_and_ours_say_what_is_in_force() -> Result<()> {
             ns.export("web", &[("west", "10.2.0.1"), ("north", "10.3.0.1")]).await?;
 
             objects::apply(member.cluster.client(), &submariner(Some("optimized"), true)).await?;
-            says(&member, "False", "OptimizerUnavailable").await?;
-            in_force(&ns, "round-robin", json!("OptimizerUnavailable")).await?;
+            says(&member, "True", "Accepted").await?;
+            in_force(&ns, "optimized", json!("DemandUnknown")).await?;
 
             objects::apply(member.cluster.client(), &submariner(Some("round-robin"), true)).await?;
             says(&member, "True", "Accepted").await?;

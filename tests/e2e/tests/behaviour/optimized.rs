@@ -1,0 +1,124 @@
+//! The optimised mode on a real API server: what clusters say of themselves decides, and what was planned is answered.
+
+use anyhow::{Result, ensure};
+use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::objects::Health;
+use landfall_e2e::{Member, await_condition, objects, run, with_temp_ns};
+use serde_json::{Value, json};
+
+const EAST: &str = "10.1.0.1";
+const WEST: &str = "10.2.0.1";
+const NORTH: &str = "10.3.0.1";
+
+#[test]
+fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Result<()> {
+    run(async {
+        let member = Member::start("optimized", "east").await?;
+        let client = member.cluster.client();
+        objects::apply(client, &node()).await?;
+        objects::apply(client, &pricing()).await?;
+        with_temp_ns(&member, "optimized", async |ns| {
+            ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
+            ns.apply(policy("performance")).await?;
+            published(&ns, "without facts clients stay", Some("DemandUnknown"), |w| w == [1000, 0, 0]).await?;
+
+            for (cluster, demand) in [("east", 1500), ("west", 0), ("north", 0)] {
+                ns.apply(facts(&ns, cluster, demand, 1000)).await?;
+            }
+            let spilled = |w: [u64; 3]| (500..700).contains(&w[0]) && w[1] > 300 && w[2] < 50;
+            let clusters = published(&ns, "what does not fit goes to the nearest", None, spilled).await?;
+            ensure!(of(&clusters, "east", "utilisation") < 0.95, "{clusters}");
+            ensure!((of(&clusters, "west", "latencyMs") - 20.0).abs() < 0.01, "{clusters}");
+            // 10 kB out of gcp and 1 kB out of aws per request.
+            ensure!((of(&clusters, "west", "usdPerMillion") - (1.2 + 0.09)).abs() < 0.01, "{clusters}");
+
+            ns.apply(policy("cost")).await?;
+            let free = |w: [u64; 3]| w[0] > 500 && w[1] < 50 && w[2] > 300;
+            published(&ns, "and in cost mode to where leaving costs nothing", None, free).await?;
+
+            ns.apply(policy("performance")).await?;
+            ns.apply(facts(&ns, "east", 500, 1000)).await?;
+            published(&ns, "a smaller demand stays at home", None, |w| w == [1000, 0, 0]).await?;
+            ns.answers("pay", EAST, SOON).await?;
+            member.operator.process.kill()?;
+            ns.apply(objects::slice("pay", "east", EAST, Health::NotReady)).await?;
+            ns.answers("pay", WEST, SOON).await?;
+            ns.apply(objects::slice("pay", "west", WEST, Health::NotReady)).await?;
+            ns.answers("pay", NORTH, SOON).await
+        })
+        .await
+    })
+}
+
+fn policy(aim: &str) -> Value {
+    objects::policy("pay", json!({"loadBalancing": "optimized", "optimizedLoadBalancingParams": aim}))
+}
+
+fn node() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "east-1", "labels": {
+            "topology.kubernetes.io/region": "us-east-1",
+            "topology.kubernetes.io/zone": "us-east-1a",
+        }},
+        "spec": {"providerID": "aws:///us-east-1a/i-0c1d5a41a3b7e2f60"},
+    })
+}
+
+fn pricing() -> Value {
+    json!({
+        "apiVersion": "landfall.dev/v1alpha1",
+        "kind": "NetworkPricing",
+        "metadata": {"name": "ours"},
+        "spec": {"rules": [
+            {"from": {"provider": "gcp"}, "usdPerGb": 0.12},
+            {"from": {"provider": "aws"}, "to": {"provider": "gcp"}, "usdPerGb": 0.09},
+            {"usdPerGb": 0},
+        ]},
+    })
+}
+
+/// West is 20 ms away and in another cloud, north 80 ms, at a site of our own.
+fn facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32, capacity_rps: u32) -> Value {
+    let (provider, links) = match cluster {
+        "east" => (None, json!([{"cluster": "west", "rttMs": 20}, {"cluster": "north", "rttMs": 80}])),
+        "west" => (Some("gcp"), json!([{"cluster": "north", "rttMs": 80}])),
+        _ => (Some("site"), json!([])),
+    };
+    let service = json!({
+        "namespace": ns.name, "name": "pay", "demandRps": demand_rps, "capacityRps": capacity_rps, "serviceTimeMs": 20,
+    });
+    let mut spec = json!({"cluster": cluster, "links": links, "services": [service]});
+    if let Some(provider) = provider {
+        spec["location"] = json!({"provider": provider});
+    }
+    json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "ClusterFacts", "metadata": {"name": cluster}, "spec": spec})
+}
+
+/// Waits until the weights of east, west and north are so, with this reason; what is published of the clusters then.
+async fn published(
+    ns: &Namespace<'_>,
+    what: &str,
+    reason: Option<&str>,
+    expected: impl Fn([u64; 3]) -> bool,
+) -> Result<Value> {
+    await_condition(what, SOON, async || {
+        let status = ns.selection("pay").await?["status"].clone();
+        let weight = |cluster| cluster_of(&status["clusters"], cluster)["weight"].as_u64().unwrap_or_default();
+        let weights = ["east", "west", "north"].map(weight);
+        ensure!(status["mode"] == "optimized" && status["reason"] == json!(reason) && expected(weights), "{status}");
+        Ok(status["clusters"].clone())
+    })
+    .await
+}
+
+/// A number of a cluster; -1 where there is none.
+fn of(clusters: &Value, cluster: &str, field: &str) -> f64 {
+    cluster_of(clusters, cluster)[field].as_f64().unwrap_or(-1.0)
+}
+
+fn cluster_of<'a>(clusters: &'a Value, cluster: &str) -> &'a Value {
+    let mut all = clusters.as_array().into_iter().flatten();
+    all.find(|it| it["cluster"] == cluster).unwrap_or(&Value::Null)
+}
