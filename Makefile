@@ -16,7 +16,7 @@ RELEASE := $(CARGO) build --release --locked -p landfall --bin landfall --exampl
 # Per fuzz target.
 FUZZ_SECONDS ?= 600
 
-PHONY := help demo test check e2e bench bench-cluster crds fuzz deps fmt clippy doc check-crds check-chart unit
+PHONY := help demo test check e2e bench bench-cluster simulate crds fuzz deps fmt clippy doc check-crds check-chart unit
 .PHONY: $(PHONY)
 
 help: ## List the targets
@@ -45,6 +45,13 @@ bench-cluster: deps ## Benchmarks against a real API server: start, propagation,
 	$(RELEASE); \
 	LANDFALL_E2E_BIN=$$bin $(CARGO) bench --locked -p landfall-e2e --bench '*'
 
+simulate: deps ## The optimiser and simpler policies on recorded scenarios, against the optimum
+	@$(RELEASE)
+	@for scenario in crates/sim/tests/scenarios/*.yaml; do \
+	  trace=$${scenario%/*}/traces/$$(basename $$scenario .yaml).json; \
+	  target/release/landfall simulate $$scenario --trace $$trace; echo; \
+	done
+
 crds: deps ## Write the CRDs of the Rust types to deploy/crds and into the chart
 	@$(with_fresh_crds); \
 	for folder in $(crd_folders); do \
@@ -55,8 +62,9 @@ fuzz: ## Nonsense for the parsers, FUZZ_SECONDS each (600); needs cargo-fuzz and
 	@targets=$$($(CARGO) +nightly fuzz list); \
 	for target in $$targets; do \
 	  mkdir -p fuzz/corpus/$$target; \
+	  mkdir -p fuzz/seeds/$$target; \
 	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
-	    -dict=fuzz/dns.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS); \
+	    -dict=fuzz/dns.dict -max_len=2048 -timeout=10 -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 deps: ## Install or name what is missing on this machine

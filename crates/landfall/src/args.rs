@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use landfall_sim::contender::Contender;
 
 #[derive(Debug, Parser)]
 #[command(name = "landfall", version, about = "Decides which cluster of a fleet answers, and makes DNS follow.")]
@@ -23,6 +25,8 @@ pub enum Command {
     Dns(Dns),
     /// Print who would answer whom, from a folder of manifests, and exit
     Plan(Plan),
+    /// Run the optimiser and simpler policies in a made-up world, and compare what they cost
+    Simulate(Simulate),
     /// Print the custom resource definitions, to be applied with kubectl
     Crds,
 }
@@ -34,6 +38,46 @@ pub struct Plan {
     /// How to print: a table for people, a List of ServiceSelections for programs
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Simulate {
+    /// The scenario: a fleet, its clients, and what happens to them, as YAML
+    #[arg(required_unless_present = "generate", conflicts_with = "generate")]
+    pub file: Option<PathBuf>,
+    /// What happened in each round, as JSON; without it, the seed of the scenario decides
+    #[arg(long, value_name = "FILE", conflicts_with = "generate")]
+    pub trace: Option<PathBuf>,
+    /// Make up a scenario instead; the same seed is the same scenario
+    #[arg(long, value_name = "SEED")]
+    pub generate: Option<u64>,
+    /// How many clusters the made-up scenario has
+    #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "file", value_parser = clusters)]
+    pub clusters: usize,
+    /// A policy to run; may be repeated. All of them where absent
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = policies())]
+    pub policy: Vec<Contender>,
+    /// Of the optimiser: how full an exporter may get before clients go elsewhere at any cost
+    #[arg(long, value_name = "PART", value_parser = |text: &str| number(text, (0.1, 0.99)))]
+    pub target_utilisation: Option<f64>,
+    /// Of the optimiser: clusters whose costs differ by less share as equals
+    #[arg(long, value_name = "MS", value_parser = |text: &str| number(text, (0.01, 1000.0)))]
+    pub epsilon_ms: Option<f64>,
+    /// How to print: a table for people, a list of objects for programs
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Write a page with pictures: one HTML file that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Write the pictures of the report into a folder, as SVG files
+    #[arg(long, value_name = "DIR")]
+    pub pictures: Option<PathBuf>,
+    /// Write the scenario that was run, as YAML
+    #[arg(long, value_name = "FILE")]
+    pub write_scenario: Option<PathBuf>,
+    /// Write what happened in each round and the least possible costs, as JSON, for --trace
+    #[arg(long, value_name = "FILE")]
+    pub write_trace: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -124,4 +168,23 @@ pub enum Output {
     Table,
     Json,
     Yaml,
+}
+
+fn policies() -> impl TypedValueParser<Value = Contender> {
+    let names = PossibleValuesParser::new(Contender::all().map(Contender::as_str));
+    names.try_map(|name| Contender::parse(&name).ok_or("no such policy"))
+}
+
+fn clusters(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(clusters @ 1..=200) => Ok(clusters),
+        Ok(_) | Err(_) => Err("expected a whole number from 1 to 200".to_owned()),
+    }
+}
+
+fn number(text: &str, (least, most): (f64, f64)) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(format!("expected a number from {least} to {most}")),
+    }
 }

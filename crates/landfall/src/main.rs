@@ -3,7 +3,9 @@
 mod args;
 mod fleet;
 mod plan;
+mod progress;
 mod serve;
+mod simulate;
 mod table;
 mod up;
 
@@ -37,6 +39,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Operator(args) => serve::operator(args),
         Command::Dns(args) => serve::dns(args),
         Command::Plan(args) => plan::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Crds => plan::crds(),
     }
 }

@@ -49,7 +49,7 @@ pub fn crds() -> Result<u8> {
 }
 
 /// A reader that has seen enough, such as `head`, is no error.
-fn print(text: &str) -> Result<()> {
+pub fn print(text: &str) -> Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),

@@ -48,6 +48,13 @@ fn dns_does_not_know_kubernetes() {
 }
 
 #[test]
+fn sim_knows_the_optimiser_and_nothing_of_the_product_around_it() {
+    let numbers = ["clarabel", "rand", "rand_chacha", "rand_distr"];
+    let files = ["serde", "serde-saphyr", "serde_json", "serde_path_to_error", "thiserror"];
+    assert_only("landfall-sim", &[numbers.as_slice(), &files, &["landfall-core"]].concat());
+}
+
+#[test]
 fn the_end_to_end_tests_use_the_product_from_outside() {
     let used = &dependencies()["landfall-e2e"];
     for inner in ["landfall-core", "landfall-dns", "landfall-operator", "landfall"] {

@@ -9,12 +9,14 @@
 //! What a policy may know is in [`policy::Moment`]: the past, and nothing of the round that it decides about.
 
 pub mod baselines;
+pub mod contender;
 pub mod generate;
 pub mod judge;
 pub mod matrix;
 pub mod optimized;
 pub mod optimum;
 pub mod policy;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod summary;

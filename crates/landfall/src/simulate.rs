@@ -1,0 +1,191 @@
+//! `landfall simulate`: all policies in one world, what that costs, and a report of it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use landfall_core::optimize::facts::Tuning;
+use landfall_sim::contender::Contender;
+use landfall_sim::generate::generate;
+use landfall_sim::optimum::optima;
+use landfall_sim::report::{self, RATES, Report, Trade};
+use landfall_sim::run::{Outcome, Run};
+use landfall_sim::scenario::Scenario;
+use landfall_sim::summary::{Summary, summarise};
+use landfall_sim::trace::{Optimum, Trace};
+use landfall_sim::world::World;
+
+use crate::args::{self, Output};
+use crate::progress::Progress;
+use crate::{WELL, plan, table};
+
+/// J* keeps this headroom.
+const HEADROOM: f64 = 0.9;
+
+pub fn run(args: &args::Simulate) -> Result<u8> {
+    let mut progress = Progress::new();
+    let scenario = scenario(args)?;
+    let (world, mut optimum) = world(args, &scenario)?;
+    if let Some(path) = &args.write_scenario {
+        write(path, &serde_saphyr::to_string(&scenario)?)?;
+    }
+    let optimum_ms = match optimum.headroom09.take() {
+        Some(optimum_ms) => optimum_ms,
+        None => least_costs(&world, &mut progress)?,
+    };
+    if let Some(path) = &args.write_trace {
+        let optimum = Optimum { headroom09: Some(optimum_ms.clone()), ..optimum };
+        write(path, &serde_json::to_string(&Trace::recorded(&scenario, &world, optimum))?)?;
+    }
+    let course = Course { world: &world, optimum_ms: &optimum_ms, tuning: tuning(args) };
+    let results = course.all(&contenders(args), &mut progress);
+    if args.report.is_some() || args.pictures.is_some() {
+        let report = Report {
+            scenario: &scenario,
+            world: &world,
+            summaries: &results.summaries,
+            shown: results.shown,
+            outcomes: &results.outcomes,
+            target_utilisation: course.tuning.target_utilisation,
+            sweep: &course.sweep(&mut progress),
+        };
+        write_report(args, &report)?;
+    }
+    drop(progress);
+    plan::print(&text(args.output, &scenario, &results.summaries)?)?;
+    Ok(WELL)
+}
+
+fn scenario(args: &args::Simulate) -> Result<Scenario> {
+    match (&args.file, args.generate) {
+        (Some(path), _) => Scenario::read(&read(path)?).with_context(|| path.display().to_string()),
+        (None, seed) => Ok(generate(seed.unwrap_or_default(), args.clusters)),
+    }
+}
+
+/// The world, and what a trace knows of its optimum.
+fn world(args: &args::Simulate, scenario: &Scenario) -> Result<(World, Optimum)> {
+    let Some(path) = &args.trace else { return Ok((World::expand(scenario), Optimum::default())) };
+    let trace = Trace::read(&read(path)?).with_context(|| path.display().to_string())?;
+    let world = World::replayed(scenario, &trace).with_context(|| path.display().to_string())?;
+    Ok((world, trace.optimum_ms))
+}
+
+fn least_costs(world: &World, progress: &mut Progress) -> Result<Vec<f64>> {
+    progress.task("computing the least possible cost".to_owned());
+    let rounds = world.rounds.len();
+    Ok(optima(world, Some(HEADROOM), &mut |done| progress.round(done, rounds))?)
+}
+
+fn tuning(args: &args::Simulate) -> Tuning {
+    let default = Tuning::default();
+    Tuning {
+        target_utilisation: args.target_utilisation.unwrap_or(default.target_utilisation),
+        epsilon_ms: args.epsilon_ms.unwrap_or(default.epsilon_ms),
+        ..default
+    }
+}
+
+/// Each once, in the order in which they were named; all of them where none was.
+fn contenders(args: &args::Simulate) -> Vec<Contender> {
+    let mut contenders: Vec<Contender> = Vec::new();
+    for contender in &args.policy {
+        if !contenders.contains(contender) {
+            contenders.push(*contender);
+        }
+    }
+    if contenders.is_empty() { Contender::all().collect() } else { contenders }
+}
+
+/// What all policies are run in.
+struct Course<'a> {
+    world: &'a World,
+    optimum_ms: &'a [f64],
+    tuning: Tuning,
+}
+
+struct Results {
+    summaries: Vec<Summary>,
+    /// Ours, or the first one.
+    shown: usize,
+    /// Of the one that is shown.
+    outcomes: Vec<Outcome>,
+}
+
+impl Course<'_> {
+    fn all(&self, contenders: &[Contender], progress: &mut Progress) -> Results {
+        let shown = contenders.iter().position(|contender| *contender == Contender::PRODUCT).unwrap_or(0);
+        let mut results = Results { summaries: Vec::new(), shown, outcomes: Vec::new() };
+        for (k, contender) in contenders.iter().enumerate() {
+            progress.task(format!("policy {} of {}, {contender}", k + 1, contenders.len()));
+            let outcomes = outcomes(*contender, self.world, self.tuning, progress);
+            results.summaries.push(summarise(contender.as_str(), self.world, &outcomes, self.optimum_ms));
+            if k == shown {
+                results.outcomes = outcomes;
+            }
+        }
+        results
+    }
+
+    /// What ours makes of other exchange rates.
+    fn sweep(&self, progress: &mut Progress) -> Vec<Trade> {
+        let mut world = self.world.clone();
+        let mut trades = Vec::new();
+        for rate in RATES {
+            progress.task(format!("exchange rate {rate}"));
+            world.usd_per_ms_per_million = rate;
+            let outcomes = outcomes(Contender::PRODUCT, &world, self.tuning, progress);
+            let summary = summarise(Contender::PRODUCT.as_str(), &world, &outcomes, &[]);
+            let Summary { mean_ms, usd_per_million, .. } = summary;
+            trades.push(Trade { usd_per_ms_per_million: rate, mean_ms, usd_per_million });
+        }
+        trades
+    }
+}
+
+fn outcomes(contender: Contender, world: &World, tuning: Tuning, progress: &mut Progress) -> Vec<Outcome> {
+    let mut policy = contender.policy(world, tuning);
+    let rounds = world.rounds.len();
+    let run = Run::new(world, policy.as_mut()).enumerate();
+    run.map(|(t, outcome)| (progress.round(t + 1, rounds), outcome).1).collect()
+}
+
+fn write_report(args: &args::Simulate, report: &Report<'_>) -> Result<()> {
+    if let Some(path) = &args.report {
+        write(path, &report.html())?;
+    }
+    if let Some(folder) = &args.pictures {
+        fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+        for picture in report.pictures() {
+            write(&folder.join(picture.name).with_extension("svg"), &picture.file())?;
+        }
+    }
+    Ok(())
+}
+
+fn text(output: Output, scenario: &Scenario, summaries: &[Summary]) -> Result<String> {
+    Ok(match output {
+        Output::Table => format!("{}\n{}\n\n{}", report::headline(scenario), report::OPTIMUM, rows(summaries)),
+        Output::Json => serde_json::to_string_pretty(summaries)? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&summaries)?,
+    })
+}
+
+/// The name on the left, numbers on the right.
+fn rows(summaries: &[Summary]) -> String {
+    let header = report::COLUMNS.map(str::to_owned);
+    let mut rows: Vec<[String; 9]> = std::iter::once(header).chain(summaries.iter().map(report::cells)).collect();
+    for column in 1..report::COLUMNS.len() {
+        let width = rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        rows.iter_mut().for_each(|row| row[column] = format!("{:>width$}", row[column]));
+    }
+    table::align(rows)
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("{}: cannot be written", path.display()))
+}

@@ -1,0 +1,75 @@
+//! What each policy costs over time, as a multiple of the least cost that there is.
+
+use crate::summary::Summary;
+
+use super::Report;
+use super::markup::{Element, label, line};
+use super::numbers::ratio;
+use super::picture::{Picture, WIDTH};
+use super::plot::{Line, NAME_PITCH, Piece, Plot};
+use super::scale::{MOST_RATIO, Scale};
+use super::style::Kind;
+use super::time;
+
+/// For the names, with their means.
+const ROOM: f64 = 266.0;
+
+pub(super) fn cost(report: &Report<'_>) -> Picture {
+    let rounds = report.world.rounds.len();
+    let lines: Vec<Line> = report.ranked().iter().enumerate().map(|(rank, summary)| of_policy(rank, summary)).collect();
+    let most = lines.iter().flat_map(|line| &line.pieces).map(|piece| piece.value).fold(1.0, f64::max);
+    let plot = Plot::new(report, ROOM, |places| Scale::ratio(most, places));
+    let mut remark = "Logarithmic in what is above 1. Means are of costs, without the start.".to_owned();
+    if most > plot.y.most() {
+        remark.push_str(&format!(" What is above {MOST_RATIO} is drawn at the top."));
+    }
+    remark.push_str(&time::per_step(rounds, "the highest value"));
+    let mut elements = plot.frame("J/J*, cost over the least possible cost", &remark);
+    elements.extend(plot.lines(&lines));
+    elements.extend(key(report, &plot, &lines));
+    let title = "What each policy costs, over the optimum".to_owned();
+    Picture::new("cost", title, description(report)).drawn(plot.bottom(), elements)
+}
+
+/// The policies from the cheapest to the dearest.
+fn key(report: &Report<'_>, plot: &Plot<'_>, lines: &[Line]) -> Vec<Element> {
+    let ranked = report.ranked();
+    let mean = |k: usize| ranked[k].j_over_optimum.mean;
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    order.sort_by(|&a, &b| mean(a).total_cmp(&mean(b)));
+    let (left, top) = (plot.x.ends().1 + 18.0, plot.y.ends().1 + 6.0);
+    let mut elements = vec![label(WIDTH, top, "small soft end", "mean J/J*")];
+    for (place, &k) in order.iter().enumerate() {
+        let y = top + 20.0 + (NAME_PITCH + 3.0) * place as f64;
+        let head = if k == 0 { "head" } else { "" };
+        elements.push(line((left, y - 4.0), (left + 26.0, y - 4.0), &lines[k].class));
+        elements.push(label(left + 34.0, y, head, &lines[k].name));
+        elements.push(label(WIDTH, y, &format!("end {head}"), &ratio(mean(k))));
+    }
+    elements
+}
+
+fn of_policy(rank: usize, summary: &Summary) -> Line {
+    let per_round = &summary.j_over_optimum.per_round;
+    let several = time::rounds_per_step(per_round.len());
+    let piece = |(k, rounds): (usize, &[f64])| {
+        let from = (k * several) as f64;
+        let value = rounds.iter().copied().fold(0.0, f64::max);
+        Piece { from, to: from + rounds.len() as f64, value }
+    };
+    let kind = Kind::of_rank(rank).line();
+    Line {
+        name: summary.policy.clone(),
+        class: if rank == 0 { format!("{kind} wide") } else { kind },
+        pieces: per_round.chunks(several).enumerate().map(piece).collect(),
+    }
+}
+
+fn description(report: &Report<'_>) -> String {
+    let mean = |summary: &Summary| format!("{} {}", summary.policy, ratio(summary.j_over_optimum.mean));
+    let means: Vec<String> = report.summaries.iter().map(mean).collect();
+    format!(
+        "A line per policy over the rounds: its cost J over the least possible cost J*. Means: {}.",
+        means.join(", ")
+    )
+}

@@ -1,0 +1,278 @@
+//! A run as a page to be put before others, as pictures, and as a table. The same run is the same bytes.
+
+mod clusters;
+mod cost;
+mod labels;
+mod markup;
+mod numbers;
+mod page;
+mod pareto;
+mod picture;
+mod plot;
+mod scale;
+mod split;
+mod style;
+mod time;
+mod utilisation;
+
+use crate::run::Outcome;
+use crate::scenario::{Mode, Scenario};
+use crate::summary::Summary;
+use crate::world::World;
+
+use clusters::Exporters;
+
+pub use numbers::{COLUMNS, cells};
+pub use picture::Picture;
+
+/// What J* is.
+pub const OPTIMUM: &str = "J* is the least cost of each round for somebody who knows the round beforehand, with every \
+                           exporter at 90 % of its capacity or less while that is possible.";
+
+/// The exchange rates at which ours is run to show what they buy, in USD per ms per million requests.
+pub const RATES: [f64; 6] = [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001];
+
+/// What there is to report.
+#[derive(Debug)]
+pub struct Report<'a> {
+    pub scenario: &'a Scenario,
+    pub world: &'a World,
+    /// One per policy.
+    pub summaries: &'a [Summary],
+    /// Which of them is looked at in detail.
+    pub shown: usize,
+    /// All rounds of that one.
+    pub outcomes: &'a [Outcome],
+    /// u of ours.
+    pub target_utilisation: f64,
+    /// Ours at each of [`RATES`].
+    pub sweep: &'a [Trade],
+}
+
+/// What an exchange rate buys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trade {
+    pub usd_per_ms_per_million: f64,
+    pub mean_ms: f64,
+    pub usd_per_million: f64,
+}
+
+impl Report<'_> {
+    /// One page without anything beside it.
+    pub fn html(&self) -> String {
+        page::html(self)
+    }
+
+    /// The same pictures as on the page.
+    pub fn pictures(&self) -> [Picture; 4] {
+        [split::split(self), utilisation::utilisation(self), cost::cost(self), pareto::pareto(self)]
+    }
+
+    fn summary(&self) -> Option<&Summary> {
+        self.summaries.get(self.shown)
+    }
+
+    /// The one that is shown, and then the others: the first colour is always its own.
+    fn ranked(&self) -> Vec<&Summary> {
+        let others = self.summaries.iter().enumerate().filter(|(k, _)| *k != self.shown);
+        self.summary().into_iter().chain(others.map(|(_, summary)| summary)).collect()
+    }
+
+    fn policy(&self) -> &str {
+        self.summary().map_or("", |summary| &summary.policy)
+    }
+
+    fn exporters(&self) -> Exporters {
+        Exporters::new(self)
+    }
+}
+
+/// What is run, in a line.
+pub fn headline(scenario: &Scenario) -> String {
+    let Scenario { name, description, clusters, rounds, .. } = scenario;
+    let colon = if description.is_empty() { "" } else { ": " };
+    let line =
+        format!("{name}{colon}{description}; {} clusters, {rounds} rounds, {}", clusters.len(), objective(scenario));
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Mode and exchange rate, in words.
+fn objective(scenario: &Scenario) -> String {
+    let mode = match scenario.objective.mode {
+        Mode::Performance => "performance",
+        Mode::Mixed => "mixed",
+        Mode::Cost => "cost",
+    };
+    match scenario.usd_per_ms_per_million() {
+        rate if rate > 0.0 => format!("mode {mode}, 1 ms is worth {rate} USD per million requests"),
+        _ => format!("mode {mode}, prices do not count"),
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    if count > 0.0 { sum / count } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_core::optimize::facts::Tuning;
+
+    use super::*;
+    use crate::contender::Contender;
+    use crate::run::run;
+    use crate::summary::summarise;
+
+    fn scenario(change: impl Fn(&mut Scenario)) -> Scenario {
+        let mut scenario = Scenario::read(
+            "
+apiVersion: landfall.dev/v1alpha1
+kind: Scenario
+name: two
+rounds: 12
+clusters: [east, west]
+rttMs: [[1, 20], [20, 1]]
+egressUsdPerGb: [[0, 0.1], [0.1, 0]]
+service: {capacityRps: [100, 100], baseLatencyMs: [20, 20]}
+demandRps: [80, 50]
+objective: {mode: mixed}
+events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
+",
+        )
+        .unwrap();
+        change(&mut scenario);
+        scenario.validate().unwrap();
+        scenario
+    }
+
+    fn grown(scenario: &mut Scenario, size: usize) {
+        let square = |value: f64| vec![vec![value; size]; size];
+        scenario.clusters = (0..size).map(|i| format!("c{i}")).collect();
+        (scenario.rtt_ms, scenario.egress_usd_per_gb) = (square(10.0), square(0.1));
+        (scenario.service.capacity_rps, scenario.service.base_latency_ms) = (vec![100.0; size], vec![20.0; size]);
+        scenario.demand_rps = (0..size).map(|i| 50.0 + i as f64).collect();
+        scenario.events.clear();
+    }
+
+    /// All that is written: the page, and the pictures alone.
+    fn written(scenario: &Scenario, contenders: &[&str]) -> Vec<String> {
+        let world = World::expand(scenario);
+        let runs: Vec<(&str, Vec<Outcome>)> = contenders
+            .iter()
+            .map(|name| {
+                let contender = Contender::parse(name).unwrap();
+                (*name, run(&world, contender.policy(&world, Tuning::default()).as_mut()))
+            })
+            .collect();
+        let optimum_ms = vec![20.0; world.rounds.len()];
+        let summaries: Vec<Summary> =
+            runs.iter().map(|(name, outcomes)| summarise(name, &world, outcomes, &optimum_ms)).collect();
+        let trade =
+            |rate: f64| Trade { usd_per_ms_per_million: rate, mean_ms: 20.0 - rate, usd_per_million: 0.1 * rate };
+        let report = Report {
+            scenario,
+            world: &world,
+            summaries: &summaries,
+            shown: 0,
+            outcomes: &runs[0].1,
+            target_utilisation: 0.9,
+            sweep: &RATES.map(trade),
+        };
+        let mut written = vec![report.html()];
+        written.extend(report.pictures().iter().map(Picture::file));
+        written
+    }
+
+    /// Every element ends, in the right order, and every attribute has a value in quotes.
+    fn assert_well_formed(text: &str) {
+        let mut open = Vec::new();
+        for tag in text.strip_prefix("<!DOCTYPE html>").unwrap_or(text).split('<').skip(1) {
+            let (tag, after) = tag.split_once('>').expect("a tag ends");
+            assert!(!after.contains('>'), "{after}");
+            let name = tag.split_whitespace().next().unwrap();
+            assert!(tag.matches('"').count() % 2 == 0, "{tag}");
+            if let Some(name) = name.strip_prefix('/') {
+                assert_eq!(open.pop(), Some(name));
+            } else if !tag.ends_with('/') {
+                open.push(name);
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    fn assert_good(written: &[String]) {
+        for text in written {
+            assert_well_formed(text);
+            assert!(!text.contains("NaN") && !text.contains("inf\"") && !text.contains("inf "), "{text}");
+            let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!elsewhere.contains("http") && !elsewhere.contains("<script"), "it needs nothing else");
+        }
+    }
+
+    #[test]
+    fn a_report_is_complete_well_formed_and_always_the_same() {
+        let scenario = scenario(|_| {});
+        let texts = written(&scenario, &["optimized", "nearest", "selfish"]);
+        assert_good(&texts);
+        assert_eq!(texts, written(&scenario, &["optimized", "nearest", "selfish"]));
+        let page = &texts[0];
+        for expected in
+            ["optimized", "nearest", "outage of west, rounds 5 to 8", "id=\"pareto\"", "role=\"img\"", "v = 0.0001"]
+        {
+            assert!(page.contains(expected), "{expected}");
+        }
+        assert_eq!((page.matches("<svg").count(), texts.len()), (4, 5));
+    }
+
+    #[test]
+    fn names_are_text_whatever_they_are() {
+        let scenario = scenario(|scenario| {
+            scenario.clusters[0] = "<script>alert(\"1\")</script>&".to_owned();
+            scenario.name = "a < b & c".to_owned();
+            scenario.description = "line\nline \u{1b}[31m".to_owned();
+        });
+        assert_good(&written(&scenario, &["optimized"]));
+        assert_eq!(headline(&scenario).lines().count(), 1);
+        assert!(!headline(&scenario).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_large_fleet_shows_the_sources_with_the_most_demand() {
+        let scenario = scenario(|scenario| grown(scenario, 30));
+        let texts = written(&scenario, &["round-robin"]);
+        assert_good(&texts);
+        let split = &texts[1];
+        assert!(split.contains("The 12 sources with the most demand, of 30.") && split.contains("14 others"));
+        assert!(split.contains("from c29") && !split.contains("from c3<"));
+    }
+
+    #[test]
+    fn a_long_run_is_drawn_in_coarser_steps() {
+        let scenario = scenario(|scenario| {
+            scenario.rounds = 2_000;
+            scenario.noise.demand_log_sigma = 0.2;
+        });
+        let texts = written(&scenario, &["optimized"]);
+        assert_good(&texts);
+        assert!(texts[1].contains("Each step is 4 rounds"));
+        assert!(
+            texts.iter().all(|text| text.len() < 500_000),
+            "{:?}",
+            texts.iter().map(String::len).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn the_edges_have_a_report() {
+        let edges: [fn(&mut Scenario); 5] = [
+            |scenario| grown(scenario, 1),
+            |scenario| scenario.demand_rps = vec![0.0; 2],
+            |scenario| scenario.service.capacity_rps = vec![0.0; 2],
+            |scenario| scenario.rounds = 1,
+            |scenario| scenario.egress_usd_per_gb = vec![vec![0.0; 2]; 2],
+        ];
+        for edge in edges {
+            assert_good(&written(&scenario(edge), &["optimized", "cheapest-last-round"]));
+        }
+    }
+}
