@@ -73,7 +73,7 @@ fuzz_target!(|bytes: &[u8]| {
             let report = if input.byte() % 2 == 0 { own } else { any_report(now, &mut input) };
             reports.insert(id.clone(), report);
         }
-        let known = facts(&reports, &costs, |id| *id != ids[0] || round != 1, (&Objective::default(), now));
+        let known = facts(&reports, &costs, |id| (*id != ids[0] || round != 1).then_some(50.0), (&Objective::default(), now));
         let cold = optimize(&known.facts, &tuning, &BTreeMap::new());
         let warm = optimize(&known.facts, &tuning, &prices);
         if let (Ok(cold), Ok(warm)) = (&cold, &warm) {

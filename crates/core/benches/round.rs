@@ -72,7 +72,7 @@ fn reports(fleet: &Fleet) -> BTreeMap<ClusterId, Report> {
 /// The weights of one source.
 fn round(reports: &BTreeMap<ClusterId, Report>, costs: &Costs) -> Vec<u32> {
     let objective = Objective::default();
-    let known = facts(reports, costs, |_| true, (&objective, 0));
+    let known = facts(reports, costs, |_| Some(0.0), (&objective, 0));
     let solution = optimize(&known.facts, &objective.tuning, &BTreeMap::new()).unwrap();
     weights(&solution.rows[0].shares, 1000)
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::name::ClusterId;
-use crate::optimize::fill::fallback_row;
+use crate::optimize::facts::{Exporter, Facts, LEAST_CAPACITY_RPS};
 use crate::optimize::report::{Known, Method};
 use crate::optimize::standby::{Turn, turns};
-use crate::optimize::{Solution, Unsolved, optimize, weights};
+use crate::optimize::{Solution, Unsolved, optimize};
 use crate::policy::{LocalPreference, Mode, Policy};
 use crate::rule::{Candidate, Fallback, NOMINAL_TOTAL, Reason, Rule};
 use crate::snapshot::Export;
 
-/// What a share comes from: the lower the sum of the three costs in ms, the more of its capacity a candidate gives.
+/// What a share comes from: the lower latency, price, service time and congestion together, the more of its capacity a
+/// candidate gives.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
     /// `None`: nobody knows a way there.
@@ -22,48 +23,47 @@ pub struct Terms {
     pub service_ms: f64,
     /// What a request waits there on average, by the model.
     pub wait_ms: f64,
-    /// What a request more costs those that are served there already.
+    /// What a request more costs all that are served there, itself included.
     pub congestion_ms: f64,
     pub capacity_rps: f64,
-    /// As all clusters together plan it; above 1 in an overload.
+    /// As all clusters together plan it, minimum shares and local preference aside; above 1 in an overload.
     pub utilisation: f64,
 }
 
 /// What `policy` gives each of `exports` for the clients of `local`. When nothing can be computed now, the nominal weights
-/// of `previous` stay, and without any, all share equally.
+/// of `previous` stay, and without any, all share equally. They stay too while the new ones hardly differ.
 pub fn optimized(
     policy: &Policy,
     known: &Known,
     (local, exports): (&ClusterId, &BTreeMap<ClusterId, Export>),
     previous: Option<&Rule>,
 ) -> Rule {
-    let planned = match known.method {
-        Method::Joint => optimize(&known.facts, &policy.objective.tuning, &BTreeMap::new())
-            .map(|solution| Planned::joint(&solution, known, policy, local)),
-        Method::Fallback => fallback_row(&known.facts, local, &BTreeMap::new(), &policy.objective.tuning)
-            .map(|row| Planned { turns: first_turns(&row), terms: BTreeMap::new() }),
-        Method::Keep => Ok(Planned::default()),
+    let before = previous.filter(|rule| rule.mode == Mode::Optimized).map(Planned::of).unwrap_or_default();
+    let (planned, fallback) = match plan(known, policy, local) {
+        Ok(planned) => {
+            let aside = Some(local).filter(|local| !before.turns.contains_key(*local));
+            (planned.steadied(&before, aside, policy.objective.tuning.hysteresis), caveat(known))
+        }
+        Err(why) => (before, Some(why)),
     };
-    let kept = || previous.filter(|rule| rule.mode == Mode::Optimized).map(Planned::of).unwrap_or_default();
-    let (planned, fallback) = match (planned, known.method) {
-        (Err(Unsolved::NobodyEligible), _) => (kept(), Some(Fallback::NoCapacity)),
-        (Err(Unsolved::Unbalanced { .. }), _) => (kept(), Some(Fallback::Unsolved)),
-        (Ok(_), Method::Keep) => (kept(), Some(Fallback::NoFacts)),
-        (Ok(planned), Method::Fallback) => (planned, Some(Fallback::DemandsUnexplained)),
-        (Ok(planned), Method::Joint) => (planned, demand_unknown(known)),
-    };
-    let prefers_local = policy.local_preference() == LocalPreference::Prefer && exports.contains_key(local);
+    // Who says that it can serve nothing is promised nothing, unless they all say so.
+    let can = |exporter: &Exporter| exporter.capacity_rps >= LEAST_CAPACITY_RPS;
+    let anybody = known.facts.exporters.values().any(can);
+    let cannot = |cluster: &ClusterId| anybody && known.facts.exporters.get(cluster).is_some_and(|known| !can(known));
+    let prefers = policy.local_preference() == LocalPreference::Prefer;
+    let prefers_local = prefers && exports.contains_key(local) && !cannot(local);
     let candidate = |cluster: &ClusterId| {
         let preferred = prefers_local && cluster == local;
         let (turn, basis) = match preferred {
             true => (Turn { tier: 0, nominal: NOMINAL_TOTAL }, Reason::Local),
             false => planned.turn(cluster),
         };
+        let promised = policy.min_shares.get(cluster);
         Candidate {
             cluster: cluster.clone(),
             priority: turn.tier.saturating_add(u8::from(prefers_local && !preferred)),
             nominal: turn.nominal,
-            floor: policy.min_shares.get(cluster),
+            floor: if cannot(cluster) { 0 } else { promised },
             basis,
             terms: planned.terms.get(cluster).copied(),
         }
@@ -72,8 +72,37 @@ pub fn optimized(
     Rule { mode, fallback, policy: policy.name.clone(), candidates: exports.keys().map(candidate).collect() }
 }
 
-fn demand_unknown(known: &Known) -> Option<Fallback> {
-    known.facts.sources.values().all(|source| source.demand_rps <= 0.0).then_some(Fallback::DemandUnknown)
+/// The error: why there is none.
+fn plan(known: &Known, policy: &Policy, local: &ClusterId) -> Result<Planned, Fallback> {
+    if known.method == Method::Keep {
+        return Err(Fallback::NoFacts);
+    }
+    // Each for itself would need to know what it sent, and nobody counts that here. With the demands that are known the plan
+    // is at least the same for all.
+    let solve = |facts: &Facts| optimize(facts, &policy.objective.tuning, &BTreeMap::new());
+    let solution = solve(&known.facts).map_err(|unsolved| match unsolved {
+        Unsolved::NobodyEligible => Fallback::NoCapacity,
+        Unsolved::Unbalanced { .. } => Fallback::Unsolved,
+    })?;
+    let mut planned = Planned::joint(&solution, &known.facts, policy, local);
+    // Who cannot answer now has the turn that it will have when it can.
+    if let Some(facts) = &known.whole
+        && let Ok(solution) = solve(facts)
+    {
+        for (cluster, turn) in Planned::joint(&solution, facts, policy, local).turns {
+            planned.turns.entry(cluster).or_insert(turn);
+        }
+    }
+    Ok(planned)
+}
+
+/// What the plan had to do without.
+fn caveat(known: &Known) -> Option<Fallback> {
+    match known.method {
+        _ if known.facts.demand_unknown => Some(Fallback::DemandUnknown),
+        Method::Fallback => Some(Fallback::DemandsUnexplained),
+        Method::Joint | Method::Keep => None,
+    }
 }
 
 /// The turns of the eligible, and the terms that are known.
@@ -91,8 +120,8 @@ impl Terms {
 }
 
 impl Planned {
-    fn joint(solution: &Solution, known: &Known, policy: &Policy, local: &ClusterId) -> Self {
-        let explained = solution.explain(&known.facts, local);
+    fn joint(solution: &Solution, facts: &Facts, policy: &Policy, local: &ClusterId) -> Self {
+        let explained = solution.explain(facts, local);
         let turns = turns(&explained, policy.objective.tuning.epsilon_ms, NOMINAL_TOTAL);
         let clusters = explained.iter().map(|terms| terms.exporter.cluster.clone());
         let turns = clusters.zip(turns).collect();
@@ -114,29 +143,42 @@ impl Planned {
         Self { turns, terms: terms.collect() }
     }
 
+    /// Of a rule: what local preference put into the place of a turn is none.
     fn of(rule: &Rule) -> Self {
         let behind_local = u8::from(rule.candidates.iter().any(|known| known.basis == Reason::Local));
         let tier = |known: &Candidate| known.priority.saturating_sub(behind_local);
         let turn = |known: &Candidate| Turn { tier: tier(known), nominal: known.nominal };
-        let turns = rule.candidates.iter().map(|known| (known.cluster.clone(), turn(known)));
+        let planned = rule.candidates.iter().filter(|known| known.basis != Reason::Local);
+        let turns = planned.map(|known| (known.cluster.clone(), turn(known)));
         let terms = rule.candidates.iter().filter_map(|known| Some((known.cluster.clone(), known.terms?)));
         Self { turns: turns.collect(), terms: terms.collect() }
     }
 
+    /// With the turns of `before`, unless they differ by as much as the hysteresis, or by who has a turn. The cluster that is
+    /// `aside`, because it is preferred, had none.
+    fn steadied(mut self, before: &Self, aside: Option<&ClusterId>, hysteresis: f64) -> Self {
+        let having = |planned: &Self| -> BTreeMap<ClusterId, Turn> {
+            let having = planned.turns.iter().filter(|(cluster, turn)| turn.nominal > 0 && Some(*cluster) != aside);
+            having.map(|(cluster, turn)| (cluster.clone(), *turn)).collect()
+        };
+        let (old, new) = (having(before), having(&self));
+        let first = |turn: &Turn| if turn.tier == 0 { turn.nominal } else { 0 };
+        let moved: u32 = old.values().zip(new.values()).map(|(old, new)| first(old).abs_diff(first(new))).sum();
+        let alike = old.values().map(|turn| turn.tier == 0).eq(new.values().map(|turn| turn.tier == 0));
+        if alike && old.keys().eq(new.keys()) && f64::from(moved) < hysteresis * f64::from(NOMINAL_TOTAL) {
+            self.turns.extend(old);
+        }
+        self
+    }
+
     fn turn(&self, cluster: &ClusterId) -> (Turn, Reason) {
         match self.turns.get(cluster) {
+            Some(turn) if turn.nominal == 0 => (*turn, Reason::NoCapacity),
             Some(&turn) => (turn, Reason::Optimized),
             None if self.turns.is_empty() => (Turn { tier: 0, nominal: 1 }, Reason::Equal),
             None => (Turn::default(), Reason::NoCapacity),
         }
     }
-}
-
-/// Of a row whose tail says nothing: at least 1, so that a candidate with a share can be told from one without.
-fn first_turns(row: &BTreeMap<ClusterId, f64>) -> BTreeMap<ClusterId, Turn> {
-    let shares: Vec<f64> = row.values().copied().collect();
-    let turn = |nominal: u32| Turn { tier: 0, nominal: nominal.max(1) };
-    row.keys().cloned().zip(weights(&shares, NOMINAL_TOTAL).into_iter().map(turn)).collect()
 }
 
 #[cfg(test)]
@@ -161,7 +203,7 @@ mod tests {
         let row = |i| (0..3).map(|j| (id(names[j]), way(i, j))).collect::<BTreeMap<_, _>>();
         let costs = (0..3).map(|i| (id(names[i]), Arc::new(row(i)))).collect();
         let reports = names.into_iter().map(id).zip(reports).collect();
-        facts(&reports, &costs, |_| true, (&Objective::default(), 0))
+        facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0))
     }
 
     fn report(demand_rps: f64, capacity_rps: f64) -> Report {
@@ -226,6 +268,40 @@ mod tests {
         let rule = rule(&policy(), [report(100.0, 0.0), report(100.0, 1000.0), report(100.0, 1000.0)], None);
         assert_eq!(weights_without(&rule, &[]), [0, 1000, 0]);
         assert_eq!(rule.candidates[0].basis, Reason::NoCapacity);
+    }
+
+    #[test]
+    fn neither_preference_nor_promise_sends_anybody_to_a_capacity_of_nothing() {
+        let min_shares = MinShares::new(BTreeMap::from([(id("c"), 100)])).unwrap();
+        let local_preference = Some(LocalPreference::Prefer);
+        let policy = Policy { min_shares, local_preference, ..policy() };
+        let reports = [report(100.0, 0.0), report(100.0, 1000.0), report(100.0, 0.0)];
+        assert_eq!(weights_without(&rule(&policy, reports, None), &[]), [0, 1000, 0]);
+    }
+
+    #[test]
+    fn weights_stay_while_new_ones_hardly_differ() {
+        let at = |demand| [report(demand, 1000.0), report(0.0, 1000.0), report(0.0, 1000.0)];
+        let before = rule(&policy(), at(1500.0), None);
+        let turns = |rule: &Rule| -> Vec<u32> { rule.candidates.iter().map(|candidate| candidate.nominal).collect() };
+        assert_eq!(turns(&rule(&policy(), at(1501.0), Some(&before))), turns(&before));
+        assert_ne!(turns(&rule(&policy(), at(1700.0), Some(&before))), turns(&before));
+        assert_ne!(turns(&rule(&policy(), at(1501.0), None)), turns(&before), "they do differ");
+        let local = Policy { local_preference: Some(LocalPreference::Prefer), ..policy() };
+        let before = rule(&local, at(1500.0), None);
+        assert_eq!(turns(&rule(&local, at(1501.0), Some(&before))), turns(&before));
+    }
+
+    #[test]
+    fn who_cannot_answer_now_has_its_turn_when_it_comes_back() {
+        let mut known = known([report(1500.0, 1000.0), report(0.0, 1000.0), report(0.0, 1000.0)]);
+        known.whole = Some(known.facts.clone());
+        known.facts.exporters.remove(&id("b"));
+        let rule = optimized(&policy(), &known, (&id("a"), &exports()), None);
+        let without = weights_without(&rule, &["b"]);
+        assert!(without[1] == 0 && without[2] > 300, "{without:?}");
+        let back = weights_without(&rule, &[]);
+        assert!(back[1] > 200, "before there is a new plan: {back:?}");
     }
 
     #[test]

@@ -135,11 +135,12 @@ impl ServicePlan {
     pub fn new(service: Arc<Service>, view: &View, previous: Option<&Self>) -> Self {
         let rule = match &service.guidance {
             Guidance::Policy(policy) => Arc::new(rule(policy, &view.local, &service.exports)),
-            Guidance::Optimized(policy, known) => {
+            Guidance::Optimized(policy, known, published) => {
                 let exports = (&view.local, &service.exports);
+                let before = previous.map(|previous| &previous.rule).or(published.as_ref());
                 match previous.filter(|previous| previous.planned_from(&service)) {
                     Some(previous) => Arc::clone(&previous.rule),
-                    None => Arc::new(optimized(policy, known, exports, previous.map(|previous| &*previous.rule))),
+                    None => Arc::new(optimized(policy, known, exports, before.map(Arc::as_ref))),
                 }
             }
             Guidance::Published(rule) => rule.covering(service.exports.keys()),

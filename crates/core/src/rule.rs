@@ -1,6 +1,6 @@
 //! What a policy gives each exporter, whoever is healthy at the moment.
 //!
-//! A rule holds until the policy or the set of exporters changes. It is what the operator publishes beside the shares,
+//! A rule holds until the policy or the set of exporters changes; in the optimised mode also until facts or readiness do. It is what the operator publishes beside the shares,
 //! so that a DNS replica that sees an endpoint fail, or come back, needs nobody to tell it what follows.
 
 use std::collections::BTreeMap;
@@ -127,9 +127,10 @@ pub enum Fallback {
     Unsolved,
     /// `optimized`, and nobody has published anything, or not for long: the weights from before, or equal shares.
     NoFacts,
-    /// `optimized`, and the demands that were published explain less than half of the loads: each cluster for itself.
+    /// `optimized`, and the demands that were published explain less than half of the loads, or a cluster plans with other
+    /// settings: the plan is made from what is known.
     DemandsUnexplained,
-    /// `optimized`, and nobody has published a demand: half of the capacity, from all clusters alike.
+    /// `optimized`, and not everybody who publishes anything has published a demand: half of the capacity, from all alike.
     DemandUnknown,
 }
 

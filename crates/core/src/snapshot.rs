@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::name::{ClusterId, ServiceKey};
 use crate::optimize::report::Known;
-use crate::optimize::rtt::is_news;
 use crate::policy::Policy;
 use crate::rule::Rule;
 
@@ -39,21 +38,6 @@ impl View {
             view.links.iter().filter(|(_, link)| link.reachable).map(|(cluster, _)| cluster.clone()).collect()
         };
         self.measured == other.measured && reachable(self) == reachable(other)
-    }
-
-    /// The same view, with the round-trip times of `before` where they have hardly moved: they move all the time.
-    #[must_use]
-    pub fn steadied(mut self, before: &Self) -> Self {
-        let ms = |rtt: Duration| rtt.as_secs_f64() * 1e3;
-        for (peer, link) in &mut self.links {
-            let known = before.links.get(peer).and_then(|known| known.rtt);
-            if let (Some(rtt), Some(known)) = (link.rtt, known)
-                && !is_news(ms(known), ms(rtt))
-            {
-                link.rtt = Some(known);
-            }
-        }
-        self
     }
 }
 
@@ -118,8 +102,9 @@ fn dashed(address: IpAddr) -> String {
 pub enum Guidance {
     /// The operator: from what the user wrote.
     Policy(Arc<Policy>),
-    /// The operator, in the optimised mode: and from what the clusters published.
-    Optimized(Arc<Policy>, Arc<Known>),
+    /// The operator, in the optimised mode: and from what the clusters published. The rule is what was published before this
+    /// process began: it goes on from there.
+    Optimized(Arc<Policy>, Arc<Known>, Option<Arc<Rule>>),
     /// A DNS replica: from what the operator published.
     Published(Arc<Rule>),
 }
@@ -127,21 +112,6 @@ pub enum Guidance {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_round_trip_time_that_has_hardly_moved_is_no_other_view() {
-        let view = |ms: u64| View {
-            local: ClusterId::new("a").unwrap(),
-            measured: true,
-            links: BTreeMap::from([(
-                ClusterId::new("b").unwrap(),
-                Link { reachable: true, rtt: Some(Duration::from_millis(ms)) },
-            )]),
-        };
-        assert_eq!(view(51).steadied(&view(50)), view(50));
-        assert_eq!(view(56).steadied(&view(50)), view(56));
-        assert_eq!(view(3).steadied(&view(2)), view(2));
-    }
 
     #[test]
     fn an_endpoint_without_a_hostname_is_named_by_its_address() {

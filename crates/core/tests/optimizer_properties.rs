@@ -412,6 +412,9 @@ fn one_cluster_gets_everything_and_a_demand_that_nobody_knows_is_spread_as_if_fo
     let idle = Fleet { capacity: vec![100.0, 100.0], demand: vec![0.0, 0.0], cost: near, ..Fleet::default() };
     let solution = cold(&idle.facts(), &tuning);
     assert!(solution.exporters.iter().all(|planned| (planned.load_rps - 50.0).abs() < 1e-6), "{solution:?}");
+    let known = cold(&Facts { demand_unknown: false, ..idle.facts() }, &tuning);
+    assert!(known.exporters.iter().all(|planned| planned.load_rps < 1e-3), "nobody asks for anything: {known:?}");
+    assert_eq!(all_weights(&known, 1000), [[1000, 0], [0, 1000]], "and the first one who does is served near");
 }
 
 #[test]
@@ -476,10 +479,12 @@ prop_compose! {
     fn any_facts()(
         exporters in btree_map(0..12_usize, any_exporter(), 0..12),
         sources in btree_map(0..12_usize, any_source(), 0..12),
+        demand_unknown in any::<bool>(),
     ) -> Facts {
         Facts {
             exporters: exporters.into_iter().map(|(j, exporter)| (id(j), exporter)).collect(),
             sources: sources.into_iter().map(|(i, source)| (id(i), source)).collect(),
+            demand_unknown,
         }
     }
 }

@@ -25,12 +25,16 @@ pub fn clusters(args: &args::Fleet) -> Result<Vec<(Folder, Pipeline)>, FilesErro
     Ok(folders(&args.dir)?.into_iter().map(|folder| (pipeline(&folder.cluster), folder)).map(|(p, f)| (f, p)).collect())
 }
 
-/// Every cluster learns what the others say of themselves, as it would over a broker.
+/// Every cluster learns what the others say of themselves, as it would over a broker: where they are, and after that, what it
+/// costs them to send.
 pub fn exchange(clusters: &mut [(Folder, Pipeline)]) {
-    let said: Vec<Arc<Facts>> = clusters.iter().map(|(_, pipeline)| Arc::new(pipeline.own_facts())).collect();
-    for (folder, pipeline) in clusters {
-        let others = said.iter().filter(|facts| facts.cluster != folder.cluster);
-        pipeline.apply(others.cloned().map(Change::Peer), unix_seconds());
+    const TIMES: usize = 2;
+    for _ in 0..TIMES {
+        let said: Vec<Arc<Facts>> = clusters.iter().map(|(_, pipeline)| Arc::new(pipeline.own_facts())).collect();
+        for (folder, pipeline) in clusters.iter_mut() {
+            let others = said.iter().filter(|facts| facts.cluster != folder.cluster);
+            pipeline.apply(others.cloned().map(Change::Peer), unix_seconds());
+        }
     }
 }
 

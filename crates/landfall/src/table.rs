@@ -50,14 +50,17 @@ pub fn shares(sources: impl Iterator<Item = Source>) -> String {
     align(std::iter::once(header).chain(rows.into_iter().map(|(_, row)| row)).collect())
 }
 
-/// What the optimised services come to, over the clients of all clusters. Empty without any.
+/// What the optimised services come to, over the clients of all clusters. Empty without any. Behind a clusterset IP the
+/// network decides who answers, and what that comes to is not known here.
 pub fn expected(sources: &[Source]) -> String {
     let mut totals: BTreeMap<String, Total> = BTreeMap::new();
     for source in sources {
         for (key, planned) in source.plan.services() {
-            if let Guidance::Optimized(_, known) = &planned.service.guidance
-                && let Some(demand_rps) = known.facts.sources.get(&source.cluster).map(|own| own.demand_rps)
+            if let Guidance::Optimized(_, known, _) = &planned.service.guidance
+                && planned.clusterset_ips().is_empty()
+                && let Some(own) = known.facts.sources.get(&source.cluster)
             {
+                let demand_rps = (!known.facts.demand_unknown).then_some(own.demand_rps);
                 totals.entry(key.to_string()).or_default().add(planned, demand_rps);
             }
         }
@@ -72,6 +75,8 @@ pub fn expected(sources: &[Source]) -> String {
 #[derive(Debug, Default)]
 struct Total {
     demand_rps: f64,
+    /// Some cluster does not know what its clients ask for.
+    demand_unknown: bool,
     /// Of what is known the time and the price of.
     known_rps: f64,
     ms: f64,
@@ -80,7 +85,9 @@ struct Total {
 }
 
 impl Total {
-    fn add(&mut self, planned: &ServicePlan, demand_rps: f64) {
+    fn add(&mut self, planned: &ServicePlan, demand_rps: Option<f64>) {
+        self.demand_unknown |= demand_rps.is_none();
+        let demand_rps = demand_rps.unwrap_or_default();
         self.demand_rps += demand_rps;
         for (candidate, share) in planned.rule.candidates.iter().zip(&planned.shares) {
             let Some(terms) = candidate.terms else { continue };
@@ -94,13 +101,22 @@ impl Total {
         }
     }
 
+    /// A mean of what happens to be known would look like one of all: it is shown when all is known, but for the rounding.
     fn cells(self, service: String) -> [String; 6] {
         const MILLIONS_IN_30_DAYS: f64 = 30.0 * 86_400.0 / 1e6;
-        let mean = |sum: f64| if self.known_rps > 0.0 { sum / self.known_rps } else { 0.0 };
-        let month = mean(self.usd) * self.demand_rps * MILLIONS_IN_30_DAYS;
-        let requests = format!("{:.0}", self.demand_rps);
-        let (ms, usd) = (format!("{:.1}", mean(self.ms)), format!("{:.3}", mean(self.usd)));
-        [service, requests, ms, usd, format!("{month:.0}"), format!("{:.0}%", 100.0 * self.utilisation)]
+        const WHOLE: f64 = 1.0 - 1e-9;
+        let whole = !self.demand_unknown && self.known_rps > 0.0 && self.known_rps >= WHOLE * self.demand_rps;
+        let cell = |known: bool, text: String| if known { text } else { "-".to_owned() };
+        let (ms, usd) = (self.ms / self.known_rps, self.usd / self.known_rps);
+        let month = usd * self.demand_rps * MILLIONS_IN_30_DAYS;
+        [
+            service,
+            cell(!self.demand_unknown, format!("{:.0}", self.demand_rps)),
+            cell(whole, format!("{ms:.1}")),
+            cell(whole, format!("{usd:.3}")),
+            cell(whole, format!("{month:.0}")),
+            cell(whole, format!("{:.0}%", 100.0 * self.utilisation)),
+        ]
     }
 }
 
@@ -155,4 +171,67 @@ pub fn align<const N: usize>(rows: Vec<[String; N]>) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use landfall_core::name::ServiceKey;
+    use landfall_core::optimize::cost::UnitCost;
+    use landfall_core::optimize::objective::Objective;
+    use landfall_core::optimize::report::{Report, facts};
+    use landfall_core::policy::Policy;
+    use landfall_core::snapshot::{Endpoint, Export, Service, View};
+
+    use super::*;
+
+    fn id(cluster: &str) -> ClusterId {
+        ClusterId::new(cluster).unwrap()
+    }
+
+    /// `shop/web` from `a`, which asks for 100 rps and exports nothing; `b` is 10 ms away, and to `c` no way is known.
+    fn source(demand_rps: Option<f64>, ready: &[&str], ips: &[&str]) -> Source {
+        let export = |cluster: &str, last: u8| {
+            let endpoint = ready.contains(&cluster).then(|| Endpoint::new([10, 0, 0, last].into(), None));
+            (id(cluster), Export { ready: endpoint.into_iter().collect() })
+        };
+        let exports: BTreeMap<ClusterId, Export> = [export("b", 1), export("c", 2)].into();
+        let report = |demand_rps| Report { demand_rps, capacity_rps: Some(200.0), ..Report::default() };
+        let reports = [(id("a"), report(demand_rps)), (id("b"), report(Some(0.0)))].into();
+        let way = BTreeMap::from([(id("b"), UnitCost { latency_ms: 10.0, price_ms: 5.0 })]);
+        let costs = [(id("a"), way.into()), (id("b"), Arc::default()), (id("c"), Arc::default())].into();
+        let eligible =
+            |cluster: &ClusterId| exports.get(cluster).filter(|export| !export.ready.is_empty()).map(|_| 50.0);
+        let known = facts(&reports, &costs, eligible, (&Objective::default(), 0));
+        let policy = Policy { mode: Mode::Optimized, ..Policy::default() };
+        let guidance = Guidance::Optimized(policy.into(), known.into(), None);
+        let kind = Kind::ClusterSetIp { ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() };
+        let service = Some(Arc::new(Service { kind, exports, guidance }));
+        let view = View { local: id("a"), measured: false, links: BTreeMap::new() };
+        let key = ServiceKey::new("shop", "web").unwrap();
+        Source { cluster: id("a"), plan: Arc::new(Plan::default().updated(&view, [(key, service)], 1).unwrap()) }
+    }
+
+    fn totals(sources: &[Source]) -> String {
+        let table = expected(sources);
+        table.lines().nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_is_known_of_all_requests_is_shown_and_what_is_known_of_some_is_not() {
+        // 10 ms there and back; half full, a request waits for one other on average: 1/200 s. 5 ms at 0.01 USD are 0.05.
+        assert_eq!(totals(&[source(Some(100.0), &["b"], &[])]), "shop/web 100 15.0 0.050 13 50%");
+        assert_eq!(totals(&[source(Some(100.0), &["c"], &[])]), "shop/web 100 - - - -", "no way is known");
+        let both = [source(Some(100.0), &["b"], &[]), source(Some(100.0), &["c"], &[])];
+        assert_eq!(totals(&both), "shop/web 200 - - - -", "of one half");
+        assert_eq!(totals(&[source(Some(100.0), &[], &[])]), "shop/web 100 - - - -", "nobody answers");
+        assert_eq!(totals(&[source(Some(0.0), &["b"], &[])]), "shop/web 0 - - - -", "nobody asks");
+        assert_eq!(totals(&[source(None, &["b"], &[])]), "shop/web - - - - -", "nobody knows who asks");
+    }
+
+    #[test]
+    fn where_the_network_decides_nothing_is_expected_of_the_plan() {
+        assert_eq!(expected(&[source(Some(100.0), &["b"], &["243.0.0.1"])]), "");
+    }
 }

@@ -1,6 +1,6 @@
 //! What the optimiser knows of the fleet, from what each cluster says of itself: pure, as all that follows from the stores.
 //!
-//! What a cluster says in its ClusterFacts comes first. What that leaves open comes from what is seen here: round-trip times
+//! What a cluster says in its ClusterFacts comes first, because the others plan with it too. What that leaves open comes from what is seen here: round-trip times
 //! from the gateways, places from the nodes, prices from the price lists, capacities from the ready endpoints.
 
 use std::cell::RefCell;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::cost::{Path, Tariff, UnitCost, unit_cost};
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{Costs, Known, Report, facts};
-use landfall_core::pricing::PriceTable;
+use landfall_core::optimize::report::{self, Costs, Report, facts};
+use landfall_core::pricing::{Location, PriceTable};
 use landfall_core::snapshot::{Export, View};
 
 use crate::accept::{Facts, PeerLink};
@@ -24,64 +24,129 @@ const LOCAL: PeerLink = PeerLink { rtt_ms: Some(0.5), jitter_ms: None, loss: Non
 pub fn own(stores: &Stores, view: &View) -> Facts {
     let said = stores.facts.get(&view.local).map(|facts| Facts::clone(facts));
     let mut own = said.unwrap_or_else(|| Facts::silent(view.local.clone()));
-    if own.location == Default::default() {
+    if own.location == Location::default() {
         own.location = stores.location().unwrap_or_default();
     }
     for (peer, link) in &view.links {
-        let rtt_ms = link.rtt.map(|rtt| rtt.as_micros() as f64 / 1000.0);
         let known = own.links.entry(peer.clone()).or_default();
-        known.rtt_ms = rtt_ms.or(known.rtt_ms);
-        known.reachable = Some(link.reachable);
+        known.rtt_ms = known.rtt_ms.or_else(|| link.rtt.map(|rtt| rtt.as_micros() as f64 / 1000.0));
+        known.reachable = known.reachable.or(Some(link.reachable));
+    }
+    let others: BTreeSet<&ClusterId> = others(stores).filter(|cluster| **cluster != view.local).collect();
+    for cluster in others.iter().filter(|cluster| !view.reaches(cluster)) {
+        own.links.entry((*cluster).clone()).or_default().reachable.get_or_insert(false);
+    }
+    let pricing = stores.pricing();
+    for cluster in others {
+        let Some(place) =
+            said_by(stores, cluster).map(|facts| facts.location).filter(|place| *place != Location::default())
+        else {
+            continue;
+        };
+        if let Some(price) = pricing.usd_per_gb(&own.location, &place) {
+            own.egress_usd_per_gb.entry(cluster.clone()).or_insert(price.usd_per_gb);
+        }
     }
     own
+}
+
+/// Everybody who is mentioned.
+fn others(stores: &Stores) -> impl Iterator<Item = &ClusterId> {
+    let exporters = stores.imports.values().flat_map(|import| &import.exporters);
+    stores.facts.keys().chain(stores.peers.keys()).chain(exporters)
+}
+
+/// What another cluster says, in its objects and in this process.
+fn said_by(stores: &Stores, cluster: &ClusterId) -> Option<Facts> {
+    let in_objects = stores.facts.get(cluster).map(|facts| Facts::clone(facts));
+    match (in_objects, stores.peers.get(cluster)) {
+        (Some(said), Some(itself)) => Some(said.with_newer(itself)),
+        (said, itself) => said.or_else(|| itself.map(|facts| Facts::clone(facts))),
+    }
 }
 
 /// All clusters that are known, and what they say.
 #[derive(Debug)]
 pub struct Fleet<'a> {
     view: &'a View,
-    clusters: BTreeMap<ClusterId, Arc<Facts>>,
+    clusters: BTreeMap<ClusterId, Facts>,
     pricing: PriceTable,
     /// Seconds since 1970. `None`: facts are not judged by their age.
     now: Option<u64>,
-    /// Policies are few and services many: those that weigh alike share their costs.
-    costs: RefCell<Vec<(Objective, Costs)>>,
+    ways: &'a Ways,
+}
+
+/// What the ways of the fleet cost, for as long as nothing of it changes. Policies are few and services many: those that
+/// weigh alike share their costs.
+#[derive(Debug, Default)]
+pub struct Ways(RefCell<Option<Known>>);
+
+/// What costs were computed from, and the costs.
+#[derive(Debug)]
+struct Known {
+    view: View,
+    pricing: PriceTable,
+    /// Without the services.
+    clusters: BTreeMap<ClusterId, Facts>,
+    costs: Vec<(Objective, Costs)>,
 }
 
 impl<'a> Fleet<'a> {
-    pub fn new(stores: &Stores, view: &'a View, now: Option<u64>) -> Self {
-        let mut clusters: BTreeMap<ClusterId, Arc<Facts>> = stores.facts.clone();
-        clusters.extend(stores.peers.iter().map(|(id, facts)| (id.clone(), Arc::clone(facts))));
-        clusters.insert(view.local.clone(), Arc::new(own(stores, view)));
-        let mentioned = view.links.keys().chain(stores.imports.values().flat_map(|import| &import.exporters));
-        for cluster in mentioned.collect::<BTreeSet<_>>() {
-            clusters.entry(cluster.clone()).or_insert_with(|| Arc::new(Facts::silent(cluster.clone())));
+    pub fn new(stores: &Stores, view: &'a View, now: Option<u64>, ways: &'a Ways) -> Self {
+        let mentioned: BTreeSet<&ClusterId> = others(stores).chain(view.links.keys()).collect();
+        let facts = |cluster: &ClusterId| {
+            let facts = said_by(stores, cluster).unwrap_or_else(|| Facts::silent(cluster.clone()));
+            (cluster.clone(), facts)
+        };
+        let mut clusters: BTreeMap<ClusterId, Facts> = mentioned.into_iter().map(facts).collect();
+        clusters.insert(view.local.clone(), own(stores, view));
+        let fleet = Self { view, clusters, pricing: stores.pricing(), now, ways };
+        fleet.forget_what_has_changed();
+        fleet
+    }
+
+    fn forget_what_has_changed(&self) {
+        let without_services =
+            |facts: &Facts| Facts { services: BTreeMap::new(), generation: 0, observed: None, ..facts.clone() };
+        let clusters = self.clusters.iter().map(|(id, facts)| (id.clone(), without_services(facts))).collect();
+        let now = Known { view: self.view.clone(), pricing: self.pricing.clone(), clusters, costs: Vec::new() };
+        let mut known = self.ways.0.borrow_mut();
+        let same =
+            |known: &Known| known.view == now.view && known.pricing == now.pricing && known.clusters == now.clusters;
+        if !known.as_ref().is_some_and(same) {
+            *known = Some(now);
         }
-        Self { view, clusters, pricing: stores.pricing(), now, costs: RefCell::default() }
     }
 
     /// What there is to decide from about one service.
-    pub fn known(&self, key: &ServiceKey, objective: &Objective, exports: &BTreeMap<ClusterId, Export>) -> Known {
-        let report = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
-            let said = facts.services.get(key).copied().unwrap_or_default();
-            let ready = exports.get(cluster).map_or(0, |export| export.ready.len());
-            let capacity_rps = said.capacity_rps.unwrap_or(ready as f64 * objective.capacity_rps_per_pod);
-            (cluster.clone(), Report { at: self.at(&said), capacity_rps: Some(capacity_rps), ..said })
+    pub fn known(
+        &self,
+        key: &ServiceKey,
+        objective: &Objective,
+        exports: &BTreeMap<ClusterId, Export>,
+    ) -> report::Known {
+        let said = |(cluster, facts): (&ClusterId, &Facts)| {
+            let report = facts.services.get(key)?;
+            let at = if self.now.is_some() { report.at } else { 0 };
+            Some((cluster.clone(), Report { at, ..*report }))
         };
-        let reports = self.clusters.iter().map(report).collect();
-        let ready = |cluster: &ClusterId| exports.get(cluster).is_some_and(|export| !export.ready.is_empty());
-        facts(&reports, &self.costs(objective), ready, (objective, self.now.unwrap_or_default()))
-    }
-
-    /// Who does not say when it measured is believed to have done so now.
-    fn at(&self, said: &Report) -> u64 {
-        let now = self.now.unwrap_or_default();
-        if self.now.is_some() && said.at > 0 { said.at } else { now }
+        let reports = self.clusters.iter().filter_map(said).collect();
+        let costs = self.costs(objective);
+        let from = (objective, self.now.unwrap_or_default());
+        let assumed_rps = |export: &Export| pods(export).max(1) as f64 * objective.capacity_rps_per_pod;
+        let ready =
+            |cluster: &ClusterId| exports.get(cluster).filter(|export| !export.ready.is_empty()).map(assumed_rps);
+        let mut known = facts(&reports, &costs, ready, from);
+        if exports.values().any(|export| export.ready.is_empty()) {
+            known.whole = Some(facts(&reports, &costs, |cluster| exports.get(cluster).map(assumed_rps), from).facts);
+        }
+        known
     }
 
     fn costs(&self, objective: &Objective) -> Costs {
-        let mut all = self.costs.borrow_mut();
-        if let Some((_, costs)) = all.iter().find(|(of, _)| of.costs_like(objective)) {
+        let mut known = self.ways.0.borrow_mut();
+        let computed = known.iter().flat_map(|known| &known.costs).find(|(of, _)| of.costs_like(objective));
+        if let Some((_, costs)) = computed {
             return costs.clone();
         }
         let row = |source: &ClusterId| {
@@ -89,7 +154,7 @@ impl<'a> Fleet<'a> {
             (source.clone(), Arc::new(self.clusters.keys().filter_map(way).collect()))
         };
         let costs: Costs = self.clusters.keys().map(row).collect();
-        all.push((*objective, costs.clone()));
+        known.iter_mut().for_each(|known| known.costs.push((*objective, costs.clone())));
         costs
     }
 
@@ -132,4 +197,11 @@ impl<'a> Fleet<'a> {
         let said = sender.egress_usd_per_gb.get(to).copied();
         if from == to { 0.0 } else { said.or_else(listed).unwrap_or(0.0) }
     }
+}
+
+/// Ready pods, as far as endpoints tell: one that has addresses of both families is one. Behind a service IP there can be
+/// any number, which only the exporting cluster knows.
+fn pods(export: &Export) -> usize {
+    let ipv4 = export.ready.iter().filter(|endpoint| endpoint.address.is_ipv4()).count();
+    ipv4.max(export.ready.len() - ipv4)
 }

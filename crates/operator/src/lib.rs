@@ -21,6 +21,7 @@ pub mod pipeline;
 pub mod precedence;
 pub mod publish;
 pub mod reconcile;
+pub mod round_trips;
 pub mod run;
 pub mod start;
 pub mod status;

@@ -10,7 +10,7 @@ use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
 use landfall_core::snapshot::{Export, Guidance, Link, Service, Snapshot, View};
 
 use crate::accept::{Import, Slice};
-use crate::facts::Fleet;
+use crate::facts::{Fleet, Ways};
 use crate::precedence::{Precedence, submariner};
 use crate::stores::{Stores, Touched};
 
@@ -70,6 +70,12 @@ pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> View 
     View { local: local.clone(), measured, links }
 }
 
+/// Another number whenever gateways may have measured anew.
+pub fn heartbeat(stores: &Stores, now: u64) -> u64 {
+    const EVERY: u64 = 5;
+    stores.gateways.values().filter_map(|gateway| gateway.updated).max().unwrap_or(now / EVERY)
+}
+
 /// The next time at which a heartbeat becomes too old, in seconds since 1970.
 pub fn next_stale(stores: &Stores, heartbeats: Heartbeats) -> Option<u64> {
     let Heartbeats::Since { now, since } = heartbeats else { return None };
@@ -80,31 +86,42 @@ pub fn next_stale(stores: &Stores, heartbeats: Heartbeats) -> Option<u64> {
 /// What services are observed from.
 struct Ground<'a> {
     stores: &'a Stores,
-    perspective: &'a Perspective,
+    seen: &'a Seen<'a>,
     precedence: Precedence<'a>,
-    view: &'a View,
-    /// What time it is for facts; `None`: they are not judged by their age.
-    now: Option<u64>,
+    /// Whether there is no plan yet to go on from.
+    first: bool,
     /// Made when the first optimised service asks for it: most fleets have none.
     fleet: OnceCell<Fleet<'a>>,
 }
 
 impl<'a> Ground<'a> {
-    fn new(stores: &'a Stores, perspective: &'a Perspective, view: &'a View, now: Option<u64>) -> Self {
-        let precedence = Precedence::new(stores, &perspective.namespace);
-        Self { stores, perspective, precedence, view, now, fleet: OnceCell::new() }
+    fn new(stores: &'a Stores, seen: &'a Seen<'a>, first: bool) -> Self {
+        let precedence = Precedence::new(stores, &seen.perspective.namespace);
+        Self { stores, seen, precedence, first, fleet: OnceCell::new() }
+    }
+
+    fn policy(&self, import: &Import) -> Policy {
+        let mut policy = policy(self.stores, self.seen.perspective, &self.precedence, import);
+        if self.seen.facts_now.is_none() {
+            // What somebody changes in a file is no noise.
+            policy.objective.tuning.hysteresis = 0.0;
+        }
+        policy
     }
 
     fn guidance(&self, import: &Import, exports: &BTreeMap<ClusterId, Export>) -> Guidance {
-        match self.perspective.guide {
+        match self.seen.perspective.guide {
             Guide::Policies => {
-                let policy = Arc::new(policy(self.stores, self.perspective, &self.precedence, import));
+                let policy = Arc::new(self.policy(import));
                 if policy.mode != Mode::Optimized {
                     return Guidance::Policy(policy);
                 }
-                let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, self.view, self.now));
+                let Seen { view, facts_now, ways, .. } = *self.seen;
+                let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, view, facts_now, ways));
                 let known = fleet.known(&import.key, &policy.objective, exports);
-                Guidance::Optimized(policy, Arc::new(known))
+                let published = self.first.then(|| self.stores.selections.get(&import.key)).flatten();
+                let published = published.map(|selection| Arc::clone(&selection.rule));
+                Guidance::Optimized(policy, Arc::new(known), published)
             }
             Guide::Selections => match self.stores.selections.get(&import.key) {
                 Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
@@ -186,7 +203,7 @@ fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPrefere
 
 /// Everything at once: what [`update`] arrives at step by step.
 pub fn snapshot(stores: &Stores, seen: &Seen<'_>) -> Snapshot {
-    let ground = Ground::new(stores, seen.perspective, seen.view, seen.facts_now);
+    let ground = Ground::new(stores, seen, true);
     let one = |key: &ServiceKey| Some((key.clone(), Arc::new(service(&ground, key)?)));
     let services = stores.imports.keys().filter_map(one).collect();
     Snapshot { view: seen.view.clone(), services }
@@ -198,7 +215,7 @@ pub fn update(plan: &Plan, stores: &Stores, seen: &Seen<'_>, touched: &Touched) 
         true => plan.keys().into_iter().chain(stores.imports.keys().cloned()).collect(),
         false => touched.services.clone(),
     };
-    let ground = Ground::new(stores, seen.perspective, seen.view, seen.facts_now);
+    let ground = Ground::new(stores, seen, false);
     let services = keys.into_iter().map(|key| {
         let service = service(&ground, &key).map(Arc::new);
         (key, service)
@@ -215,4 +232,5 @@ pub struct Seen<'a> {
     pub now: u64,
     /// The same for the age of facts; `None`: that is not judged.
     pub facts_now: Option<u64>,
+    pub ways: &'a Ways,
 }

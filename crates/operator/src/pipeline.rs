@@ -9,14 +9,18 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Facts;
-use crate::facts;
+use crate::facts::{self, Ways};
 use crate::object::Kind;
 use crate::observe::{self, Guide, Heartbeats, Perspective, Seen};
+use crate::round_trips::RoundTrips;
 use crate::stores::{Change, Stores, Touched};
 
 /// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
 /// Bounded so that a large list does not hold back the rest for long.
 const BATCH: usize = 4096;
+
+/// How often facts grow older, in seconds: twice in the shortest round.
+const AGEING: u64 = 15;
 
 /// Whether heartbeats in the objects can be compared with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,10 @@ pub struct Pipeline {
     /// When the last list of gateways ended: heartbeats have been able to come since. In seconds since 1970.
     gateways_since: u64,
     view: View,
+    round_trips: RoundTrips,
+    ways: Ways,
+    /// When everything was last planned because facts grow old, in seconds since 1970.
+    aged: u64,
     /// `None` until the lists are complete.
     plan: Option<Arc<Plan>>,
 }
@@ -51,7 +59,9 @@ pub struct Pipeline {
 impl Pipeline {
     pub fn new(perspective: Perspective, age: Age) -> Self {
         let view = View { local: perspective.local.clone(), measured: false, links: Default::default() };
-        Self { perspective, age, stores: Stores::default(), gateways_since: 0, view, plan: None }
+        let stores = Stores::default();
+        let (round_trips, ways) = (RoundTrips::default(), Ways::default());
+        Self { perspective, age, stores, gateways_since: 0, view, round_trips, ways, aged: 0, plan: None }
     }
 
     /// Takes the changes in and plans anew what they touch. `now` is in seconds since 1970. Returns what was touched;
@@ -67,12 +77,19 @@ impl Pipeline {
             return Touched { problems: touched.problems, ..Touched::default() };
         }
         let view = observe::view(&self.stores, &self.perspective.local, self.heartbeats(now));
-        let view = if self.age == Age::Live { view.steadied(&self.view) } else { view };
+        let view = match self.age {
+            Age::Live => self.round_trips.steady(view, observe::heartbeat(&self.stores, now)),
+            Age::Saved => view,
+        };
+        if self.next_ageing().is_some_and(|at| at <= now) {
+            self.aged = now;
+            touched.all = true;
+        }
         let moved = self.stores.optimizes() && view != self.view;
         touched.all |= moved || !view.reaches_like(&self.view);
         self.view = view;
         let facts_now = (self.age == Age::Live).then_some(now);
-        let seen = Seen { perspective: &self.perspective, view: &self.view, now, facts_now };
+        let seen = Seen { perspective: &self.perspective, view: &self.view, now, facts_now, ways: &self.ways };
         match &self.plan {
             None => {
                 let snapshot = observe::snapshot(&self.stores, &seen);
@@ -113,7 +130,15 @@ impl Pipeline {
     /// How long until the clock alone can change something.
     fn next_deadline(&self, now: u64) -> Option<Duration> {
         let stale = observe::next_stale(&self.stores, self.heartbeats(now));
-        stale.map(|at| Duration::from_secs(at.saturating_sub(now)))
+        let next = stale.into_iter().chain(self.next_ageing()).min();
+        next.map(|at| Duration::from_secs(at.saturating_sub(now)))
+    }
+
+    /// When facts must be looked at again only because they are older. A service whose facts are still in the same round
+    /// keeps its rule.
+    fn next_ageing(&self) -> Option<u64> {
+        let ages = self.age == Age::Live && self.stores.optimizes() && !self.stores.facts.is_empty();
+        ages.then_some(self.aged + AGEING)
     }
 
     fn heartbeats(&self, now: u64) -> Heartbeats {

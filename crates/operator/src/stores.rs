@@ -101,7 +101,7 @@ impl Stores {
             Change::Interrupted(kind) => self.list(kind).interrupted = true,
             Change::Peer(facts) => {
                 let known = self.peers.insert(facts.cluster.clone(), Arc::clone(&facts));
-                touched.all |= known.is_none_or(|known| known != facts);
+                self.touch_optimized(known.is_none_or(|known| known != facts), touched);
             }
             Change::Malformed(problem) => {
                 self.see(problem.kind, &problem.object);
@@ -224,19 +224,18 @@ impl Stores {
                 touched.services.insert(selection.key.clone());
                 self.selections.insert(selection.key.clone(), selection);
             }
-            Accepted::Node(location) => {
-                // Kubelets rewrite their nodes all the time, and almost never move.
-                touched.all |= self.nodes.insert(object, location.clone()) != Some(location);
-            }
+            Accepted::Node(location) => self.place_node(object, Some(location), touched),
             Accepted::Pricing(rules) => {
-                touched.all |= self.pricings.insert(object, rules.clone()) != Some(rules);
+                let news = self.pricings.insert(object, rules.clone()) != Some(rules);
+                self.touch_optimized(news, touched);
             }
             Accepted::Facts(facts) => {
                 let cluster = facts.cluster.clone();
                 let before = self.fact_parts.insert(object, Arc::new(facts));
                 let moved = before.map(|before| before.cluster.clone()).filter(|before| *before != cluster);
-                touched.all |= self.unite_facts(&cluster);
-                touched.all |= moved.is_some_and(|moved| self.unite_facts(&moved));
+                let news = self.unite_facts(&cluster);
+                let news = moved.is_some_and(|moved| self.unite_facts(&moved)) || news;
+                self.touch_optimized(news, touched);
             }
         }
     }
@@ -263,6 +262,27 @@ impl Stores {
         touched.all |= before.map(SelectionPolicy::rule) != Some(policy.rule());
         touched.policies = true;
         self.policies.insert(object, policy);
+    }
+
+    /// `None`: it is gone. Kubelets rewrite their nodes all the time, and almost never move; autoscalers add and remove some
+    /// all the time, and the cluster almost never moves.
+    fn place_node(&mut self, object: ObjectRef, location: Option<Location>, touched: &mut Touched) {
+        if self.nodes.get(&object) == location.as_ref() {
+            return;
+        }
+        // All nodes are looked at for it; nothing is planned before their list is complete.
+        let matters = !touched.all && self.complete(&[Kind::Node]) && self.optimizes();
+        let before = matters.then(|| self.location());
+        match location {
+            Some(location) => self.nodes.insert(object, location),
+            None => self.nodes.remove(&object),
+        };
+        touched.all |= before.is_some_and(|before| before != self.location());
+    }
+
+    /// For what only optimised services are planned from. A policy that makes a service one touches it itself.
+    fn touch_optimized(&self, news: bool, touched: &mut Touched) {
+        touched.all |= news && self.optimizes();
     }
 
     /// Whether what the objects of a cluster say together has changed.
@@ -293,11 +313,15 @@ impl Stores {
             Kind::Submariner => touched.all |= self.submariners.remove(object).is_some(),
             Kind::SelectionPolicy => touched.all |= self.policies.remove(object).is_some(),
             Kind::Gateway => drop(self.gateways.remove(object)),
-            Kind::Node => touched.all |= self.nodes.remove(object).is_some(),
-            Kind::NetworkPricing => touched.all |= self.pricings.remove(object).is_some(),
+            Kind::Node => self.place_node(object.clone(), None, touched),
+            Kind::NetworkPricing => {
+                let known = self.pricings.remove(object).is_some();
+                self.touch_optimized(known, touched);
+            }
             Kind::ClusterFacts => {
                 if let Some(gone) = self.fact_parts.remove(object) {
-                    touched.all |= self.unite_facts(&gone.cluster);
+                    let news = self.unite_facts(&gone.cluster);
+                    self.touch_optimized(news, touched);
                 }
             }
             Kind::ServiceSelection => {

@@ -105,7 +105,9 @@ impl Optimized {
             (id.clone(), report)
         };
         let reports = self.ids.iter().enumerate().map(report).collect();
-        let alive = |id: &ClusterId| self.ids.binary_search(id).is_ok_and(|l| world.rounds[moment.round].alive[l]);
+        let alive = |id: &ClusterId| {
+            self.ids.binary_search(id).ok().filter(|&l| world.rounds[moment.round].alive[l]).map(|_| 0.0)
+        };
         let mut known = facts(&reports, costs, alive, (&self.objective, now));
         if self.variant == Variant::Fallback && !self.reports.is_empty() {
             known.method = Method::Fallback;
@@ -180,6 +182,9 @@ fn measured(past: &Past, i: usize) -> Measured {
     Measured { load_rps: past.load_rps[i], nominal_rps: past.advertised_rps[i], limit_rps: past.limit_rps[i] }
 }
 
+/// When the world begins, in seconds since 1970: any time but the first.
+const EPOCH: u64 = 1_000_000;
+
 fn age(moment: &Moment<'_>, i: usize, l: usize) -> usize {
     let own = moment.world.per_pair && i == l;
     if own { 0 } else { moment.world.rounds[moment.round].age[(i, l)] }
@@ -187,5 +192,5 @@ fn age(moment: &Moment<'_>, i: usize, l: usize) -> usize {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a run")]
 fn now(moment: &Moment<'_>, elapsed: f64) -> u64 {
-    ((moment.round as f64 + elapsed) * moment.world.round_seconds) as u64
+    EPOCH + ((moment.round as f64 + elapsed) * moment.world.round_seconds) as u64
 }

@@ -60,6 +60,7 @@ fn views(world: &World, wrong: Wrong, seed: u64) -> Vec<Facts> {
         Facts {
             exporters: (0..n).map(|j| (id(j), exporter(j))).collect(),
             sources: (0..n).map(|i| (id(i), Source { demand_rps: asks(i), costs: costs(i) })).collect(),
+            demand_unknown: false,
         }
     };
     (0..n).map(view).collect()

@@ -244,7 +244,7 @@ mod tests {
         let report =
             |demand| Report { at: now, demand_rps: Some(demand), capacity_rps: Some(1000.0), ..Report::default() };
         let reports = (0..2).map(|i| (ids[i].clone(), report(demands_rps[i]))).collect();
-        facts(&reports, &costs, |_| true, (&Objective::default(), now))
+        facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), now))
     }
 
     fn decide(agent: &mut Agent, demands_rps: [f64; 2], now: u64) -> Shares {
@@ -293,8 +293,13 @@ mod tests {
     fn the_row_in_force_stays_when_there_is_no_new_one() {
         let mut agent = Agent::new(id("a"));
         let row = decide(&mut agent, [400.0, 300.0], 0);
-        let nobody =
-            Known { facts: Facts::default(), method: Method::Keep, windows: BTreeMap::new(), counted: BTreeSet::new() };
+        let nobody = Known {
+            facts: Facts::default(),
+            method: Method::Keep,
+            windows: BTreeMap::new(),
+            counted: BTreeSet::new(),
+            whole: None,
+        };
         assert_eq!(agent.decide(&nobody, None, T, &Tuning::default()), Ok(&row));
         let fallback = Known { method: Method::Fallback, ..nobody };
         assert_eq!(agent.decide(&fallback, None, T, &Tuning::default()), Err(Unsolved::NobodyEligible));

@@ -17,8 +17,11 @@ pub const LEAST_CAPACITY_RPS: f64 = 1e-3;
 /// An exporter whose load deviates more from its plan is not planned with less capacity than one that deviates by this.
 pub const MOST_DEVIATION: f64 = 0.3;
 
-/// More than a day: what a way, a service time or an exchanged price counts as at most.
+/// More than a day: what a way or a service time counts as at most.
 pub const MOST_MS: f64 = 1e8;
+
+/// What an exchanged price counts as at most: 100 USD per request at the lowest preset of the exchange rate.
+pub const MOST_PRICE_MS: f64 = 1e12;
 
 /// The published facts about one service. All agents that have the same facts get the same shares from them; maps have one
 /// order, so the order in which facts arrived cannot matter.
@@ -26,6 +29,8 @@ pub const MOST_MS: f64 = 1e8;
 pub struct Facts {
     pub exporters: BTreeMap<ClusterId, Exporter>,
     pub sources: BTreeMap<ClusterId, Source>,
+    /// Nobody knows what the sources ask for: then all of them together for half of the capacity, each alike.
+    pub demand_unknown: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -199,7 +204,8 @@ impl Field {
             Self::Capacity | Self::MeasuredLoad | Self::Demand => ((0.0, MOST_RPS), 0.0),
             Self::Residual => ((-MOST_RPS, MOST_RPS), 0.0),
             Self::ServiceTime => ((0.0, MOST_MS), 0.0),
-            Self::Latency | Self::Price => ((0.0, MOST_MS), MOST_MS),
+            Self::Latency => ((0.0, MOST_MS), MOST_MS),
+            Self::Price => ((0.0, MOST_PRICE_MS), MOST_PRICE_MS),
         }
     }
 }

@@ -75,13 +75,15 @@ pub struct Solution {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
     pub cluster: ClusterId,
-    /// φ: what a request to it costs the others, in ms.
+    /// φ: what a request more costs all that are served there, itself included, in ms.
     pub congestion_price_ms: f64,
     /// What a request waits there on average.
     pub wait_ms: f64,
     /// All that the sources will send there, without the residual.
     pub load_rps: f64,
     pub capacity_rps: f64,
+    /// What of it the plan makes use of; the rest is headroom.
+    pub usable_rps: f64,
     /// As it counted: within what the model can bear.
     pub residual_rps: f64,
     pub service_ms: f64,
@@ -125,7 +127,8 @@ fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, door: Door)
         congestion_price_ms: solved.prices[j],
         wait_ms: problem.curves[j].wait_ms(loads[j] + problem.background[j]),
         load_rps: loads[j],
-        capacity_rps: problem.curves[j].capacity_rps(),
+        capacity_rps: problem.full[j],
+        usable_rps: problem.curves[j].capacity_rps(),
         residual_rps: problem.background[j],
         service_ms: problem.service[j],
     };

@@ -20,6 +20,9 @@ const RESIDUAL: (f64, f64) = (-0.3, 0.95);
 /// While nobody has measured a demand, all of it together counts as this part of the capacity.
 const UNKNOWN_DEMAND: f64 = 0.5;
 
+/// The same when it is known that there is none: the plan for the first request.
+const LEAST_DEMAND: f64 = 1e-6;
+
 /// Of the ramp: a smaller ε cannot be told from rounding in prices that are as high as that. It exceeds the default ε where
 /// costs differ by more than three hours.
 const LEAST_EPSILON: f64 = 1e-8;
@@ -48,6 +51,8 @@ pub(super) struct Problem<'a> {
     pub(super) curves: Vec<Curve>,
     pub(super) epsilon_ms: f64,
     pub(super) capacity: f64,
+    /// Of each exporter, headroom and all.
+    pub(super) full: Vec<f64>,
     /// What residuals are compared with, in requests per second.
     pub(super) scale: f64,
 }
@@ -99,6 +104,7 @@ impl<'a> Problem<'a> {
             epsilon_ms: tuning.epsilon_ms.max(LEAST_EPSILON * ramp_ms),
             exporters,
             capacity,
+            full,
             scale: explained.max(LEAST_SCALE * capacity),
         })
     }
@@ -168,7 +174,9 @@ fn demands(facts: &Facts, capacity: f64, door: &mut Door) -> Vec<f64> {
     if demands.iter().any(|&demand| demand > 0.0) {
         return demands;
     }
-    vec![UNKNOWN_DEMAND * capacity / demands.len() as f64; demands.len()]
+    // Nobody asks for anything, and whoever does next is the only one.
+    let part = if facts.demand_unknown { UNKNOWN_DEMAND } else { LEAST_DEMAND };
+    vec![part * capacity / demands.len() as f64; demands.len()]
 }
 
 fn costs(facts: &Facts, exporters: &[&ClusterId], service: &[f64], door: &mut Door) -> Vec<f64> {

@@ -24,7 +24,7 @@ const EXPLAINED: f64 = 0.5;
 /// Of one cluster about one service, at the end of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Report {
-    /// When the window ended, in seconds since 1970.
+    /// When the window ended, in seconds since 1970. 0: it does not say, and counts as new.
     pub at: u64,
     /// What its clients are expected to ask for next. `None`: nobody counts there.
     pub demand_rps: Option<f64>,
@@ -32,7 +32,7 @@ pub struct Report {
     pub trend_rps: f64,
     /// What they asked for in the window.
     pub measured_demand_rps: Option<f64>,
-    /// What its export can sustain; `None`: not known, and so nothing.
+    /// What its export can sustain; `None`: not known.
     pub capacity_rps: Option<f64>,
     /// What its export was asked for in the window, by whomever.
     pub load_rps: Option<f64>,
@@ -69,51 +69,82 @@ pub struct Known {
     pub windows: BTreeMap<ClusterId, u64>,
     /// Whose demand is known.
     pub counted: BTreeSet<ClusterId>,
+    /// The facts as they would be if all exporters could answer, when some cannot.
+    pub whole: Option<Facts>,
 }
 
-/// The facts that follow from what was published. `costs` names the sources; an exporter that is not in `eligible` gets
-/// nothing, whatever its report says. `now` is in seconds since 1970.
+/// The facts that follow from what was published. `costs` names the sources. `eligible` tells who can answer at all, and what
+/// capacity to assume where nobody says; who is not eligible gets nothing, whatever its report says. A cluster without a report
+/// says nothing. `now` is in seconds since 1970.
 pub fn facts(
     reports: &BTreeMap<ClusterId, Report>,
     costs: &Costs,
-    eligible: impl Fn(&ClusterId) -> bool,
+    eligible: impl Fn(&ClusterId) -> Option<f64>,
     (objective, now): (&Objective, u64),
 ) -> Known {
-    let known = |(cluster, report): (&ClusterId, &Report)| {
-        let age = now.saturating_sub(report.at) as f64 / objective.round_seconds;
-        (age < LAST_ROUNDS).then(|| (cluster.clone(), aged(report, age)))
+    let age = |report: &Report| age_rounds(report, objective, now);
+    let said: BTreeMap<&ClusterId, (&Report, f64)> =
+        reports.iter().filter_map(|(cluster, report)| Some((cluster, (report, age(report)?)))).collect();
+    let known: BTreeMap<&ClusterId, Report> = said
+        .iter()
+        .filter(|(_, (_, age))| *age < LAST_ROUNDS)
+        .map(|(&cluster, (report, age))| (cluster, aged(report, *age, objective.tuning.trend_damping)))
+        .collect();
+    let exporter = |cluster: &ClusterId| {
+        let assumed_rps = eligible(cluster)?;
+        let exporter = match (known.get(cluster), said.contains_key(cluster)) {
+            (Some(report), _) => exporter(report, assumed_rps),
+            (None, false) => Exporter { capacity_rps: assumed_rps, ..Exporter::default() },
+            (None, true) => return None,
+        };
+        Some((cluster.clone(), exporter))
     };
-    let known: BTreeMap<ClusterId, Report> = reports.iter().filter_map(known).collect();
-    let exporter =
-        |(cluster, report): (&ClusterId, &Report)| eligible(cluster).then(|| (cluster.clone(), exporter(report)));
-    let exporters: BTreeMap<ClusterId, Exporter> = known.iter().filter_map(exporter).collect();
-    let count = everybody_counts(&known, costs);
+    let count = everybody_counts(&known);
     let source = |(cluster, costs): (&ClusterId, &Arc<_>)| {
         let demand_rps = known.get(cluster).and_then(|report| report.demand_rps).filter(|_| count).unwrap_or(0.0);
         (cluster.clone(), Source { demand_rps, costs: Arc::clone(costs) })
     };
-    let facts = Facts { exporters, sources: costs.iter().map(source).collect() };
-    let method = if known.is_empty() && !reports.is_empty() { Method::Keep } else { method(&known, objective) };
+    let facts = Facts {
+        exporters: costs.keys().filter_map(exporter).collect(),
+        sources: costs.iter().map(source).collect(),
+        demand_unknown: !count,
+    };
+    let method = if known.is_empty() && !said.is_empty() { Method::Keep } else { method(&known, objective) };
     let counted = known.iter().filter(|(_, report)| report.demand_rps.is_some());
     let measured = known.iter().filter(|(_, report)| report.load_rps.is_some());
     Known {
         facts,
         method,
-        counted: counted.map(|(cluster, _)| cluster.clone()).collect(),
-        windows: measured.map(|(cluster, report)| (cluster.clone(), report.at)).collect(),
+        counted: counted.map(|(&cluster, _)| cluster.clone()).collect(),
+        whole: None,
+        windows: measured.map(|(&cluster, report)| (cluster.clone(), report.at)).collect(),
     }
 }
 
-/// A source that says nothing is a part of the loads, and so of the residuals. Before any load was measured, demands count
-/// when all are known: those that come first would make as many plans as there are agents.
-fn everybody_counts(known: &BTreeMap<ClusterId, Report>, costs: &Costs) -> bool {
-    let counts = |cluster: &ClusterId| known.get(cluster).is_some_and(|report| report.demand_rps.is_some());
-    known.values().any(|report| report.load_rps.is_some()) || costs.keys().all(counts)
+/// Whole rounds, so that facts do not change with every second. `None`: it is from the future, and nothing is believed of it.
+fn age_rounds(report: &Report, objective: &Objective, now: u64) -> Option<f64> {
+    if report.at == 0 {
+        return Some(0.0);
+    }
+    let from_now = report.at.saturating_sub(now) as f64;
+    (from_now <= objective.round_seconds)
+        .then(|| (now.saturating_sub(report.at) as f64 / objective.round_seconds).floor())
 }
 
-fn aged(report: &Report, age: f64) -> Report {
+/// A source that says nothing is a part of the loads, and so of the residuals. Before any load was measured, demands count
+/// when all who speak tell theirs: those that come first would make as many plans as there are agents.
+fn everybody_counts(known: &BTreeMap<&ClusterId, Report>) -> bool {
+    let any = |said: fn(&Report) -> bool| known.values().any(said);
+    any(|report| report.load_rps.is_some()) && any(|report| report.demand_rps.is_some())
+        || !known.is_empty() && !any(|report| report.demand_rps.is_none())
+}
+
+/// A trend fades as the [`Demand`](crate::optimize::filter::Demand) that it comes from has it: T·(1 + φ + φ² + …).
+fn aged(report: &Report, age: f64, damping: f64) -> Report {
     let stale = ((age - FRESH_ROUNDS) / (LAST_ROUNDS - FRESH_ROUNDS)).max(0.0);
-    let demand = |demand: f64| (demand + report.trend_rps * age.min(FRESH_ROUNDS)).max(0.0);
+    let rounds = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].into_iter().take_while(|round| *round < age);
+    let (growth, _) = rounds.fold((0.0, report.trend_rps), |(sum, trend), _| (sum + trend, trend * damping));
+    let demand = |demand: f64| (demand + growth).max(0.0);
     Report {
         capacity_rps: report.capacity_rps.map(|capacity| capacity * (1.0 - (1.0 - LEAST_CAPACITY) * stale)),
         demand_rps: report.demand_rps.map(demand),
@@ -121,9 +152,9 @@ fn aged(report: &Report, age: f64) -> Report {
     }
 }
 
-fn exporter(report: &Report) -> Exporter {
+fn exporter(report: &Report, assumed_rps: f64) -> Exporter {
     Exporter {
-        capacity_rps: report.capacity_rps.unwrap_or(0.0),
+        capacity_rps: report.capacity_rps.unwrap_or(assumed_rps),
         residual_rps: report.residual_rps,
         service_ms: report.service_ms,
         measured_rps: report.load_rps.unwrap_or(0.0),
@@ -131,7 +162,7 @@ fn exporter(report: &Report) -> Exporter {
     }
 }
 
-fn method(known: &BTreeMap<ClusterId, Report>, objective: &Objective) -> Method {
+fn method(known: &BTreeMap<&ClusterId, Report>, objective: &Objective) -> Method {
     let hash = objective.parameter_hash();
     let plans_otherwise =
         |report: &Report| report.demand_rps.is_some() && report.parameter_hash.is_some_and(|of| of != hash);
@@ -166,7 +197,7 @@ mod tests {
     fn known(reports: &[(&str, Report)]) -> Known {
         let reports: BTreeMap<_, _> = reports.iter().map(|(name, report)| (id(name), *report)).collect();
         let costs = reports.keys().map(|id| (id.clone(), Arc::default())).collect();
-        facts(&reports, &costs, |_| true, (&Objective::default(), NOW))
+        facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), NOW))
     }
 
     fn capacity(known: &Known, name: &str) -> f64 {
@@ -188,8 +219,9 @@ mod tests {
         let known = known(&[("a", report(0)), ("b", report(2)), ("c", report(10))]);
         let demand = |name: &str| known.facts.sources[&id(name)].demand_rps;
         assert!((demand("a") - 100.0).abs() < 1e-9);
-        assert!((demand("b") - 110.0).abs() < 1e-9);
-        assert!((demand("c") - 130.0).abs() < 1e-9, "not for ever");
+        assert!((demand("b") - 109.0).abs() < 1e-9, "5 and, because trends fade, 4");
+        let most = 5.0 * (1.0 - 0.8_f64.powi(6)) / (1.0 - 0.8);
+        assert!((demand("c") - 100.0 - most).abs() < 1e-9, "not for ever");
     }
 
     #[test]
@@ -207,10 +239,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_said_is_assumed_and_what_was_said_of_the_future_is_not_believed() {
+        let silent = Report { capacity_rps: None, ..report(0) };
+        let future = Report { at: NOW + 301, ..report(0) };
+        let reports = BTreeMap::from([(id("a"), silent), (id("b"), future), (id("c"), report(13))]);
+        let costs = ["a", "b", "c", "d"].map(|name| (id(name), Arc::default())).into();
+        let known = facts(&reports, &costs, |_| Some(70.0), (&Objective::default(), NOW));
+        let assumed = ["a", "b", "c", "d"].map(|name| (capacity(&known, name) - 70.0).abs() < 1e-9);
+        assert_eq!(assumed, [true, true, false, true], "who said something too long ago is out, who never did is not");
+        assert!(!known.facts.exporters.contains_key(&id("c")));
+        assert!(!known.facts.demand_unknown && known.counted == [id("a")].into());
+    }
+
+    #[test]
+    fn seconds_change_nothing_and_a_demand_of_nothing_is_known() {
+        let at = |now| {
+            let idle = Report { demand_rps: Some(0.0), ..report(2) };
+            let reports = BTreeMap::from([(id("a"), idle), (id("b"), report(8))]);
+            let costs = reports.keys().map(|id| (id.clone(), Arc::default())).collect();
+            facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), now))
+        };
+        assert_eq!(at(NOW), at(NOW + 299));
+        assert_ne!(at(NOW), at(NOW + 300));
+        assert!(!at(NOW).facts.demand_unknown);
+        assert!(known(&[]).facts.demand_unknown);
+    }
+
+    #[test]
     fn who_is_not_eligible_gets_nothing_and_asks_all_the_same() {
         let reports = BTreeMap::from([(id("a"), report(0)), (id("b"), report(0))]);
         let costs = reports.keys().map(|id| (id.clone(), Arc::default())).collect();
-        let known = facts(&reports, &costs, |cluster| *cluster == id("a"), (&Objective::default(), NOW));
+        let known =
+            facts(&reports, &costs, |cluster| (*cluster == id("a")).then_some(0.0), (&Objective::default(), NOW));
         assert_eq!(known.facts.exporters.keys().collect::<Vec<_>>(), [&id("a")]);
         assert_eq!(known.facts.sources.len(), 2);
     }

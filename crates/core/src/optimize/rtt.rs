@@ -41,7 +41,7 @@ impl Rtt {
 }
 
 /// Whether a round-trip time has moved far enough from what was published.
-pub fn is_news(published_ms: f64, now_ms: f64) -> bool {
+fn is_news(published_ms: f64, now_ms: f64) -> bool {
     (now_ms - published_ms).abs() > DEAD_BAND.0.max(DEAD_BAND.1 * published_ms)
 }
 

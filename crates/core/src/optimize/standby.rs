@@ -41,7 +41,7 @@ pub fn turns(candidates: &[Terms<'_>], epsilon_ms: f64, whole: u32) -> Vec<Turn>
 fn attraction(terms: &Terms<'_>, epsilon_ms: f64) -> Option<f64> {
     let (way, exporter) = (terms.way?, terms.exporter);
     let cost_ms = way.latency_ms + way.price_ms + exporter.service_ms + exporter.congestion_price_ms;
-    Some(ln(exporter.capacity_rps) - cost_ms / epsilon_ms)
+    Some(ln(exporter.usable_rps) - cost_ms / epsilon_ms)
 }
 
 fn softmax(attractions: &[f64]) -> Vec<f64> {
@@ -63,6 +63,7 @@ mod tests {
             wait_ms: 0.0,
             load_rps: 0.0,
             capacity_rps,
+            usable_rps: capacity_rps,
             residual_rps: 0.0,
             service_ms: 0.0,
         }

@@ -42,6 +42,7 @@ impl Fleet {
         Facts {
             exporters: self.capacity.iter().enumerate().map(export).collect(),
             sources: self.demand.iter().enumerate().map(ask).collect(),
+            demand_unknown: true,
         }
     }
 }

@@ -75,7 +75,9 @@ impl Facts {
         Some(parts.fold(oldest, Self::with_newer))
     }
 
-    fn with_newer(self, newer: &Self) -> Self {
+    /// What `newer` says, and for what it leaves open what was said before.
+    #[must_use]
+    pub fn with_newer(self, newer: &Self) -> Self {
         let located = if newer.location == Location::default() { &self.location } else { &newer.location };
         Self {
             location: located.clone(),

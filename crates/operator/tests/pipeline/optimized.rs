@@ -221,24 +221,28 @@ fn where_demands_do_not_explain_the_loads_or_somebody_plans_otherwise_each_clust
 
 #[test]
 fn round_trip_times_make_no_plan_while_they_only_tremble() {
-    let mut pipeline =
-        synced("east", &(web("") + &said(NOW, (900, 1000), (300, 1000), (300, 1000)) + &gateway(NOW, "40ms")));
+    let unsaid = facts("east", NOW, &service("demandRps: 900, capacityRps: 1000"));
+    let mut pipeline = synced("east", &(web("") + &unsaid + &gateway(NOW, "40ms")));
     let mut planned = Arc::clone(pipeline.plan().unwrap());
-    // Published are 40 ms: news is what is more than 4 ms, 10 %, away from that.
-    for (last, news) in [
-        ("43.9ms", false),
-        ("36.1ms", false),
-        ("40ms", false),
-        ("45ms", true),
-        ("48ms", false),
-        ("41ms", false),
-        ("40ms", true),
-    ] {
-        pipeline.feed(applied(&gateway(NOW + 1, last)));
-        let now = pipeline.plan().unwrap();
-        assert_eq!(!Arc::ptr_eq(now, &planned), news, "{last}");
-        planned = Arc::clone(now);
+    let mut heartbeat = NOW;
+    let mut plans_of = |last: &str, times: usize| {
+        let mut plans = 0;
+        for _ in 0..times {
+            heartbeat += 5;
+            pipeline.feed(applied(&gateway(heartbeat, last)));
+            let now = pipeline.plan().unwrap();
+            plans += usize::from(!Arc::ptr_eq(now, &planned));
+            planned = Arc::clone(now);
+        }
+        plans
+    };
+    for noise in ["43.9ms", "36.1ms", "40ms", "43ms", "38ms", "41ms", "36ms", "43ms", "40ms"] {
+        assert_eq!(plans_of(noise, 1), 0, "{noise}");
     }
+    let spike = plans_of("200ms", 1) + plans_of("40ms", 10);
+    assert!(spike <= 2, "there, as far as the gate lets it, and back: {spike}");
+    assert!((1..=8).contains(&plans_of("80ms", 30)), "a longer way is learnt in a few steps");
+    assert_eq!(plans_of("80ms", 30), 0);
 }
 
 #[test]

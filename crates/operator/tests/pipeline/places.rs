@@ -1,12 +1,15 @@
 //! Where clusters are, what traffic between them costs, and what they say of themselves.
 
-use crate::support::{Feed, applied, deleted, list, policy, synced};
+use std::sync::Arc;
+
+use crate::support::{Feed, applied, deleted, import, list, policy, slice, synced};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::pricing::Location;
 use landfall_operator::accept::{Facts, Optimized, Preset};
 use landfall_operator::manifest::documents;
 use landfall_operator::object::{Kind, ObjectRef};
 use landfall_operator::pipeline::Pipeline;
+use landfall_operator::stores::{Change, Touched};
 
 const OLD: &str = "2026-01-01T00:00:00Z";
 const SHIPPED: &str = include_str!("../../../../charts/landfall/files/networkpricing-default.yaml");
@@ -34,6 +37,11 @@ fn facts(name: &str, spec: &str) -> String {
     )
 }
 
+/// Of the operator's namespace: for every service.
+fn optimizing() -> String {
+    policy("landfall-system", "optimizing", OLD, "{loadBalancing: optimized}")
+}
+
 fn id(cluster: &str) -> ClusterId {
     ClusterId::new(cluster).unwrap()
 }
@@ -53,17 +61,57 @@ fn problem(pipeline: &Pipeline) -> String {
 }
 
 #[test]
-fn a_cluster_is_where_its_nodes_are_and_their_heartbeats_touch_nothing() {
-    let mut pipeline = synced("c1", &(node("a", "us-east-1a", "t0") + &node("b", "us-east-1b", "t0")));
+fn a_cluster_is_where_its_nodes_are_and_touches_services_only_when_it_moves() {
+    let nodes = node("a", "us-east-1a", "t0") + &node("b", "us-east-1b", "t0");
+    let mut pipeline = synced("c1", &(optimizing() + &nodes));
     let here = place("aws", "us-east-1");
     assert_eq!(pipeline.stores().location(), Some(here));
     assert!(!pipeline.feed(applied(&node("a", "us-east-1a", "t1"))).all, "a heartbeat");
+    assert!(!pipeline.feed(applied(&node("c", "us-east-1c", "t1"))).all, "one more where the others are");
+    assert!(!pipeline.feed(deleted(Kind::Node, "", "c")).all, "and one less");
     assert!(pipeline.feed(applied(&node("a", "us-east-1b", "t2"))).all, "another machine under the same name");
     assert_eq!(pipeline.stores().location().unwrap().zone.as_deref(), Some("us-east-1b"));
-    assert!(pipeline.feed(deleted(Kind::Node, "", "b")).all);
+    assert!(!pipeline.feed(deleted(Kind::Node, "", "b")).all, "the other one is in the same zone");
     assert_eq!(pipeline.stores().locations().count(), 1);
-    pipeline.feed(list(""));
+    assert!(pipeline.feed(deleted(Kind::Node, "", "a")).all, "the last one");
+    assert!(pipeline.feed(applied(&nodes)).all);
+    let gone = [Change::ListBegins(Kind::Node), Change::ListEnds(Kind::Node)];
+    assert!(pipeline.feed(gone.into()).all);
     assert_eq!(pipeline.stores().location(), None, "who is not in a new list is gone");
+}
+
+#[test]
+fn where_nothing_is_optimised_places_prices_and_facts_touch_nothing_until_a_policy_asks_for_them() {
+    let untouched = |touched: Touched| assert_eq!(touched, Touched::default());
+    let web = import("shop", "web", "ClusterSetIP", &["c1", "c2"]);
+    let slices = slice("shop", "web", "c1", &["10.0.0.1"]) + &slice("shop", "web", "c2", &["10.0.0.2"]);
+    let mut pipeline = synced("c1", &(web + &slices));
+    untouched(pipeline.feed(applied(&node("a", "us-east-1a", "t0"))));
+    untouched(pipeline.feed(applied(&node("b", "eu-west-1a", "t0"))));
+    untouched(pipeline.feed(deleted(Kind::Node, "", "b")));
+    untouched(pipeline.feed(applied(&(pricing("ours", "{usdPerGb: 0.05}") + &pricing("not-ours", "{usdPerGb: 1}")))));
+    untouched(pipeline.feed(deleted(Kind::NetworkPricing, "", "not-ours")));
+    let numbers = |capacity: u32| format!("services: [{{namespace: shop, name: web, capacityRps: {capacity}}}]");
+    let east = "location: {provider: gcp, region: us-east1}";
+    let said = facts("c2-0", &format!("cluster: c2, {east}, {}", numbers(70)))
+        + &facts("c1-0", &format!("cluster: c1, {}", numbers(50)))
+        + &facts("c3-0", "cluster: c3");
+    untouched(pipeline.feed(applied(&said)));
+    untouched(pipeline.feed(deleted(Kind::ClusterFacts, "broker", "c3-0")));
+    let peer =
+        synced("c2", &facts("c2-0", &format!("cluster: c2, generation: 1, {east}, {}", numbers(90)))).own_facts();
+    untouched(pipeline.feed(vec![Change::Peer(Arc::new(peer))]));
+
+    assert!(pipeline.feed(applied(&optimizing())).all);
+    let terms: Vec<_> = pipeline.service("web.shop").rule.candidates.iter().map(|known| known.terms.unwrap()).collect();
+    let capacities = [terms[0].capacity_rps, terms[1].capacity_rps];
+    assert!((capacities[0] - 50.0).abs() < 1e-9 && (capacities[1] - 90.0).abs() < 1e-9, "{capacities:?}");
+    // 1 kB there and 10 kB back, a million times, at 0.05 USD per GB.
+    assert!((terms[1].usd_per_million.unwrap() - 0.55).abs() < 1e-9, "{terms:?}");
+
+    // And when the policy is gone, nothing of it is of interest any more.
+    assert!(pipeline.feed(deleted(Kind::SelectionPolicy, "landfall-system", "optimizing")).all);
+    untouched(pipeline.feed(applied(&pricing("ours", "{usdPerGb: 0.06}"))));
 }
 
 #[test]
@@ -72,7 +120,7 @@ fn rules_of_users_go_before_those_that_were_shipped() {
         let price = pipeline.stores().pricing().usd_per_gb(&place("aws", "us-east-1"), &place("gcp", "us-east1"));
         price.map(|price| (price.usd_per_gb, price.rule))
     };
-    let mut pipeline = synced("c1", "");
+    let mut pipeline = synced("c1", &optimizing());
     assert_eq!(price(&pipeline), None);
     for (name, rules, expected) in [
         ("default", "{usdPerGb: 0.09}", (0.09, 0)),
@@ -199,7 +247,7 @@ fn a_number_that_cannot_be_is_named_and_costs_nothing_but_itself() {
         ("parameterHash: nonsense", "spec.parameterHash: \"nonsense\" is not of 1 to 16 hexadecimal digits"),
         ("location: {continent: atlantis}", "spec.location.continent: \"atlantis\" is not a continent that is known"),
     ] {
-        let mut pipeline = synced("c1", "");
+        let mut pipeline = synced("c1", &optimizing());
         let touched = pipeline.feed(applied(&facts("east-0", &format!("cluster: east, {wrong}, {rest}"))));
         assert!(touched.all);
         assert!(
@@ -233,7 +281,8 @@ fn the_objects_of_a_cluster_are_one_and_the_newest_says_what_counts() {
         let services = &facts_of(pipeline, "east").services;
         services.iter().map(|(key, report)| (key.to_string(), report.demand_rps.unwrap())).collect()
     };
-    let mut pipeline = synced("c1", &(part("east-0", 5, "web", 70) + &part("east-1", 4, "api", 60)));
+    let parts = part("east-0", 5, "web", 70) + &part("east-1", 4, "api", 60);
+    let mut pipeline = synced("c1", &(optimizing() + &parts));
     let east = facts_of(&pipeline, "east");
     assert_eq!((east.generation, east.links[&id("west")].rtt_ms), (5, Some(70.0)), "of the newest, in any order");
     assert_eq!(services(&pipeline), [("shop/api".to_owned(), 60.0), ("shop/web".to_owned(), 70.0)]);
