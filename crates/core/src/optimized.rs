@@ -31,14 +31,16 @@ pub struct Terms {
 }
 
 /// What `policy` gives each of `exports` for the clients of `local`. When nothing can be computed now, the nominal weights
-/// of `previous` stay, and without any, all share equally. They stay too while the new ones hardly differ.
+/// of `previous` stay, and without any, all share equally. They stay too while the new ones hardly differ. With a hysteresis of
+/// 0 nothing stays: each plan stands for itself.
 pub fn optimized(
     policy: &Policy,
     known: &Known,
     (local, exports): (&ClusterId, &BTreeMap<ClusterId, Export>),
     previous: Option<&Rule>,
 ) -> Rule {
-    let before = previous.filter(|rule| rule.mode == Mode::Optimized).map(Planned::of).unwrap_or_default();
+    let goes_on = policy.objective.tuning.hysteresis > 0.0;
+    let before = previous.filter(|rule| goes_on && rule.mode == Mode::Optimized).map(Planned::of).unwrap_or_default();
     let (planned, fallback) = match plan(known, policy, local) {
         Ok(planned) => {
             let aside = Some(local).filter(|local| !before.turns.contains_key(*local));
@@ -187,6 +189,7 @@ mod tests {
 
     use super::*;
     use crate::optimize::cost::UnitCost;
+    use crate::optimize::facts::Tuning;
     use crate::optimize::objective::Objective;
     use crate::optimize::report::{Report, facts};
     use crate::policy::MinShares;
@@ -319,6 +322,13 @@ mod tests {
                 };
                 assert_eq!(turns(kept), turns(&before));
             }
+            let alone = Tuning { hysteresis: 0.0, ..Tuning::default() };
+            let alone = Policy { objective: Objective { tuning: alone, ..Objective::default() }, ..policy.clone() };
+            assert_eq!(
+                rule(&alone, nobody, Some(&before)),
+                rule(&alone, nobody, None),
+                "what was before does not count"
+            );
             let alike = rule(&policy, nobody, None);
             assert_eq!((alike.mode, alike.fallback), (Mode::RoundRobin, Some(Fallback::NoCapacity)));
         }

@@ -11,7 +11,7 @@ use landfall_sim::optimum::optima;
 use landfall_sim::report::{self, RATES, Report, Trade};
 use landfall_sim::run::{Outcome, Run};
 use landfall_sim::scenario::Scenario;
-use landfall_sim::summary::{Summary, summarise};
+use landfall_sim::summary::{Summary, summarise, warm_up};
 use landfall_sim::trace::{Optimum, Trace};
 use landfall_sim::world::World;
 
@@ -165,10 +165,22 @@ fn write_report(args: &args::Simulate, report: &Report<'_>) -> Result<()> {
 
 fn text(output: Output, scenario: &Scenario, summaries: &[Summary]) -> Result<String> {
     Ok(match output {
-        Output::Table => format!("{}\n{}\n\n{}", report::headline(scenario), report::OPTIMUM, rows(summaries)),
+        Output::Table => {
+            let head = format!("{}\n{}", report::headline(scenario), report::OPTIMUM);
+            format!("{head}\n{}\n\n{}", judged(scenario.rounds), rows(summaries))
+        }
         Output::Json => serde_json::to_string_pretty(summaries)? + "\n",
         Output::Yaml => serde_saphyr::to_string(&summaries)?,
     })
+}
+
+/// What a reader of the table has to know.
+fn judged(rounds: usize) -> String {
+    let start = warm_up(rounds);
+    format!(
+        "The first {start} of {rounds} rounds are the start, and not judged. Times and prices are those of served requests; a p99 \
+         of 10000 ms: one in a hundred is rejected, or more."
+    )
 }
 
 /// The name on the left, numbers on the right.

@@ -81,7 +81,8 @@ struct Total {
     known_rps: f64,
     ms: f64,
     usd: f64,
-    utilisation: f64,
+    /// Of each exporter: what the shares bring to it, minimum shares and local preference included, and its capacity.
+    loads: BTreeMap<ClusterId, (f64, f64)>,
 }
 
 impl Total {
@@ -91,9 +92,11 @@ impl Total {
         self.demand_rps += demand_rps;
         for (candidate, share) in planned.rule.candidates.iter().zip(&planned.shares) {
             let Some(terms) = candidate.terms else { continue };
-            self.utilisation = self.utilisation.max(terms.utilisation);
+            let rps = demand_rps * f64::from(share.weight) / f64::from(TOTAL_WEIGHT);
+            let (load, capacity) = self.loads.entry(candidate.cluster.clone()).or_default();
+            *load += rps;
+            *capacity = terms.capacity_rps;
             if let (Some(ms), Some(usd)) = (terms.answered_ms(), terms.usd_per_million) {
-                let rps = demand_rps * f64::from(share.weight) / f64::from(TOTAL_WEIGHT);
                 self.known_rps += rps;
                 self.ms += rps * ms;
                 self.usd += rps * usd;
@@ -101,21 +104,23 @@ impl Total {
         }
     }
 
-    /// A mean of what happens to be known would look like one of all: it is shown when all is known, but for the rounding.
+    /// A mean of what happens to be known would look like one of all: it is shown when all is known, but for the rounding. In
+    /// an overload queues grow without an end, and there is no mean time.
     fn cells(self, service: String) -> [String; 6] {
         const MILLIONS_IN_30_DAYS: f64 = 30.0 * 86_400.0 / 1e6;
         const WHOLE: f64 = 1.0 - 1e-9;
         let whole = !self.demand_unknown && self.known_rps > 0.0 && self.known_rps >= WHOLE * self.demand_rps;
         let cell = |known: bool, text: String| if known { text } else { "-".to_owned() };
+        let fullest = self.loads.values().map(|(load, capacity)| load / capacity).fold(0.0, f64::max);
         let (ms, usd) = (self.ms / self.known_rps, self.usd / self.known_rps);
         let month = usd * self.demand_rps * MILLIONS_IN_30_DAYS;
         [
             service,
             cell(!self.demand_unknown, format!("{:.0}", self.demand_rps)),
-            cell(whole, format!("{ms:.1}")),
+            cell(whole && fullest <= 1.0, format!("{ms:.1}")),
             cell(whole, format!("{usd:.3}")),
             cell(whole, format!("{month:.0}")),
-            cell(whole, format!("{:.0}%", 100.0 * self.utilisation)),
+            cell(whole, format!("{:.0}%", 100.0 * fullest)),
         ]
     }
 }
