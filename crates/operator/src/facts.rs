@@ -1,7 +1,8 @@
 //! What the optimiser knows of the fleet, from what each cluster says of itself: pure, as all that follows from the stores.
 //!
-//! What a cluster says in its ClusterFacts comes first, because the others plan with it too. What that leaves open comes from what is seen here: round-trip times
-//! from the gateways, places from the nodes, prices from the price lists, capacities from the ready endpoints.
+//! What a cluster says in its ClusterFacts comes first, because the others plan with it too. What that leaves open comes from
+//! what is seen here: round-trip times from the gateways, places from the nodes, prices from the price lists, capacities from
+//! the ready endpoints.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,12 +39,8 @@ pub fn own(stores: &Stores, view: &View) -> Facts {
     }
     let pricing = stores.pricing();
     for cluster in others {
-        let Some(place) =
-            said_by(stores, cluster).map(|facts| facts.location).filter(|place| *place != Location::default())
-        else {
-            continue;
-        };
-        if let Some(price) = pricing.usd_per_gb(&own.location, &place) {
+        let Some(place) = place_of(stores, cluster) else { continue };
+        if let Some(price) = pricing.usd_per_gb(&own.location, place) {
             own.egress_usd_per_gb.entry(cluster.clone()).or_insert(price.usd_per_gb);
         }
     }
@@ -56,12 +53,18 @@ fn others(stores: &Stores) -> impl Iterator<Item = &ClusterId> {
     stores.facts.keys().chain(stores.peers.keys()).chain(exporters)
 }
 
+/// Where another cluster says that it is.
+fn place_of<'a>(stores: &'a Stores, cluster: &ClusterId) -> Option<&'a Location> {
+    let said = [&stores.peers, &stores.facts].into_iter().filter_map(|all| all.get(cluster));
+    said.map(|facts| &facts.location).find(|place| **place != Location::default())
+}
+
 /// What another cluster says, in its objects and in this process.
-fn said_by(stores: &Stores, cluster: &ClusterId) -> Option<Facts> {
-    let in_objects = stores.facts.get(cluster).map(|facts| Facts::clone(facts));
-    match (in_objects, stores.peers.get(cluster)) {
-        (Some(said), Some(itself)) => Some(said.with_newer(itself)),
-        (said, itself) => said.or_else(|| itself.map(|facts| Facts::clone(facts))),
+fn said_by(stores: &Stores, cluster: &ClusterId) -> Arc<Facts> {
+    match (stores.facts.get(cluster), stores.peers.get(cluster)) {
+        (Some(in_objects), Some(itself)) => Arc::new(Facts::clone(in_objects).with_newer(itself)),
+        (Some(said), None) | (None, Some(said)) => Arc::clone(said),
+        (None, None) => Arc::new(Facts::silent(cluster.clone())),
     }
 }
 
@@ -69,7 +72,7 @@ fn said_by(stores: &Stores, cluster: &ClusterId) -> Option<Facts> {
 #[derive(Debug)]
 pub struct Fleet<'a> {
     view: &'a View,
-    clusters: BTreeMap<ClusterId, Facts>,
+    clusters: BTreeMap<ClusterId, Arc<Facts>>,
     pricing: PriceTable,
     /// Seconds since 1970. `None`: facts are not judged by their age.
     now: Option<u64>,
@@ -86,35 +89,32 @@ pub struct Ways(RefCell<Option<Known>>);
 struct Known {
     view: View,
     pricing: PriceTable,
-    /// Without the services.
-    clusters: BTreeMap<ClusterId, Facts>,
+    clusters: BTreeMap<ClusterId, Arc<Facts>>,
     costs: Vec<(Objective, Costs)>,
 }
 
 impl<'a> Fleet<'a> {
     pub fn new(stores: &Stores, view: &'a View, now: Option<u64>, ways: &'a Ways) -> Self {
         let mentioned: BTreeSet<&ClusterId> = others(stores).chain(view.links.keys()).collect();
-        let facts = |cluster: &ClusterId| {
-            let facts = said_by(stores, cluster).unwrap_or_else(|| Facts::silent(cluster.clone()));
-            (cluster.clone(), facts)
-        };
-        let mut clusters: BTreeMap<ClusterId, Facts> = mentioned.into_iter().map(facts).collect();
-        clusters.insert(view.local.clone(), own(stores, view));
+        let facts = |cluster: &ClusterId| (cluster.clone(), said_by(stores, cluster));
+        let mut clusters: BTreeMap<ClusterId, Arc<Facts>> = mentioned.into_iter().map(facts).collect();
+        clusters.insert(view.local.clone(), Arc::new(own(stores, view)));
         let fleet = Self { view, clusters, pricing: stores.pricing(), now, ways };
         fleet.forget_what_has_changed();
         fleet
     }
 
     fn forget_what_has_changed(&self) {
-        let without_services =
-            |facts: &Facts| Facts { services: BTreeMap::new(), generation: 0, observed: None, ..facts.clone() };
-        let clusters = self.clusters.iter().map(|(id, facts)| (id.clone(), without_services(facts))).collect();
-        let now = Known { view: self.view.clone(), pricing: self.pricing.clone(), clusters, costs: Vec::new() };
         let mut known = self.ways.0.borrow_mut();
-        let same =
-            |known: &Known| known.view == now.view && known.pricing == now.pricing && known.clusters == now.clusters;
+        let same = |known: &Known| {
+            known.view == *self.view
+                && known.pricing == self.pricing
+                && known.clusters.values().map(network).eq(self.clusters.values().map(network))
+        };
         if !known.as_ref().is_some_and(same) {
-            *known = Some(now);
+            let clusters = self.clusters.clone();
+            let (view, pricing) = (self.view.clone(), self.pricing.clone());
+            *known = Some(Known { view, pricing, clusters, costs: Vec::new() });
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Fleet<'a> {
         objective: &Objective,
         exports: &BTreeMap<ClusterId, Export>,
     ) -> report::Known {
-        let said = |(cluster, facts): (&ClusterId, &Facts)| {
+        let said = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
             let report = facts.services.get(key)?;
             let at = if self.now.is_some() { report.at } else { 0 };
             Some((cluster.clone(), Report { at, ..*report }))
@@ -197,6 +197,11 @@ impl<'a> Fleet<'a> {
         let said = sender.egress_usd_per_gb.get(to).copied();
         if from == to { 0.0 } else { said.or_else(listed).unwrap_or(0.0) }
     }
+}
+
+/// What the costs of ways depend on: where a cluster is, its links, and what it is billed.
+fn network(facts: &Arc<Facts>) -> impl PartialEq + use<'_> {
+    (&facts.cluster, &facts.location, &facts.links, &facts.egress_usd_per_gb)
 }
 
 /// Ready pods, as far as endpoints tell: one that has addresses of both families is one. Behind a service IP there can be

@@ -1,6 +1,8 @@
 //! Round by round: what is known, what a policy makes of it, and what that costs. The clock is the number of the round, so
 //! that a day takes a second and is the same each time.
 
+use landfall_core::optimize::cost::UNKNOWN_RTT_MS;
+use landfall_core::optimize::rtt::Rtt;
 use landfall_core::optimize::weights;
 
 use crate::judge::erlang::Tables;
@@ -208,44 +210,38 @@ fn change(demand_rps: &[f64], from: &Matrix<f64>, to: &Matrix<f64>) -> f64 {
     if all > 0.0 { moved.sum::<f64>() / all } else { 0.0 }
 }
 
-/// A median counts as at most this many times the smoothed value, and this many ms more: what a spike can do.
-const GATE: (f64, f64) = (1.5, 5.0);
-
-const GAIN: f64 = 0.3;
-
-/// What is published stays while the smoothed value is within this many ms, or this part, of it.
-const DEAD_BAND: (f64, f64) = (2.0, 0.1);
-
 /// Round-trip times between all clusters, as they are known.
 struct RoundTrips {
-    smoothed: Matrix<f64>,
+    known: Matrix<Rtt>,
     published: Matrix<f64>,
 }
 
 impl RoundTrips {
     fn new(measured: Option<&Matrix<f64>>) -> Self {
-        let first = measured.cloned().unwrap_or_else(|| Matrix::filled(0, 0.0));
-        Self { smoothed: first.clone(), published: first }
+        let known = Matrix::filled(measured.map_or(0, Matrix::size), Rtt::default());
+        let mut round_trips = Self { known, published: Matrix::filled(0, 0.0) };
+        measured.into_iter().for_each(|measured| round_trips.step(measured));
+        round_trips
     }
 
     fn step(&mut self, measured: &Matrix<f64>) {
-        for i in 0..measured.size() {
-            let known = self.smoothed.row_mut(i).iter_mut().zip(self.published.row_mut(i));
-            for ((smoothed, published), measured) in known.zip(measured.row(i)) {
-                let gated = measured.min(GATE.0 * *smoothed + GATE.1);
-                *smoothed = (1.0 - GAIN) * *smoothed + GAIN * gated;
-                let moved = (*smoothed - *published).abs() > DEAD_BAND.0.max(DEAD_BAND.1 * *published);
-                *published = if moved { *smoothed } else { *published };
-            }
-        }
+        self.known = Matrix::from_fn(measured.size(), |i, j| self.known[(i, j)].step(measured[(i, j)]));
+        self.published = Matrix::from_fn(measured.size(), |i, j| ms(self.known[(i, j)].published_ms()));
     }
 
     /// c: time and exchanged price. The price list of a round is known when it begins.
     fn cost_ms(&self, world: &World, round: &Round) -> Matrix<f64> {
         let (prices, rate) = (round.usd_per_million(world), world.usd_per_ms_per_million);
         let price_ms = |i, j| if rate > 0.0 { prices[(i, j)] / rate } else { 0.0 };
-        Matrix::from_fn(world.size(), |i, j| self.smoothed[(i, j)] + world.service_ms[j] + price_ms(i, j))
+        Matrix::from_fn(world.size(), |i, j| {
+            ms(self.known[(i, j)].smoothed_ms()) + world.service_ms[j] + price_ms(i, j)
+        })
     }
+}
+
+/// A world has a time for every pair.
+fn ms(known: Option<f64>) -> f64 {
+    known.unwrap_or(UNKNOWN_RTT_MS)
 }
 
 #[cfg(test)]

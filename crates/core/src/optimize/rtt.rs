@@ -35,6 +35,10 @@ impl Rtt {
         Self { known: Some((smoothed, published)) }
     }
 
+    pub fn smoothed_ms(self) -> Option<f64> {
+        self.known.map(|(smoothed, _)| smoothed)
+    }
+
     pub fn published_ms(self) -> Option<f64> {
         self.known.map(|(_, published)| published)
     }
