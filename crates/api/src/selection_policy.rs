@@ -150,7 +150,8 @@ pub struct OptimizedSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 1000.0))]
     pub epsilon_ms: Option<f64>,
-    /// Advanced. Seconds between two computations of the weights, unless something happens. Default: 300.
+    /// Advanced. How long a round is, in seconds. Facts count as they are for 6 rounds, for less and less after that, and from
+    /// 12 on not at all; weights are computed whenever something changes. Default: 300.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 30.0, max = 1200.0))]
     pub round_seconds: Option<f64>,

@@ -15,7 +15,7 @@ pub struct Document {
     /// Where it begins, counted from 1; for an item of a list, where the list does.
     pub line: usize,
     pub read: Result<Object, Malformed>,
-    /// What is in it and means nothing, one message per field. The rest of it counts.
+    /// What is in it and means nothing, one message per field. The rest of it counts; of prices nothing does.
     pub unknown: Vec<String>,
 }
 
@@ -33,6 +33,15 @@ impl Document {
         let unknown = match &read {
             Ok(object) => {
                 let object = reference(object);
+                if kind == Kind::NetworkPricing
+                    && let Some(field) = unknown.first()
+                {
+                    let what = format!(
+                        "{field}: there is no such field; without it a rule would be for more traffic than was meant, so the \
+                         object is left out: mend it, or remove the field"
+                    );
+                    return Self::malformed(line, Malformed { object: Some((kind, object)), line: 0, what });
+                }
                 unknown.iter().map(|field| format!("{kind} {object}: {field}: there is no such field")).collect()
             }
             Err(_) => Vec::new(),

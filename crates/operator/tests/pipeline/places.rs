@@ -398,6 +398,10 @@ fn a_field_that_there_is_none_of_is_named_in_a_file_and_the_rest_counts() {
     let found = documents(&facts("east-0", "cluster: east, services: [{namespace: shop, name: web, demandRsp: 1}]"));
     let expected = ["ClusterFacts broker/east-0: spec.services[0].demandRsp: there is no such field"];
     assert_eq!(found[0].unknown, expected);
+    let misspelt = "apiVersion: landfall.dev/v1alpha1\nkind: NetworkPricing\nmetadata: {name: ours}\n\
+                    spec: {rules: [{to: {provder: aws}, usdPerGb: 0.02}]}\n";
+    let refused = documents(misspelt).remove(0).read.unwrap_err();
+    assert!(refused.what.starts_with("spec.rules[0].to.provder: there is no such field"), "{}", refused.what);
     let found = documents(&node("a", "us-east-1a", "t0"));
     assert!(found[0].unknown.is_empty(), "most of what is in a node is no business of ours");
 }
