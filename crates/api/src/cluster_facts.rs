@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -43,6 +45,32 @@ pub struct ClusterFactsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9a-f]{1,16}$"))]
     pub parameter_hash: Option<String>,
+    /// Of the form of these facts. Who reads a higher number than it knows leaves them out. Absent: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub version: Option<i32>,
+    /// Which cluster writes this: the UID of its namespace kube-system. Two clusters that have the same id differ in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub instance: Option<String>,
+    /// When that cluster first wrote facts. Of two with the same id, the older one goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Which part of the facts this object is, from 0 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 99))]
+    pub part: Option<i32>,
+    /// How many parts there are; the others are as many rounds old as their generation says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub parts: Option<i32>,
+    /// Where other clusters can open a TCP connection to see how far this one is: IP:port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[schemars(length(max = 16), inner(length(max = 64)))]
+    pub probe_addresses: Vec<String>,
+    /// The cluster is being emptied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<ClusterLocation>,
     /// The network from this cluster to the others.
@@ -59,6 +87,18 @@ pub struct ClusterFactsSpec {
     #[schemars(length(max = 2000))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["namespace", "name"]))]
     pub services: Vec<ServiceFacts>,
+}
+
+/// All that a cluster offers is taken away, step by step.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// When that begins.
+    pub since: Time,
+    /// How long it takes. 0: at once.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 86400))]
+    pub over_seconds: u32,
 }
 
 /// Where a cluster is, as a NetworkPricing names it.
@@ -132,6 +172,10 @@ pub struct ServiceFacts {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub measured_demand_rps: Option<f64>,
+    /// Answers a second that named each exporting cluster, in the last window: exporting cluster: answers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::or_default")]
+    #[schemars(schema_with = "answers")]
+    pub answers_rps: BTreeMap<String, f64>,
     /// What the export of this cluster can bear for long. Absent: not known; 0: it exports nothing.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
@@ -155,4 +199,13 @@ pub struct ServiceFacts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9a-f]{1,16}$"))]
     pub parameter_hash: Option<String>,
+}
+
+fn answers(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "description": "Answers a second that named each exporting cluster, in the last window: exporting cluster: answers.",
+        "maxProperties": 256,
+        "additionalProperties": {"type": "number", "minimum": 0},
+    })
 }

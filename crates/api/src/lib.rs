@@ -20,19 +20,23 @@ mod service_import;
 mod service_selection;
 mod submariner;
 
-pub use cluster_facts::{ClusterFacts, ClusterFactsSpec, ClusterLink, ClusterLocation, EgressPrice, ServiceFacts};
+pub use cluster_facts::{
+    ClusterFacts, ClusterFactsSpec, ClusterLink, ClusterLocation, Drain, EgressPrice, ServiceFacts,
+};
 pub use crds::crds;
 pub use endpoint_slice::{Endpoint, EndpointConditions, EndpointSlice};
 pub use gateway::{Connection, Gateway, GatewayStatus, LatencyRtt, PeerEndpoint};
 pub use network_pricing::{Continent, NetworkPricing, NetworkPricingSpec, PricedPlace, PricingRelation, PricingRule};
 pub use node::{Node, NodeSpec};
 pub use selection_policy::{
-    LocalPreference, OptimizedSettings, SelectionPolicy, SelectionPolicySpec, SelectionPolicyStatus, TargetRef,
-    WeightRow,
+    Enforcement, LocalPreference, OptimizedSettings, SelectionPolicy, SelectionPolicySpec, SelectionPolicyStatus,
+    TargetRef, WeightRow,
 };
 pub use service_import::{ClusterStatus, ServiceImport, ServiceImportSpec, ServiceImportStatus};
-pub use service_selection::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
-pub use submariner::{LoadBalancing, OptimizedParams, Submariner, SubmarinerSpec, SubmarinerStatus};
+pub use service_selection::{
+    Saved, Savings, SelectedCluster, ServiceSelection, ServiceSelectionStatus, ShadowSelection,
+};
+pub use submariner::{LoadBalancing, OptimizedParams, Secret, Submariner, SubmarinerSpec, SubmarinerStatus};
 
 /// The metadata of an object that we read: no managed fields, no owner references.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]

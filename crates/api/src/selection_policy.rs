@@ -75,6 +75,10 @@ pub struct SelectionPolicySpec {
     /// different fleets. Relevant with loadBalancing: optimized, also where that comes from the Submariner resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimized: Option<OptimizedSettings>,
+    /// Enforce: the weights are served. Shadow: they are computed and published beside those that are served, which stay as
+    /// they would be without this policy. Absent: Enforce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<Enforcement>,
     /// Prefer: clients stay in their own cluster while it exports the service and is ready, whatever its weight. Balance:
     /// the local cluster is a candidate like the others. Absent: Balance with optimized, else Prefer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +120,12 @@ pub enum LocalPreference {
     Balance,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum Enforcement {
+    Enforce,
+    Shadow,
+}
+
 /// The schema has no defaults, so that a policy which leaves something open can be told from one that says it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -146,6 +156,20 @@ pub struct OptimizedSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1.0, max = 3.0))]
     pub round_trips_per_request: Option<f64>,
+    /// How many requests a client makes with one answer of DNS, where nobody measures the load of the exporting clusters.
+    /// Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minimum" = 0, "exclusiveMinimum" = true, "maximum" = 1e6))]
+    pub requests_per_answer: Option<f64>,
+    /// PromQL for the part of its capacity that the export of this cluster is asked for, 1 being all of it. $namespace and
+    /// $service stand for the service's. Needs --prometheus of the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub utilisation_query: Option<String>,
+    /// PromQL for the requests per second that the export of this cluster is asked for. As utilisationQuery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub load_query: Option<String>,
     /// Advanced. Clusters whose costs differ by less than this many milliseconds share as equals, by capacity. Default: 0.5.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 1000.0))]

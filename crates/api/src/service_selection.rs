@@ -48,10 +48,60 @@ pub struct ServiceSelectionStatus {
     /// The shares in a line, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
+    /// The round of this cluster in which what is published here was computed. Absent: no rounds, as there is nothing optimised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<i64>,
+    /// How it was computed. Joint: for all clusters at once. Fallback: for this one alone, from the loads. Keep: it was not,
+    /// and the weights from before stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// What is estimated to be saved, against what simpler policies would cost with the same facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub savings: Option<Savings>,
+    /// What a policy with enforcement: Shadow would do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowSelection>,
     /// All candidates, by cluster id; also those that get nothing.
     #[serde(default, deserialize_with = "crate::or_default")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
     pub clusters: Vec<SelectedCluster>,
+}
+
+/// For the clients of this cluster. Below 0: the plan costs more, or takes longer.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Savings {
+    /// Against all exporting clusters in turn.
+    pub round_robin: Saved,
+    /// Against the local cluster while it exports the service, and else all in turn.
+    pub local_first: Saved,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Saved {
+    pub usd_per_million: f64,
+    /// Of 30 days.
+    pub usd_per_month: f64,
+    /// Of the mean time until an answer. Absent: somebody would be asked for more than it can bear, and there is no mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<f64>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowSelection {
+    /// namespace/name of the SelectionPolicy.
+    pub policy: String,
+    pub mode: String,
+    /// Why it is not the mode that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The shares in a line, for people.
+    pub summary: String,
+    /// Cluster: its part of 1000.
+    #[serde(default, deserialize_with = "crate::or_default")]
+    pub weights: std::collections::BTreeMap<String, u32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -97,6 +147,9 @@ pub struct SelectedCluster {
     /// The part of that which it will be asked for, by the clients of all clusters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utilisation: Option<f64>,
+    /// When that cluster wrote the facts about itself that this was computed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts_time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

@@ -31,6 +31,24 @@ pub struct SubmarinerSpec {
     /// The id of this cluster in every label, EndpointSlice, Gateway and DNS name. A DNS label.
     #[serde(rename = "clusterID", skip_serializing_if = "String::is_empty")]
     pub cluster_id: String,
+    /// The API server of the broker, as host:port.
+    #[serde(rename = "brokerK8sApiServer", skip_serializing_if = "Option::is_none")]
+    pub broker_api_server: Option<String>,
+    /// A token for it.
+    #[serde(rename = "brokerK8sApiServerToken", skip_serializing_if = "Option::is_none")]
+    pub broker_token: Option<Secret>,
+    /// The certificate that it is known by, PEM in base64.
+    #[serde(rename = "brokerK8sCA", skip_serializing_if = "Option::is_none")]
+    pub broker_ca: Option<String>,
+    /// Do not check its certificate.
+    #[serde(rename = "brokerK8sInsecure", skip_serializing_if = "Option::is_none")]
+    pub broker_insecure: Option<bool>,
+    /// The namespace of the clusterset there.
+    #[serde(rename = "brokerK8sRemoteNamespace", skip_serializing_if = "Option::is_none")]
+    pub broker_namespace: Option<String>,
+    /// A Secret beside this resource with the token (token) and the certificate (ca.crt), in their place.
+    #[serde(rename = "brokerK8sSecret", skip_serializing_if = "Option::is_none")]
+    pub broker_secret: Option<String>,
     /// Whether services of other clusters are offered here at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_discovery_enabled: Option<bool>,
@@ -41,6 +59,17 @@ pub struct SubmarinerSpec {
     /// What the optimiser aims at. Only relevant with serviceDiscoveryLoadBalancing: optimized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimized_load_balancing_params: Option<OptimizedParams>,
+}
+
+/// Text that is never printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]

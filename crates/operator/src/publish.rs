@@ -23,6 +23,7 @@ pub fn selection_status(planned: &ServicePlan, view: &View) -> ServiceSelectionS
         priority: candidate.priority,
         nominal_weight: candidate.nominal,
         min_weight: candidate.floor,
+        facts_time: None,
         rtt_ms: view.links.get(&share.cluster).and_then(|link| link.rtt).map(|rtt| rtt.as_micros() as f64 / 1000.0),
     });
     ServiceSelectionStatus {
@@ -32,6 +33,10 @@ pub fn selection_status(planned: &ServicePlan, view: &View) -> ServiceSelectionS
         policy: planned.rule.policy.as_deref().map(str::to_owned),
         observed_time: None,
         summary: summary(planned),
+        round: None,
+        method: None,
+        savings: None,
+        shadow: None,
         clusters: selected.collect(),
     }
 }

@@ -14,6 +14,8 @@ pub struct Objective {
     /// What a ready pod serves, where nobody measures it.
     pub capacity_rps_per_pod: f64,
     pub round_seconds: f64,
+    /// What an answer of DNS leads to, where nobody measures the loads.
+    pub requests_per_answer: f64,
     pub tuning: Tuning,
 }
 
@@ -25,6 +27,7 @@ impl Default for Objective {
             round_trips: 1.0,
             capacity_rps_per_pod: 100.0,
             round_seconds: 300.0,
+            requests_per_answer: 1.0,
             tuning: Tuning::default(),
         }
     }
@@ -42,9 +45,16 @@ impl Objective {
     pub fn parameter_hash(&self) -> u64 {
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0000_0100_0000_01b3;
-        let Self { rate, bytes, round_trips, capacity_rps_per_pod, round_seconds, tuning } = self;
-        let own =
-            [rate.usd(), bytes.per_request, bytes.per_response, *round_trips, *capacity_rps_per_pod, *round_seconds];
+        let Self { rate, bytes, round_trips, capacity_rps_per_pod, round_seconds, requests_per_answer, tuning } = self;
+        let own = [
+            rate.usd(),
+            bytes.per_request,
+            bytes.per_response,
+            *round_trips,
+            *capacity_rps_per_pod,
+            *round_seconds,
+            *requests_per_answer,
+        ];
         let numbers = own.into_iter().chain(tuning.within_limits().numbers());
         let bytes = numbers.flat_map(|number| number.to_bits().to_le_bytes());
         bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
@@ -58,8 +68,9 @@ mod tests {
     use super::*;
 
     /// All but the exchange rate. Nothing is left out with `..`: a new setting does not compile until it is here.
-    fn numbers(objective: &mut Objective) -> [&mut f64; 19] {
-        let Objective { rate: _, bytes, round_trips, capacity_rps_per_pod, round_seconds, tuning } = objective;
+    fn numbers(objective: &mut Objective) -> [&mut f64; 20] {
+        let Objective { rate: _, bytes, round_trips, capacity_rps_per_pod, round_seconds, requests_per_answer, tuning } =
+            objective;
         let Bytes { per_request, per_response } = bytes;
         let Tuning {
             target_utilisation,
@@ -83,6 +94,7 @@ mod tests {
             round_trips,
             capacity_rps_per_pod,
             round_seconds,
+            requests_per_answer,
             target_utilisation,
             burstiness,
             epsilon_ms,
@@ -111,7 +123,7 @@ mod tests {
         };
         let cheaper = Objective { rate: ExchangeRate::COST, ..default };
         let mut hashes = BTreeSet::from([default.parameter_hash()]);
-        for other in (0..19).map(another).chain([cheaper]) {
+        for other in (0..20).map(another).chain([cheaper]) {
             assert!(hashes.insert(other.parameter_hash()), "{other:?}");
         }
     }

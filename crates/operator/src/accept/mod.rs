@@ -29,7 +29,7 @@ use self::import::accept_import;
 use self::node::accept_node;
 pub use self::number::{Instead, Range};
 use self::policy::accept_policy;
-pub use self::policy::{Optimized, Preset};
+pub use self::policy::{Optimized, Preset, Queries};
 use self::pricing::accept_pricing;
 use crate::object::{Object, ObjectRef};
 
@@ -83,6 +83,9 @@ pub struct SelectionPolicy {
     pub policy: Option<Policy>,
     /// How the optimiser is set, where that mode is in force.
     pub optimized: Option<Optimized>,
+    pub queries: Queries,
+    /// It is computed and published, and not served.
+    pub shadow: bool,
     /// How it contradicts itself now.
     pub invalid: Option<InvalidPolicy>,
     pub status: api::SelectionPolicyStatus,
@@ -90,8 +93,8 @@ pub struct SelectionPolicy {
 
 impl SelectionPolicy {
     /// All that services get from it.
-    pub fn rule(&self) -> (&[ServiceKey], Option<Mode>, Option<&Policy>, Option<Optimized>) {
-        (&self.targets, self.mode, self.policy.as_ref(), self.optimized)
+    pub fn rule(&self) -> (&[ServiceKey], Option<Mode>, Option<&Policy>, Option<Optimized>, bool) {
+        (&self.targets, self.mode, self.policy.as_ref(), self.optimized, self.shadow)
     }
 }
 

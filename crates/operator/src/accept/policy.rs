@@ -27,6 +27,14 @@ pub struct Optimized {
     pub epsilon_ms: Option<f64>,
     pub round_seconds: Option<f64>,
     pub burstiness: Option<f64>,
+    pub requests_per_answer: Option<f64>,
+}
+
+/// What a Prometheus is asked about the exports of this cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queries {
+    pub utilisation: Option<String>,
+    pub load: Option<String>,
 }
 
 impl Optimized {
@@ -49,6 +57,7 @@ impl Optimized {
             round_trips: self.round_trips.unwrap_or(default.round_trips),
             capacity_rps_per_pod: self.capacity_rps_per_pod.unwrap_or(default.capacity_rps_per_pod),
             round_seconds: self.round_seconds.unwrap_or(default.round_seconds),
+            requests_per_answer: self.requests_per_answer.unwrap_or(default.requests_per_answer),
             tuning,
         }
     }
@@ -100,6 +109,11 @@ pub(super) fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Re
     let targets = targets(&namespace, &spec.target_refs)?;
     fits_mode(&spec)?;
     let optimized = optimized(&spec)?;
+    let said = spec.optimized.as_ref();
+    let queries = Queries {
+        utilisation: said.and_then(|said| said.utilisation_query.clone()),
+        load: said.and_then(|said| said.load_query.clone()),
+    };
     let policy = Policy {
         name: Some(format!("{namespace}/{name}").into()),
         mode: spec.load_balancing.map(mode).unwrap_or_default(),
@@ -125,6 +139,8 @@ pub(super) fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Re
         mode: spec.load_balancing.map(mode),
         policy,
         optimized,
+        queries,
+        shadow: spec.enforcement == Some(api::Enforcement::Shadow),
         invalid,
         status: object.status.unwrap_or_default(),
     })))
@@ -191,6 +207,7 @@ fn optimized(spec: &api::SelectionPolicySpec) -> Result<Option<Optimized>, Refus
         epsilon_ms: number("epsilonMs", set.epsilon_ms, Range::new(0.01, 1000.0))?,
         round_seconds: number("roundSeconds", set.round_seconds, Range::new(30.0, 1200.0))?,
         burstiness: number("burstiness", set.burstiness, Range::new(0.01, 100.0))?,
+        requests_per_answer: number("requestsPerAnswer", set.requests_per_answer, Range::above(0.0, 1e6))?,
     }))
 }
 

@@ -312,7 +312,7 @@ fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
     assert_eq!(accepted("{optimizedLoadBalancingParams: cost}"), Some(cost));
     let all = "{loadBalancing: optimized, optimized: {usdPerMsPerMillionRequests: 0.05, targetUtilisation: 0.8, \
                requestBytes: 500, responseBytes: 0, capacityRpsPerPod: 0.5, roundTripsPerRequest: 2.5, epsilonMs: 1, \
-               roundSeconds: 60, burstiness: 2}}";
+               roundSeconds: 60, burstiness: 2, requestsPerAnswer: 8}}";
     let expected = Optimized {
         rate: Some(0.05),
         params: None,
@@ -324,6 +324,7 @@ fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
         epsilon_ms: Some(1.0),
         round_seconds: Some(60.0),
         burstiness: Some(2.0),
+        requests_per_answer: Some(8.0),
     };
     assert_eq!(accepted(all), Some(expected));
 }
