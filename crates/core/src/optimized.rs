@@ -1,9 +1,12 @@
 //! The rule of the optimised mode: the own row of the plan of all, and what each share comes from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::name::ClusterId;
+use crate::optimize::agent::Expected;
 use crate::optimize::facts::{Exporter, Facts, LEAST_CAPACITY_RPS};
+use crate::optimize::fill::fallback_row;
 use crate::optimize::report::{Known, Method};
 use crate::optimize::standby::{Turn, turns};
 use crate::optimize::{Solution, Unsolved, optimize};
@@ -71,7 +74,14 @@ pub fn optimized(
         }
     };
     let mode = if planned.turns.is_empty() { Mode::RoundRobin } else { Mode::Optimized };
-    Rule { mode, fallback, policy: policy.name.clone(), candidates: exports.keys().map(candidate).collect() }
+    Rule {
+        mode,
+        fallback,
+        method: Some(planned.method.unwrap_or(Method::Keep)),
+        expected: planned.expected.clone(),
+        policy: policy.name.clone(),
+        candidates: exports.keys().map(candidate).collect(),
+    }
 }
 
 /// The error: why there is none.
@@ -79,14 +89,24 @@ fn plan(known: &Known, policy: &Policy, local: &ClusterId) -> Result<Planned, Fa
     if known.method == Method::Keep {
         return Err(Fallback::NoFacts);
     }
-    // Each for itself would need to know what it sent, and nobody counts that here. With the demands that are known the plan
-    // is at least the same for all.
     let solve = |facts: &Facts| optimize(facts, &policy.objective.tuning, &BTreeMap::new());
     let solution = solve(&known.facts).map_err(|unsolved| match unsolved {
         Unsolved::NobodyEligible => Fallback::NoCapacity,
         Unsolved::Unbalanced { .. } => Fallback::Unsolved,
     })?;
-    let mut planned = Planned::joint(&solution, &known.facts, policy, local);
+    let mut planned = match (known.method, &known.sent) {
+        (Method::Fallback, Some(sent)) => {
+            let row = fallback_row(&known.facts, local, sent, &policy.objective.tuning);
+            let solution = solution.with_row(local, &row.map_err(|_| Fallback::NoCapacity)?);
+            Planned { method: Some(Method::Fallback), ..Planned::joint(&solution, &known.facts, policy, local) }
+        }
+        // Where nobody counts what was sent, the plan from the demands that are known is at least the same for all.
+        _ => Planned {
+            method: Some(Method::Joint),
+            expected: Some(Arc::new(Expected::new(&solution, local, known))),
+            ..Planned::joint(&solution, &known.facts, policy, local)
+        },
+    };
     // Who cannot answer now has the turn that it will have when it can.
     if let Some(facts) = &known.whole
         && let Ok(solution) = solve(facts)
@@ -110,6 +130,9 @@ fn caveat(known: &Known) -> Option<Fallback> {
 /// The turns of the eligible, and the terms that are known.
 #[derive(Debug, Default)]
 struct Planned {
+    /// `None`: it was not computed now.
+    method: Option<Method>,
+    expected: Option<Arc<Expected>>,
     turns: BTreeMap<ClusterId, Turn>,
     terms: BTreeMap<ClusterId, Terms>,
 }
@@ -142,7 +165,7 @@ impl Planned {
             };
             (planned.cluster.clone(), terms)
         });
-        Self { turns, terms: terms.collect() }
+        Self { turns, terms: terms.collect(), ..Self::default() }
     }
 
     /// Of a rule: what local preference put into the place of a turn is none.
@@ -153,7 +176,7 @@ impl Planned {
         let planned = rule.candidates.iter().filter(|known| known.basis != Reason::Local);
         let turns = planned.map(|known| (known.cluster.clone(), turn(known)));
         let terms = rule.candidates.iter().filter_map(|known| Some((known.cluster.clone(), known.terms?)));
-        Self { turns: turns.collect(), terms: terms.collect() }
+        Self { turns: turns.collect(), terms: terms.collect(), ..Self::default() }
     }
 
     /// With the turns of `before`, unless they differ by as much as the hysteresis, or by who has a turn. The cluster that is

@@ -1,15 +1,15 @@
 //! The plan: per service, who gets how much, and the tables that answers are drawn from.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::name::ServiceKey;
+use crate::name::{ClusterId, ServiceKey};
 use crate::optimized::optimized;
 use crate::pick::{Draw, Sequence, index_of, run_of, scale, scatter};
-use crate::resolve::{Health, Share, resolve};
+use crate::resolve::{Share, resolve};
 use crate::rule::{Rule, rule};
-use crate::snapshot::{Endpoint, Guidance, Kind, Service, Snapshot, View};
+use crate::snapshot::{Endpoint, Export, Guidance, Kind, Service, Snapshot, View};
 
 /// Immutable. A new one shares with its predecessor the services that did not change.
 #[derive(Debug, Clone, Default)]
@@ -106,15 +106,49 @@ pub struct ServicePlan {
     pub rule: Arc<Rule>,
     /// One per candidate of the rule, in the same order.
     pub shares: Vec<Share>,
+    /// What a policy that is only tried would do.
+    pub shadow: Option<Shadow>,
     ipv4: Table,
     ipv6: Table,
     sequence: Arc<Sequence>,
 }
 
+/// A rule that is not served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shadow {
+    pub rule: Arc<Rule>,
+    pub shares: Vec<Share>,
+}
+
+/// `before`: what the rule came from that is in force; when that is the same now, so is the rule, and a solution need not be
+/// computed again. `last`: the rule to go on from when it is not.
+fn rule_of(
+    guidance: &Guidance,
+    exports: &BTreeMap<ClusterId, Export>,
+    local: &ClusterId,
+    (before, last): (Option<(&Guidance, &Arc<Rule>)>, Option<&Arc<Rule>>),
+) -> Arc<Rule> {
+    match guidance {
+        Guidance::Policy(policy) => Arc::new(rule(policy, local, exports)),
+        Guidance::Optimized(policy, known, published) => match before.filter(|(from, _)| *from == guidance) {
+            Some((_, rule)) => Arc::clone(rule),
+            None => {
+                let last = last.or(published.as_ref()).map(Arc::as_ref);
+                Arc::new(optimized(policy, known, (local, exports), last))
+            }
+        },
+        Guidance::Published(rule) => rule.covering(exports.keys()),
+        Guidance::Shadowed { served, .. } => rule_of(served, exports, local, (before, last)),
+    }
+}
+
 /// The tables follow from the rest, and the sequence is no part of what was decided.
 impl PartialEq for ServicePlan {
     fn eq(&self, other: &Self) -> bool {
-        self.service == other.service && self.rule == other.rule && self.shares == other.shares
+        self.service == other.service
+            && self.rule == other.rule
+            && self.shares == other.shares
+            && self.shadow == other.shadow
     }
 }
 
@@ -133,33 +167,23 @@ impl Family {
 impl ServicePlan {
     /// Goes on with the sequence of `previous`, so that a change does not make replicas draw in step.
     pub fn new(service: Arc<Service>, view: &View, previous: Option<&Self>) -> Self {
-        let rule = match &service.guidance {
-            Guidance::Policy(policy) => Arc::new(rule(policy, &view.local, &service.exports)),
-            Guidance::Optimized(policy, known, published) => {
-                let exports = (&view.local, &service.exports);
-                let before = previous.map(|previous| &previous.rule).or(published.as_ref());
-                match previous.filter(|previous| previous.planned_from(&service)) {
-                    Some(previous) => Arc::clone(&previous.rule),
-                    None => Arc::new(optimized(policy, known, exports, before.map(Arc::as_ref))),
-                }
-            }
-            Guidance::Published(rule) => rule.covering(service.exports.keys()),
-        };
-        let shares = resolve(&rule, |cluster| match service.exports.get(cluster) {
-            Some(export) if export.ready.is_empty() => Health::NotReady,
-            Some(_) if view.reaches(cluster) => Health::Ready,
-            Some(_) => Health::Unreachable,
-            None => Health::NotReady,
+        let exporters_stay = previous.filter(|previous| previous.service.exports.keys().eq(service.exports.keys()));
+        let before = exporters_stay.map(|previous| (previous.service.guidance.served(), &previous.rule));
+        let last = previous.map(|previous| &previous.rule);
+        let rule = rule_of(service.guidance.served(), &service.exports, &view.local, (before, last));
+        let shares = resolve(&rule, |cluster| service.health(cluster, view));
+        let shadow = service.guidance.shadow().map(|guidance| {
+            let before = exporters_stay
+                .and_then(|previous| Some((previous.service.guidance.shadow()?, &previous.shadow.as_ref()?.rule)));
+            let last = previous.and_then(|previous| Some(&previous.shadow.as_ref()?.rule));
+            let rule = rule_of(guidance, &service.exports, &view.local, (before, last));
+            let shares = resolve(&rule, |cluster| service.health(cluster, view));
+            Shadow { rule, shares }
         });
         let ipv4 = Table::new(&service, &shares, Family::Ipv4);
         let ipv6 = Table::new(&service, &shares, Family::Ipv6);
         let sequence = previous.map(|previous| Arc::clone(&previous.sequence)).unwrap_or_default();
-        Self { service, rule, shares, ipv4, ipv6, sequence }
-    }
-
-    /// Whether its rule came from the same, so that a solution need not be computed again.
-    fn planned_from(&self, service: &Service) -> bool {
-        self.service.guidance == service.guidance && self.service.exports.keys().eq(service.exports.keys())
+        Self { service, rule, shares, shadow, ipv4, ipv6, sequence }
     }
 
     /// The next point to draw with.

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::name::ClusterId;
+use crate::optimize::agent::Expected;
+use crate::optimize::report::Method;
 use crate::optimized::Terms;
 use crate::policy::{LocalPreference, Mode, Policy, Weight};
 use crate::snapshot::Export;
@@ -21,6 +23,10 @@ pub struct Rule {
     /// The mode in force, which is not the one asked for when there is a `fallback`.
     pub mode: Mode,
     pub fallback: Option<Fallback>,
+    /// In the optimised mode, how it was computed.
+    pub method: Option<Method>,
+    /// In the optimised mode, what the plan of all brings to the local export; `None` when nobody knows what all will do.
+    pub expected: Option<Arc<Expected>>,
     /// `namespace/name` of the policy; `None` for the cluster-wide default.
     pub policy: Option<Arc<str>>,
     /// In the order of their cluster ids, one per exporting cluster.
@@ -169,7 +175,7 @@ pub fn rule(policy: &Policy, local: &ClusterId, exports: &BTreeMap<ClusterId, Ex
         fallback = Some(Fallback::NoWeights);
     }
     let candidates = candidates(policy, &claims, shared_equally);
-    Rule { mode, fallback, policy: policy.name.clone(), candidates }
+    Rule { mode, fallback, method: None, expected: None, policy: policy.name.clone(), candidates }
 }
 
 /// What one exporter can claim, before the others' claims are known.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::name::{ClusterId, ServiceKey};
 use crate::optimize::report::Known;
 use crate::policy::Policy;
+use crate::resolve::Health;
 use crate::rule::Rule;
 
 /// Everything a plan is made of.
@@ -54,6 +55,18 @@ pub struct Service {
     pub kind: Kind,
     pub exports: BTreeMap<ClusterId, Export>,
     pub guidance: Guidance,
+}
+
+impl Service {
+    /// How an exporting cluster is, as `view` sees it.
+    pub fn health(&self, cluster: &ClusterId, view: &View) -> Health {
+        match self.exports.get(cluster) {
+            Some(export) if export.ready.is_empty() => Health::NotReady,
+            Some(_) if view.reaches(cluster) => Health::Ready,
+            Some(_) => Health::Unreachable,
+            None => Health::NotReady,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +120,19 @@ pub enum Guidance {
     Optimized(Arc<Policy>, Arc<Known>, Option<Arc<Rule>>),
     /// A DNS replica: from what the operator published.
     Published(Arc<Rule>),
+    /// What is served, and what would be if a policy that is only tried were in force.
+    Shadowed { served: Box<Self>, shadow: Box<Self> },
+}
+
+impl Guidance {
+    /// What answers come from.
+    pub fn served(&self) -> &Self {
+        if let Self::Shadowed { served, .. } = self { served } else { self }
+    }
+
+    pub fn shadow(&self) -> Option<&Self> {
+        if let Self::Shadowed { shadow, .. } = self { Some(shadow) } else { None }
+    }
 }
 
 #[cfg(test)]

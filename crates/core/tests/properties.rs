@@ -156,9 +156,9 @@ fn planned(service: &Service, view: &View) -> ServicePlan {
 }
 
 fn policy_of(service: &Service) -> &Policy {
-    match &service.guidance {
+    match service.guidance.served() {
         Guidance::Policy(policy) | Guidance::Optimized(policy, ..) => policy,
-        Guidance::Published(_) => unreachable!("made from a policy"),
+        Guidance::Published(_) | Guidance::Shadowed { .. } => unreachable!("made from a policy"),
     }
 }
 

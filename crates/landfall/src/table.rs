@@ -56,7 +56,7 @@ pub fn expected(sources: &[Source]) -> String {
     let mut totals: BTreeMap<String, Total> = BTreeMap::new();
     for source in sources {
         for (key, planned) in source.plan.services() {
-            if let Guidance::Optimized(_, known, _) = &planned.service.guidance
+            if let Guidance::Optimized(_, known, _) = planned.service.guidance.served()
                 && planned.clusterset_ips().is_empty()
                 && let Some(own) = known.facts.sources.get(&source.cluster)
             {

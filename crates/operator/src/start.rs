@@ -55,7 +55,7 @@ pub enum StartError {
 
 /// Connects to nothing yet.
 pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         Some(path) => {
             let wrong =
                 |error: &dyn std::error::Error| StartError::Kubeconfig { path: path.to_owned(), why: chain(error) };
@@ -65,12 +65,17 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, StartError> {
         }
         None => Config::infer().await.map_err(|error| StartError::NoConfig { why: chain(&error) })?,
     };
+    Client::try_from(tuned(config)).map_err(|error| StartError::NoConfig { why: chain(&error) })
+}
+
+/// As all our clients are.
+pub fn tuned(mut config: Config) -> Config {
     // The client would wait for as many seconds as a starting server asks for. Everybody here tries again by himself, sooner.
     config.default_retry = false;
     // A server that vanished without a word is noticed when nothing came for this long; a watch lasts 50 s at most.
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(|error| StartError::NoConfig { why: chain(&error) })
+    config
 }
 
 /// Waits until the API server answers, and then checks that the kinds are served that nothing works without.

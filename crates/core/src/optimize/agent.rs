@@ -9,6 +9,7 @@
 //! would plan something else for all than they do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::name::ClusterId;
 use crate::optimize::facts::Tuning;
@@ -19,6 +20,9 @@ use crate::optimize::{Solution, Unsolved};
 
 /// Windows whose load a report can still tell: one more than [`LAST_ROUNDS`](crate::optimize::report::LAST_ROUNDS).
 const MOST_WINDOWS: usize = 13;
+
+/// Decisions of one window that are told apart. With more, two that follow each other count as the first of them.
+const MOST_DECISIONS: usize = 64;
 
 type Shares = BTreeMap<ClusterId, f64>;
 
@@ -42,18 +46,33 @@ struct Decision {
     /// In seconds since 1970.
     at: u64,
     row: Shares,
-    expected: Option<Expected>,
+    expected: Option<Arc<Expected>>,
 }
 
 /// What the plan of all brings to the agent's own export.
 #[derive(Debug, Clone, PartialEq)]
-struct Expected {
+pub struct Expected {
     /// The part of each source's demand.
     shares: Shares,
     /// With the demand and the residual that were known.
     load_rps: f64,
     /// Whose demand was known.
     counted: BTreeSet<ClusterId>,
+}
+
+impl Expected {
+    pub fn new(solution: &Solution, exporter: &ClusterId, known: &Known) -> Self {
+        let counted = known.counted.clone();
+        let Ok(column) = solution.exporters.binary_search_by(|planned| planned.cluster.cmp(exporter)) else {
+            return Self { shares: Shares::new(), load_rps: 0.0, counted };
+        };
+        let planned = &solution.exporters[column];
+        Self {
+            shares: solution.rows.iter().map(|row| (row.source.clone(), row.shares[column])).collect(),
+            load_rps: planned.load_rps + planned.residual_rps,
+            counted,
+        }
+    }
 }
 
 /// What a window brought to an export, if the plan was right.
@@ -89,15 +108,30 @@ impl Agent {
         }
     }
 
+    /// Goes on from what its cluster published last, as far as that tells.
+    pub fn resumed(cluster: ClusterId, last: &Report) -> Self {
+        Self {
+            demand: last.demand_rps.map(Demand::at).unwrap_or_default(),
+            trim: Trim::at(last.residual_rps),
+            deviation: Deviation::at(last.deviation),
+            ..Self::new(cluster)
+        }
+    }
+
     /// A window ended, and this is what the local clients asked for in it.
     pub fn count(&mut self, demand_rps: f64, now: u64, tuning: &Tuning) {
-        self.demand = self.demand.step(demand_rps, tuning);
         let mut sent = Shares::new();
         for (part, decision) in stretches(&self.decisions, now) {
             for (exporter, share) in &decision.row {
                 *sent.entry(exporter.clone()).or_insert(0.0) += part * share * demand_rps;
             }
         }
+        self.count_sent(demand_rps, sent, now, tuning);
+    }
+
+    /// The same where it is known where they were sent.
+    pub fn count_sent(&mut self, demand_rps: f64, sent: Shares, now: u64, tuning: &Tuning) {
+        self.demand = self.demand.step(demand_rps, tuning);
         self.sent.push_back((now, sent));
         if self.sent.len() > MOST_WINDOWS {
             self.sent.pop_front();
@@ -181,16 +215,27 @@ impl Agent {
             (None, Method::Joint | Method::Keep) => self.row.shares().clone(),
         };
         self.row = std::mem::take(&mut self.row).step(proposed, tuning);
-        let expected = joint.map(|solution| expected(solution, &self.cluster, known));
-        if self.decisions.last().is_some_and(|last| last.at == now) {
-            self.decisions.pop();
-        }
-        self.decisions.push(Decision { at: now, row: self.row.shares().clone(), expected });
+        let expected = joint.map(|solution| Arc::new(Expected::new(solution, &self.cluster, known)));
+        self.decided(self.row.shares().clone(), expected, now);
         Ok(self.row.shares())
     }
 
+    /// Remembers what is in force from now on.
+    pub fn decided(&mut self, row: Shares, expected: Option<Arc<Expected>>, now: u64) {
+        if self.decisions.last().is_some_and(|last| last.row == row && last.expected == expected) {
+            return;
+        }
+        if self.decisions.last().is_some_and(|last| last.at == now) {
+            self.decisions.pop();
+        }
+        if self.decisions.len() >= MOST_DECISIONS {
+            self.decisions.remove(1);
+        }
+        self.decisions.push(Decision { at: now, row, expected });
+    }
+
     /// What it sent to each exporter in the very window in which that exporter's load was measured.
-    fn sent(&self, known: &Known) -> Shares {
+    pub fn sent(&self, known: &Known) -> Shares {
         let window = |at: u64| self.sent.iter().rev().find(|(end, _)| *end <= at).map(|(_, sent)| sent);
         let sent = |(exporter, &at): (&ClusterId, &u64)| Some((exporter.clone(), *window(at)?.get(exporter)?));
         known.windows.iter().filter_map(sent).collect()
@@ -203,19 +248,6 @@ fn stretches(decisions: &[Decision], now: u64) -> impl Iterator<Item = (f64, &De
     let whole = now.saturating_sub(begin).max(1) as f64;
     let ends = decisions.iter().skip(1).map(|next| next.at).chain(std::iter::once(now));
     decisions.iter().zip(ends).map(move |(decision, end)| (end.saturating_sub(decision.at) as f64 / whole, decision))
-}
-
-fn expected(solution: &Solution, exporter: &ClusterId, known: &Known) -> Expected {
-    let counted = known.counted.clone();
-    let Ok(column) = solution.exporters.binary_search_by(|planned| planned.cluster.cmp(exporter)) else {
-        return Expected { shares: Shares::new(), load_rps: 0.0, counted };
-    };
-    let planned = &solution.exporters[column];
-    Expected {
-        shares: solution.rows.iter().map(|row| (row.source.clone(), row.shares[column])).collect(),
-        load_rps: planned.load_rps + planned.residual_rps,
-        counted,
-    }
 }
 
 #[cfg(test)]
@@ -299,6 +331,7 @@ mod tests {
             windows: BTreeMap::new(),
             counted: BTreeSet::new(),
             whole: None,
+            sent: None,
         };
         assert_eq!(agent.decide(&nobody, None, T, &Tuning::default()), Ok(&row));
         let fallback = Known { method: Method::Fallback, ..nobody };

@@ -26,6 +26,10 @@ pub struct Window {
 }
 
 impl Trim {
+    pub fn at(residual_rps: f64) -> Self {
+        Self { raw_rps: within(residual_rps, (-MOST_RPS, MOST_RPS), 0.0) }
+    }
+
     #[must_use]
     pub fn step(self, window: Window, tuning: &Tuning) -> Self {
         let gain = tuning.within_limits().trim_gain;
@@ -61,6 +65,11 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// As if it had been measured before.
+    pub fn at(rps: f64) -> Self {
+        Self { level_rps: Some(self::rps(rps)), ..Self::default() }
+    }
+
     #[must_use]
     pub fn step(self, measured_rps: f64, tuning: &Tuning) -> Self {
         let tuning = tuning.within_limits();
@@ -117,6 +126,10 @@ impl Deviation {
     const GRID: f64 = 1.0 / 60.0;
     /// An exporter that is planned with less of its capacity says nothing about how well plans come true.
     const LEAST_PLANNED: f64 = 0.05;
+
+    pub fn at(part: f64) -> Self {
+        Self { part: within(part, (0.0, MOST_DEVIATION), 0.0) }
+    }
 
     #[must_use]
     pub fn step(self, window: Window, tuning: &Tuning) -> Self {

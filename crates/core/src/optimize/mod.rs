@@ -36,6 +36,7 @@ pub mod report;
 pub mod rtt;
 pub mod schedule;
 pub mod standby;
+pub mod usual;
 
 use cost::UnitCost;
 use facts::{Clamped, Door, Facts, Tuning};
@@ -170,6 +171,15 @@ impl Solution {
     pub fn shares(&self, source: &ClusterId) -> Option<BTreeMap<ClusterId, f64>> {
         let shares = &self.row(source)?.shares;
         Some(self.exporters.iter().zip(shares).map(|(planned, &share)| (planned.cluster.clone(), share)).collect())
+    }
+
+    /// With other shares for one source, by exporter.
+    #[must_use]
+    pub fn with_row(mut self, source: &ClusterId, shares: &BTreeMap<ClusterId, f64>) -> Self {
+        let share = |planned: &Planned| shares.get(&planned.cluster).copied().unwrap_or(0.0);
+        let shares: Vec<f64> = self.exporters.iter().map(share).collect();
+        self.rows.iter_mut().filter(|row| row.source == *source).for_each(|row| row.shares.clone_from(&shares));
+        self
     }
 
     /// What the shares of a source come from. `facts` are those of the solution.

@@ -71,6 +71,8 @@ pub struct Known {
     pub counted: BTreeSet<ClusterId>,
     /// The facts as they would be if all exporters could answer, when some cannot.
     pub whole: Option<Facts>,
+    /// What the local cluster sent to each exporter in the window of its load: what the fallback needs. `None`: nobody counts.
+    pub sent: Option<BTreeMap<ClusterId, f64>>,
 }
 
 /// The facts that follow from what was published. `costs` names the sources. `eligible` tells who can answer at all, and what
@@ -117,6 +119,7 @@ pub fn facts(
         method,
         counted: counted.map(|(&cluster, _)| cluster.clone()).collect(),
         whole: None,
+        sent: None,
         windows: measured.map(|(&cluster, report)| (cluster.clone(), report.at)).collect(),
     }
 }

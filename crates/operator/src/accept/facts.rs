@@ -2,6 +2,7 @@
 //! is named, and harms nothing else.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use landfall_api as api;
 use landfall_core::name::{ClusterId, ServiceKey};
@@ -15,7 +16,12 @@ use super::{Refused, cluster, service};
 
 /// As many as one object may have; an API server refuses more.
 const MOST_CLUSTERS: usize = 256;
-const MOST_SERVICES: usize = 2000;
+pub const MOST_SERVICES: usize = 2000;
+const MOST_ADDRESSES: usize = 16;
+const MOST_DRAIN_SECONDS: u32 = 86_400;
+
+/// The form of the facts that we write, and the newest that we read.
+pub const VERSION: i32 = 1;
 
 const RPS: Range = Range::new(0.0, MOST_RPS);
 const RESIDUAL: Range = Range::new(-MOST_RPS, MOST_RPS);
@@ -40,6 +46,27 @@ pub struct Facts {
     pub egress_usd_per_gb: BTreeMap<ClusterId, f64>,
     /// Each from the end of the window in which the object was written that it comes from.
     pub services: BTreeMap<ServiceKey, Report>,
+    /// Answers a second that named each exporting cluster, in that window.
+    pub answers_rps: BTreeMap<ServiceKey, BTreeMap<ClusterId, f64>>,
+    /// Where the others can see how far it is.
+    pub probe_addresses: Vec<SocketAddr>,
+    pub drain: Option<Drain>,
+}
+
+/// A cluster is being emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// Seconds since 1970.
+    pub since: u64,
+    pub over_seconds: u32,
+}
+
+impl Drain {
+    /// What is left of all that the cluster offers, from 1 down to 0.
+    pub fn left(self, now: u64) -> f64 {
+        let elapsed = now.saturating_sub(self.since) as f64;
+        if self.over_seconds == 0 { 0.0 } else { (1.0 - elapsed / f64::from(self.over_seconds)).max(0.0) }
+    }
 }
 
 /// The network to another cluster, as this one measured it. `None`: not known.
@@ -63,6 +90,9 @@ impl Facts {
             links: BTreeMap::new(),
             egress_usd_per_gb: BTreeMap::new(),
             services: BTreeMap::new(),
+            answers_rps: BTreeMap::new(),
+            probe_addresses: Vec::new(),
+            drain: None,
         }
     }
 
@@ -85,6 +115,13 @@ impl Facts {
             links: united(self.links, &newer.links),
             egress_usd_per_gb: united(self.egress_usd_per_gb, &newer.egress_usd_per_gb),
             services: united(self.services, &newer.services),
+            answers_rps: united(self.answers_rps, &newer.answers_rps),
+            probe_addresses: if newer.probe_addresses.is_empty() {
+                self.probe_addresses
+            } else {
+                newer.probe_addresses.clone()
+            },
+            drain: newer.drain.or(self.drain),
             cluster: self.cluster,
             generation: newer.generation,
             observed: newer.observed,
@@ -99,6 +136,9 @@ fn united<K: Ord + Clone, V: Clone>(mut older: BTreeMap<K, V>, newer: &BTreeMap<
 
 pub(super) fn accept_facts(facts: &api::ClusterFacts) -> Result<(Facts, Option<Refused>), Refused> {
     let spec = &facts.spec;
+    if let Some(version) = spec.version.filter(|version| *version > VERSION) {
+        return Err(Refused::Version { version, known: VERSION });
+    }
     let mut left_out = LeftOut::default();
     let hash = left_out.or_none(parameter_hash("parameterHash", spec.parameter_hash.as_deref())).flatten();
     let observed = spec.observed_time.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
@@ -111,6 +151,12 @@ pub(super) fn accept_facts(facts: &api::ClusterFacts) -> Result<(Facts, Option<R
         links: links(&spec.links, &mut left_out),
         egress_usd_per_gb: egress(&spec.egress, &mut left_out),
         services: services(&spec.services, (observed.unwrap_or(0), hash), &mut left_out),
+        answers_rps: answers(&spec.services, &mut left_out),
+        probe_addresses: probe_addresses(&spec.probe_addresses, &mut left_out),
+        drain: spec.drain.as_ref().map(|drain| Drain {
+            since: u64::try_from(drain.since.0.as_second()).unwrap_or(0),
+            over_seconds: drain.over_seconds.min(MOST_DRAIN_SECONDS),
+        }),
     };
     Ok((facts, left_out.first))
 }
@@ -157,6 +203,45 @@ fn parameter_hash(field: &str, hash: Option<&str>) -> Result<Option<u64>, Refuse
         })
     };
     hash.map(parsed).transpose()
+}
+
+/// What is wrong with a service is said where its numbers are read.
+fn answers(said: &[api::ServiceFacts], left_out: &mut LeftOut) -> BTreeMap<ServiceKey, BTreeMap<ClusterId, f64>> {
+    let mut answers = BTreeMap::new();
+    for (i, said) in said.iter().take(MOST_SERVICES).enumerate().filter(|(_, said)| !said.answers_rps.is_empty()) {
+        let Ok(key) = ServiceKey::new(&said.namespace, &said.name) else { continue };
+        let field = format!("spec.services[{i}].answersRps");
+        let mut row = BTreeMap::new();
+        for (id, &rps) in said.answers_rps.iter().take(MOST_CLUSTERS) {
+            let Some(id) = left_out.or_none(cluster(&field, id)) else { continue };
+            row.extend(left_out.believe(RPS, &field, Some(rps)).map(|rps| (id, rps)));
+        }
+        answers.insert(key, row);
+    }
+    answers
+}
+
+/// Nobody is to be made to knock at the door of a host, or of a machine that serves credentials to its pods.
+fn probe_addresses(said: &[String], left_out: &mut LeftOut) -> Vec<SocketAddr> {
+    let parsed = |(i, text): (usize, &String)| {
+        let address =
+            text.parse().ok().filter(|address: &SocketAddr| address.port() != 0 && may_be_probed(address.ip()));
+        address.ok_or_else(|| Refused::Field {
+            field: format!("probeAddresses[{i}]"),
+            value: text.clone(),
+            expected: "IP:port of another host; it is left out",
+        })
+    };
+    let bounded: Vec<_> = left_out.bounded("probeAddresses", said, MOST_ADDRESSES).collect();
+    bounded.into_iter().filter_map(|one| left_out.or_none(parsed(one))).collect()
+}
+
+fn may_be_probed(ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !(link_local || ip.is_unspecified() || ip.is_multicast())
 }
 
 fn location(said: &api::ClusterLocation, left_out: &mut LeftOut) -> Location {

@@ -23,7 +23,7 @@ use landfall_core::snapshot::{Endpoint, Kind as ServiceKind, Link};
 use thiserror::Error;
 
 use self::facts::accept_facts;
-pub use self::facts::{Facts, PeerLink};
+pub use self::facts::{Drain, Facts, MOST_SERVICES, PeerLink, VERSION};
 use self::gateway::accept_gateway;
 use self::import::accept_import;
 use self::node::accept_node;
@@ -163,6 +163,11 @@ pub enum Refused {
     Both { first: &'static str, second: &'static str },
     #[error("{field}: {number} is not {range}{instead}")]
     Number { field: String, number: f64, range: Range, instead: Instead },
+    #[error(
+        "spec.version: {version} is newer than the {known} that is known here; its facts are left out until this cluster's \
+         Landfall is upgraded"
+    )]
+    Version { version: i32, known: i32 },
     #[error("spec.{field}: more than {most}; those beyond are left out")]
     TooMany { field: &'static str, most: usize },
     #[error("status: {0:?} is no mode that is known here; a newer operator may have written it")]
@@ -282,7 +287,8 @@ fn accept_selection(selection: api::ServiceSelection) -> Result<Accepted, Refuse
     let mut candidates: Vec<_> = status.clusters.iter().enumerate().map(candidate).collect::<Result<_, Refused>>()?;
     candidates.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     candidates.dedup_by(|a, b| a.cluster == b.cluster);
-    let rule = Rule { mode, fallback: None, policy: status.policy.as_deref().map(Arc::from), candidates };
+    let policy = status.policy.as_deref().map(Arc::from);
+    let rule = Rule { mode, fallback: None, method: None, expected: None, policy, candidates };
     Ok(Accepted::Selection(Selection { key, rule: Arc::new(rule), fingerprint, ours }))
 }
 

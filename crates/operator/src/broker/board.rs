@@ -1,0 +1,250 @@
+//! What is on the broker, as far as it can be believed: pure.
+//!
+//! Whatever is there was written by others. Each object must be its owner's, which its name says and the broker's admission
+//! policy enforces; it must be small enough, and its numbers are those of [`accept`](crate::accept). **Nobody's clock counts
+//! but the broker's**: an object is as old as the API server says that its last write is, so a cluster whose clock is an hour
+//! off has facts as fresh as anybody's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use landfall_api as api;
+use landfall_core::name::ClusterId;
+use landfall_core::optimize::usual::Usual;
+use thiserror::Error;
+
+use super::build::{Identity, MOST_BYTES, name};
+use crate::accept::{Accepted, Facts, Refused, accept};
+use crate::object::Object;
+
+/// As many clusters as others can name.
+const MOST_CLUSTERS: usize = 256;
+
+/// Why an object is left out.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Rejection {
+    #[error("it says that it is of cluster {said:?}, part {part}, which would be named {named:?}: not its owner's")]
+    NotItsOwners { said: String, part: i32, named: String },
+    #[error("it has more than {} bytes", MOST_BYTES * 2)]
+    TooLarge,
+    #[error("there are more than {MOST_CLUSTERS} clusters already")]
+    TooMany,
+    #[error("another cluster with this id, {0}, has written it")]
+    OwnId(String),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl Rejection {
+    /// For metrics.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::NotItsOwners { .. } => "not_its_owners",
+            Self::TooLarge => "too_large",
+            Self::TooMany => "too_many",
+            Self::OwnId(_) => "own_id",
+            Self::Refused(Refused::Version { .. }) => "version",
+            Self::Refused(_) => "field",
+            Self::Malformed(_) => "malformed",
+        }
+    }
+}
+
+/// One object that was accepted.
+#[derive(Debug, Clone)]
+struct Part {
+    facts: Facts,
+    /// When it was last written, in seconds since 1970 by the broker's clock.
+    written: Option<u64>,
+    parts: i32,
+}
+
+/// Who else has our id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Double {
+    pub instance: String,
+    /// In seconds since 1970.
+    pub since: u64,
+    pub written: u64,
+}
+
+#[derive(Debug)]
+pub struct Board {
+    identity: Identity,
+    parts: BTreeMap<Box<str>, Part>,
+    rejected: BTreeMap<Box<str>, Rejection>,
+    /// How far our clock is ahead of the broker's, in seconds.
+    ahead: i64,
+    /// When we first wrote, as the broker has it.
+    since: Option<u64>,
+    double: Option<Double>,
+    usual: BTreeMap<ClusterId, Usual>,
+}
+
+impl Board {
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            parts: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            ahead: 0,
+            since: None,
+            double: None,
+            usual: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an object in. Whose facts may be others now. `bytes`: of its text.
+    pub fn put(&mut self, object: api::ClusterFacts, bytes: usize, now: u64) -> Option<ClusterId> {
+        let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
+        match self.accepted(&named, object, bytes, now) {
+            Ok(part) => {
+                let cluster = part.facts.cluster.clone();
+                self.rejected.remove(&named);
+                self.parts.insert(named, part);
+                Some(cluster)
+            }
+            Err(rejection) => {
+                // What it said before stays until it is too old.
+                self.rejected.insert(named, rejection);
+                None
+            }
+        }
+    }
+
+    fn accepted(&mut self, named: &str, object: api::ClusterFacts, bytes: usize, now: u64) -> Result<Part, Rejection> {
+        if bytes > 2 * MOST_BYTES {
+            return Err(Rejection::TooLarge);
+        }
+        let written = written(&object);
+        let (part, parts) = (object.spec.part.unwrap_or(0), object.spec.parts.unwrap_or(1));
+        if *named != *name(&object.spec.cluster, part) {
+            let said = object.spec.cluster.clone();
+            return Err(Rejection::NotItsOwners { said, part, named: name(&object.spec.cluster, part) });
+        }
+        self.look_for_doubles(&object, written)?;
+        let Accepted::Facts(mut facts) = accept(Object::ClusterFacts(Box::new(object)))?.0 else {
+            return Err(Rejection::Malformed("it holds no facts".to_owned()));
+        };
+        let clusters: BTreeSet<&ClusterId> = self.parts.values().map(|part| &part.facts.cluster).collect();
+        if clusters.len() >= MOST_CLUSTERS && !clusters.contains(&facts.cluster) {
+            return Err(Rejection::TooMany);
+        }
+        if facts.cluster != self.identity.cluster {
+            self.usual.entry(facts.cluster.clone()).or_default().believe(&mut facts.services, now);
+        }
+        Ok(Part { facts, written, parts })
+    }
+
+    /// Our own objects must be ours.
+    fn look_for_doubles(&mut self, object: &api::ClusterFacts, written: Option<u64>) -> Result<(), Rejection> {
+        if object.spec.cluster != self.identity.cluster.as_str() {
+            return Ok(());
+        }
+        let instance = object.spec.instance.clone().unwrap_or_default();
+        let since = object.spec.since.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
+        if instance == self.identity.instance {
+            self.since = since.or(self.since);
+            self.double = None;
+            return Ok(());
+        }
+        self.double = Some(Double {
+            instance: instance.clone(),
+            since: since.unwrap_or(0),
+            written: written.unwrap_or(0),
+        });
+        Err(Rejection::OwnId(instance))
+    }
+
+    /// An object that cannot be read.
+    pub fn reject(&mut self, named: &str, why: String) {
+        self.rejected.insert(named.into(), Rejection::Malformed(why));
+    }
+
+    /// An object is gone. A part that its owner's other parts count on is missing rather than gone: what it said stays until
+    /// it is too old.
+    pub fn remove(&mut self, named: &str) -> Option<ClusterId> {
+        self.rejected.remove(named);
+        let (cluster, number) = named.rsplit_once('-')?;
+        if cluster == self.identity.cluster.as_str() {
+            self.double = None;
+        }
+        let number: i32 = number.parse().ok()?;
+        let of_owner = self.parts.values().filter(|part| part.facts.cluster.as_str() == cluster);
+        let newest = of_owner.filter(|part| part.facts.cluster.as_str() == cluster).max_by_key(|part| part.written);
+        let head_is_there = number != 0 && self.parts.contains_key(&*name(cluster, 0));
+        if head_is_there && newest.is_some_and(|newest| newest.parts > number) {
+            return None;
+        }
+        self.parts.remove(named).map(|part| part.facts.cluster)
+    }
+
+    /// All names that are there.
+    pub fn names(&self) -> Vec<Box<str>> {
+        self.parts.keys().chain(self.rejected.keys()).cloned().collect()
+    }
+
+    /// What a cluster says, in all of its objects together. `None`: it says nothing any more.
+    pub fn facts(&self, cluster: &ClusterId) -> Option<Arc<Facts>> {
+        let dated = |part: &Part| {
+            let at = part.written.map(|written| written.saturating_add_signed(self.ahead)).or(part.facts.observed);
+            let mut facts = part.facts.clone();
+            facts.observed = at;
+            facts.services.values_mut().for_each(|report| report.at = at.unwrap_or(0));
+            facts
+        };
+        let parts: Vec<Facts> =
+            self.parts.values().filter(|part| part.facts.cluster == *cluster).map(dated).collect();
+        Facts::united(parts.iter()).map(Arc::new)
+    }
+
+    pub fn clusters(&self) -> BTreeSet<ClusterId> {
+        self.parts.values().map(|part| part.facts.cluster.clone()).collect()
+    }
+
+    /// Our clock against the broker's, when it said what time it is there. Whether that is another one than before.
+    pub fn compare_clocks(&mut self, here: u64, there: u64) -> bool {
+        /// Less is the time that an answer takes, and the rest of a second.
+        const NOISE: u64 = 5;
+        let ahead = i64::try_from(here).unwrap_or(i64::MAX).saturating_sub_unsigned(there);
+        let moved = ahead.abs_diff(self.ahead) >= NOISE;
+        if moved {
+            self.ahead = ahead;
+        }
+        moved
+    }
+
+    pub fn ahead(&self) -> i64 {
+        self.ahead
+    }
+
+    /// When we first wrote, as the broker has it.
+    pub fn since(&self) -> Option<u64> {
+        self.since
+    }
+
+    pub fn double(&self) -> Option<&Double> {
+        self.double.as_ref()
+    }
+
+    /// The clusters with a part missing.
+    pub fn incomplete(&self) -> BTreeSet<ClusterId> {
+        let missing = |part: &&Part| {
+            let cluster = part.facts.cluster.as_str();
+            (0..part.parts.min(100)).any(|number| !self.parts.contains_key(&*name(cluster, number)))
+        };
+        self.parts.values().filter(missing).map(|part| part.facts.cluster.clone()).collect()
+    }
+
+    pub fn rejected(&self) -> &BTreeMap<Box<str>, Rejection> {
+        &self.rejected
+    }
+}
+
+/// When the API server last wrote it down, by its own clock.
+pub fn written(object: &api::ClusterFacts) -> Option<u64> {
+    let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
+    times.filter_map(|time| u64::try_from(time.0.as_second()).ok()).max()
+}

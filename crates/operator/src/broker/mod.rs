@@ -1,0 +1,128 @@
+//! What clusters tell each other: ClusterFacts on the broker, a Kubernetes API server that all of them reach.
+//!
+//! ```text
+//! own facts ── build ──▶ objects ── write ──▶ broker ── watch ──▶ board (whose, how old, how absurd) ──▶ Change::Peer
+//! ```
+//!
+//! What comes back is what is planned from, the own facts included: a cluster that knew more about itself than the others do
+//! would plan something else for all than they do. While the broker is away nothing comes back, nothing grows older, and so
+//! nothing changes but health.
+
+mod board;
+pub mod build;
+pub mod credentials;
+mod session;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_core::name::ClusterId;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+pub use self::board::{Board, Double, Rejection};
+use self::build::Identity;
+use self::credentials::{Credentials, Source, connect, find};
+use crate::accept::Facts;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::stores::Change;
+
+/// Between two looks for other credentials.
+const CREDENTIALS: Duration = Duration::from_secs(5);
+/// For one look.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How it stands with the broker, for conditions, metrics and the age of facts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// `None`: all facts are known, and changes come as they happen. Else why they do not.
+    pub lost: Option<Arc<str>>,
+    /// Another cluster has our id, and wrote first: we write nothing.
+    pub double: Option<Arc<str>>,
+    /// What is left out, by the name of the object: why, in a word and in words.
+    pub rejected: BTreeMap<Box<str>, (&'static str, Arc<str>)>,
+    /// Clusters of which a part is missing.
+    pub incomplete: Vec<ClusterId>,
+}
+
+/// Everything that goes in and out.
+pub struct Ends {
+    pub identity: Identity,
+    /// The newest facts of this cluster.
+    pub own: watch::Receiver<Option<Arc<Facts>>>,
+    pub leadership: watch::Receiver<Leadership>,
+    pub changes: mpsc::Sender<Change>,
+    pub clock: fn() -> u64,
+    pub metrics: Metrics,
+}
+
+/// Goes on until the receiver of changes is gone.
+pub async fn run(source: Source, mut ends: Ends) {
+    let mut said: Option<Option<State>> = None;
+    loop {
+        let found = timeout(PATIENCE, find(&source)).await;
+        let lost = match found {
+            Ok(Ok(Some(credentials))) => {
+                tracing::info!(namespace = credentials.namespace, "using a broker");
+                said = None;
+                let ended = follow(&source, credentials, &mut ends).await;
+                match ended {
+                    Ended::Renewed => continue,
+                    Ended::Stopping => return,
+                    Ended::Unusable(why) => why,
+                }
+            }
+            Ok(Ok(None)) => {
+                if said.replace(None) != Some(None) && ends.changes.send(Change::Broker(None)).await.is_err() {
+                    return;
+                }
+                sleep(CREDENTIALS).await;
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the credentials of the broker were not answered in time".to_owned(),
+        };
+        let state = Some(State { lost: Some(lost.as_str().into()), ..State::default() });
+        if said.as_ref() != Some(&state) {
+            tracing::warn!(why = lost, "no broker; going on with what was heard last, and trying again");
+            said = Some(state.clone());
+            if ends.changes.send(Change::Broker(state)).await.is_err() {
+                return;
+            }
+        }
+        sleep(CREDENTIALS).await;
+    }
+}
+
+enum Ended {
+    /// There are other credentials.
+    Renewed,
+    Unusable(String),
+    Stopping,
+}
+
+/// Uses these credentials until there are others.
+async fn follow(source: &Source, credentials: Credentials, ends: &mut Ends) -> Ended {
+    let client = match connect(&credentials).await {
+        Ok(client) => client,
+        Err(why) => return Ended::Unusable(format!("the credentials of the broker cannot be used: {why}")),
+    };
+    let renewed = async {
+        loop {
+            sleep(CREDENTIALS).await;
+            match timeout(PATIENCE, find(source)).await {
+                // What cannot be read now may still be right.
+                Err(_) | Ok(Err(_)) => {}
+                Ok(Ok(Some(found))) if found.fingerprint == credentials.fingerprint => {}
+                Ok(Ok(_)) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = session::run(&client, &credentials.namespace, ends) => Ended::Stopping,
+        () = renewed => Ended::Renewed,
+    }
+}

@@ -1,0 +1,213 @@
+//! One connection to the broker: reads what all say, and writes what this cluster says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use landfall_api::ClusterFacts;
+use tokio::sync::mpsc;
+use tokio::time::{interval, timeout};
+
+use super::board::{Board, written};
+use super::build::{self, Identity, name};
+use super::write::Writer;
+use super::{Ends, State};
+use crate::lease::Leadership;
+use crate::object::{Kind, Object};
+use crate::stores::Change;
+use crate::watch::{self as source, Scope, chain};
+
+/// Changes that wait for us.
+const QUEUE: usize = 256;
+/// How often writes that failed are thought of again, and our own clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// For one request.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// Returns when the receiver of changes is gone.
+pub(super) async fn run(client: &Client, namespace: &str, ends: &mut Ends) {
+    let (sender, mut queue) = mpsc::channel(QUEUE);
+    let metrics = ends.metrics.clone();
+    let scope = Scope::Namespace(namespace.to_owned());
+    let watch = source::watch(client.clone(), Kind::ClusterFacts, scope, sender, move || metrics.broker_error());
+    let mut watch = std::pin::pin!(watch);
+    let api: Api<ClusterFacts> = Api::namespaced(client.clone(), namespace);
+    let mut reader = Reader::new(Board::new(ends.identity.clone()));
+    let mut writer = Writer::new(api.clone(), ends.identity.clone());
+    let mut tick = interval(TICK);
+    loop {
+        let outcome = tokio::select! {
+            () = &mut watch => return,
+            Some(change) = queue.recv() => reader.take(change, &api, ends).await,
+            _ = tick.tick() => reader.look_at_clocks(&api, ends).await,
+            changed = ends.own.changed() => if changed.is_err() { return } else { Ok(()) },
+            changed = ends.leadership.changed() => if changed.is_err() { return } else { Ok(()) },
+        };
+        if outcome.is_err() {
+            return;
+        }
+        let leads = *ends.leadership.borrow() == Leadership::Leader;
+        let own = ends.own.borrow().clone();
+        if let Some(own) = own.filter(|_| leads && reader.may_write((ends.clock)())) {
+            let since = reader.board.since().unwrap_or_else(|| reader.there((ends.clock)()));
+            writer.write(&own, since, &ends.metrics).await;
+        }
+    }
+}
+
+/// The receiver of changes is gone.
+pub(super) struct Stopping;
+
+struct Reader {
+    board: Board,
+    /// Between the beginning and the end of a list: those that were in it.
+    listed: Option<Vec<Box<str>>>,
+    state: State,
+    /// Whether the state was told, and after a complete list.
+    told: bool,
+    /// What our clock was ahead of the time that has passed since the first look, in seconds.
+    clocks: Option<(u64, tokio::time::Instant)>,
+}
+
+impl Reader {
+    fn new(board: Board) -> Self {
+        let lost = Some("nothing was heard of it yet".into());
+        Self { board, listed: None, state: State { lost, ..State::default() }, told: false, clocks: None }
+    }
+
+    /// What is written must not be somebody else's, and what is there must be known first.
+    fn may_write(&self, now: u64) -> bool {
+        self.told && self.state.lost.is_none() && !self.is_younger(now)
+    }
+
+    /// Of two clusters with one id the older one goes on, unless it has been silent for long.
+    fn is_younger(&self, now: u64) -> bool {
+        const SILENT: u64 = 3600;
+        let double = self.board.double();
+        let alive = double.filter(|double| self.there(now).saturating_sub(double.written) < SILENT);
+        alive.is_some_and(|double| self.board.since().is_none_or(|since| double.since <= since))
+    }
+
+    /// What time it is by the broker's clock.
+    fn there(&self, now: u64) -> u64 {
+        now.saturating_add_signed(-self.board.ahead())
+    }
+
+    async fn take(&mut self, change: Change, api: &Api<ClusterFacts>, ends: &Ends) -> Result<(), Stopping> {
+        let now = (ends.clock)();
+        match change {
+            Change::ListBegins(_) => self.listed = Some(Vec::new()),
+            Change::Apply { object: Object::ClusterFacts(object), bytes, .. } => {
+                let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
+                self.listed.iter_mut().for_each(|listed| listed.push(named.clone()));
+                // Our own last write tells what time it is there.
+                let own = object.spec.instance.as_deref() == Some(&*ends.identity.instance);
+                let clock = written(&object).filter(|_| own && self.listed.is_none());
+                let cluster = self.board.put(*object, bytes, now);
+                if clock.is_some_and(|there| self.board.compare_clocks(now, there)) {
+                    self.tell_all(ends).await?;
+                } else if let Some(cluster) = cluster.filter(|_| self.listed.is_none()) {
+                    self.tell(&cluster, ends).await?;
+                }
+            }
+            Change::Malformed(problem) => {
+                self.listed.iter_mut().for_each(|listed| listed.push(problem.object.name.clone()));
+                self.board.reject(&problem.object.name, problem.what);
+            }
+            Change::Delete(_, object) => {
+                if let Some(cluster) = self.board.remove(&object.name) {
+                    self.tell(&cluster, ends).await?;
+                }
+            }
+            Change::ListEnds(_) => {
+                let listed = self.listed.take().unwrap_or_default();
+                let gone: Vec<_> = self.board.names().into_iter().filter(|name| !listed.contains(name)).collect();
+                let before = self.board.clusters();
+                gone.iter().for_each(|name| drop(self.board.remove(name)));
+                ask_the_time(api, &ends.identity, &mut self.board, ends.clock).await;
+                for cluster in before.difference(&self.board.clusters()) {
+                    send(ends, Change::PeerGone(cluster.clone())).await?;
+                }
+                self.tell_all(ends).await?;
+                self.state.lost = None;
+                self.told = false;
+            }
+            Change::Interrupted(_) => {
+                let why = "the connection is interrupted; it is tried again twice a second".into();
+                self.state.lost.get_or_insert(why);
+                self.told = false;
+            }
+            _ => {}
+        }
+        self.tell_state(ends).await
+    }
+
+    async fn tell(&self, cluster: &landfall_core::name::ClusterId, ends: &Ends) -> Result<(), Stopping> {
+        let change = self.board.facts(cluster).map_or_else(|| Change::PeerGone(cluster.clone()), Change::Peer);
+        send(ends, change).await
+    }
+
+    async fn tell_all(&self, ends: &Ends) -> Result<(), Stopping> {
+        for cluster in self.board.clusters() {
+            self.tell(&cluster, ends).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_state(&mut self, ends: &Ends) -> Result<(), Stopping> {
+        let double = self.board.double().filter(|_| self.is_younger((ends.clock)()));
+        let state = State {
+            lost: self.state.lost.clone(),
+            double: double.map(|double| double.instance.as_str().into()),
+            rejected: self.board.rejected().iter().map(|(name, why)| {
+                (name.clone(), (why.category(), Arc::from(why.to_string())))
+            }).collect(),
+            incomplete: self.board.incomplete().into_iter().collect(),
+        };
+        if self.told && state == self.state {
+            return Ok(());
+        }
+        for (name, (_, why)) in state.rejected.iter().filter(|(name, why)| self.state.rejected.get(*name) != Some(why)) {
+            tracing::warn!(object = %name, %why, "facts on the broker left out");
+        }
+        self.state = state;
+        self.told = true;
+        send(ends, Change::Broker(Some(self.state.clone()))).await
+    }
+
+    /// When somebody sets our clock, facts do not grow older by it.
+    async fn look_at_clocks(&mut self, api: &Api<ClusterFacts>, ends: &Ends) -> Result<(), Stopping> {
+        const SET: u64 = 5;
+        let (now, passed) = ((ends.clock)(), tokio::time::Instant::now());
+        let (then, since) = *self.clocks.get_or_insert((now, passed));
+        let expected = then.saturating_add((passed - since).as_secs());
+        if expected.abs_diff(now) < SET || self.state.lost.is_some() {
+            return Ok(());
+        }
+        self.clocks = Some((now, passed));
+        tracing::warn!(seconds = now.abs_diff(expected), "the clock of this host was set");
+        ask_the_time(api, &ends.identity, &mut self.board, ends.clock).await;
+        self.tell_all(ends).await
+    }
+}
+
+async fn send(ends: &Ends, change: Change) -> Result<(), Stopping> {
+    ends.changes.send(change).await.map_err(|_| Stopping)
+}
+
+/// A write that is only tried is answered with the time at which it would have been made. When that is refused, both clocks
+/// count as the same until we really write.
+async fn ask_the_time(api: &Api<ClusterFacts>, identity: &Identity, board: &mut Board, clock: fn() -> u64) {
+    let head = build::head(&crate::accept::Facts::silent(identity.cluster.clone()));
+    let mut object = ClusterFacts::new(&name(identity.cluster.as_str(), 0), head);
+    object.spec.part = Some(0);
+    let params = PatchParams { dry_run: true, ..PatchParams::apply("landfall-clock").force() };
+    match timeout(REQUEST, api.patch(&name(identity.cluster.as_str(), 0), &params, &Patch::Apply(&object))).await {
+        Ok(Ok(answer)) => {
+            written(&answer).map(|there| board.compare_clocks(clock(), there));
+        }
+        Ok(Err(error)) => tracing::warn!(error = chain(&error), "the broker does not tell the time"),
+        Err(_) => {}
+    }
+}
