@@ -14,13 +14,23 @@ pub struct EndpointSlice {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Endpoint {
     #[serde(deserialize_with = "crate::or_default")]
     pub addresses: Vec<String>,
     #[serde(deserialize_with = "crate::or_default")]
     pub conditions: EndpointConditions,
     pub hostname: Option<String>,
+    /// The pod, for those that Kubernetes writes.
+    #[serde(deserialize_with = "crate::or_default")]
+    pub target_ref: TargetRef,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TargetRef {
+    #[serde(deserialize_with = "crate::or_default")]
+    pub name: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

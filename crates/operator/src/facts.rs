@@ -71,6 +71,7 @@ fn said_by(stores: &Stores, cluster: &ClusterId) -> Arc<Facts> {
 /// All clusters that are known, and what they say.
 #[derive(Debug)]
 pub struct Fleet<'a> {
+    stores: &'a Stores,
     view: &'a View,
     clusters: BTreeMap<ClusterId, Arc<Facts>>,
     pricing: PriceTable,
@@ -94,12 +95,12 @@ struct Known {
 }
 
 impl<'a> Fleet<'a> {
-    pub fn new(stores: &Stores, view: &'a View, now: Option<u64>, ways: &'a Ways) -> Self {
+    pub fn new(stores: &'a Stores, view: &'a View, now: Option<u64>, ways: &'a Ways) -> Self {
         let mentioned: BTreeSet<&ClusterId> = others(stores).chain(view.links.keys()).collect();
         let facts = |cluster: &ClusterId| (cluster.clone(), said_by(stores, cluster));
         let mut clusters: BTreeMap<ClusterId, Arc<Facts>> = mentioned.into_iter().map(facts).collect();
         clusters.insert(view.local.clone(), Arc::new(own(stores, view)));
-        let fleet = Self { view, clusters, pricing: stores.pricing(), now, ways };
+        let fleet = Self { stores, view, clusters, pricing: stores.pricing(), now, ways };
         fleet.forget_what_has_changed();
         fleet
     }
@@ -133,12 +134,16 @@ impl<'a> Fleet<'a> {
         let reports = self.clusters.iter().filter_map(said).collect();
         let costs = self.costs(objective);
         let from = (objective, self.now.unwrap_or_default());
-        let assumed_rps = |export: &Export| pods(export).max(1) as f64 * objective.capacity_rps_per_pod;
-        let ready =
-            |cluster: &ClusterId| exports.get(cluster).filter(|export| !export.ready.is_empty()).map(assumed_rps);
+        let counted = self.stores.pods.count(key);
+        let assumed_rps = |cluster: &ClusterId, export: &Export| {
+            let own = counted.filter(|_| *cluster == self.view.local);
+            own.unwrap_or_else(|| pods(export)).max(1) as f64 * objective.capacity_rps_per_pod
+        };
+        let able = |cluster: &ClusterId| Some(assumed_rps(cluster, exports.get(cluster)?));
+        let ready = |cluster: &ClusterId| able(cluster).filter(|_| !exports[cluster].ready.is_empty());
         let mut known = facts(&reports, &costs, ready, from);
         if exports.values().any(|export| export.ready.is_empty()) {
-            known.whole = Some(facts(&reports, &costs, |cluster| exports.get(cluster).map(assumed_rps), from).facts);
+            known.whole = Some(facts(&reports, &costs, able, from).facts);
         }
         known
     }

@@ -145,10 +145,14 @@ async fn feed(
     };
     tracing::info!(cluster = %local, "the API server answers; watching");
     let (changes, queue) = mpsc::channel(CHANGES);
+    let scope = match guide {
+        Guide::Policies => source::Scope::All,
+        Guide::Selections => source::Scope::Clusterset,
+    };
     let mut watches = JoinSet::new();
     for &kind in required(guide) {
         let metrics = metrics.clone();
-        watches.spawn(source::watch(client.clone(), kind, changes.clone(), move || metrics.watch_error(kind)));
+        watches.spawn(source::watch(client.clone(), kind, scope, changes.clone(), move || metrics.watch_error(kind)));
     }
     drop(changes);
     let submariner_namespace = Some(cluster.submariner_namespace.into());

@@ -4,6 +4,8 @@
 //! One task owns the stores and feeds them, so there is no lock. Each change tells which services it touches; those are
 //! observed and planned anew.
 
+mod pods;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::policy::Mode;
 use landfall_core::pricing::{Location, PriceTable, Rule as PricingRule};
 
+pub use self::pods::LocalPods;
 use crate::accept::{
     Accepted, ExportWeights, Facts, Gateway, Import, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
 };
@@ -55,6 +58,8 @@ pub struct Touched {
 pub struct Stores {
     pub imports: BTreeMap<ServiceKey, Import>,
     pub slices: BTreeMap<ServiceKey, BTreeMap<Box<str>, Arc<Slice>>>,
+    /// Of the services of this cluster, exported or not.
+    pub pods: LocalPods,
     pub export_weights: BTreeMap<ServiceKey, BTreeMap<ObjectRef, ExportWeights>>,
     pub policies: BTreeMap<ObjectRef, SelectionPolicy>,
     pub submariners: BTreeMap<ObjectRef, Submariner>,
@@ -220,6 +225,7 @@ impl Stores {
                 self.move_to(kind, &object, &key, touched);
                 self.slices.entry(key).or_default().insert(object.name, Arc::new(slice));
             }
+            Accepted::Pods(pods) => self.insert_pods(object, pods, touched),
             Accepted::Selection(selection) => {
                 touched.services.insert(selection.key.clone());
                 self.selections.insert(selection.key.clone(), selection);
@@ -332,22 +338,25 @@ impl Stores {
             }
             Kind::ServiceImport | Kind::EndpointSlice => {
                 if let Some(key) = self.places.remove(&(kind, object.clone())) {
-                    self.remove_from(kind, object, &key);
-                    touched.services.insert(key);
+                    self.remove_from(kind, object, key, touched);
                 }
             }
         }
         touched.policies |= matches!(kind, Kind::Submariner | Kind::SelectionPolicy | Kind::ServiceImport);
     }
 
-    fn remove_from(&mut self, kind: Kind, object: &ObjectRef, key: &ServiceKey) {
+    fn remove_from(&mut self, kind: Kind, object: &ObjectRef, key: ServiceKey, touched: &mut Touched) {
         if kind == Kind::EndpointSlice {
-            remove_entry(&mut self.slices, key, &object.name);
-        } else if self.export_weights.get(key).is_some_and(|weights| weights.contains_key(object)) {
-            remove_entry(&mut self.export_weights, key, object);
+            if let Some(news) = self.pods.remove(&key, &object.name) {
+                return self.touch_counted(key, news, touched);
+            }
+            remove_entry(&mut self.slices, &key, &object.name);
+        } else if self.export_weights.get(&key).is_some_and(|weights| weights.contains_key(object)) {
+            remove_entry(&mut self.export_weights, &key, object);
         } else {
-            self.imports.remove(key);
+            self.imports.remove(&key);
         }
+        touched.services.insert(key);
     }
 
     fn references(&self, kind: Kind) -> Vec<ObjectRef> {

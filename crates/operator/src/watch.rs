@@ -38,8 +38,17 @@ const DISCOVERY: Duration = Duration::from_secs(10);
 /// A connection that died in silence is noticed after this time and 5 s more.
 const WATCH_SECONDS: u32 = 50;
 
+/// Which EndpointSlices are of use; of the other kinds all are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of the local services too: who counts pods.
+    All,
+    /// Those of the clusterset: who answers. The others are many, and change with every pod.
+    Clusterset,
+}
+
 /// Sends all changes of one kind until the receiver is gone. `errors` counts the interruptions.
-pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, errors: impl Fn() + Send) {
+pub async fn watch(client: Client, kind: Kind, scope: Scope, changes: mpsc::Sender<Change>, errors: impl Fn() + Send) {
     let mut attempts = 0_u32;
     let mut complaint = String::new();
     let mut denials = 0;
@@ -53,7 +62,7 @@ pub async fn watch(client: Client, kind: Kind, changes: mpsc::Sender<Change>, er
             Ok(Discovered::Served(resource)) => {
                 was_served = true;
                 let began = Instant::now();
-                let followed = follow(&client, kind, &resource, &changes).await;
+                let followed = follow(&client, (kind, scope), &resource, &changes).await;
                 if began.elapsed() >= HEALTHY {
                     attempts = 0;
                     complaint.clear();
@@ -164,13 +173,13 @@ async fn none(kind: Kind, changes: &mpsc::Sender<Change>) -> Result<(), Stopping
 
 async fn follow(
     client: &Client,
-    kind: Kind,
+    (kind, scope): (Kind, Scope),
     resource: &ApiResource,
     changes: &mpsc::Sender<Change>,
 ) -> Result<Ended, Stopping> {
     let api: Api<Raw> = Api::all_with(client.clone(), resource);
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
-    if kind == Kind::EndpointSlice {
+    if kind == Kind::EndpointSlice && scope == Scope::Clusterset {
         config = config.labels("multicluster.kubernetes.io/service-name");
     }
     let mut events = std::pin::pin!(watcher::watcher(api, config));

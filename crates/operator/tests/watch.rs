@@ -12,7 +12,7 @@ use kube::Client;
 use kube::client::Body;
 use landfall_operator::object::{Kind, Object};
 use landfall_operator::stores::Change;
-use landfall_operator::watch::watch;
+use landfall_operator::watch::{Scope, watch};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -32,6 +32,10 @@ struct Watched {
 
 impl Watched {
     fn start(kind: Kind, server: Server) -> Self {
+        Self::start_in(Scope::All, kind, server)
+    }
+
+    fn start_in(scope: Scope, kind: Kind, server: Server) -> Self {
         let requests = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&requests);
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -45,7 +49,7 @@ impl Watched {
         });
         let (sender, changes) = mpsc::channel(16);
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch(Client::new(service, "default"), kind, sender, || {}));
+        tasks.spawn(watch(Client::new(service, "default"), kind, scope, sender, || {}));
         Self { changes, requests, _tasks: tasks }
     }
 
@@ -140,5 +144,26 @@ async fn a_server_in_trouble_is_not_one_without_objects() {
     for _ in 0..3 * MANY {
         let change = watched.next().await;
         assert!(change.ends_with("list") || change.ends_with("interrupted"), "{change}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_is_sent_the_slices_of_the_clusterset_and_an_operator_all() {
+    let complete = ["EndpointSlice: list", "EndpointSlice: complete"];
+    let mut all = Watched::start_in(Scope::All, Kind::EndpointSlice, |path, _| slices(path, false));
+    assert_eq!(all.until_complete().await, complete);
+    let mut clusterset = Watched::start_in(Scope::Clusterset, Kind::EndpointSlice, |path, _| slices(path, true));
+    assert_eq!(clusterset.until_complete().await, complete);
+}
+
+/// `selected`: by the label of the clusterset. Panics when it is otherwise.
+fn slices(path: &str, selected: bool) -> Option<(u16, Value)> {
+    match path {
+        "/apis/discovery.k8s.io/v1" => resources("discovery.k8s.io/v1", "endpointslices", "EndpointSlice"),
+        path if path.contains("labelSelector=multicluster.kubernetes.io%2Fservice-name") != selected => {
+            panic!("asked for {path}")
+        }
+        path if path.contains("watch=") => None,
+        _ => Some((200, json!({"kind": "EndpointSliceList", "metadata": {"resourceVersion": "7"}, "items": []}))),
     }
 }

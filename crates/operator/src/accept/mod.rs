@@ -9,7 +9,7 @@ mod number;
 mod policy;
 mod pricing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ use self::pricing::accept_pricing;
 use crate::object::{Object, ObjectRef};
 
 const SERVICE_NAME: &str = "multicluster.kubernetes.io/service-name";
+/// Of the slices that Kubernetes keeps.
+const LOCAL_SERVICE_NAME: &str = "kubernetes.io/service-name";
 const SOURCE_CLUSTER: &str = "multicluster.kubernetes.io/source-cluster";
 const SOURCE_NAMESPACE: &str = "lighthouse.submariner.io/sourceNamespace";
 const PUBLISH_NOT_READY: &str = "lighthouse.submariner.io/publish-not-ready-addresses";
@@ -49,6 +51,7 @@ pub enum Accepted {
     /// `subctl` and users put the weights of that export.
     ExportWeights(ExportWeights),
     Slice(Slice),
+    Pods(Pods),
     Gateway(Gateway),
     Selection(Selection),
     Node(Location),
@@ -124,6 +127,14 @@ pub struct Slice {
     /// Its name ends in the cluster's: an old agent's, which a newer one replaced without deleting it.
     pub legacy: bool,
     pub ready: Box<[Endpoint]>,
+}
+
+/// Of a service of this cluster, by a slice that Kubernetes keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pods {
+    pub key: ServiceKey,
+    /// By name, each once; by address what is no pod.
+    pub ready: Box<[Box<str>]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,8 +239,10 @@ fn accept_submariner(submariner: api::Submariner) -> Result<Accepted, Refused> {
 
 fn accept_slice(slice: &api::EndpointSlice) -> Result<(Accepted, Option<Refused>), Refused> {
     let meta = &slice.metadata;
-    let (Some(name), Some(source)) = (meta.labels.get(SERVICE_NAME), meta.labels.get(SOURCE_CLUSTER)) else {
-        return Ok((Accepted::Ignored, None));
+    let (name, source) = match (meta.labels.get(SERVICE_NAME), meta.labels.get(SOURCE_CLUSTER)) {
+        (Some(name), Some(source)) => (name, source),
+        (None, None) => return Ok((accept_pods(slice), None)),
+        (Some(_), None) | (None, Some(_)) => return Ok((Accepted::Ignored, None)),
     };
     if meta.labels.get(SOURCE_NAMESPACE).is_some_and(|namespace| *namespace != meta.namespace) {
         return Ok((Accepted::Ignored, None));
@@ -251,6 +264,20 @@ fn accept_slice(slice: &api::EndpointSlice) -> Result<(Accepted, Option<Refused>
         }
     }
     Ok((Accepted::Slice(Slice { key, cluster, legacy, ready: ready.into() }), left_out))
+}
+
+/// What is not a service's is not ours either, and no reason to complain.
+fn accept_pods(slice: &api::EndpointSlice) -> Accepted {
+    let meta = &slice.metadata;
+    let service = meta.labels.get(LOCAL_SERVICE_NAME).and_then(|name| ServiceKey::new(&meta.namespace, name).ok());
+    let Some(key) = service else { return Accepted::Ignored };
+    let name = |endpoint: &api::Endpoint| -> Option<Box<str>> {
+        let pod = Some(endpoint.target_ref.name.as_str()).filter(|name| !name.is_empty());
+        pod.or_else(|| endpoint.addresses.first().map(String::as_str)).map(Into::into)
+    };
+    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready.unwrap_or(true));
+    let ready: BTreeSet<Box<str>> = ready.filter_map(name).collect();
+    Accepted::Pods(Pods { key, ready: ready.into_iter().collect() })
 }
 
 /// An address of the family that the slice says, which a client in another place can connect to.

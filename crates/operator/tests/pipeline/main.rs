@@ -8,4 +8,5 @@ mod changes;
 mod lighthouse;
 mod optimized;
 mod places;
+mod pods;
 mod policies;

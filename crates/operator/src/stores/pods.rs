@@ -1,0 +1,78 @@
+//! Which pods of this cluster are ready, by service, as the EndpointSlices tell that Kubernetes keeps of its own services.
+//!
+//! What the clusterset is told of an export is often one service IP. How many pods are behind it only its cluster knows, and
+//! with it what the export can bear.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landfall_core::name::ServiceKey;
+
+use super::{Stores, Touched};
+use crate::accept::Pods;
+use crate::object::{Kind, ObjectRef};
+
+type Slices = BTreeMap<Box<str>, Box<[Box<str>]>>;
+
+#[derive(Debug, Default)]
+pub struct LocalPods {
+    services: BTreeMap<ServiceKey, Slices>,
+}
+
+impl LocalPods {
+    /// The names of the ready pods of a service, each once, though one with two addresses is in two slices. `None`: nothing is
+    /// known of them.
+    pub fn ready(&self, key: &ServiceKey) -> Option<BTreeSet<&str>> {
+        self.services.get(key).map(names)
+    }
+
+    pub fn count(&self, key: &ServiceKey) -> Option<usize> {
+        self.ready(key).map(|pods| pods.len())
+    }
+
+    pub(super) fn contains(&self, key: &ServiceKey, slice: &str) -> bool {
+        self.services.get(key).is_some_and(|slices| slices.contains_key(slice))
+    }
+
+    /// Whether there are now more or fewer.
+    pub(super) fn insert(&mut self, slice: Box<str>, pods: Pods) -> bool {
+        let before = self.count(&pods.key);
+        let slices = self.services.entry(pods.key).or_default();
+        slices.insert(slice, pods.ready);
+        before != Some(names(slices).len())
+    }
+
+    /// Whether there are now more or fewer. `None`: the slice is not one of these.
+    pub(super) fn remove(&mut self, key: &ServiceKey, slice: &str) -> Option<bool> {
+        let before = self.count(key)?;
+        let slices = self.services.get_mut(key)?;
+        slices.remove(slice)?;
+        if slices.is_empty() {
+            self.services.remove(key);
+            return Some(true);
+        }
+        Some(before != names(slices).len())
+    }
+}
+
+impl Stores {
+    /// Every pod of the cluster that becomes ready or goes comes by here, and most are of no service that is optimised.
+    pub(super) fn insert_pods(&mut self, object: ObjectRef, pods: Pods, touched: &mut Touched) {
+        let key = pods.key.clone();
+        if !self.pods.contains(&key, &object.name) {
+            self.delete(Kind::EndpointSlice, &object, touched);
+            self.places.insert((Kind::EndpointSlice, object.clone()), key.clone());
+        }
+        let news = self.pods.insert(object.name, pods);
+        self.touch_counted(key, news, touched);
+    }
+
+    pub(super) fn touch_counted(&self, key: ServiceKey, news: bool, touched: &mut Touched) {
+        if news && self.imports.contains_key(&key) && self.optimizes() {
+            touched.services.insert(key);
+        }
+    }
+}
+
+fn names(slices: &Slices) -> BTreeSet<&str> {
+    slices.values().flat_map(|pods| pods.iter()).map(|pod| &**pod).collect()
+}
