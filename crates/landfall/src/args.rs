@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use landfall_core::pricing::Location;
 use landfall_sim::contender::Contender;
 
 #[derive(Debug, Parser)]
@@ -101,6 +102,10 @@ pub struct Operator {
     /// The name of this replica in the leader election, different for each; in a pod, its name
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
+    /// Where this cluster is, as a NetworkPricing names it; where absent, as the ClusterProperty location.landfall.dev says,
+    /// else as the nodes do
+    #[arg(long, value_name = "PROVIDER[/REGION[/ZONE]]", value_parser = Location::parse_override)]
+    pub location: Option<Location>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -132,7 +137,8 @@ pub struct Cluster {
     /// A kubeconfig, for use outside of a pod; where absent, those that kubectl would use, or the pod's own credentials
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The id of this cluster in the clusterset; where absent, spec.clusterID of the Submariner resource
+    /// The id of this cluster in the clusterset; where absent, spec.clusterID of the Submariner resource, or else the
+    /// ClusterProperty cluster.clusterset.k8s.io
     #[arg(long, env = "LANDFALL_CLUSTER_ID", value_name = "ID")]
     pub cluster_id: Option<String>,
     /// Our own namespace: a SelectionPolicy there without targetRefs is for every service

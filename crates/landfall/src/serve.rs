@@ -21,7 +21,7 @@ const IN_CLUSTER: &str = "info,kube_client=off";
 pub fn operator(args: args::Operator) -> Result<u8> {
     log(IN_CLUSTER);
     let identity = args.identity.unwrap_or_else(identity);
-    let cluster = cluster(args.cluster, args.admin)?;
+    let cluster = run::Cluster { location: args.location, ..cluster(args.cluster, args.admin)? };
     runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, identity, stopped()?).await?) })?;
     Ok(WELL)
 }
@@ -53,6 +53,7 @@ fn cluster(args: args::Cluster, admin: SocketAddr) -> Result<run::Cluster> {
         id: id.map(|id| ClusterId::new(&id)).transpose().context("--cluster-id")?,
         namespace: args.namespace,
         submariner_namespace: args.submariner_namespace,
+        location: None,
         admin,
     })
 }

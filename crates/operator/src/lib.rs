@@ -19,6 +19,7 @@ pub mod observe;
 pub mod outbox;
 pub mod pipeline;
 pub mod precedence;
+pub mod properties;
 pub mod publish;
 pub mod reconcile;
 pub mod round_trips;

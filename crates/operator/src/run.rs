@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::Timestamp;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::Plan;
+use landfall_core::pricing::Location;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -42,6 +43,8 @@ pub struct Cluster {
     /// Our own namespace.
     pub namespace: String,
     pub submariner_namespace: String,
+    /// Where it is, which overrides what its nodes say.
+    pub location: Option<Location>,
     pub admin: SocketAddr,
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use landfall_core::name::ClusterId;
+use landfall_core::pricing::Location;
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
 use crate::admin;
 use crate::discovery::{Discovered, served};
 use crate::object::Kind;
+use crate::properties;
 use crate::watch::chain;
 
 /// Between two attempts to reach an API server that does not answer.
@@ -42,7 +44,8 @@ pub enum StartError {
     Missing { missing: Vec<String> },
     #[error(
         "the id of this cluster is not known: give --cluster-id, or set spec.clusterID of the Submariner resource in \
-         namespace {namespace}"
+         namespace {namespace}, or create the ClusterProperty {}",
+        properties::CLUSTER_ID
     )]
     NoClusterId { namespace: String },
     #[error(transparent)]
@@ -93,7 +96,7 @@ pub async fn preflight(client: &Client) -> Result<(), StartError> {
     .await
 }
 
-/// What Submariner calls this cluster.
+/// What Submariner calls this cluster, else its ClusterProperty.
 pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, StartError> {
     let api = kube::Api::<landfall_api::Submariner>::namespaced(client.clone(), namespace);
     patiently(|| async {
@@ -102,10 +105,24 @@ pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, S
             other => other?.items,
         };
         let id = submariners.iter().map(|submariner| submariner.spec.cluster_id.as_str()).find(|id| !id.is_empty());
-        let id = id.and_then(|id| ClusterId::new(id).ok());
+        let mut id = id.and_then(|id| ClusterId::new(id).ok());
+        if id.is_none() {
+            let property = properties::property(client, properties::CLUSTER_ID).await?;
+            id = property.and_then(|id| ClusterId::new(&id).ok());
+        }
         Ok(id.ok_or_else(|| StartError::NoClusterId { namespace: namespace.to_owned() }))
     })
     .await
+}
+
+/// Where its ClusterProperty says that this cluster is. One that is no place is named and left out.
+pub async fn location(client: &Client) -> Result<Option<Location>, StartError> {
+    let said = patiently(|| async { properties::property(client, properties::LOCATION).await.map(Ok) }).await?;
+    let place = said.map(|said| Location::parse_override(&said)).transpose();
+    Ok(place.unwrap_or_else(|why| {
+        tracing::warn!(%why, "ClusterProperty {} is left out; going by the nodes", properties::LOCATION);
+        None
+    }))
 }
 
 /// Again and again while the server does not answer. An answer that says no is believed only after a while: a server that

@@ -3,7 +3,7 @@
 mod place;
 mod region;
 
-pub use place::{Continent, Location};
+pub use place::{Continent, InvalidLocation, Location};
 
 /// How far two places are from each other, as providers bill it: the nearest that is known to hold. All but the last are
 /// within one provider.

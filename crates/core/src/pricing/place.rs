@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use thiserror::Error;
+
 /// As providers and their nodes name it, in lower case. `None`: not known; in a [`Rule`](super::Rule): anywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
@@ -57,16 +59,26 @@ impl Location {
     /// none. The labels count where both say something: whoever writes them knows the naming scheme.
     pub fn from_node(provider_id: &str, region: &str, zone: &str) -> Self {
         let (scheme, path) = provider_id.split_once("://").unwrap_or_default();
-        let provider = match scheme {
-            "gce" => "gcp",
-            "hcloud" => "hetzner",
-            "packet" => "equinixmetal",
-            scheme => scheme,
-        };
-        let from_id = ZoneInId::of(provider, path);
+        let provider = provider(scheme);
+        let from_id = ZoneInId::of(scheme, path);
         let region = Some(region).filter(|label| !label.is_empty()).or(from_id.region);
         let zone = Some(zone).filter(|label| !label.is_empty() && is_zone(provider, label)).or(from_id.zone);
         Self::new(Some(provider), region, zone)
+    }
+
+    /// What somebody wrote who knows better than the nodes: `PROVIDER`, `PROVIDER/REGION` or `PROVIDER/REGION/ZONE`.
+    pub fn parse_override(text: &str) -> Result<Self, InvalidLocation> {
+        let parts: Vec<&str> = text.split('/').map(str::trim).collect();
+        if let Some(part) = parts.iter().find(|part| !is_name(part)) {
+            return Err(InvalidLocation::Name((*part).to_owned()));
+        }
+        let place = |name: &str, region, zone| Self::new(Some(provider(&name.to_ascii_lowercase())), region, zone);
+        match *parts.as_slice() {
+            [name] => Ok(place(name, None, None)),
+            [name, region] => Ok(place(name, Some(region), None)),
+            [name, region, zone] => Ok(place(name, Some(region), Some(zone))),
+            _ => Err(InvalidLocation::Parts(parts.len())),
+        }
     }
 
     /// Where most of the nodes of a cluster are: their provider and region, and their zone if they are all in one. Of equal
@@ -96,6 +108,34 @@ impl Location {
 
     fn usual_continent(&self) -> Option<Continent> {
         super::region::continent(self.provider.as_deref()?, self.region.as_deref()?)
+    }
+}
+
+/// Why a text is no place.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidLocation {
+    #[error(
+        "{0:?} is no name of a provider, region or zone: 1 to 63 letters, digits, '-', '_' and '.'; write \
+         PROVIDER/REGION/ZONE, such as aws/us-east-1/us-east-1a, or less of it"
+    )]
+    Name(String),
+    #[error("{0} parts, and PROVIDER/REGION/ZONE are three")]
+    Parts(usize),
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// As prices name it whom an id of a node, or a user, names so.
+fn provider(scheme: &str) -> &str {
+    match scheme {
+        "gce" => "gcp",
+        "hcloud" | "hrobot" => "hetzner",
+        "ibmvpc" | "ibmpowervs" => "ibm",
+        "packet" => "equinixmetal",
+        scheme => scheme,
     }
 }
 
@@ -130,13 +170,19 @@ struct ZoneInId<'a> {
 }
 
 impl<'a> ZoneInId<'a> {
-    fn of(provider: &str, path: &'a str) -> Self {
+    fn of(scheme: &str, path: &'a str) -> Self {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        match (provider, parts.as_slice()) {
-            // aws:///us-east-1a/i-0abc
-            ("aws", [zone, _]) => Self { region: aws_region(zone), zone: Some(zone) },
+        let of_zone =
+            |zone: &'a str| Self { region: zone.rsplit_once('-').map(|(region, _)| region), zone: Some(zone) };
+        match (scheme, parts.as_slice()) {
+            // aws:///us-east-1a/i-0abc; of Fargate aws:///us-east-1a/0abc/fargate-ip-10-0-0-1
+            ("aws", [zone, _, ..]) => Self { region: aws_region(zone), zone: Some(zone) },
             // gce://project/us-central1-a/name
-            ("gcp", [_, zone, _]) => Self { region: zone.rsplit_once('-').map(|(region, _)| region), zone: Some(zone) },
+            ("gce", [_, zone, _]) => of_zone(zone),
+            // ibmvpc://cluster/eu-de-1/name; other machines of IBM do not tell
+            ("ibmvpc", [_, zone, _]) => of_zone(zone),
+            // ibmpowervs://osa/osa21/workspace/uuid
+            ("ibmpowervs", [region, zone, _, _]) => Self { region: Some(region), zone: Some(zone) },
             // openstack://region/uuid; without a region openstack:///uuid
             ("openstack", [region, _]) => Self { region: Some(region), zone: None },
             _ => Self::default(),
@@ -173,6 +219,11 @@ mod tests {
             ("aws:///us-east-1-bos-1a/i-0abc", "", "", "aws us-east-1 us-east-1-bos-1a north-america"),
             ("aws:///eu-central-1b/i-0abc", "eu-central-1", "eu-central-1b", "aws eu-central-1 eu-central-1b europe"),
             ("aws:///i-0abc", "", "", "aws - - -"),
+            ("aws:////i-0abc", "us-west-2", "us-west-2b", "aws us-west-2 us-west-2b north-america"),
+            ("aws:///eu-west-1b/8e1d0b5f-4c2a/fargate-ip-10-0-0-1", "", "", "aws eu-west-1 eu-west-1b europe"),
+            ("aws:///us-east-1-wl1-bos-wlz-1/i-0a", "", "", "aws us-east-1 us-east-1-wl1-bos-wlz-1 north-america"),
+            ("eks-hybrid:///eu-west-1/cluster/mi-0abc", "", "", "eks-hybrid - - -"),
+            ("gce://example.com:shop/asia-south1-c/n-1", "", "", "gcp asia-south1 asia-south1-c asia"),
             ("gce://my-project/us-central1-a/node-1", "", "", "gcp us-central1 us-central1-a north-america"),
             ("gce://p/europe-west1-b/n", "europe-west1", "europe-west1-b", "gcp europe-west1 europe-west1-b europe"),
             (
@@ -182,12 +233,27 @@ mod tests {
                 "azure westeurope westeurope-1 europe",
             ),
             ("azure:///subscriptions/s/…/virtualMachines/0", "EastUS", "0", "azure eastus - north-america"),
+            (
+                "azure:///subscriptions/0c1d/resourceGroups/mc_rg/providers/Microsoft.Compute/virtualMachineScaleSets/\
+                 aks-pool-1-vmss/virtualMachines/3",
+                "",
+                "",
+                "azure - - -",
+            ),
             ("openstack:///9f1c", "RegionOne", "nova", "openstack regionone nova -"),
             ("openstack://GRA11/9f1c", "", "", "openstack gra11 - -"),
-            ("equinixmetal://9f1c", "da", "da11", "equinixmetal da da11 -"),
+            ("openstack:///9f1c", "", "", "openstack - - -"),
+            ("equinixmetal://9f1c", "da", "da11", "equinixmetal da da11 north-america"),
+            ("equinixmetal://9f1c", "xx", "", "equinixmetal xx - -"),
             ("packet://9f1c", "", "", "equinixmetal - - -"),
-            ("ibm://account///cluster/worker", "eu-de", "eu-de-1", "ibm eu-de eu-de-1 -"),
+            ("ibm://account///cluster/worker", "eu-de", "eu-de-1", "ibm eu-de eu-de-1 europe"),
+            ("ibm://account///cluster/worker", "", "", "ibm - - -"),
+            ("ibmvpc://cluster/jp-tok-2/name", "", "", "ibm jp-tok jp-tok-2 asia"),
+            ("ibmvpc://cluster/name", "", "", "ibm - - -"),
+            ("ibmpowervs://osa/osa21/3229a-af54/809cd0f2", "", "", "ibm osa osa21 -"),
             ("hcloud://4711", "fsn1", "fsn1-dc14", "hetzner fsn1 fsn1-dc14 europe"),
+            ("hcloud://4711", "", "", "hetzner - - -"),
+            ("hrobot://321", "hel1", "hel1-dc2", "hetzner hel1 hel1-dc2 europe"),
             ("digitalocean://4711", "nyc3", "", "digitalocean nyc3 - north-america"),
             ("linode://4711", "us-east", "", "linode us-east - north-america"),
             ("k3s://node-1", "", "", "k3s - - -"),
@@ -198,6 +264,23 @@ mod tests {
         for (provider_id, region, zone, expected) in cases {
             assert_eq!(described(&Location::from_node(provider_id, region, zone)), expected, "{provider_id}");
         }
+    }
+
+    #[test]
+    fn a_place_is_read_as_a_user_writes_it() {
+        for (text, expected) in [
+            ("aws", "aws - - -"),
+            ("AWS/eu-west-1", "aws eu-west-1 - europe"),
+            ("gce/us-central1/us-central1-a", "gcp us-central1 us-central1-a north-america"),
+            (" site / row-2 ", "site row-2 - -"),
+        ] {
+            assert_eq!(Location::parse_override(text).map(|place| described(&place)).as_deref(), Ok(expected));
+        }
+        let long = "x".repeat(64);
+        for text in ["", "/", "aws/", "/eu-west-1", "aws//eu-west-1a", "aws/eu west", &long, "aws/eu-west-1/a?"] {
+            assert!(matches!(Location::parse_override(text), Err(InvalidLocation::Name(_))), "{text}");
+        }
+        assert_eq!(Location::parse_override("a/b/c/d"), Err(InvalidLocation::Parts(4)));
     }
 
     #[test]

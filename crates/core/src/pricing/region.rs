@@ -12,6 +12,8 @@ pub(super) fn continent(provider: &str, region: &str) -> Option<Continent> {
         "hetzner" => by_prefix(&HETZNER, region),
         "digitalocean" => by_prefix(&DIGITALOCEAN, region),
         "linode" => by_prefix(&LINODE, region),
+        "ibm" => by_prefix(&IBM, region),
+        "equinixmetal" => METROS.iter().find(|(metro, _)| *metro == region).map(|&(_, continent)| continent),
         _ => None,
     }
 }
@@ -140,6 +142,47 @@ const LINODE: Scheme<19> = [
     ("us-", NorthAmerica),
 ];
 
+const IBM: Scheme<7> = [
+    ("us-", NorthAmerica),
+    ("ca-", NorthAmerica),
+    ("br-", SouthAmerica),
+    ("eu-", Europe),
+    ("jp-", Asia),
+    ("in-", Asia),
+    ("au-", Oceania),
+];
+
+/// Equinix names metros by two letters, which begin the names of many others.
+const METROS: Scheme<27> = [
+    ("am", Europe),
+    ("at", NorthAmerica),
+    ("ch", NorthAmerica),
+    ("da", NorthAmerica),
+    ("dc", NorthAmerica),
+    ("fr", Europe),
+    ("he", Europe),
+    ("hk", Asia),
+    ("la", NorthAmerica),
+    ("ld", Europe),
+    ("md", Europe),
+    ("me", Oceania),
+    ("mi", NorthAmerica),
+    ("mt", NorthAmerica),
+    ("mx", NorthAmerica),
+    ("ny", NorthAmerica),
+    ("os", Asia),
+    ("pa", Europe),
+    ("se", NorthAmerica),
+    ("sg", Asia),
+    ("sk", Europe),
+    ("sl", Asia),
+    ("sp", SouthAmerica),
+    ("sv", NorthAmerica),
+    ("sy", Oceania),
+    ("tr", NorthAmerica),
+    ("ty", Asia),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +218,12 @@ mod tests {
             ("digitalocean", Oceania, &["syd1"]),
             ("linode", Oceania, &["ap-southeast", "au-mel"]),
             ("linode", Asia, &["ap-northeast", "sg-sin-2"]),
+            ("ibm", Europe, &["eu-de", "eu-gb", "eu-es"]),
+            ("ibm", NorthAmerica, &["us-south", "ca-tor"]),
+            ("ibm", SouthAmerica, &["br-sao"]),
+            ("ibm", Oceania, &["au-syd"]),
+            ("equinixmetal", NorthAmerica, &["da", "sv", "ny"]),
+            ("equinixmetal", Asia, &["sg", "ty"]),
         ];
         for (provider, expected, regions) in cases {
             for region in regions {
