@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::answered::{Answered, Counter};
 use crate::name::{ClusterId, ServiceKey};
 use crate::optimized::optimized;
 use crate::pick::{Draw, Sequence, index_of, run_of, scale, scatter};
@@ -111,6 +112,7 @@ pub struct ServicePlan {
     ipv4: Table,
     ipv6: Table,
     sequence: Arc<Sequence>,
+    answered: Answered,
 }
 
 /// A rule that is not served.
@@ -142,7 +144,7 @@ fn rule_of(
     }
 }
 
-/// The tables follow from the rest, and the sequence is no part of what was decided.
+/// The tables follow from the rest, and neither the sequence nor the counters are part of what was decided.
 impl PartialEq for ServicePlan {
     fn eq(&self, other: &Self) -> bool {
         self.service == other.service
@@ -165,7 +167,8 @@ impl Family {
 }
 
 impl ServicePlan {
-    /// Goes on with the sequence of `previous`, so that a change does not make replicas draw in step.
+    /// Goes on with the sequence of `previous`, so that a change does not make replicas draw in step, and with its
+    /// counters.
     pub fn new(service: Arc<Service>, view: &View, previous: Option<&Self>) -> Self {
         let exporters_stay = previous.filter(|previous| previous.service.exports.keys().eq(service.exports.keys()));
         let before = exporters_stay.map(|previous| (previous.service.guidance.served(), &previous.rule));
@@ -180,10 +183,12 @@ impl ServicePlan {
             let shares = resolve(&rule, |cluster| service.health(cluster, view));
             Shadow { rule, shares }
         });
-        let ipv4 = Table::new(&service, &shares, Family::Ipv4);
-        let ipv6 = Table::new(&service, &shares, Family::Ipv6);
+        let before = previous.map(|previous| previous.answered.clone()).unwrap_or_default();
+        let answered = before.covering(service.exports.keys());
+        let table = |family| Table::new(&service, &shares, &answered, family);
+        let (ipv4, ipv6) = (table(Family::Ipv4), table(Family::Ipv6));
         let sequence = previous.map(|previous| Arc::clone(&previous.sequence)).unwrap_or_default();
-        Self { service, rule, shares, shadow, ipv4, ipv6, sequence }
+        Self { service, rule, shares, shadow, ipv4, ipv6, sequence, answered }
     }
 
     /// The next point to draw with.
@@ -201,10 +206,14 @@ impl ServicePlan {
 
     /// One address of that family, by weight. `None`: no eligible cluster with a weight has one.
     pub fn draw(&self, family: Family, point: u64) -> Option<IpAddr> {
-        let table = self.table(family);
-        let hit = table.draw.as_ref()?.hit(point);
-        let addresses = &table.groups[hit.index].addresses;
-        Some(addresses[index_of(hit.point, addresses.len())])
+        self.table(family).draw(point).map(|(address, _)| address)
+    }
+
+    /// The same, as an answer that is given: it counts for its cluster.
+    pub fn give_one(&self, family: Family, point: u64) -> Option<IpAddr> {
+        let (address, answered) = self.table(family).draw(point)?;
+        answered.add();
+        Some(address)
     }
 
     /// Ready addresses of that family in all eligible clusters, at most `limit`, each once: the first ones by weight,
@@ -214,7 +223,28 @@ impl ServicePlan {
     /// two families are cut alike: endpoints that have both, under one hostname, are in both answers of a run, as far as
     /// the limits allow and every cluster has as many addresses of one family as of the other.
     pub fn in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
-        self.table(family).in_weighted_order(point, limit)
+        self.table(family).in_weighted_order(point, limit).0
+    }
+
+    /// The same, as an answer that is given: it counts for the cluster of the first address, which is the one that
+    /// clients take.
+    pub fn give_in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
+        let (addresses, first) = self.table(family).in_weighted_order(point, limit);
+        if let Some(answered) = first {
+            answered.add();
+        }
+        addresses
+    }
+
+    /// Counts an answer that gave the clusterset IPs.
+    pub fn gave_clusterset_ips(&self) {
+        self.answered.clusterset().add();
+    }
+
+    /// How many answers named addresses of each cluster since the service is there, also of clusters that export it no
+    /// more. `None`: how many gave the clusterset IPs, behind which any cluster can be.
+    pub fn answered(&self) -> impl Iterator<Item = (Option<&ClusterId>, u64)> {
+        self.answered.counts()
     }
 
     /// How many [`in_weighted_order`](Self::in_weighted_order) can give.
@@ -244,10 +274,12 @@ struct Group {
     weight: u32,
     /// Not empty.
     addresses: Box<[IpAddr]>,
+    /// Of its cluster, here so that an answer needs no look-up to be counted.
+    answered: Counter,
 }
 
 impl Table {
-    fn new(service: &Service, shares: &[Share], family: Family) -> Self {
+    fn new(service: &Service, shares: &[Share], answered: &Answered, family: Family) -> Self {
         // The networks of two clusters can overlap. An answer that lists endpoints must not list an address twice then
         // (RFC 2181, 5); a draw gives one, and needs each cluster's own.
         let mut listed = (service.kind == Kind::Headless).then(HashSet::new);
@@ -261,7 +293,8 @@ impl Table {
                 ready.sort_by_key(|endpoint| &endpoint.hostname);
             }
             let addresses: Box<[IpAddr]> = ready.into_iter().map(|endpoint| endpoint.address).collect();
-            (!addresses.is_empty()).then_some(Group { weight: share.weight, addresses })
+            let some = !addresses.is_empty();
+            some.then(|| Group { weight: share.weight, addresses, answered: answered.of(&share.cluster) })
         };
         let groups: Box<[Group]> = shares.iter().filter(|share| share.eligible).filter_map(&mut group).collect();
         Self { draw: Draw::new(groups.iter().map(|group| group.weight)), groups }
@@ -271,7 +304,14 @@ impl Table {
         self.groups.iter().map(|group| group.addresses.len()).sum()
     }
 
-    fn in_weighted_order(&self, point: u64, limit: usize) -> Vec<IpAddr> {
+    fn draw(&self, point: u64) -> Option<(IpAddr, &Counter)> {
+        let hit = self.draw.as_ref()?.hit(point);
+        let group = &self.groups[hit.index];
+        Some((group.addresses[index_of(hit.point, group.addresses.len())], &group.answered))
+    }
+
+    /// And the counter of the first one's cluster.
+    fn in_weighted_order(&self, point: u64, limit: usize) -> (Vec<IpAddr>, Option<&Counter>) {
         if self.len() <= limit {
             let mut hands: Vec<Hand<'_>> = self.groups.iter().map(|group| Hand::new(group, point)).collect();
             return deal(&mut hands, point, limit);
@@ -290,8 +330,10 @@ impl Table {
 
 /// Draws clusters without putting the addresses back: each address of a cluster stands for an equal part of its weight.
 /// Clusters without a weight follow when the others have nothing left.
-fn deal(hands: &mut [Hand<'_>], point: u64, limit: usize) -> Vec<IpAddr> {
+/// Returns the addresses, and the counter of the first one's cluster.
+fn deal<'a>(hands: &mut [Hand<'a>], point: u64, limit: usize) -> (Vec<IpAddr>, Option<&'a Counter>) {
     let mut order = Vec::with_capacity(hands.iter().map(|hand| hand.left).sum::<usize>().min(limit));
+    let mut first = None;
     let mut next = point;
     while order.len() < limit {
         let (mut at, _) = scale(next, hands.iter().map(Hand::weight).sum());
@@ -301,10 +343,11 @@ fn deal(hands: &mut [Hand<'_>], point: u64, limit: usize) -> Vec<IpAddr> {
             hit
         });
         let Some(drawn) = by_weight.or_else(|| hands.iter().position(|hand| hand.left > 0)) else { break };
+        first = first.or(Some(&hands[drawn].group.answered));
         order.extend(hands[drawn].deal());
         next = scatter(next);
     }
-    order
+    (order, first)
 }
 
 /// The addresses of one cluster that are not in the answer yet. They follow each other round.

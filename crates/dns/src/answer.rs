@@ -44,7 +44,8 @@ pub struct Room {
     pub ipv6: usize,
 }
 
-/// `plan`: `None` before the first one. `point`: where the next draw of a service falls.
+/// `plan`: `None` before the first one. `point`: where the next draw of a service falls. An answer with addresses at the
+/// name of a service is counted there (see [`ServicePlan::answered`]); apart from that, asking changes nothing.
 pub fn answer<'p>(
     plan: Option<&'p Plan>,
     question: Question<'_>,
@@ -97,13 +98,16 @@ fn at_service(service: &ServicePlan, qtype: Rtype, room: Room, point: impl Fn(&S
     let Some(family) = family(qtype) else { return Answer::NoData };
     if headless {
         let room = if family == Family::Ipv4 { room.ipv4 } else { room.ipv6 };
-        return endpoints(service.in_weighted_order(family, point(service), room));
+        return endpoints(service.give_in_weighted_order(family, point(service), room));
     }
     match service.clusterset_ips() {
         // Most services have one family. To ask for the other one must not use up a draw.
         [] if service.count(family) == 0 => Answer::NoData,
-        [] => service.draw(family, point(service)).map_or(Answer::NoData, Answer::Drawn),
-        ips if ips.iter().any(|&ip| Family::of(ip) == family) => Answer::ClustersetIps(ips, family),
+        [] => service.give_one(family, point(service)).map_or(Answer::NoData, Answer::Drawn),
+        ips if ips.iter().any(|&ip| Family::of(ip) == family) => {
+            service.gave_clusterset_ips();
+            Answer::ClustersetIps(ips, family)
+        }
         _ => Answer::NoData,
     }
 }

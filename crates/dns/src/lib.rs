@@ -6,8 +6,9 @@
 //!    └──────────────── udp, tcp: sockets ◀───────────┘     server
 //! ```
 //!
-//! Data goes one way here as well: a question never changes the plan, and no lock is held while one is answered. The
-//! only thing that moves is the sequence that a service's draws come from, by one atomic addition.
+//! Data goes one way here as well: a question never changes what is planned, and no lock is held while one is answered.
+//! Two things move, by one atomic addition each: the sequence that a service's draws come from, and how many answers
+//! named the cluster that was drawn.
 
 pub mod answer;
 pub mod metrics;

@@ -32,6 +32,7 @@ pub struct Usual {
 #[derive(Debug, Clone, Copy, Default)]
 struct Levels {
     demand: Level,
+    measured: Level,
     capacity: Level,
     load: Level,
 }
@@ -51,18 +52,16 @@ impl Usual {
         let mut cut = 0;
         for (key, report) in reports {
             let levels = self.services.entry(key.clone()).or_default();
-            let numbers = [
-                (&mut levels.demand, &mut report.demand_rps),
-                (&mut levels.demand, &mut report.measured_demand_rps),
-                (&mut levels.capacity, &mut report.capacity_rps),
-                (&mut levels.load, &mut report.load_rps),
-            ];
-            for (level, number) in numbers {
-                let Some(said) = *number else { continue };
+            let mut believe = |level: &mut Level, number: &mut Option<f64>| {
+                let Some(said) = *number else { return };
                 let believed = level.believe(said, most);
                 cut += usize::from(believed < said);
                 *number = Some(believed);
-            }
+            };
+            believe(&mut levels.demand, &mut report.demand_rps);
+            believe(&mut levels.measured, &mut report.measured_demand_rps);
+            believe(&mut levels.capacity, &mut report.capacity_rps);
+            believe(&mut levels.load, &mut report.load_rps);
         }
         cut
     }
