@@ -22,15 +22,15 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
     pub local: ClusterId,
-    /// Whether anybody measures. If not, every cluster counts as reachable; if so, one that is absent from `links` is not
-    /// connected any more.
+    /// Whether somebody knows all connections there are, as a gateway does: then one that is absent from `links` is not
+    /// connected any more. Else whom nobody tells of counts as reachable.
     pub measured: bool,
     pub links: BTreeMap<ClusterId, Link>,
 }
 
 impl View {
     pub fn reaches(&self, cluster: &ClusterId) -> bool {
-        *cluster == self.local || !self.measured || self.links.get(cluster).is_some_and(|link| link.reachable)
+        *cluster == self.local || self.links.get(cluster).map_or(!self.measured, |link| link.reachable)
     }
 
     /// Whether both reach the same clusters; round-trip times change all the time.

@@ -7,30 +7,54 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::cost::{Path, Tariff, UnitCost, unit_cost};
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{self, Costs, Report, facts};
+use landfall_core::optimize::report::{self, Costs, Method, Report, facts};
 use landfall_core::pricing::{Location, PriceTable};
 use landfall_core::snapshot::{Export, View};
 
 use crate::accept::{Facts, PeerLink};
+use crate::hearing::Hearing;
 use crate::stores::Stores;
 
 /// The way from a pod to another one of its own cluster.
 const LOCAL: PeerLink = PeerLink { rtt_ms: Some(0.5), jitter_ms: None, loss: None, reachable: Some(true) };
 
-/// What the local cluster tells the others.
-pub fn own(stores: &Stores, view: &View) -> Facts {
+/// What the local cluster says of itself as a whole, as it is now: what is to be published.
+pub fn head(stores: &Stores, view: &View) -> Facts {
     let said = stores.facts.get(&view.local).map(|facts| Facts::clone(facts));
-    let mut own = said.unwrap_or_else(|| Facts::silent(view.local.clone()));
+    let mut head = said.unwrap_or_else(|| Facts::silent(view.local.clone()));
+    for (peer, probed) in &stores.links {
+        let known = head.links.entry(peer.clone()).or_default();
+        *known = PeerLink {
+            rtt_ms: known.rtt_ms.or_else(|| view.links.get(peer)?.rtt.map(ms)).or(probed.rtt_ms),
+            jitter_ms: known.jitter_ms.or(probed.jitter_ms),
+            loss: known.loss.or(probed.loss),
+            reachable: known.reachable,
+        };
+    }
+    completed(head, stores, view)
+}
+
+fn ms(rtt: Duration) -> f64 {
+    rtt.as_micros() as f64 / 1000.0
+}
+
+/// What the local cluster has told the others, and for what that leaves open what is seen here.
+pub fn own(stores: &Stores, view: &View) -> Facts {
+    completed(Facts::clone(&said_by(stores, &view.local)), stores, view)
+}
+
+fn completed(mut own: Facts, stores: &Stores, view: &View) -> Facts {
     if own.location == Location::default() {
         own.location = stores.location().unwrap_or_default();
     }
     for (peer, link) in &view.links {
         let known = own.links.entry(peer.clone()).or_default();
-        known.rtt_ms = known.rtt_ms.or_else(|| link.rtt.map(|rtt| rtt.as_micros() as f64 / 1000.0));
+        known.rtt_ms = known.rtt_ms.or_else(|| link.rtt.map(ms));
         known.reachable = known.reachable.or(Some(link.reachable));
     }
     let others: BTreeSet<&ClusterId> = others(stores).filter(|cluster| **cluster != view.local).collect();
@@ -77,6 +101,7 @@ pub struct Fleet<'a> {
     pricing: PriceTable,
     /// Seconds since 1970. `None`: facts are not judged by their age.
     now: Option<u64>,
+    hearing: Hearing,
     ways: &'a Ways,
 }
 
@@ -95,12 +120,12 @@ struct Known {
 }
 
 impl<'a> Fleet<'a> {
-    pub fn new(stores: &'a Stores, view: &'a View, now: Option<u64>, ways: &'a Ways) -> Self {
+    pub fn new(stores: &'a Stores, view: &'a View, (now, hearing): (Option<u64>, Hearing), ways: &'a Ways) -> Self {
         let mentioned: BTreeSet<&ClusterId> = others(stores).chain(view.links.keys()).collect();
         let facts = |cluster: &ClusterId| (cluster.clone(), said_by(stores, cluster));
         let mut clusters: BTreeMap<ClusterId, Arc<Facts>> = mentioned.into_iter().map(facts).collect();
         clusters.insert(view.local.clone(), Arc::new(own(stores, view)));
-        let fleet = Self { stores, view, clusters, pricing: stores.pricing(), now, ways };
+        let fleet = Self { stores, view, clusters, pricing: stores.pricing(), now, hearing, ways };
         fleet.forget_what_has_changed();
         fleet
     }
@@ -128,7 +153,7 @@ impl<'a> Fleet<'a> {
     ) -> report::Known {
         let said = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
             let report = facts.services.get(key)?;
-            let at = if self.now.is_some() { report.at } else { 0 };
+            let at = self.now.map_or(0, |now| self.hearing.counts_as_of(report.at, now));
             Some((cluster.clone(), Report { at, ..*report }))
         };
         let reports = self.clusters.iter().filter_map(said).collect();
@@ -144,6 +169,9 @@ impl<'a> Fleet<'a> {
         let mut known = facts(&reports, &costs, ready, from);
         if exports.values().any(|export| export.ready.is_empty()) {
             known.whole = Some(facts(&reports, &costs, able, from).facts);
+        }
+        if !self.hearing.knows() {
+            known.method = Method::Keep;
         }
         known
     }
@@ -211,7 +239,7 @@ fn network(facts: &Arc<Facts>) -> impl PartialEq + use<'_> {
 
 /// Ready pods, as far as endpoints tell: one that has addresses of both families is one. Behind a service IP there can be
 /// any number, which only the exporting cluster knows.
-fn pods(export: &Export) -> usize {
+pub(crate) fn pods(export: &Export) -> usize {
     let ipv4 = export.ready.iter().filter(|endpoint| endpoint.address.is_ipv4()).count();
     ipv4.max(export.ready.len() - ipv4)
 }

@@ -36,6 +36,9 @@ pub struct Metrics {
     watch_errors: Family<KindLabel, Counter>,
     skipped: Family<KindLabel, Gauge<i64, AtomicI64>>,
     writes: Family<OutcomeLabel, Counter>,
+    broker_errors: Counter,
+    facts_writes: Family<OutcomeLabel, Counter>,
+    facts_bytes: Counter,
 }
 
 impl Metrics {
@@ -47,6 +50,30 @@ impl Metrics {
 
     pub fn register_writes(&self, registry: &mut Registry) {
         registry.register("writes", "Writes to the API server, by how they ended", self.writes.clone());
+    }
+
+    pub fn register_broker(&self, registry: &mut Registry) {
+        let help = "Interruptions of the watch of the broker";
+        registry.register("broker_watch_errors", help, self.broker_errors.clone());
+        registry.register(
+            "broker_writes",
+            "Writes of own facts to the broker, by how they ended",
+            self.facts_writes.clone(),
+        );
+        registry.register("broker_written_bytes", "What was written there, as JSON", self.facts_bytes.clone());
+    }
+
+    pub fn broker_error(&self) {
+        self.broker_errors.inc();
+    }
+
+    /// Of one object.
+    pub fn facts_written(&self, written: bool, bytes: usize) {
+        let outcome = if written { "written" } else { "failed" };
+        self.facts_writes.get_or_create(&OutcomeLabel { outcome }).inc();
+        if written {
+            self.facts_bytes.inc_by(bytes as u64);
+        }
     }
 
     pub fn watch_error(&self, kind: Kind) {

@@ -3,15 +3,19 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::report::Method;
 use landfall_core::plan::Plan;
 use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
 use landfall_core::snapshot::{Export, Guidance, Link, Service, Snapshot, View};
 
-use crate::accept::{Import, Slice};
+use crate::accept::{Import, PeerLink, Slice};
 use crate::facts::{Fleet, Ways};
+use crate::hearing::Hearing;
 use crate::precedence::{Precedence, submariner};
+use crate::rounds::Rounds;
 use crate::stores::{Stores, Touched};
 
 /// A gateway's heartbeat comes every 5 s; Submariner itself takes one for dead after three that are missing.
@@ -67,7 +71,15 @@ pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> View 
             *best = link;
         }
     }
-    View { local: local.clone(), measured, links }
+    if measured {
+        return View { local: local.clone(), measured, links };
+    }
+    // Whom nobody has probed can be anywhere, and so is taken to be there.
+    let link = |(peer, link): (&ClusterId, &PeerLink)| {
+        let rtt = link.rtt_ms.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1e3));
+        (peer.clone(), Link { reachable: link.reachable != Some(false), rtt })
+    };
+    View { local: local.clone(), measured, links: stores.links.iter().map(link).collect() }
 }
 
 /// Another number whenever gateways may have measured anew.
@@ -116,9 +128,12 @@ impl<'a> Ground<'a> {
                 if policy.mode != Mode::Optimized {
                     return Guidance::Policy(policy);
                 }
-                let Seen { view, facts_now, ways, .. } = *self.seen;
-                let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, view, facts_now, ways));
-                let known = fleet.known(&import.key, &policy.objective, exports);
+                let Seen { view, facts_now, hearing, ways, rounds, .. } = *self.seen;
+                let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, view, (facts_now, hearing), ways));
+                let mut known = fleet.known(&import.key, &policy.objective, exports);
+                if known.method == Method::Fallback {
+                    known.sent = rounds.sent(&import.key, &known);
+                }
                 let published = self.first.then(|| self.stores.selections.get(&import.key)).flatten();
                 let published = published.map(|selection| Arc::clone(&selection.rule));
                 Guidance::Optimized(policy, Arc::new(known), published)
@@ -232,5 +247,7 @@ pub struct Seen<'a> {
     pub now: u64,
     /// The same for the age of facts; `None`: that is not judged.
     pub facts_now: Option<u64>,
+    pub hearing: Hearing,
+    pub rounds: &'a Rounds,
     pub ways: &'a Ways,
 }

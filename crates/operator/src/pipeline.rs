@@ -1,26 +1,32 @@
 //! Changes in, plans out: the one owner of the stores, and the one sender of plans.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, plan};
+use landfall_core::pricing::Location;
 use landfall_core::snapshot::View;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Facts;
+use crate::broker::State;
 use crate::facts::{self, Ways};
+use crate::hearing::Hearing;
 use crate::object::Kind;
 use crate::observe::{self, Guide, Heartbeats, Perspective, Seen};
 use crate::round_trips::RoundTrips;
+use crate::rounds::{Due, Ground, Rounds, round_seconds};
 use crate::stores::{Change, Stores, Touched};
 
 /// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
 /// Bounded so that a large list does not hold back the rest for long.
 const BATCH: usize = 4096;
 
-/// How often facts grow older, in seconds: twice in the shortest round.
-const AGEING: u64 = 15;
+/// Our own round may be late by a tenth, and takes a moment to come back from the broker.
+const LATE: f64 = 1.2;
 
 /// Whether heartbeats in the objects can be compared with the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +56,12 @@ pub struct Pipeline {
     view: View,
     round_trips: RoundTrips,
     ways: Ways,
-    /// When everything was last planned because facts grow old, in seconds since 1970.
-    aged: u64,
+    rounds: Rounds,
+    /// What was published where there is no broker: it is read back in the next turn.
+    echo: Option<Arc<Facts>>,
+    hearing: Hearing,
+    /// When all was last planned for a new round, in seconds since 1970, and of which generation the own facts were then.
+    planned: (u64, i64),
     /// `None` until the lists are complete.
     plan: Option<Arc<Plan>>,
 }
@@ -59,9 +69,30 @@ pub struct Pipeline {
 impl Pipeline {
     pub fn new(perspective: Perspective, age: Age) -> Self {
         let view = View { local: perspective.local.clone(), measured: false, links: Default::default() };
-        let stores = Stores::default();
-        let (round_trips, ways) = (RoundTrips::default(), Ways::default());
-        Self { perspective, age, stores, gateways_since: 0, view, round_trips, ways, aged: 0, plan: None }
+        Self {
+            rounds: Rounds::new(chance(&perspective.local)),
+            echo: None,
+            perspective,
+            age,
+            stores: Stores::default(),
+            gateways_since: 0,
+            view,
+            round_trips: RoundTrips::default(),
+            ways: Ways::default(),
+            hearing: Hearing::NoBroker,
+            planned: (0, 0),
+            plan: None,
+        }
+    }
+
+    /// Where the cluster is, if somebody said so, and that nothing is known of the others before it is known whether there is
+    /// a broker.
+    #[must_use]
+    pub fn in_cluster(mut self, place: Option<Location>) -> Self {
+        self.stores.place = place;
+        self.hearing = Hearing::Nothing;
+        self.stores.broker = Some(State { lost: Some("nothing was heard of it yet".into()), ..State::default() });
+        self
     }
 
     /// Takes the changes in and plans anew what they touch. `now` is in seconds since 1970. Returns what was touched;
@@ -69,7 +100,9 @@ impl Pipeline {
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>, now: u64) -> Touched {
         let mut touched = Touched::default();
         let lists = self.stores.completions(Kind::Gateway);
-        changes.into_iter().for_each(|change| self.stores.apply(change, &mut touched));
+        let echo = self.echo.take().map(Change::Peer);
+        changes.into_iter().chain(echo).for_each(|change| self.take(change, &mut touched));
+        self.hear(now, &mut touched);
         if self.stores.completions(Kind::Gateway) != lists {
             self.gateways_since = now;
         }
@@ -81,15 +114,19 @@ impl Pipeline {
             Age::Live => self.round_trips.steady(view, observe::heartbeat(&self.stores, now)),
             Age::Saved => view,
         };
-        if self.next_ageing().is_some_and(|at| at <= now) {
-            self.aged = now;
-            touched.all = true;
-        }
+        touched.all |= self.begins_round(now);
         let moved = self.stores.optimizes() && view != self.view;
         touched.all |= moved || !view.reaches_like(&self.view);
         self.view = view;
-        let facts_now = (self.age == Age::Live).then_some(now);
-        let seen = Seen { perspective: &self.perspective, view: &self.view, now, facts_now, ways: &self.ways };
+        let seen = Seen {
+            perspective: &self.perspective,
+            view: &self.view,
+            now,
+            facts_now: (self.age == Age::Live).then_some(now),
+            hearing: self.hearing,
+            rounds: &self.rounds,
+            ways: &self.ways,
+        };
         match &self.plan {
             None => {
                 let snapshot = observe::snapshot(&self.stores, &seen);
@@ -103,7 +140,69 @@ impl Pipeline {
                 }
             }
         }
+        self.tell(now);
         touched
+    }
+
+    fn take(&mut self, change: Change, touched: &mut Touched) {
+        match change {
+            Change::Measured(measured) => self.rounds.add(*measured),
+            Change::Leads(leads) => self.rounds.lead(leads),
+            change => self.stores.apply(change, touched),
+        }
+    }
+
+    /// How long facts were out of reach matters for their age.
+    fn hear(&mut self, now: u64, touched: &mut Touched) {
+        let lost = self.stores.broker.as_ref().map(|broker| broker.lost.is_some());
+        let before = self.hearing;
+        if self.age == Age::Live && (self.stores.broker.is_some() || before != Hearing::NoBroker) {
+            self.hearing = before.step(lost, now);
+        }
+        touched.all |= before.knows() != self.hearing.knows() && self.stores.optimizes();
+    }
+
+    /// All optimised services are planned anew in every round: when the own facts of a round are there, as the others have
+    /// them too, and without any when the last time is a round ago. A service whose facts have not changed keeps its rule.
+    fn begins_round(&mut self, now: u64) -> bool {
+        let generation = self.stores.peers.get(&self.perspective.local).map_or(0, |own| own.generation);
+        let begins = self.next_round().is_some_and(|at| at <= now) || generation > self.planned.1;
+        if begins {
+            self.planned = (now, generation.max(self.planned.1));
+        }
+        begins && self.stores.optimizes()
+    }
+
+    /// What is due to be published, and, without a broker, read back at once.
+    fn tell(&mut self, now: u64) {
+        let Some(plan) = &self.plan else { return };
+        self.rounds.decided(plan, now);
+        if !(self.rounds.leads() && self.hearing.knows()) {
+            return;
+        }
+        let head = facts::head(&self.stores, &self.view);
+        let ground = Ground { stores: &self.stores, plan, local: &self.perspective.local, head: &head };
+        match self.rounds.due(ground, now) {
+            Due::Nothing => {}
+            Due::News => self.rounds.tell(ground, now),
+            Due::Round => self.rounds.close(ground, now),
+        }
+        if self.hearing == Hearing::NoBroker && self.stores.peers.get(&self.perspective.local) != self.rounds.own() {
+            self.echo = self.rounds.own().cloned();
+        }
+    }
+
+    /// What the others are to be told.
+    pub fn published(&self) -> Option<&Arc<Facts>> {
+        self.rounds.own()
+    }
+
+    pub fn hearing(&self) -> Hearing {
+        self.hearing
+    }
+
+    pub fn rounds(&self) -> &Rounds {
+        &self.rounds
     }
 
     pub fn stores(&self) -> &Stores {
@@ -130,15 +229,21 @@ impl Pipeline {
     /// How long until the clock alone can change something.
     fn next_deadline(&self, now: u64) -> Option<Duration> {
         let stale = observe::next_stale(&self.stores, self.heartbeats(now));
-        let next = stale.into_iter().chain(self.next_ageing()).min();
+        if self.echo.is_some() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.rounds.next(now).filter(|_| self.plan.is_some());
+        let next = stale.into_iter().chain(self.next_round()).chain(due).min();
         next.map(|at| Duration::from_secs(at.saturating_sub(now)))
     }
 
-    /// When facts must be looked at again only because they are older. A service whose facts are still in the same round
-    /// keeps its rule.
-    fn next_ageing(&self) -> Option<u64> {
-        let ages = self.age == Age::Live && self.stores.optimizes() && !self.stores.facts.is_empty();
-        ages.then_some(self.aged + AGEING)
+    /// When all is to be planned anew if no round of our own begins before. In seconds since 1970.
+    fn next_round(&self) -> Option<u64> {
+        let ages = self.age == Age::Live && self.stores.optimizes();
+        let plan = self.plan.as_ref().filter(|_| ages)?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a round lasts minutes")]
+        let seconds = (LATE * round_seconds(plan)) as u64;
+        Some(self.planned.0 + seconds)
     }
 
     fn heartbeats(&self, now: u64) -> Heartbeats {
@@ -149,6 +254,13 @@ impl Pipeline {
             Age::Live | Age::Saved => Heartbeats::Unjudged,
         }
     }
+}
+
+/// Between 0 and 1: clusters begin their rounds at different times.
+fn chance(cluster: &ClusterId) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    cluster.hash(&mut hasher);
+    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// Whoever wants to know more than the plan. Told after every batch of changes, also before there is a plan.

@@ -155,7 +155,9 @@ async fn feed(
     let mut watches = JoinSet::new();
     for &kind in required(guide) {
         let metrics = metrics.clone();
-        watches.spawn(source::watch(client.clone(), kind, scope, changes.clone(), move || metrics.watch_error(kind)));
+        watches.spawn(source::watch(client.clone(), kind, scope.clone(), changes.clone(), move || {
+            metrics.watch_error(kind)
+        }));
     }
     drop(changes);
     let submariner_namespace = Some(cluster.submariner_namespace.into());

@@ -16,9 +16,13 @@ use landfall_core::pricing::{Location, PriceTable, Rule as PricingRule};
 
 pub use self::pods::LocalPods;
 use crate::accept::{
-    Accepted, ExportWeights, Facts, Gateway, Import, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
+    Accepted, ExportWeights, Facts, Gateway, Import, PeerLink, Selection, SelectionPolicy, Slice, Submariner, accept,
+    reference,
 };
+use crate::broker;
+use crate::news::{News, news};
 use crate::object::{Kind, Object, ObjectRef, Problem};
+use crate::rounds::Measured;
 
 /// The NetworkPricing that comes with Landfall: its rules are for what no other one is for.
 const DEFAULT_PRICING: &str = "default";
@@ -39,8 +43,18 @@ pub enum Change {
     Interrupted(Kind),
     /// An object that could not be read at all.
     Malformed(Problem),
-    /// What another cluster says of itself, past any object: in file mode all clusters are in one process.
+    /// What a cluster says of itself: on the broker, or in file mode, in which all clusters are in one process, past any object.
     Peer(Arc<Facts>),
+    /// A cluster says nothing any more.
+    PeerGone(ClusterId),
+    /// How it stands with the broker. `None`: there is none.
+    Broker(Option<broker::State>),
+    /// What was found of the ways to the others by probing them.
+    Links(BTreeMap<ClusterId, PeerLink>),
+    /// What was measured here since the last time.
+    Measured(Box<Measured>),
+    /// Whether this replica is the one to measure and to publish.
+    Leads(bool),
 }
 
 /// Which services must be planned anew.
@@ -48,6 +62,8 @@ pub enum Change {
 pub struct Touched {
     pub all: bool,
     pub services: BTreeSet<ServiceKey>,
+    /// Clusters that told something.
+    pub peers: BTreeSet<ClusterId>,
     /// A policy or the Submariner resource changed, so their conditions may.
     pub policies: bool,
     /// What is wrong since now.
@@ -69,6 +85,12 @@ pub struct Stores {
     pub facts: BTreeMap<ClusterId, Arc<Facts>>,
     /// The same, from other clusters of the process. Newer than their objects.
     pub peers: BTreeMap<ClusterId, Arc<Facts>>,
+    /// `None`: there is none.
+    pub broker: Option<broker::State>,
+    /// By probing. Gateways come first.
+    pub links: BTreeMap<ClusterId, PeerLink>,
+    /// Where this cluster is, which overrides what its nodes say.
+    pub place: Option<Location>,
     fact_parts: BTreeMap<ObjectRef, Arc<Facts>>,
     pricings: BTreeMap<ObjectRef, Vec<PricingRule>>,
     nodes: BTreeMap<ObjectRef, Location>,
@@ -105,9 +127,22 @@ impl Stores {
             Change::Delete(kind, object) => self.delete(kind, &object, touched),
             Change::Interrupted(kind) => self.list(kind).interrupted = true,
             Change::Peer(facts) => {
-                let known = self.peers.insert(facts.cluster.clone(), Arc::clone(&facts));
-                self.touch_optimized(known.is_none_or(|known| known != facts), touched);
+                let cluster = facts.cluster.clone();
+                let before = self.peers.insert(cluster.clone(), facts);
+                self.touch_news(&cluster, before, touched);
             }
+            Change::PeerGone(cluster) => {
+                let before = self.peers.remove(&cluster);
+                self.touch_news(&cluster, before, touched);
+            }
+            Change::Broker(state) => {
+                touched.policies |= self.broker != state;
+                self.broker = state;
+            }
+            // Whether it changes who can be reached is seen from the whole of them, as with gateways.
+            Change::Links(links) => self.links = links,
+            // For those who have rounds.
+            Change::Measured(_) | Change::Leads(_) => {}
             Change::Malformed(problem) => {
                 self.see(problem.kind, &problem.object);
                 self.complain(problem, touched);
@@ -153,7 +188,7 @@ impl Stores {
 
     /// Where this cluster is. `None`: it has no nodes that we may see.
     pub fn location(&self) -> Option<Location> {
-        Location::of_most(self.locations())
+        self.place.clone().or_else(|| Location::of_most(self.locations()))
     }
 
     /// What traffic costs, by the rules of all NetworkPricings in the order in which they count.
@@ -289,6 +324,18 @@ impl Stores {
     /// For what only optimised services are planned from. A policy that makes a service one touches it itself.
     fn touch_optimized(&self, news: bool, touched: &mut Touched) {
         touched.all |= news && self.optimizes();
+    }
+
+    /// What a cluster says now may be no news, and then it waits for the next round.
+    fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
+        if !self.optimizes() {
+            return;
+        }
+        match news(before.as_deref(), self.peers.get(cluster).map(Arc::as_ref)) {
+            News::All => touched.all = true,
+            News::Services(services) => touched.services.extend(services),
+        }
+        touched.peers.insert(cluster.clone());
     }
 
     /// Whether what the objects of a cluster say together has changed.

@@ -38,9 +38,14 @@ const DISCOVERY: Duration = Duration::from_secs(10);
 /// A connection that died in silence is noticed after this time and 5 s more.
 const WATCH_SECONDS: u32 = 50;
 
-/// Which EndpointSlices are of use; of the other kinds all are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Of ClusterFacts, which other clusters write. Ours are half as large at most.
+const MOST_FACTS_BYTES: usize = 512 * 1024;
+
+/// Which objects are of use; of kinds that are no EndpointSlices all of them, or all of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
+    /// All of one namespace.
+    Namespace(String),
     /// Those of the local services too: who counts pods.
     All,
     /// Those of the clusterset: who answers. The others are many, and change with every pod.
@@ -53,6 +58,8 @@ pub async fn watch(client: Client, kind: Kind, scope: Scope, changes: mpsc::Send
     let mut complaint = String::new();
     let mut denials = 0;
     let mut was_served = false;
+    // Whoever cannot see what others say must not take it for nothing.
+    let optional = !kind.is_required() && !matches!(scope, Scope::Namespace(_));
     loop {
         let discovered = match timeout(DISCOVERY, served(&client, kind)).await {
             Ok(discovered) => discovered.map_err(|error| Ended::of(&error)),
@@ -62,7 +69,7 @@ pub async fn watch(client: Client, kind: Kind, scope: Scope, changes: mpsc::Send
             Ok(Discovered::Served(resource)) => {
                 was_served = true;
                 let began = Instant::now();
-                let followed = follow(&client, (kind, scope), &resource, &changes).await;
+                let followed = follow(&client, (kind, &scope), &resource, &changes).await;
                 if began.elapsed() >= HEALTHY {
                     attempts = 0;
                     complaint.clear();
@@ -79,7 +86,7 @@ pub async fn watch(client: Client, kind: Kind, scope: Scope, changes: mpsc::Send
         // A server that is starting knows neither all of its kinds nor who may do what, and a fleet must not vanish with it.
         // But what is not installed, or not for us, should not keep the rest from being planned.
         let never = matches!(ended, Ended::Missing(_)) && !was_served;
-        if !kind.is_required() && (never || denials >= REFUSALS) && none(kind, &changes).await.is_err() {
+        if optional && (never || denials >= REFUSALS) && none(kind, &changes).await.is_err() {
             return;
         }
         errors();
@@ -173,13 +180,16 @@ async fn none(kind: Kind, changes: &mpsc::Sender<Change>) -> Result<(), Stopping
 
 async fn follow(
     client: &Client,
-    (kind, scope): (Kind, Scope),
+    (kind, scope): (Kind, &Scope),
     resource: &ApiResource,
     changes: &mpsc::Sender<Change>,
 ) -> Result<Ended, Stopping> {
-    let api: Api<Raw> = Api::all_with(client.clone(), resource);
+    let api: Api<Raw> = match scope {
+        Scope::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        Scope::All | Scope::Clusterset => Api::all_with(client.clone(), resource),
+    };
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
-    if kind == Kind::EndpointSlice && scope == Scope::Clusterset {
+    if kind == Kind::EndpointSlice && *scope == Scope::Clusterset {
         config = config.labels("multicluster.kubernetes.io/service-name");
     }
     let mut events = std::pin::pin!(watcher::watcher(api, config));
@@ -233,6 +243,11 @@ impl Raw {
     }
 
     fn read(&self, kind: Kind) -> Change {
+        let bytes = self.text.get().len();
+        if kind == Kind::ClusterFacts && bytes > MOST_FACTS_BYTES {
+            let what = format!("it has {bytes} bytes; at most {MOST_FACTS_BYTES} are read");
+            return Change::Malformed(Problem { origin: None, kind, object: self.reference(), what });
+        }
         match Object::read(kind, Json(self.text.get())) {
             Ok(object) => Change::Apply { object, origin: None },
             Err(error) => {

@@ -46,6 +46,14 @@ pub struct Report {
     pub parameter_hash: Option<u64>,
 }
 
+impl Report {
+    /// What its clients asked for in the last window, as far as it says: what was measured is not said twice when it is what
+    /// was expected.
+    pub fn measured_or_expected_rps(&self) -> Option<f64> {
+        self.measured_demand_rps.or(self.demand_rps)
+    }
+}
+
 /// What the cost of each way is, by source and exporter.
 pub type Costs = BTreeMap<ClusterId, Arc<BTreeMap<ClusterId, UnitCost>>>;
 

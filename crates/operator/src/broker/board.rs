@@ -13,7 +13,7 @@ use landfall_core::name::ClusterId;
 use landfall_core::optimize::usual::Usual;
 use thiserror::Error;
 
-use super::build::{Identity, MOST_BYTES, name};
+use super::build::{Identity, name};
 use crate::accept::{Accepted, Facts, Refused, accept};
 use crate::object::Object;
 
@@ -25,8 +25,6 @@ const MOST_CLUSTERS: usize = 256;
 pub enum Rejection {
     #[error("it says that it is of cluster {said:?}, part {part}, which would be named {named:?}: not its owner's")]
     NotItsOwners { said: String, part: i32, named: String },
-    #[error("it has more than {} bytes", MOST_BYTES * 2)]
-    TooLarge,
     #[error("there are more than {MOST_CLUSTERS} clusters already")]
     TooMany,
     #[error("another cluster with this id, {0}, has written it")]
@@ -42,7 +40,6 @@ impl Rejection {
     pub fn category(&self) -> &'static str {
         match self {
             Self::NotItsOwners { .. } => "not_its_owners",
-            Self::TooLarge => "too_large",
             Self::TooMany => "too_many",
             Self::OwnId(_) => "own_id",
             Self::Refused(Refused::Version { .. }) => "version",
@@ -96,10 +93,10 @@ impl Board {
         }
     }
 
-    /// Takes an object in. Whose facts may be others now. `bytes`: of its text.
-    pub fn put(&mut self, object: api::ClusterFacts, bytes: usize, now: u64) -> Option<ClusterId> {
+    /// Takes an object in. Whose facts may be others now.
+    pub fn put(&mut self, object: api::ClusterFacts, now: u64) -> Option<ClusterId> {
         let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
-        match self.accepted(&named, object, bytes, now) {
+        match self.accepted(&named, object, now) {
             Ok(part) => {
                 let cluster = part.facts.cluster.clone();
                 self.rejected.remove(&named);
@@ -114,10 +111,7 @@ impl Board {
         }
     }
 
-    fn accepted(&mut self, named: &str, object: api::ClusterFacts, bytes: usize, now: u64) -> Result<Part, Rejection> {
-        if bytes > 2 * MOST_BYTES {
-            return Err(Rejection::TooLarge);
-        }
+    fn accepted(&mut self, named: &str, object: api::ClusterFacts, now: u64) -> Result<Part, Rejection> {
         let written = written(&object);
         let (part, parts) = (object.spec.part.unwrap_or(0), object.spec.parts.unwrap_or(1));
         if *named != *name(&object.spec.cluster, part) {
@@ -150,11 +144,8 @@ impl Board {
             self.double = None;
             return Ok(());
         }
-        self.double = Some(Double {
-            instance: instance.clone(),
-            since: since.unwrap_or(0),
-            written: written.unwrap_or(0),
-        });
+        self.double =
+            Some(Double { instance: instance.clone(), since: since.unwrap_or(0), written: written.unwrap_or(0) });
         Err(Rejection::OwnId(instance))
     }
 
@@ -195,8 +186,7 @@ impl Board {
             facts.services.values_mut().for_each(|report| report.at = at.unwrap_or(0));
             facts
         };
-        let parts: Vec<Facts> =
-            self.parts.values().filter(|part| part.facts.cluster == *cluster).map(dated).collect();
+        let parts: Vec<Facts> = self.parts.values().filter(|part| part.facts.cluster == *cluster).map(dated).collect();
         Facts::united(parts.iter()).map(Arc::new)
     }
 
@@ -244,7 +234,7 @@ impl Board {
 }
 
 /// When the API server last wrote it down, by its own clock.
-pub fn written(object: &api::ClusterFacts) -> Option<u64> {
+pub(super) fn written(object: &api::ClusterFacts) -> Option<u64> {
     let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
     times.filter_map(|time| u64::try_from(time.0.as_second()).ok()).max()
 }

@@ -89,15 +89,15 @@ pub fn head(facts: &Facts) -> api::ClusterFactsSpec {
         loss: link.loss.map(short),
         reachable: link.reachable.filter(|reachable| !reachable),
     };
-    let egress = |(peer, price): (&ClusterId, &f64)| api::EgressPrice {
-        cluster: peer.to_string(),
-        usd_per_gb: Some(*price),
-    };
+    let egress =
+        |(peer, price): (&ClusterId, &f64)| api::EgressPrice { cluster: peer.to_string(), usd_per_gb: Some(*price) };
     api::ClusterFactsSpec {
         cluster: facts.cluster.to_string(),
         parameter_hash: facts.parameter_hash.map(|hash| format!("{hash:x}")),
         probe_addresses: facts.probe_addresses.iter().map(ToString::to_string).collect(),
-        drain: facts.drain.and_then(|drain| Some(api::Drain { since: at(drain.since)?, over_seconds: drain.over_seconds })),
+        drain: facts
+            .drain
+            .and_then(|drain| Some(api::Drain { since: at(drain.since)?, over_seconds: drain.over_seconds })),
         location: location(&facts.location),
         links: facts.links.iter().map(link).collect(),
         egress: facts.egress_usd_per_gb.iter().map(egress).collect(),

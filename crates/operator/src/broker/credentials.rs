@@ -7,7 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::config::{AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use kube::config::{
+    AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+};
 use kube::{Api, Client, Config};
 use landfall_api::{Submariner, SubmarinerSpec};
 use thiserror::Error;
@@ -21,9 +23,15 @@ pub const NAMESPACE: &str = "submariner-k8s-broker";
 /// Where the credentials are.
 #[derive(Clone)]
 pub enum Source {
-    Kubeconfig { path: PathBuf, namespace: String },
+    Kubeconfig {
+        path: PathBuf,
+        namespace: String,
+    },
     /// The Submariner resource of a namespace of this cluster.
-    Submariner { client: Client, namespace: String },
+    Submariner {
+        client: Client,
+        namespace: String,
+    },
 }
 
 #[derive(Debug, Error)]
@@ -53,8 +61,7 @@ pub async fn find(source: &Source) -> Result<Option<Credentials>, CredentialsErr
         Source::Kubeconfig { path, namespace } => read(path, namespace).map(Some),
         Source::Submariner { client, namespace } => {
             let api: Api<Submariner> = Api::namespaced(client.clone(), namespace);
-            let unreadable =
-                |why: String| CredentialsError::Submariner { namespace: namespace.clone(), why };
+            let unreadable = |why: String| CredentialsError::Submariner { namespace: namespace.clone(), why };
             let all = match api.list(&Default::default()).await {
                 Ok(list) => list.items,
                 Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
@@ -122,9 +129,9 @@ fn kubeconfig(server: &str, token: String, certificate: Option<String>, insecure
     let user = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
     let context = Context { cluster: NAME.to_owned(), user: Some(NAME.to_owned()), ..Context::default() };
     Kubeconfig {
-        clusters: vec![NamedCluster { name: NAME.to_owned(), cluster: Some(cluster) }],
-        auth_infos: vec![NamedAuthInfo { name: NAME.to_owned(), auth_info: Some(user) }],
-        contexts: vec![NamedContext { name: NAME.to_owned(), context: Some(context) }],
+        clusters: vec![NamedCluster { name: NAME.to_owned(), cluster: Some(cluster), other: Default::default() }],
+        auth_infos: vec![NamedAuthInfo { name: NAME.to_owned(), auth_info: Some(user), other: Default::default() }],
+        contexts: vec![NamedContext { name: NAME.to_owned(), context: Some(context), other: Default::default() }],
         current_context: Some(NAME.to_owned()),
         ..Kubeconfig::default()
     }

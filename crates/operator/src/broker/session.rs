@@ -98,13 +98,13 @@ impl Reader {
         let now = (ends.clock)();
         match change {
             Change::ListBegins(_) => self.listed = Some(Vec::new()),
-            Change::Apply { object: Object::ClusterFacts(object), bytes, .. } => {
+            Change::Apply { object: Object::ClusterFacts(object), .. } => {
                 let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
                 self.listed.iter_mut().for_each(|listed| listed.push(named.clone()));
                 // Our own last write tells what time it is there.
                 let own = object.spec.instance.as_deref() == Some(&*ends.identity.instance);
                 let clock = written(&object).filter(|_| own && self.listed.is_none());
-                let cluster = self.board.put(*object, bytes, now);
+                let cluster = self.board.put(*object, now);
                 if clock.is_some_and(|there| self.board.compare_clocks(now, there)) {
                     self.tell_all(ends).await?;
                 } else if let Some(cluster) = cluster.filter(|_| self.listed.is_none()) {
@@ -160,15 +160,19 @@ impl Reader {
         let state = State {
             lost: self.state.lost.clone(),
             double: double.map(|double| double.instance.as_str().into()),
-            rejected: self.board.rejected().iter().map(|(name, why)| {
-                (name.clone(), (why.category(), Arc::from(why.to_string())))
-            }).collect(),
+            rejected: self
+                .board
+                .rejected()
+                .iter()
+                .map(|(name, why)| (name.clone(), (why.category(), Arc::from(why.to_string()))))
+                .collect(),
             incomplete: self.board.incomplete().into_iter().collect(),
         };
         if self.told && state == self.state {
             return Ok(());
         }
-        for (name, (_, why)) in state.rejected.iter().filter(|(name, why)| self.state.rejected.get(*name) != Some(why)) {
+        for (name, (_, why)) in state.rejected.iter().filter(|(name, why)| self.state.rejected.get(*name) != Some(why))
+        {
             tracing::warn!(object = %name, %why, "facts on the broker left out");
         }
         self.state = state;

@@ -106,7 +106,8 @@ impl Writer {
 /// The same but for the time, which is not long ago.
 fn is_as_before(before: &ClusterFactsSpec, now: &ClusterFactsSpec) -> bool {
     let rounds = now.generation.unwrap_or(0).saturating_sub(before.generation.unwrap_or(0));
-    let then = ClusterFactsSpec { generation: now.generation, observed_time: now.observed_time.clone(), ..before.clone() };
+    let then =
+        ClusterFactsSpec { generation: now.generation, observed_time: now.observed_time.clone(), ..before.clone() };
     rounds < UNCHANGED && then == *now
 }
 

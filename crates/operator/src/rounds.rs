@@ -1,0 +1,258 @@
+//! The rounds of this cluster: what was measured in one becomes what is published at its end. Pure, but for the memory of
+//! what was before.
+//!
+//! ```text
+//! answers, loads ── add ──▶ window ── close ──▶ agents ──▶ own facts ──▶ broker ──▶ plan ── decided ──▶ agents
+//! ```
+//!
+//! Only the replica that leads measures, and so only it has rounds. One that begins to lead goes on from what its predecessor
+//! published.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::agent::Agent;
+use landfall_core::optimize::objective::Objective;
+use landfall_core::optimize::report::{self, Report};
+use landfall_core::optimize::schedule::{LEAST_SECONDS, Schedule, is_news};
+use landfall_core::plan::{Plan, ServicePlan};
+use landfall_core::resolve::{Share, TOTAL_WEIGHT};
+use landfall_core::snapshot::Guidance;
+
+use crate::accept::Facts;
+use crate::rounds::window::Window;
+use crate::stores::Stores;
+
+mod service;
+mod window;
+
+pub use self::window::{Measured, Reading};
+
+/// What a round is about: who is asked, and what is planned.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    pub stores: &'a Stores,
+    pub plan: &'a Plan,
+    pub local: &'a ClusterId,
+    /// What this cluster says of itself as a whole, without services.
+    pub head: &'a Facts,
+}
+
+#[derive(Debug)]
+pub struct Rounds {
+    agents: BTreeMap<ServiceKey, Agent>,
+    leads: bool,
+    window: Window,
+    schedule: Schedule,
+    /// When anything was last published, a round or news, in seconds since 1970.
+    told: u64,
+    /// Where in the allowance of a round's length this cluster is: between 0 and 1.
+    chance: f64,
+    own: Option<Arc<Facts>>,
+    probe_addresses: Vec<SocketAddr>,
+}
+
+/// What is to be published, if anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    Nothing,
+    /// What cannot wait.
+    News,
+    Round,
+}
+
+impl Rounds {
+    /// `chance`: between 0 and 1, another one for each cluster.
+    pub fn new(chance: f64) -> Self {
+        Self {
+            agents: BTreeMap::new(),
+            leads: false,
+            window: Window::default(),
+            schedule: Schedule::default(),
+            told: 0,
+            chance,
+            own: None,
+            probe_addresses: Vec::new(),
+        }
+    }
+
+    /// Begins or ends to measure.
+    pub fn lead(&mut self, leads: bool) {
+        *self = Self { leads, ..Self::new(self.chance) };
+    }
+
+    pub fn leads(&self) -> bool {
+        self.leads
+    }
+
+    pub fn add(&mut self, measured: Measured) {
+        if !measured.probe_addresses.is_empty() {
+            self.probe_addresses.clone_from(&measured.probe_addresses);
+        }
+        self.window.add(measured);
+    }
+
+    /// The newest facts that are to be published.
+    pub fn own(&self) -> Option<&Arc<Facts>> {
+        self.own.as_ref()
+    }
+
+    /// What is due now.
+    pub fn due(&self, ground: Ground<'_>, now: u64) -> Due {
+        if !self.leads {
+            return Due::Nothing;
+        }
+        let seconds = round_seconds(ground.plan);
+        if self.schedule.is_due(now, seconds, false, self.chance) {
+            return Due::Round;
+        }
+        let rested = now.saturating_sub(self.told) >= LEAST_SECONDS;
+        if rested && self.has_news(ground, now) { Due::News } else { Due::Nothing }
+    }
+
+    /// When it is to be asked again whether anything is due, in seconds since 1970.
+    pub fn next(&self, now: u64) -> Option<u64> {
+        self.leads.then_some(now + 1)
+    }
+
+    fn has_news(&self, ground: Ground<'_>, now: u64) -> bool {
+        let Some(own) = &self.own else { return true };
+        if own.drain != ground.head.drain || own.probe_addresses != self.probe_addresses {
+            return true;
+        }
+        optimized(ground.plan).any(|(key, planned, objective)| {
+            let before = own.services.get(key).copied().unwrap_or_default();
+            let report = self.newest(ground, (key, planned), &objective, now);
+            is_news(&before, &report, &objective.tuning)
+        })
+    }
+
+    /// What would be said of a service now, in the middle of a round.
+    fn newest(
+        &self,
+        ground: Ground<'_>,
+        (key, planned): (&ServiceKey, &ServicePlan),
+        objective: &Objective,
+        now: u64,
+    ) -> Report {
+        let published = self.own.as_ref().and_then(|own| own.services.get(key).copied()).unwrap_or_default();
+        let nominal = service::nominal_rps(ground, (key, planned), objective);
+        let agent = self.agents.get(key);
+        let capacity = nominal.map(|rps| agent.map_or(rps, |agent| agent.capacity_rps(rps)) * left(ground.head, now));
+        let demand = service::demand(ground, (key, planned), objective, &self.window);
+        let jumped = demand.filter(|_| self.window.is_significant(key, published.demand_rps));
+        Report {
+            capacity_rps: capacity,
+            demand_rps: jumped.map(|demand| demand.rps).or(published.demand_rps),
+            ..published
+        }
+    }
+
+    /// Publishes what cannot wait. The round goes on.
+    pub fn tell(&mut self, ground: Ground<'_>, now: u64) {
+        let mut services = BTreeMap::new();
+        for (key, planned, objective) in optimized(ground.plan) {
+            let report = self.newest(ground, (key, planned), &objective, now);
+            let before = self.own.as_ref().and_then(|own| own.services.get(key)).and_then(|before| before.demand_rps);
+            if let Some(demand) = report.demand_rps.filter(|demand| Some(*demand) != before) {
+                self.agent(key, ground).jump(demand, &objective.tuning);
+            }
+            services.insert(key.clone(), Report { at: now, ..report });
+        }
+        let generation = self.own.as_ref().map_or(0, |own| own.generation);
+        let answers_rps = self.own.as_ref().map(|own| own.answers_rps.clone()).unwrap_or_default();
+        self.publish(ground, Facts { generation, services, answers_rps, ..Facts::silent(ground.local.clone()) }, now);
+    }
+
+    /// Ends the round: every agent counts, compares and reports.
+    pub fn close(&mut self, ground: Ground<'_>, now: u64) {
+        let window = self.window.ended();
+        let (mut services, mut answers_rps) = (BTreeMap::new(), BTreeMap::new());
+        let mut known = BTreeSet::new();
+        for (key, planned, objective) in optimized(ground.plan) {
+            known.insert(key.clone());
+            let agent = self.agent(key, ground);
+            let closed = service::close(ground, agent, (key, planned), (&objective, &window, now));
+            if let Some(mut report) = closed.report {
+                report.capacity_rps = report.capacity_rps.map(|rps| rps * left(ground.head, now));
+                services.insert(key.clone(), report);
+            }
+            if !closed.answers_rps.is_empty() {
+                answers_rps.insert(key.clone(), closed.answers_rps);
+            }
+        }
+        self.agents.retain(|key, _| known.contains(key));
+        let before =
+            said(ground).map_or(0, |said| said.generation).max(self.own.as_ref().map_or(0, |own| own.generation));
+        let facts = Facts { generation: before + 1, services, answers_rps, ..Facts::silent(ground.local.clone()) };
+        self.schedule = self.schedule.begun(now);
+        self.publish(ground, facts, now);
+    }
+
+    fn publish(&mut self, ground: Ground<'_>, facts: Facts, now: u64) {
+        let Facts { generation, services, answers_rps, .. } = facts;
+        self.told = now;
+        self.own = Some(Arc::new(Facts {
+            generation,
+            services,
+            answers_rps,
+            observed: Some(now),
+            probe_addresses: self.probe_addresses.clone(),
+            ..ground.head.clone()
+        }));
+    }
+
+    /// Goes on from what was published, if it was not here before.
+    fn agent(&mut self, key: &ServiceKey, ground: Ground<'_>) -> &mut Agent {
+        self.agents.entry(key.clone()).or_insert_with(|| {
+            let last = said(ground).and_then(|said| said.services.get(key).copied());
+            last.map_or_else(|| Agent::new(ground.local.clone()), |last| Agent::resumed(ground.local.clone(), &last))
+        })
+    }
+
+    /// Remembers what is in force now.
+    pub fn decided(&mut self, plan: &Plan, now: u64) {
+        for (key, agent) in &mut self.agents {
+            let Some(planned) = plan.get(key.as_str()) else { continue };
+            let share = |share: &Share| (share.cluster.clone(), f64::from(share.weight) / f64::from(TOTAL_WEIGHT));
+            let row = planned.shares.iter().filter(|share| share.weight > 0).map(share).collect();
+            agent.decided(row, planned.rule.expected.clone(), now);
+        }
+    }
+
+    /// What this cluster's clients sent in the windows in which the others measured their loads. `None`: nobody counts here.
+    pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<BTreeMap<ClusterId, f64>> {
+        self.agents.get(key).map(|agent| agent.sent(known))
+    }
+}
+
+/// What this cluster has published, as the others have it.
+fn said<'a>(ground: Ground<'a>) -> Option<&'a Arc<Facts>> {
+    ground.stores.peers.get(ground.local)
+}
+
+/// What is left of a cluster that is being emptied.
+fn left(head: &Facts, now: u64) -> f64 {
+    head.drain.map_or(1.0, |drain| drain.left(now))
+}
+
+/// The services for which an optimiser decides, or would.
+fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
+    plan.services().filter_map(|(key, planned)| {
+        let of = |guidance: &Guidance| match guidance {
+            Guidance::Optimized(policy, ..) => Some(policy.objective),
+            Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+        };
+        let guidance = &planned.service.guidance;
+        let objective = of(guidance.served()).or_else(|| guidance.shadow().and_then(of))?;
+        Some((key, planned.as_ref(), objective))
+    })
+}
+
+/// The shortest that any service asks for: all facts of a cluster are written at once.
+pub fn round_seconds(plan: &Plan) -> f64 {
+    let shortest = optimized(plan).map(|(_, _, objective)| objective.round_seconds).fold(f64::INFINITY, f64::min);
+    if shortest.is_finite() { shortest } else { Objective::default().round_seconds }
+}

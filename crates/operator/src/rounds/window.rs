@@ -1,0 +1,160 @@
+//! What was measured since the last round ended.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use landfall_core::name::{ClusterId, ServiceKey};
+
+/// So many standard deviations from what was expected are no accident.
+const SIGNIFICANT: f64 = 4.0;
+
+/// News from those who measure.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Measured {
+    /// For how long answers were counted. 0: no DNS replica told anything.
+    pub seconds: f64,
+    /// By the exporting cluster that was named; `None`: clusterset IPs.
+    pub answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>,
+    pub readings: BTreeMap<ServiceKey, Reading>,
+    /// Where other clusters can probe this one; empty: not known.
+    pub probe_addresses: Vec<SocketAddr>,
+}
+
+/// What a meter said of one of our exports.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Reading {
+    /// Requests per second.
+    pub load_rps: Option<f64>,
+    /// The part of its capacity.
+    pub utilisation: Option<f64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    seconds: f64,
+    answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>,
+    loads: BTreeMap<ServiceKey, Mean>,
+    utilisations: BTreeMap<ServiceKey, Mean>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    sum: f64,
+    count: f64,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>) {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            self.sum += value;
+            self.count += 1.0;
+        }
+    }
+
+    fn value(self) -> Option<f64> {
+        (self.count > 0.0).then(|| self.sum / self.count)
+    }
+}
+
+impl Window {
+    pub(super) fn add(&mut self, measured: Measured) {
+        self.seconds += measured.seconds.max(0.0);
+        for (key, counts) in measured.answers {
+            let known = self.answers.entry(key).or_default();
+            for (cluster, count) in counts {
+                let known = known.entry(cluster).or_default();
+                *known = known.saturating_add(count);
+            }
+        }
+        for (key, reading) in measured.readings {
+            self.loads.entry(key.clone()).or_default().add(reading.load_rps);
+            self.utilisations.entry(key).or_default().add(reading.utilisation);
+        }
+    }
+
+    /// What it holds, and nothing from now on.
+    pub(super) fn ended(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// Whether anybody counted.
+    pub(super) fn counted(&self) -> bool {
+        self.seconds >= 1.0
+    }
+
+    /// Answers that named each cluster, per second.
+    pub(super) fn answers_rps(&self, key: &ServiceKey) -> BTreeMap<ClusterId, f64> {
+        let named =
+            |(cluster, count): (&Option<ClusterId>, &u64)| Some((cluster.clone()?, *count as f64 / self.seconds));
+        match self.counted() {
+            true => self.answers.get(key).into_iter().flatten().filter_map(named).collect(),
+            false => BTreeMap::new(),
+        }
+    }
+
+    /// All answers, per second.
+    pub(super) fn all_answers_rps(&self, key: &ServiceKey) -> f64 {
+        if self.counted() { self.count(key) / self.seconds } else { 0.0 }
+    }
+
+    pub(super) fn count(&self, key: &ServiceKey) -> f64 {
+        self.answers.get(key).into_iter().flat_map(BTreeMap::values).map(|count| *count as f64).sum()
+    }
+
+    /// Whether the answers so far cannot be what an expected rate of them brings by chance. Few answers tell little: of ten
+    /// that are expected, three come as well as twenty.
+    pub(super) fn is_significant(&self, key: &ServiceKey, expected_rps: Option<f64>) -> bool {
+        let Some(expected_rps) = expected_rps else { return self.count(key) > 0.0 };
+        let expected = expected_rps * self.seconds;
+        self.counted() && (self.count(key) - expected).abs() > SIGNIFICANT * expected.max(1.0).sqrt()
+    }
+
+    pub(super) fn reading(&self, key: &ServiceKey) -> Reading {
+        let of = |means: &BTreeMap<ServiceKey, Mean>| means.get(key).copied().and_then(Mean::value);
+        Reading { load_rps: of(&self.loads), utilisation: of(&self.utilisations) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> ServiceKey {
+        ServiceKey::new("shop", "web").unwrap()
+    }
+
+    fn window(seconds: f64, count: u64) -> Window {
+        let east = ClusterId::new("east").unwrap();
+        let mut window = Window::default();
+        for _ in 0..2 {
+            let answers = BTreeMap::from([(key(), BTreeMap::from([(Some(east.clone()), count / 2)]))]);
+            window.add(Measured { seconds: seconds / 2.0, answers, ..Measured::default() });
+        }
+        window
+    }
+
+    #[test]
+    fn what_comes_in_pieces_is_added_up_and_is_gone_when_the_round_ends() {
+        let mut window = window(10.0, 500);
+        assert!((window.all_answers_rps(&key()) - 50.0).abs() < 1e-9);
+        assert!((window.ended().answers_rps(&key())[&ClusterId::new("east").unwrap()] - 50.0).abs() < 1e-9);
+        assert!(window.count(&key()).abs() < 1e-9 && !window.counted());
+    }
+
+    #[test]
+    fn a_rate_that_chance_explains_is_no_jump() {
+        assert!(!window(10.0, 14).is_significant(&key(), Some(1.0)), "14 where 10 were expected");
+        assert!(window(10.0, 1400).is_significant(&key(), Some(100.0)));
+        assert!(window(10.0, 10).is_significant(&key(), None), "nothing was known");
+    }
+
+    #[test]
+    fn meters_that_say_nothing_are_not_averaged() {
+        let mut window = Window::default();
+        for load_rps in [Some(10.0), None, Some(30.0), Some(f64::NAN)] {
+            let readings = BTreeMap::from([(key(), Reading { load_rps, utilisation: None })]);
+            window.add(Measured { readings, ..Measured::default() });
+        }
+        assert_eq!(window.reading(&key()), Reading { load_rps: Some(20.0), utilisation: None });
+    }
+}
