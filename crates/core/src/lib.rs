@@ -26,4 +26,5 @@ pub mod policy;
 pub mod pricing;
 pub mod resolve;
 pub mod rule;
+pub mod savings;
 pub mod snapshot;
