@@ -16,6 +16,7 @@
 //! In the optimised mode the rule is the local cluster's row of a plan for all clusters, which [`optimize`] computes from
 //! what all of them published.
 
+pub mod achieved;
 mod answered;
 pub mod name;
 pub mod optimize;
