@@ -28,4 +28,5 @@ pub mod pricing;
 pub mod resolve;
 pub mod rule;
 pub mod savings;
+pub mod sensitivity;
 pub mod snapshot;
