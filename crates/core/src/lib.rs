@@ -25,6 +25,7 @@ pub mod pick;
 pub mod plan;
 pub mod policy;
 pub mod pricing;
+pub mod reach;
 pub mod resolve;
 pub mod rule;
 pub mod savings;
