@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use landfall_api::{ServiceSelection, ServiceSelectionStatus};
 use landfall_operator::pipeline::Pipeline;
-use landfall_operator::publish::selection_status;
+use landfall_operator::publish::{Told, selection_status};
 use landfall_operator::run::{at, unix_seconds};
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ fn selections(pipeline: &Pipeline) -> Vec<ServiceSelection> {
         .map(|(key, planned)| {
             let mut selection = ServiceSelection::new(key.name(), Default::default());
             selection.metadata.namespace = Some(key.namespace().to_owned());
-            let status = selection_status(planned, pipeline.view());
+            let status = selection_status(planned, pipeline.view(), Told::default());
             selection.status = Some(ServiceSelectionStatus { observed_time: at(plan.changed()), ..status });
             selection
         })

@@ -11,7 +11,7 @@ use landfall_core::plan::Plan;
 use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
 use landfall_core::snapshot::{Export, Guidance, Link, Service, Snapshot, View};
 
-use crate::accept::{Import, PeerLink, Slice};
+use crate::accept::{Import, PeerLink, SelectionPolicy, Slice};
 use crate::facts::{Fleet, Ways};
 use crate::hearing::Hearing;
 use crate::precedence::{Precedence, submariner};
@@ -112,8 +112,8 @@ impl<'a> Ground<'a> {
         Self { stores, seen, precedence, first, fleet: OnceCell::new() }
     }
 
-    fn policy(&self, import: &Import) -> Policy {
-        let mut policy = policy(self.stores, self.seen.perspective, &self.precedence, import);
+    fn policy(&self, import: &Import, winner: Option<&SelectionPolicy>) -> Policy {
+        let mut policy = policy(self.stores, self.seen.perspective, winner, import);
         if self.seen.facts_now.is_none() {
             // What somebody changes in a file is no noise.
             policy.objective.tuning.hysteresis = 0.0;
@@ -124,25 +124,41 @@ impl<'a> Ground<'a> {
     fn guidance(&self, import: &Import, exports: &BTreeMap<ClusterId, Export>) -> Guidance {
         match self.seen.perspective.guide {
             Guide::Policies => {
-                let policy = Arc::new(self.policy(import));
-                if policy.mode != Mode::Optimized {
-                    return Guidance::Policy(policy);
+                let served = self.by_policy(import, exports, self.precedence.winner(&import.key));
+                match self.precedence.tried(&import.key) {
+                    None => served,
+                    tried => Guidance::Shadowed {
+                        served: Box::new(served),
+                        shadow: Box::new(self.by_policy(import, exports, tried)),
+                    },
                 }
-                let Seen { view, facts_now, hearing, ways, rounds, .. } = *self.seen;
-                let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, view, (facts_now, hearing), ways));
-                let mut known = fleet.known(&import.key, &policy.objective, exports);
-                if known.method == Method::Fallback {
-                    known.sent = rounds.sent(&import.key, &known);
-                }
-                let published = self.first.then(|| self.stores.selections.get(&import.key)).flatten();
-                let published = published.map(|selection| Arc::clone(&selection.rule));
-                Guidance::Optimized(policy, Arc::new(known), published)
             }
             Guide::Selections => match self.stores.selections.get(&import.key) {
                 Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
                 None => Guidance::Policy(Arc::default()),
             },
         }
+    }
+
+    fn by_policy(
+        &self,
+        import: &Import,
+        exports: &BTreeMap<ClusterId, Export>,
+        winner: Option<&SelectionPolicy>,
+    ) -> Guidance {
+        let policy = Arc::new(self.policy(import, winner));
+        if policy.mode != Mode::Optimized {
+            return Guidance::Policy(policy);
+        }
+        let Seen { view, facts_now, hearing, ways, rounds, .. } = *self.seen;
+        let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, view, (facts_now, hearing), ways));
+        let mut known = fleet.known(&import.key, &policy.objective, exports);
+        if known.method == Method::Fallback {
+            known.sent = rounds.sent(&import.key, &known);
+        }
+        let published = self.first.then(|| self.stores.selections.get(&import.key)).flatten();
+        let published = published.map(|selection| Arc::clone(&selection.rule));
+        Guidance::Optimized(policy, Arc::new(known), published)
     }
 }
 
@@ -172,8 +188,7 @@ fn replaced(slice: &Slice, slices: &BTreeMap<Box<str>, Arc<Slice>>) -> bool {
 
 /// The policy in force: what the most specific object says, and for what it leaves open the import's annotations, then
 /// the cluster's default.
-fn policy(stores: &Stores, perspective: &Perspective, precedence: &Precedence<'_>, import: &Import) -> Policy {
-    let winner = precedence.winner(&import.key);
+fn policy(stores: &Stores, perspective: &Perspective, winner: Option<&SelectionPolicy>, import: &Import) -> Policy {
     let mut policy = winner.and_then(|winner| winner.policy.clone()).unwrap_or_default();
     let annotated = annotated_row(stores, perspective, import);
     let default = submariner(stores, perspective)

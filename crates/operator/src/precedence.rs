@@ -17,6 +17,19 @@ enum Scope {
     Everything,
 }
 
+/// Policies that are only tried do not compete with those in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Enforced,
+    Tried,
+}
+
+impl Stage {
+    fn of(policy: &SelectionPolicy) -> Self {
+        if policy.shadow { Self::Tried } else { Self::Enforced }
+    }
+}
+
 impl Scope {
     fn describe(&self) -> String {
         match self {
@@ -53,11 +66,25 @@ impl<'a> Precedence<'a> {
     /// The policy for a service, if any object says more than the cluster's default: one that names it, else one of its
     /// namespace, else one for every service.
     pub fn winner(&self, key: &ServiceKey) -> Option<&'a SelectionPolicy> {
-        if self.claimants.is_empty() {
-            return None;
+        self.scopes_of(key).iter().find_map(|scope| self.first(scope, Stage::Enforced)).map(|(_, policy)| policy)
+    }
+
+    /// The policy that would be in force if those that are only tried were, where that is one of them.
+    pub fn tried(&self, key: &ServiceKey) -> Option<&'a SelectionPolicy> {
+        let decides = |scope: &Scope| {
+            let tried = self.first(scope, Stage::Tried);
+            let enforced = self.first(scope, Stage::Enforced);
+            tried.map(|(_, policy)| Some(policy)).or_else(|| enforced.map(|_| None))
+        };
+        self.scopes_of(key).iter().find_map(decides).flatten()
+    }
+
+    /// The most specific first; none where nobody claims anything.
+    fn scopes_of(&self, key: &ServiceKey) -> Vec<Scope> {
+        match self.claimants.is_empty() {
+            true => Vec::new(),
+            false => vec![Scope::Service(key.clone()), Scope::Namespace(key.namespace().into()), Scope::Everything],
         }
-        let scopes = [Scope::Service(key.clone()), Scope::Namespace(key.namespace().into()), Scope::Everything];
-        scopes.iter().find_map(|scope| self.first(scope)).map(|(_, policy)| policy)
     }
 
     /// Whether a policy is in force, and if not, why.
@@ -67,7 +94,7 @@ impl<'a> Precedence<'a> {
             return Verdict::refused("Invalid", format!("{invalid}{before}"));
         }
         let lost = |scope: Scope| {
-            let (older, _) = self.first(&scope).filter(|(first, _)| *first != object)?;
+            let (older, _) = self.first(&scope, Stage::of(policy)).filter(|(first, _)| *first != object)?;
             Some(format!("{} follows the older SelectionPolicy {older}", scope.describe()))
         };
         let lost: Vec<String> = self.scopes(object, policy).into_iter().filter_map(lost).collect();
@@ -79,11 +106,15 @@ impl<'a> Precedence<'a> {
             let missing: Vec<String> = policy.targets.iter().map(ToString::to_string).collect();
             return Verdict::refused("TargetNotFound", format!("there is no ServiceImport {}", missing.join(", ")));
         }
+        if policy.shadow {
+            let message = "what it would do is in status.shadow of the ServiceSelections; it is not served".to_owned();
+            return Verdict { accepted: true, reason: "Shadow", message };
+        }
         Verdict { accepted: true, reason: "Accepted", message: String::new() }
     }
 
-    fn first(&self, scope: &Scope) -> Option<(&'a ObjectRef, &'a SelectionPolicy)> {
-        self.claimants.get(scope)?.first().copied()
+    fn first(&self, scope: &Scope, stage: Stage) -> Option<(&'a ObjectRef, &'a SelectionPolicy)> {
+        self.claimants.get(scope)?.iter().find(|(_, policy)| Stage::of(policy) == stage).copied()
     }
 
     fn scopes(&self, object: &ObjectRef, policy: &SelectionPolicy) -> Vec<Scope> {

@@ -1,14 +1,36 @@
 //! From the plan to the objects that users see: pure.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-use landfall_api::{SelectedCluster, ServiceSelectionStatus};
-use landfall_core::plan::ServicePlan;
+use landfall_api::{Saved, Savings, SelectedCluster, ServiceSelectionStatus, ShadowSelection};
+use landfall_core::name::ClusterId;
+use landfall_core::optimize::report::Method;
+use landfall_core::plan::{ServicePlan, Shadow};
+use landfall_core::resolve::Share;
 use landfall_core::rule::Fallback;
-use landfall_core::snapshot::View;
+use landfall_core::savings;
+use landfall_core::snapshot::{Guidance, View};
+
+use crate::accept::Facts;
+use crate::run::at;
+
+/// What clusters have told, and what that came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told<'a> {
+    /// Of this cluster; `None`: it has none.
+    pub round: Option<i64>,
+    pub facts: Option<&'a BTreeMap<ClusterId, Arc<Facts>>>,
+}
 
 /// The status of the ServiceSelection of one service, without a time.
-pub fn selection_status(planned: &ServicePlan, view: &View) -> ServiceSelectionStatus {
+pub fn selection_status(planned: &ServicePlan, view: &View, told: Told<'_>) -> ServiceSelectionStatus {
+    let optimized = matches!(planned.service.guidance.served(), Guidance::Optimized(..));
+    let facts_time = |cluster: &ClusterId| {
+        let observed = told.facts.filter(|_| optimized)?.get(cluster)?.observed?;
+        at(observed)
+    };
     let selected = planned.rule.candidates.iter().zip(&planned.shares).map(|(candidate, share)| SelectedCluster {
         latency_ms: candidate.terms.and_then(|terms| terms.latency_ms).map(rounded),
         price_ms: candidate.terms.and_then(|terms| terms.price_ms).map(rounded),
@@ -23,7 +45,7 @@ pub fn selection_status(planned: &ServicePlan, view: &View) -> ServiceSelectionS
         priority: candidate.priority,
         nominal_weight: candidate.nominal,
         min_weight: candidate.floor,
-        facts_time: None,
+        facts_time: facts_time(&share.cluster),
         rtt_ms: view.links.get(&share.cluster).and_then(|link| link.rtt).map(|rtt| rtt.as_micros() as f64 / 1000.0),
     });
     ServiceSelectionStatus {
@@ -33,11 +55,52 @@ pub fn selection_status(planned: &ServicePlan, view: &View) -> ServiceSelectionS
         policy: planned.rule.policy.as_deref().map(str::to_owned),
         observed_time: None,
         summary: summary(planned),
-        round: None,
-        method: None,
-        savings: None,
-        shadow: None,
+        round: told.round.filter(|_| optimized),
+        method: planned.rule.method.map(method).map(str::to_owned),
+        savings: savings_of(planned, view).map(|savings| Savings {
+            round_robin: saved(savings.against(&savings.round_robin)),
+            local_first: saved(savings.against(&savings.local_first)),
+        }),
+        shadow: planned.shadow.as_ref().map(shadow),
         clusters: selected.collect(),
+    }
+}
+
+/// What the shares in force save the clients here. `None`: nothing was optimised, or too little is known.
+pub fn savings_of(planned: &ServicePlan, view: &View) -> Option<savings::Savings> {
+    match planned.service.guidance.served() {
+        Guidance::Optimized(policy, known, _) if planned.clusterset_ips().is_empty() => {
+            savings::savings(known, &policy.objective, &view.local, &planned.shares)
+        }
+        Guidance::Optimized(..) | Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+    }
+}
+
+fn saved(saved: savings::Saved) -> Saved {
+    let savings::Saved { usd_per_million, usd_per_month, ms } = saved;
+    Saved {
+        usd_per_million: rounded(usd_per_million),
+        usd_per_month: (usd_per_month * 100.0).round() / 100.0,
+        ms: ms.map(rounded),
+    }
+}
+
+fn shadow(shadow: &Shadow) -> ShadowSelection {
+    let weight = |share: &Share| (share.cluster.to_string(), share.weight);
+    ShadowSelection {
+        policy: shadow.rule.policy.as_deref().unwrap_or_default().to_owned(),
+        mode: shadow.rule.mode.to_string(),
+        reason: shadow.rule.fallback.map(Fallback::as_str).map(str::to_owned),
+        summary: in_words(&shadow.shares),
+        weights: shadow.shares.iter().map(weight).collect(),
+    }
+}
+
+pub fn method(method: Method) -> &'static str {
+    match method {
+        Method::Joint => "Joint",
+        Method::Fallback => "Fallback",
+        Method::Keep => "Keep",
     }
 }
 
@@ -48,7 +111,11 @@ fn rounded(number: f64) -> f64 {
 
 /// `north 50% south 33.3% west 16.7%`: those that get something.
 pub fn summary(planned: &ServicePlan) -> String {
-    let shares = planned.shares.iter().filter(|share| share.weight > 0);
+    in_words(&planned.shares)
+}
+
+fn in_words(shares: &[Share]) -> String {
+    let shares = shares.iter().filter(|share| share.weight > 0);
     let shares: Vec<String> = shares.map(|share| format!("{} {}", share.cluster, percent(share.weight))).collect();
     if shares.is_empty() { "nobody is ready".to_owned() } else { shares.join(" ") }
 }
@@ -66,6 +133,10 @@ pub fn percent(weight: u32) -> String {
 pub fn fingerprint(status: &ServiceSelectionStatus) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&status.source, &status.mode, &status.reason, &status.policy, &status.summary).hash(&mut hasher);
+    status.method.hash(&mut hasher);
+    if let Some(shadow) = &status.shadow {
+        (&shadow.policy, &shadow.mode, &shadow.reason, &shadow.weights).hash(&mut hasher);
+    }
     for selected in &status.clusters {
         (&selected.cluster, selected.weight, selected.eligible, &selected.reason).hash(&mut hasher);
         (selected.priority, selected.nominal_weight, selected.min_weight).hash(&mut hasher);

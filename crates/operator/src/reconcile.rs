@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use landfall_core::name::ServiceKey;
-use landfall_core::plan::Plan;
+use landfall_core::plan::{Plan, ServicePlan};
 use tokio::time::Instant;
 
 use crate::object::{Kind, ObjectRef};
 use crate::outbox::{Outbox, Target, Write};
 use crate::pipeline::{Observer, Pipeline};
 use crate::precedence::{Precedence, submariner};
-use crate::publish::{fingerprint, selection_status};
+use crate::publish::{Told, fingerprint, selection_status};
 use crate::status::{policy_status, submariner_conditions};
 use crate::stores::Touched;
 
@@ -44,6 +44,8 @@ impl Observer for Reconciler {
 impl Reconciler {
     fn selections(&self, pipeline: &Pipeline, plan: &Plan, touched: &Touched) {
         let stored = &pipeline.stores().selections;
+        let round = pipeline.published().map(|own| own.generation);
+        let told = Told { round, facts: Some(&pipeline.stores().peers) };
         let every = || plan.keys().into_iter().chain(stored.keys().cloned()).collect();
         let import = |key: &ServiceKey| ObjectRef::new(key.namespace(), key.name());
         let unreadable = |key: &ServiceKey| pipeline.stores().has_problem(Kind::ServiceImport, &import(key));
@@ -51,7 +53,7 @@ impl Reconciler {
         for key in keys {
             let write = match (plan.get(key.as_str()), stored.get(&key)) {
                 (Some(planned), stored) => {
-                    let status = selection_status(planned, pipeline.view());
+                    let status = selection_status(planned, pipeline.view(), told);
                     let same = stored.is_some_and(|stored| stored.ours && stored.fingerprint == fingerprint(&status));
                     (!same).then(|| Write::Selection(Box::new(status)))
                 }
@@ -68,8 +70,12 @@ impl Reconciler {
         if stores.policies.is_empty() {
             return;
         }
-        let mut followers: BTreeMap<&str, usize> = BTreeMap::new();
-        for policy in plan.planned().filter_map(|planned| planned.rule.policy.as_deref()) {
+        let mut followers: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        let followed = |planned: &'_ ServicePlan| {
+            let tried = planned.shadow.as_ref().and_then(|shadow| shadow.rule.policy.clone());
+            [planned.rule.policy.clone(), tried].into_iter().flatten()
+        };
+        for policy in plan.planned().flat_map(followed) {
             *followers.entry(policy).or_default() += 1;
         }
         let precedence = Precedence::new(stores, &pipeline.perspective().namespace);
@@ -86,7 +92,9 @@ impl Reconciler {
         let stores = pipeline.stores();
         let in_force = submariner(stores, pipeline.perspective()).map(|(object, _)| object);
         for (object, submariner) in &stores.submariners {
-            let conditions = submariner_conditions(submariner, Some(object) == in_force, &(self.clock)());
+            let in_force = Some(object) == in_force;
+            let broker = stores.broker.as_ref().filter(|_| in_force);
+            let conditions = submariner_conditions(submariner, (in_force, broker), &(self.clock)());
             let resource_version = submariner.resource_version.clone();
             let write = conditions.map(|conditions| Write::SubmarinerConditions { conditions, resource_version });
             self.outbox.set(Target::SubmarinerStatus(object.clone()), write, Instant::now());

@@ -5,11 +5,13 @@ use landfall_api::SelectionPolicyStatus;
 use landfall_core::policy::Mode;
 
 use crate::accept::{Preset, SelectionPolicy, Submariner};
+use crate::broker::State;
 use crate::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
 /// Another operator owns the object, so the type says whose condition it is.
 const LOAD_BALANCING: &str = "landfall.dev/LoadBalancing";
+const BROKER: &str = "landfall.dev/Broker";
 
 /// What the status of a policy should be that `services` follow. `None`: as it is.
 pub fn policy_status(
@@ -29,9 +31,51 @@ pub fn policy_status(
 }
 
 /// What the conditions of a Submariner resource should be. `None`: as they are. `in_force`: it is the one that counts.
-pub fn submariner_conditions(submariner: &Submariner, in_force: bool, now: &Time) -> Option<Vec<Condition>> {
-    let verdict = submariner_verdict(submariner, in_force);
-    merged(&submariner.status.conditions, condition(LOAD_BALANCING, &verdict, submariner.generation, now))
+pub fn submariner_conditions(
+    submariner: &Submariner,
+    (in_force, broker): (bool, Option<&State>),
+    now: &Time,
+) -> Option<Vec<Condition>> {
+    let before = &submariner.status.conditions;
+    let verdicts = [
+        Some((LOAD_BALANCING, submariner_verdict(submariner, in_force))),
+        broker.map(|broker| (BROKER, broker_verdict(broker))),
+    ];
+    let ours =
+        verdicts.into_iter().flatten().map(|(r#type, verdict)| condition(r#type, &verdict, submariner.generation, now));
+    let next = ours.fold(before.clone(), |conditions, ours| merged(&conditions, ours).unwrap_or(conditions));
+    (next != *before).then_some(next)
+}
+
+/// How it stands with the facts of the others. The worst comes first.
+fn broker_verdict(broker: &State) -> Verdict {
+    let verdict = |accepted, reason, message: String| Verdict { accepted, reason, message };
+    if let Some(instance) = &broker.double {
+        let message = format!(
+            "another cluster with this id wrote its facts first (instance {instance}); nothing is written until one of \
+             the two has another id, or that one's ClusterFacts are deleted from the broker"
+        );
+        return verdict(false, "DuplicateClusterId", message);
+    }
+    if let Some(why) = &broker.lost {
+        return verdict(false, "Unreachable", format!("{why}; the weights stay, and health still counts"));
+    }
+    // One line each, and not more than somebody reads.
+    const SHOWN: usize = 5;
+    let rejected = broker.rejected.iter().map(|(object, (_, why))| format!("ClusterFacts {object}: {why}"));
+    let incomplete = broker.incomplete.iter().map(|cluster| format!("a part of the facts of {cluster} is missing"));
+    let faults: Vec<String> = rejected.chain(incomplete).collect();
+    if faults.is_empty() {
+        return verdict(true, "Connected", "the facts of all clusters are read".to_owned());
+    }
+    let more = faults.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let shown: Vec<&str> = faults.iter().take(SHOWN).map(String::as_str).collect();
+    verdict(
+        true,
+        "FactsLeftOut",
+        format!("{}{more}; what they said before counts until it is too old", shown.join("; ")),
+    )
 }
 
 fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
