@@ -115,7 +115,13 @@ pub struct Dns {
     /// Where DNS listens, UDP and TCP
     #[arg(long, default_value = "0.0.0.0:53", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
-    /// Where /live, /ready and /metrics listen
+    /// Where probes of other clusters are answered, a byte for a byte over TCP
+    #[arg(long, default_value = "0.0.0.0:8053", value_name = "ADDR:PORT")]
+    pub probe: SocketAddr,
+    /// How other clusters reach --probe; where absent, by the address of this replica. May be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub probe_advertise: Vec<SocketAddr>,
+    /// Where /live, /ready, /metrics and /answers listen
     #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDR:PORT")]
     pub admin: SocketAddr,
     #[command(flatten)]

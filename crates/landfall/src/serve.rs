@@ -36,8 +36,9 @@ pub fn dns(args: args::Dns) -> Result<u8> {
         config.udp_threads = threads;
     }
     let cluster = cluster(args.cluster, args.admin)?;
+    let probing = run::Probing { listen: args.probe, advertise: args.probe_advertise };
     let drain = Duration::from_secs(args.drain);
-    runtime()?.block_on(async { anyhow::Ok(run::dns(cluster, config, drain, stopped()?).await?) })?;
+    runtime()?.block_on(async { anyhow::Ok(run::dns(cluster, config, probing, drain, stopped()?).await?) })?;
     Ok(WELL)
 }
 

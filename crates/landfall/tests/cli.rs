@@ -6,7 +6,7 @@
 #[path = "../examples/client/mod.rs"]
 mod client;
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -72,6 +72,10 @@ fn a_port_in_use_is_one_clear_line_and_exit_code_2() {
     let dns =
         ["dns", "--cluster-id", "c1", "--kubeconfig", "/dev/null", "--admin", "127.0.0.1:0", "--listen", &address];
     assert_cannot_run(&dns, &[&address, "in use"]);
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dns = ["dns", "--cluster-id", "c1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--probe", &address];
+    assert_cannot_run(&dns, &[&address, "in use", "--probe"]);
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn a_kubeconfig_that_cannot_be_used_is_one_clear_line_and_exit_code_2() {
             let mut arguments =
                 vec![command, "--cluster-id", "c1", "--kubeconfig", kubeconfig, "--admin", "127.0.0.1:0"];
             if command == "dns" {
-                arguments.extend(["--listen", "127.0.0.1:0"]);
+                arguments.extend(["--listen", "127.0.0.1:0", "--probe", "127.0.0.1:0"]);
             }
             assert_cannot_run(&arguments, &["kubeconfig", kubeconfig]);
         }

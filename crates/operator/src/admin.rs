@@ -1,4 +1,4 @@
-//! The port for probes and scrapes: `/live`, `/ready`, `/metrics`.
+//! The port for probes and scrapes: `/live`, `/ready`, `/metrics`, and `/answers` of a DNS replica.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -34,6 +35,8 @@ pub struct Admin {
     pub registry: Registry,
     /// What is still missing, in words; empty when traffic may come.
     pub missing: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
+    /// How often whom was named (`measure::page`). `None`: this process answers nobody.
+    pub answers: Option<Box<dyn Fn() -> String + Send + Sync>>,
 }
 
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
@@ -83,6 +86,9 @@ impl Admin {
                 missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
             },
             "/metrics" => self.metrics(),
+            "/answers" if let Some(answers) = &self.answers => {
+                with_type(text(StatusCode::OK, answers()), "application/json")
+            }
             _ => text(StatusCode::NOT_FOUND, "there are /live, /ready and /metrics\n".to_owned()),
         }
     }
@@ -91,11 +97,8 @@ impl Admin {
         let mut body = String::new();
         match prometheus_client::encoding::text::encode(&mut body, &self.registry) {
             Ok(()) => {
-                let mut response = text(StatusCode::OK, body);
                 let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                let value = hyper::header::HeaderValue::from_static(openmetrics);
-                response.headers_mut().insert(hyper::header::CONTENT_TYPE, value);
-                response
+                with_type(text(StatusCode::OK, body), openmetrics)
             }
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
@@ -105,5 +108,10 @@ impl Admin {
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
+    response
+}
+
+fn with_type(mut response: Response<Full<Bytes>>, content_type: &'static str) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

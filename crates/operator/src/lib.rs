@@ -15,6 +15,7 @@ pub mod files;
 pub mod hearing;
 pub mod lease;
 pub mod manifest;
+pub mod measure;
 pub mod metrics;
 pub mod news;
 pub mod object;

@@ -1,5 +1,6 @@
 //! The processes: make each component, one set of tasks, and the first one to end ends all.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::lease::{self, Candidate, Leadership};
+use crate::measure::{echo, page};
 use crate::metrics::{Metrics, PlanState, WriterState};
 use crate::object::Kind;
 use crate::observe::{Guide, Perspective};
@@ -62,7 +64,7 @@ pub async fn operator(cluster: Cluster, identity: String, stop: CancellationToke
     let writer = WriterState { outbox: Arc::clone(&outbox), leadership: leadership.clone() };
     registry.register_collector(Box::new(writer));
     let mut planned = plan.clone();
-    let admin = Admin { registry, missing: Box::new(move || synced(&plan)) };
+    let admin = Admin { registry, missing: Box::new(move || synced(&plan)), answers: None };
 
     let candidate = Candidate { namespace: cluster.namespace.clone(), lease: LEASE, identity, clock: micro_time };
     let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
@@ -90,33 +92,46 @@ pub async fn operator(cluster: Cluster, identity: String, stop: CancellationToke
     tasks.first_to_end().await
 }
 
-/// A DNS replica: answers what the operator published.
+/// How other clusters probe a DNS replica.
+#[derive(Debug, Clone)]
+pub struct Probing {
+    pub listen: SocketAddr,
+    /// The addresses by which others reach that. Empty: as it listens.
+    pub advertise: Vec<SocketAddr>,
+}
+
+/// A DNS replica: answers what the operator published, and the probes of other clusters.
 pub async fn dns(
     cluster: Cluster,
     config: landfall_dns::Config,
+    probing: Probing,
     drain: Duration,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let server = landfall_dns::bind(config).map_err(|error| StartError::Dns(source::chain(&error)))?;
     let listener = admin::bind(cluster.admin).await?;
+    let (probes, probed_at) = echo::bind(probing.listen).await?;
     let client = start::client(cluster.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
     let (plans, plan) = watch::channel(None);
 
     let mut registry = registry(&metrics, &plan);
     registry.register_collector(Box::new(crate::metrics::Dns(server.metrics())));
+    let advertised = if probing.advertise.is_empty() { vec![probed_at] } else { probing.advertise };
+    let answers = Box::new(answers(plan.clone(), advertised));
     let ready = { (plan.clone(), stop.clone()) };
     let missing = move || match ready.1.is_cancelled() {
         true => vec!["its end"],
         false => synced(&ready.0),
     };
-    let admin = Admin { registry, missing: Box::new(missing) };
+    let admin = Admin { registry, missing: Box::new(missing), answers: Some(answers) };
 
     let serving = CancellationToken::new();
     let observer = |_: &Pipeline, _: &Touched| {};
     let feed = feed(client, cluster, Guide::Selections, (plans, metrics, observer), serving.clone());
     let mut tasks = Tasks::new(serving.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
+    tasks.spawn("probe port", done(echo::serve(probes)));
     tasks.spawn("pipeline", feed);
     tasks.spawn_drained("DNS server", {
         let serving = serving.clone();
@@ -182,6 +197,18 @@ fn registry(metrics: &Metrics, plan: &watch::Receiver<Option<Arc<Plan>>>) -> Reg
     metrics.register(&mut registry);
     registry.register_collector(Box::new(PlanState(plan.clone())));
     registry
+}
+
+/// The page that says how often this process named whom, under an id that no other one has.
+fn answers(
+    plan: watch::Receiver<Option<Arc<Plan>>>,
+    probe: Vec<SocketAddr>,
+) -> impl Fn() -> String + Send + Sync + 'static {
+    let boot = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+    move || {
+        let plan = plan.borrow().clone();
+        page::write(&boot, &probe, plan.as_deref())
+    }
 }
 
 fn synced(plan: &watch::Receiver<Option<Arc<Plan>>>) -> Vec<&'static str> {

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin;
 use crate::discovery::{Discovered, served};
+use crate::measure::echo;
 use crate::object::Kind;
 use crate::properties;
 use crate::watch::chain;
@@ -50,6 +51,8 @@ pub enum StartError {
     NoClusterId { namespace: String },
     #[error(transparent)]
     Admin(#[from] admin::BindError),
+    #[error(transparent)]
+    Probe(#[from] echo::BindError),
     #[error("{0}")]
     Dns(String),
     #[error("{component} ended unexpectedly{}", why.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
