@@ -5,5 +5,7 @@
 //!              echo ◀──────────────────────────── probe ─▶ core::reach                   (every process)
 //! ```
 
+pub mod answers;
+pub mod collect;
 pub mod echo;
 pub mod page;

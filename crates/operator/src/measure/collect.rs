@@ -1,0 +1,198 @@
+//! Finds the DNS replicas of this cluster, and asks them how often they named whom.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::{Either, select};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::Client;
+use kube::api::{Api, ListParams};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::measure::page::{self, MOST_OCTETS, Page, PageError};
+
+/// For one replica to say all.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Replicas that are asked at once: with pages of 8 MiB, all of them are 64 MiB.
+const AT_ONCE: usize = 8;
+/// The Service of the DNS replicas, and their admin port.
+const SERVICE: &str = "kubernetes.io/service-name=landfall-dns";
+const ADMIN_PORT: u16 = 8081;
+
+/// Why a replica was not understood.
+#[derive(Debug, Error)]
+pub enum CollectError {
+    #[error("cannot be connected to: {0}")]
+    Connect(#[source] io::Error),
+    #[error("did not answer within {} s", PATIENCE.as_secs())]
+    Silent,
+    #[error("does not speak HTTP: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("answered {0}; it is not a DNS replica, or of another version")]
+    Status(StatusCode),
+    #[error("the page {0}")]
+    Page(#[from] PageError),
+}
+
+/// One result per replica, in the same order.
+pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Page, CollectError>)> {
+    let ask = |&replica: &SocketAddr| async move {
+        let page = timeout(PATIENCE, fetch(replica)).await.unwrap_or(Err(CollectError::Silent));
+        (replica, page)
+    };
+    futures::stream::iter(replicas.iter().map(ask)).buffered(AT_ONCE).collect().await
+}
+
+async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
+    let stream = TcpStream::connect(replica).await.map_err(CollectError::Connect)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = hyper::Uri::from_static("/answers");
+    let host = replica.to_string().try_into().expect("an address is made of digits, dots and colons");
+    request.headers_mut().insert(HOST, host);
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(CollectError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), MOST_OCTETS).collect().await.map_err(body_error)?;
+        Ok(page::read(&body.to_bytes(), replica.ip())?)
+    };
+    // The connection moves only while it is polled. It can end before all of what it brought was taken.
+    match select(std::pin::pin!(exchange), std::pin::pin!(connection)).await {
+        Either::Left((page, _)) => page,
+        Either::Right((_, exchange)) => exchange.await,
+    }
+}
+
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> CollectError {
+    if error.is::<LengthLimitError>() {
+        return PageError::TooLong.into();
+    }
+    match error.downcast::<hyper::Error>() {
+        Ok(error) => (*error).into(),
+        Err(other) => CollectError::Connect(io::Error::other(other)),
+    }
+}
+
+/// The admin ports of the replicas that are ready, as the EndpointSlices of their Service say. Each once, also where it has
+/// an address of either family.
+pub async fn replicas(client: &Client, namespace: &str) -> kube::Result<Vec<SocketAddr>> {
+    let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
+    Ok(ready(&slices.list(&ListParams::default().labels(SERVICE)).await?.items))
+}
+
+fn ready(slices: &[EndpointSlice]) -> Vec<SocketAddr> {
+    let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+    let is_ready = |endpoint: &&Endpoint| endpoint.conditions.as_ref().is_none_or(|c| c.ready != Some(false));
+    let mut by_pod: BTreeMap<String, IpAddr> = BTreeMap::new();
+    for endpoint in endpoints.filter(is_ready) {
+        // More than one are of the same pod; neither is a name.
+        let Some(address) = endpoint.addresses.iter().find_map(|address| address.parse::<IpAddr>().ok()) else {
+            continue;
+        };
+        let pod = endpoint.target_ref.as_ref().and_then(|pod| pod.name.clone());
+        let known = by_pod.entry(pod.unwrap_or_else(|| address.to_string())).or_insert(address);
+        *known = address.min(*known);
+    }
+    by_pod.into_values().map(|address| SocketAddr::new(address, ADMIN_PORT)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use prometheus_client::registry::Registry;
+    use serde_json::json;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::admin::{self, Admin};
+
+    /// An admin port that says this.
+    async fn saying(tasks: &mut JoinSet<()>, answers: Option<String>) -> SocketAddr {
+        let listener = admin::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answers = answers.map(|answers| Box::new(move || answers.clone()) as Box<_>);
+        let admin = Admin { registry: Registry::default(), missing: Box::new(Vec::new), answers };
+        tasks.spawn(admin::serve(listener, Arc::new(admin)));
+        address
+    }
+
+    async fn error(replica: SocketAddr) -> String {
+        collect(&[replica]).await.pop().unwrap().1.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn replicas_are_asked_by_http_and_each_one_is_answered_for() {
+        let mut tasks = JoinSet::new();
+        let page = r#"{"boot":"1","probe":["0.0.0.0:8053"],"answers":{"shop/web":{"east":3}}}"#;
+        let well = saying(&mut tasks, Some(page.to_owned())).await;
+        let other = saying(&mut tasks, None).await;
+        let collected = collect(&[well, other]).await;
+        let (from, page) = &collected[0];
+        assert_eq!((from, page.as_ref().unwrap()), (&well, &page::read(
+            br#"{"boot":"1","probe":["127.0.0.1:8053"],"answers":{"shop/web":{"east":3}}}"#,
+            well.ip(),
+        ).unwrap()));
+        assert!(matches!(&collected[1], (from, Err(CollectError::Status(StatusCode::NOT_FOUND))) if *from == other));
+    }
+
+    #[tokio::test]
+    async fn a_page_of_megabytes_is_read_and_one_that_is_too_long_is_not() {
+        let mut tasks = JoinSet::new();
+        let padded = |length: usize| format!(r#"{{"boot":"1","answers":{{}}}}{}"#, " ".repeat(length - 25));
+        let large = saying(&mut tasks, Some(padded(MOST_OCTETS))).await;
+        let too_large = saying(&mut tasks, Some(padded(MOST_OCTETS + 1))).await;
+        assert!(collect(&[large]).await[0].1.is_ok());
+        assert_eq!(error(too_large).await, "the page is longer than 8 MiB");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_or_speaks_something_else_holds_nobody_up() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert_eq!(error(silent.local_addr().unwrap()).await, "did not answer within 2 s");
+        let gone = silent.local_addr().unwrap();
+        drop(silent);
+        assert!(error(gone).await.starts_with("cannot be connected to"));
+
+        let gibberish = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = gibberish.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (mut stream, _) = gibberish.accept().await.unwrap();
+            stream.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        assert!(error(address).await.starts_with("does not speak HTTP"));
+    }
+
+    #[test]
+    fn ready_replicas_are_found_once_each() {
+        let endpoint = |pod: &str, address: &str, ready: Option<bool>| json!({ "addresses": [address], "conditions": { "ready": ready }, "targetRef": { "name": pod } });
+        let slice = |family: &str, endpoints: Vec<serde_json::Value>| -> EndpointSlice {
+            serde_json::from_value(json!({ "addressType": family, "metadata": {}, "endpoints": endpoints })).unwrap()
+        };
+        let slices = [
+            slice("IPv6", vec![endpoint("a", "fd00::1", Some(true)), endpoint("c", "fd00::3", None)]),
+            slice("IPv4", vec![endpoint("a", "10.0.0.1", Some(true)), endpoint("b", "10.0.0.2", Some(false))]),
+            slice("FQDN", vec![endpoint("d", "dns.example", Some(true))]),
+            serde_json::from_value(json!({ "addressType": "IPv4", "metadata": {}, "endpoints": null })).unwrap(),
+        ];
+        let expected: [SocketAddr; 2] = ["10.0.0.1:8081".parse().unwrap(), "[fd00::3]:8081".parse().unwrap()];
+        assert_eq!(ready(&slices), expected);
+    }
+}
