@@ -9,3 +9,4 @@ pub mod answers;
 pub mod collect;
 pub mod echo;
 pub mod page;
+pub mod probe;

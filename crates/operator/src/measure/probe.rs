@@ -1,0 +1,283 @@
+//! Probes the other clusters, once per second each: is there somebody, and how long does a byte take to come back?
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use landfall_core::name::ClusterId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// For all addresses of a peer together. Nobody on Earth is further away than a third of this.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Probes at once. As many peers can be silent and each is still probed every second.
+const UNDER_WAY: usize = 64;
+/// Addresses that are tried in one probe; the others have their turn in the next ones.
+const ADDRESSES: usize = 4;
+/// What is sent: nothing that a server of another kind would say by itself.
+const BYTE: u8 = 0xE7;
+
+/// Where to probe each peer. Any of its addresses will do.
+pub type Targets = BTreeMap<ClusterId, Vec<SocketAddr>>;
+
+/// How a probe ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    pub cluster: ClusterId,
+    /// How long a byte took there and back. `None`: nobody sent it back.
+    pub rtt: Option<Duration>,
+}
+
+/// Until nobody wants the outcomes any more. `source`: the local address that probes leave from, for peers of its family.
+/// A peer without an address is not probed, and there is no outcome for it.
+pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, outcomes: mpsc::Sender<Probed>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turn = 0_usize;
+    let mut due = VecDeque::new();
+    let mut under_way = JoinSet::new();
+    loop {
+        let next = due.front().map(|(at, _): &(Instant, ClusterId)| *at);
+        tokio::select! {
+            () = outcomes.closed() => return,
+            now = ticks.tick() => {
+                turn = turn.wrapping_add(1);
+                spread(&targets.borrow(), now, &mut due);
+            }
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && under_way.len() < UNDER_WAY => {
+                let Some((_, cluster)) = due.pop_front() else { continue };
+                let addresses = targets.borrow().get(&cluster).map_or_else(Vec::new, |all| in_turn(all, turn));
+                if !addresses.is_empty() {
+                    under_way.spawn(async move { Probed { rtt: probe(addresses, source).await, cluster } });
+                }
+            }
+            Some(ended) = under_way.join_next() => {
+                let probed = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                if outcomes.send(probed).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Adds a probe of each target, evenly over the period: all at once would measure each other. Who still waits for its last
+/// one keeps its place, so that among too many all have their turn.
+fn spread(targets: &Targets, now: Instant, due: &mut VecDeque<(Instant, ClusterId)>) {
+    let step = PERIOD / u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
+    let mut at = now;
+    for cluster in targets.keys() {
+        if !due.iter().any(|(_, waits)| waits == cluster) {
+            due.push_back((at, cluster.clone()));
+        }
+        at += step;
+    }
+}
+
+/// Some of the addresses, another one first in each turn.
+fn in_turn(addresses: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
+    let skipped = turn.checked_rem(addresses.len()).unwrap_or(0);
+    addresses.iter().cycle().skip(skipped).take(addresses.len().min(ADDRESSES)).copied().collect()
+}
+
+/// Whoever answers first. The next address is tried as soon as one has failed, or has had its part of the time; what was
+/// begun goes on, because a peer far away is not to be given up in favour of its other address.
+async fn probe(addresses: Vec<SocketAddr>, source: Option<IpAddr>) -> Option<Duration> {
+    let head_start = PATIENCE / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let any_answers = async {
+        let mut rest = addresses.into_iter();
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            match rest.next() {
+                Some(address) => attempts.push(round_trip(address, source)),
+                None if attempts.is_empty() => return None,
+                None => {}
+            }
+            tokio::select! {
+                Some(ended) = attempts.next() => if let Ok(rtt) = ended { return Some(rtt) },
+                () = sleep(head_start), if rest.len() > 0 => {}
+            }
+        }
+    };
+    timeout(PATIENCE, any_answers).await.ok().flatten()
+}
+
+/// The time of the byte alone: whoever completes a handshake need not be the peer.
+async fn round_trip(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Duration> {
+    let mut stream = connect(address, source).await?;
+    stream.set_nodelay(true)?;
+    let began = Instant::now();
+    stream.write_u8(BYTE).await?;
+    let byte = stream.read_u8().await?;
+    let rtt = began.elapsed();
+    if byte == BYTE { Ok(rtt) } else { Err(io::Error::other("it speaks something else")) }
+}
+
+async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let stream = socket.connect(address).await?;
+    // On one host, a port where nobody listens can be the one that the connection to it leaves from. It is then connected
+    // to itself (RFC 9293, 3.5), and would answer.
+    if stream.local_addr()? == address {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::measure::echo;
+
+    fn id(cluster: &str) -> ClusterId {
+        ClusterId::new(cluster).unwrap()
+    }
+
+    async fn echo(tasks: &mut JoinSet<()>) -> SocketAddr {
+        let (listener, address) = echo::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        tasks.spawn(echo::serve(listener));
+        address
+    }
+
+    /// Whose kernel completes the handshake, and nobody is there.
+    async fn silent() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    async fn refusing() -> SocketAddr {
+        silent().await.1
+    }
+
+    fn started(targets: Targets) -> (JoinSet<()>, watch::Sender<Targets>, mpsc::Receiver<Probed>) {
+        let (sender, targets) = watch::channel(targets);
+        let (outcomes, probed) = mpsc::channel(16);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run(targets, None, outcomes));
+        (tasks, sender, probed)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_sends_the_byte_back_is_there() {
+        let mut tasks = JoinSet::new();
+        let address = echo(&mut tasks).await;
+        let rtt = probe(vec![address], None).await.unwrap();
+        assert!(rtt > Duration::ZERO && rtt < PATIENCE, "{rtt:?}");
+        assert!(probe(vec![address], Some([127, 0, 0, 2].into())).await.is_some());
+        assert!(probe(vec![address], Some("::1".parse().unwrap())).await.is_some(), "of another family");
+        assert!(probe(vec![address], Some([192, 0, 2, 1].into())).await.is_none(), "not an address of this host");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_alone_or_another_answer_is_nobody() {
+        let (_listener, address) = silent().await;
+        let began = Instant::now();
+        assert_eq!(probe(vec![address], None).await, None);
+        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+
+        let (listener, address) = silent().await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"SSH-2.0").await.unwrap();
+            stream.read_u8().await.map(drop).unwrap_or_default();
+        });
+        assert_eq!(probe(vec![address], None).await, None);
+        assert_eq!(probe(vec![refusing().await], None).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_address_that_answers_will_do() {
+        let mut tasks = JoinSet::new();
+        let (good, refusing) = (echo(&mut tasks).await, refusing().await);
+        let began = Instant::now();
+        assert!(probe(vec![refusing, refusing, good], None).await.is_some());
+        assert!(began.elapsed() < PATIENCE / 4, "one that refuses costs no time: {:?}", began.elapsed());
+        let (_listener, silent) = silent().await;
+        assert!(probe(vec![silent, silent, good], None).await.is_some());
+        assert_eq!(probe(vec![silent, silent, refusing], None).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_peer_is_probed_every_second_whatever_the_others_do() {
+        let mut helpers = JoinSet::new();
+        let good = echo(&mut helpers).await;
+        let (_listener, silent) = silent().await;
+        let targets = [("good", vec![good]), ("silent", vec![silent]), ("unknown", vec![])];
+        let targets = targets.map(|(cluster, addresses)| (id(cluster), addresses)).into();
+        let (_tasks, sender, mut probed) = started(targets);
+        let began = Instant::now();
+        let mut outcomes = BTreeMap::new();
+        while began.elapsed() < Duration::from_millis(10_500) {
+            let Probed { cluster, rtt } = probed.recv().await.unwrap();
+            outcomes.entry((cluster.to_string(), rtt.is_some())).and_modify(|count| *count += 1).or_insert(1);
+        }
+        let keys: Vec<_> = outcomes.keys().map(|(cluster, there)| (cluster.as_str(), *there)).collect();
+        assert_eq!(keys, [("good", true), ("silent", false)]);
+        assert!(outcomes.values().all(|count| (9..=12).contains(count)), "{outcomes:?}");
+
+        sender.send_replace(BTreeMap::from([(id("new"), vec![good])]));
+        let mut seen = BTreeSet::new();
+        while seen.len() < 2 || !seen.contains("new") {
+            seen.insert(probed.recv().await.unwrap().cluster.to_string());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_silent_peers_than_probes_at_once_all_have_their_turn() {
+        let (_listener, silent) = silent().await;
+        let peers = 2 * UNDER_WAY;
+        let targets = (0..peers).map(|i| (id(&format!("c{i}")), vec![silent])).collect();
+        let (_tasks, _sender, mut probed) = started(targets);
+        let mut counts = BTreeMap::new();
+        for _ in 0..10 * peers {
+            *counts.entry(probed.recv().await.unwrap().cluster).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), peers);
+        assert!(counts.values().all(|count| (9..=11).contains(count)), "{counts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_when_nobody_wants_the_outcomes() {
+        let (mut tasks, _sender, probed) = started(Targets::new());
+        drop(probed);
+        assert!(tasks.join_next().await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_are_spread_over_the_second_and_who_waits_keeps_its_place() {
+        let targets: Targets = ["a", "b", "c", "d"].map(|cluster| (id(cluster), Vec::new())).into();
+        let now = Instant::now();
+        let mut due = VecDeque::from([(now, id("c"))]);
+        spread(&targets, now + PERIOD, &mut due);
+        let due: Vec<_> = due.iter().map(|(at, cluster)| ((*at - now).as_millis(), cluster.as_str())).collect();
+        assert_eq!(due, [(0, "c"), (1000, "a"), (1250, "b"), (1750, "d")]);
+    }
+
+    #[test]
+    fn addresses_take_turns_and_no_more_than_four_are_tried() {
+        let ports = |turn| -> Vec<u16> {
+            let all: Vec<SocketAddr> = (1..=6).map(|port| ([127, 0, 0, 1], port).into()).collect();
+            in_turn(&all, turn).iter().map(SocketAddr::port).collect()
+        };
+        assert_eq!((ports(0), ports(5), ports(6)), (vec![1, 2, 3, 4], vec![6, 1, 2, 3], vec![1, 2, 3, 4]));
+        assert_eq!(in_turn(&[], 3), []);
+        let one = [SocketAddr::from(([127, 0, 0, 1], 9))];
+        assert_eq!(in_turn(&one, 7), one);
+    }
+}
