@@ -1,12 +1,18 @@
-//! What a cluster finds out about its surroundings.
+//! What this cluster learns of itself and of its surroundings.
 //!
 //! ```text
-//! DNS replica: counters ─page─▶ GET /answers ─collect─▶ Page ─answers─▶ what is new      (operator, leader)
-//!              echo ◀──────────────────────────── probe ─▶ core::reach                   (every process)
+//! DNS replicas of all clusters ◀─ probe ── links ──▶ Change::Links          (every process)
+//! own DNS replicas ◀─ answers ─┐
+//! Prometheus, metrics.k8s.io ◀─┴─ collect ─────────▶ Change::Measured       (the leader)
 //! ```
+//!
+//! What does I/O here decides nothing; `load` and `answers` are pure in all that decides.
 
 pub mod answers;
 pub mod collect;
 pub mod echo;
+pub mod load;
 pub mod page;
+pub mod pod_metrics;
 pub mod probe;
+pub mod prometheus;
