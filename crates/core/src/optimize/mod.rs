@@ -25,6 +25,7 @@ pub mod agent;
 pub mod cholesky;
 pub mod congestion;
 pub mod cost;
+pub mod demand;
 mod exponential;
 pub mod facts;
 pub mod fill;
