@@ -146,6 +146,11 @@ impl Way {
         self.reach.is_reachable()
     }
 
+    /// Whether the probes since the last round are enough to end one.
+    pub fn is_measured(&self) -> bool {
+        self.probes.summary().is_some()
+    }
+
     /// Ends a round: its probes become a step of each filter. Returns what to publish. A round with too few answers
     /// changes nothing: whether the peer is there is for [`is_reachable`](Self::is_reachable) to say.
     pub fn close_round(&mut self) -> Option<Conditions> {

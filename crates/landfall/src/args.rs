@@ -102,6 +102,22 @@ pub struct Operator {
     /// The name of this replica in the leader election, different for each; in a pod, its name
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
+    /// A kubeconfig of the broker; where absent, the broker of the Submariner resource, and without that the clusters tell
+    /// each other nothing
+    #[arg(long, value_name = "FILE")]
+    pub broker_kubeconfig: Option<PathBuf>,
+    /// The namespace of the clusterset on the broker of --broker-kubeconfig
+    #[arg(long, default_value = "submariner-k8s-broker", value_name = "NAMESPACE")]
+    pub broker_namespace: String,
+    /// The admin port of a DNS replica; may be repeated. Where absent, those behind the Service landfall-dns, port 8081
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub dns_replica: Vec<SocketAddr>,
+    /// The address that probes of other clusters leave from; where absent, as routes say
+    #[arg(long, value_name = "IP")]
+    pub probe_source: Option<IpAddr>,
+    /// A Prometheus, or what speaks its HTTP API, for the queries of SelectionPolicies
+    #[arg(long, value_name = "URL")]
+    pub prometheus: Option<String>,
     /// Where this cluster is, as a NetworkPricing names it; where absent, as the ClusterProperty location.landfall.dev says,
     /// else as the nodes do
     #[arg(long, value_name = "PROVIDER[/REGION[/ZONE]]", value_parser = Location::parse_override)]
@@ -121,6 +137,9 @@ pub struct Dns {
     /// How other clusters reach --probe; where absent, by the address of this replica. May be repeated
     #[arg(long, value_name = "ADDR:PORT")]
     pub probe_advertise: Vec<SocketAddr>,
+    /// The address that probes of other clusters leave from; where absent, as routes say
+    #[arg(long, value_name = "IP")]
+    pub probe_source: Option<IpAddr>,
     /// Where /live, /ready, /metrics and /answers listen
     #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDR:PORT")]
     pub admin: SocketAddr,

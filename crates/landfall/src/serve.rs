@@ -20,9 +20,15 @@ const IN_CLUSTER: &str = "info,kube_client=off";
 
 pub fn operator(args: args::Operator) -> Result<u8> {
     log(IN_CLUSTER);
-    let identity = args.identity.unwrap_or_else(identity);
+    let operating = run::Operating {
+        identity: args.identity.unwrap_or_else(identity),
+        broker: args.broker_kubeconfig.map(|path| (path, args.broker_namespace)),
+        dns_replicas: args.dns_replica,
+        probe_source: args.probe_source,
+        prometheus: args.prometheus,
+    };
     let cluster = run::Cluster { location: args.location, ..cluster(args.cluster, args.admin)? };
-    runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, identity, stopped()?).await?) })?;
+    runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, operating, stopped()?).await?) })?;
     Ok(WELL)
 }
 
@@ -36,7 +42,7 @@ pub fn dns(args: args::Dns) -> Result<u8> {
         config.udp_threads = threads;
     }
     let cluster = cluster(args.cluster, args.admin)?;
-    let probing = run::Probing { listen: args.probe, advertise: args.probe_advertise };
+    let probing = run::Probing { listen: args.probe, advertise: args.probe_advertise, source: args.probe_source };
     let drain = Duration::from_secs(args.drain);
     runtime()?.block_on(async { anyhow::Ok(run::dns(cluster, config, probing, drain, stopped()?).await?) })?;
     Ok(WELL)

@@ -41,7 +41,10 @@ pub enum Age {
 pub fn required(guide: Guide) -> &'static [Kind] {
     match guide {
         Guide::Policies => &Kind::ALL,
-        Guide::Selections => &[Kind::ServiceImport, Kind::EndpointSlice, Kind::Gateway, Kind::ServiceSelection],
+        // Of ClusterFacts, where the others can be probed.
+        Guide::Selections => {
+            &[Kind::ServiceImport, Kind::EndpointSlice, Kind::Gateway, Kind::ServiceSelection, Kind::ClusterFacts]
+        }
     }
 }
 
@@ -173,7 +176,7 @@ impl Pipeline {
         begins && self.stores.optimizes()
     }
 
-    /// What is due to be published, and, without a broker, read back at once.
+    /// Measurements come every few seconds, so this is asked often enough. What is due to be published, and, without a broker, read back at once.
     fn tell(&mut self, now: u64) {
         let Some(plan) = &self.plan else { return };
         self.rounds.decided(plan, now);
@@ -232,8 +235,7 @@ impl Pipeline {
         if self.echo.is_some() {
             return Some(Duration::ZERO);
         }
-        let due = self.rounds.next(now).filter(|_| self.plan.is_some());
-        let next = stale.into_iter().chain(self.next_round()).chain(due).min();
+        let next = stale.into_iter().chain(self.next_round()).min();
         next.map(|at| Duration::from_secs(at.saturating_sub(now)))
     }
 

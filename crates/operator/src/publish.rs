@@ -24,7 +24,16 @@ pub struct Told<'a> {
     pub facts: Option<&'a BTreeMap<ClusterId, Arc<Facts>>>,
 }
 
-/// The status of the ServiceSelection of one service, without a time.
+/// What the savings are published as.
+pub fn savings_status(planned: &ServicePlan, view: &View) -> Option<Savings> {
+    savings_of(planned, view).map(|savings| Savings {
+        round_robin: saved(savings.against(&savings.round_robin)),
+        local_first: saved(savings.against(&savings.local_first)),
+    })
+}
+
+/// The status of the ServiceSelection of one service, without a time and, because they take as long as planning, without
+/// savings.
 pub fn selection_status(planned: &ServicePlan, view: &View, told: Told<'_>) -> ServiceSelectionStatus {
     let optimized = matches!(planned.service.guidance.served(), Guidance::Optimized(..));
     let facts_time = |cluster: &ClusterId| {
@@ -57,10 +66,7 @@ pub fn selection_status(planned: &ServicePlan, view: &View, told: Told<'_>) -> S
         summary: summary(planned),
         round: told.round.filter(|_| optimized),
         method: planned.rule.method.map(method).map(str::to_owned),
-        savings: savings_of(planned, view).map(|savings| Savings {
-            round_robin: saved(savings.against(&savings.round_robin)),
-            local_first: saved(savings.against(&savings.local_first)),
-        }),
+        savings: None,
         shadow: planned.shadow.as_ref().map(shadow),
         clusters: selected.collect(),
     }

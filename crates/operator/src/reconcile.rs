@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use landfall_api::ServiceSelectionStatus;
 use landfall_core::name::ServiceKey;
 use landfall_core::plan::{Plan, ServicePlan};
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use crate::object::{Kind, ObjectRef};
 use crate::outbox::{Outbox, Target, Write};
 use crate::pipeline::{Observer, Pipeline};
 use crate::precedence::{Precedence, submariner};
-use crate::publish::{Told, fingerprint, selection_status};
+use crate::publish::{Told, fingerprint, savings_status, selection_status};
 use crate::status::{policy_status, submariner_conditions};
 use crate::stores::Touched;
 
@@ -55,7 +56,10 @@ impl Reconciler {
                 (Some(planned), stored) => {
                     let status = selection_status(planned, pipeline.view(), told);
                     let same = stored.is_some_and(|stored| stored.ours && stored.fingerprint == fingerprint(&status));
-                    (!same).then(|| Write::Selection(Box::new(status)))
+                    (!same).then(|| {
+                        let savings = savings_status(planned, pipeline.view());
+                        Write::Selection(Box::new(ServiceSelectionStatus { savings, ..status }))
+                    })
                 }
                 // An import that cannot be accepted is there all the same.
                 (None, Some(orphan)) if orphan.ours && !unreadable(&key) => Some(Write::DeleteSelection),

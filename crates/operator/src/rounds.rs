@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::agent::Agent;
 use landfall_core::optimize::objective::Objective;
@@ -19,9 +20,12 @@ use landfall_core::optimize::report::{self, Report};
 use landfall_core::optimize::schedule::{LEAST_SECONDS, Schedule, is_news};
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::resolve::{Share, TOTAL_WEIGHT};
+use landfall_core::rule::NOMINAL_TOTAL;
 use landfall_core::snapshot::Guidance;
 
 use crate::accept::Facts;
+use crate::measure::load::Capacity;
+use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;
 
@@ -42,15 +46,19 @@ pub struct Ground<'a> {
 
 #[derive(Debug)]
 pub struct Rounds {
-    agents: BTreeMap<ServiceKey, Agent>,
+    memories: BTreeMap<ServiceKey, Memory>,
     leads: bool,
     window: Window,
     schedule: Schedule,
     /// When anything was last published, a round or news, in seconds since 1970.
     told: u64,
+    /// When it was last looked for news.
+    looked: u64,
     /// Where in the allowance of a round's length this cluster is: between 0 and 1.
     chance: f64,
     own: Option<Arc<Facts>>,
+    /// Of the last round.
+    achieved: Arc<BTreeMap<ServiceKey, Vec<Achieved>>>,
     probe_addresses: Vec<SocketAddr>,
 }
 
@@ -67,13 +75,15 @@ impl Rounds {
     /// `chance`: between 0 and 1, another one for each cluster.
     pub fn new(chance: f64) -> Self {
         Self {
-            agents: BTreeMap::new(),
+            memories: BTreeMap::new(),
             leads: false,
             window: Window::default(),
             schedule: Schedule::default(),
             told: 0,
+            looked: 0,
             chance,
             own: None,
+            achieved: Arc::default(),
             probe_addresses: Vec::new(),
         }
     }
@@ -100,7 +110,7 @@ impl Rounds {
     }
 
     /// What is due now.
-    pub fn due(&self, ground: Ground<'_>, now: u64) -> Due {
+    pub fn due(&mut self, ground: Ground<'_>, now: u64) -> Due {
         if !self.leads {
             return Due::Nothing;
         }
@@ -108,13 +118,12 @@ impl Rounds {
         if self.schedule.is_due(now, seconds, false, self.chance) {
             return Due::Round;
         }
-        let rested = now.saturating_sub(self.told) >= LEAST_SECONDS;
+        // Looking takes time where there are many services, and events come many in a second.
+        let rested = now.saturating_sub(self.told) >= LEAST_SECONDS && self.looked != now;
+        if rested {
+            self.looked = now;
+        }
         if rested && self.has_news(ground, now) { Due::News } else { Due::Nothing }
-    }
-
-    /// When it is to be asked again whether anything is due, in seconds since 1970.
-    pub fn next(&self, now: u64) -> Option<u64> {
-        self.leads.then_some(now + 1)
     }
 
     fn has_news(&self, ground: Ground<'_>, now: u64) -> bool {
@@ -124,28 +133,23 @@ impl Rounds {
         }
         optimized(ground.plan).any(|(key, planned, objective)| {
             let before = own.services.get(key).copied().unwrap_or_default();
-            let report = self.newest(ground, (key, planned), &objective, now);
+            let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
             is_news(&before, &report, &objective.tuning)
         })
     }
 
     /// What would be said of a service now, in the middle of a round.
-    fn newest(
-        &self,
-        ground: Ground<'_>,
-        (key, planned): (&ServiceKey, &ServicePlan),
-        objective: &Objective,
-        now: u64,
-    ) -> Report {
-        let published = self.own.as_ref().and_then(|own| own.services.get(key).copied()).unwrap_or_default();
-        let nominal = service::nominal_rps(ground, (key, planned), objective);
-        let agent = self.agents.get(key);
-        let capacity = nominal.map(|rps| agent.map_or(rps, |agent| agent.capacity_rps(rps)) * left(ground.head, now));
-        let demand = service::demand(ground, (key, planned), objective, &self.window);
-        let jumped = demand.filter(|_| self.window.is_significant(key, published.demand_rps));
+    fn newest(&self, subject: Subject<'_>, now: u64) -> Report {
+        let published = self.own.as_ref().and_then(|own| own.services.get(subject.key).copied()).unwrap_or_default();
+        let capacity = subject.capacity_rps(self.memories.get(subject.key));
+        let expected = published.demand_rps;
+        let demand = subject.demand(&self.window);
+        let per_answer = demand.as_ref().map_or(1.0, |demand| demand.rps / self.window.all_answers_rps(subject.key));
+        let per_answer = if per_answer.is_finite() { per_answer } else { subject.objective.requests_per_answer };
+        let jumped = demand.filter(|_| self.window.is_significant(subject.key, expected, per_answer));
         Report {
-            capacity_rps: capacity,
-            demand_rps: jumped.map(|demand| demand.rps).or(published.demand_rps),
+            capacity_rps: capacity.map(|rps| rps * left(subject.ground.head, now)),
+            demand_rps: jumped.map(|demand| demand.rps).or(expected),
             ..published
         }
     }
@@ -154,10 +158,10 @@ impl Rounds {
     pub fn tell(&mut self, ground: Ground<'_>, now: u64) {
         let mut services = BTreeMap::new();
         for (key, planned, objective) in optimized(ground.plan) {
-            let report = self.newest(ground, (key, planned), &objective, now);
+            let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
             let before = self.own.as_ref().and_then(|own| own.services.get(key)).and_then(|before| before.demand_rps);
             if let Some(demand) = report.demand_rps.filter(|demand| Some(*demand) != before) {
-                self.agent(key, ground).jump(demand, &objective.tuning);
+                self.memory(key, ground).agent.jump(demand, &objective.tuning);
             }
             services.insert(key.clone(), Report { at: now, ..report });
         }
@@ -169,12 +173,13 @@ impl Rounds {
     /// Ends the round: every agent counts, compares and reports.
     pub fn close(&mut self, ground: Ground<'_>, now: u64) {
         let window = self.window.ended();
+        self.achieved = Arc::new(self.split(ground, &window, now));
         let (mut services, mut answers_rps) = (BTreeMap::new(), BTreeMap::new());
         let mut known = BTreeSet::new();
         for (key, planned, objective) in optimized(ground.plan) {
             known.insert(key.clone());
-            let agent = self.agent(key, ground);
-            let closed = service::close(ground, agent, (key, planned), (&objective, &window, now));
+            let subject = Subject { ground, key, planned, objective: &objective };
+            let closed = subject.close(self.memory(key, ground), &window, now);
             if let Some(mut report) = closed.report {
                 report.capacity_rps = report.capacity_rps.map(|rps| rps * left(ground.head, now));
                 services.insert(key.clone(), report);
@@ -183,12 +188,35 @@ impl Rounds {
                 answers_rps.insert(key.clone(), closed.answers_rps);
             }
         }
-        self.agents.retain(|key, _| known.contains(key));
+        self.memories.retain(|key, _| known.contains(key));
         let before =
             said(ground).map_or(0, |said| said.generation).max(self.own.as_ref().map_or(0, |own| own.generation));
         let facts = Facts { generation: before + 1, services, answers_rps, ..Facts::silent(ground.local.clone()) };
         self.schedule = self.schedule.begun(now);
         self.publish(ground, facts, now);
+    }
+
+    /// Whether answers named whom they should, service by service.
+    fn split(&self, ground: Ground<'_>, window: &Window, now: u64) -> BTreeMap<ServiceKey, Vec<Achieved>> {
+        let whole = |shares: BTreeMap<ClusterId, f64>| -> BTreeMap<ClusterId, u32> {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a whole")]
+            let part = |share: f64| (share.clamp(0.0, 1.0) * f64::from(NOMINAL_TOTAL)).round() as u32;
+            shares.into_iter().map(|(cluster, share)| (cluster, part(share))).collect()
+        };
+        let of = |(key, answers): (&ServiceKey, BTreeMap<ClusterId, u64>)| {
+            let planned = ground.plan.get(key.as_str())?;
+            let weights = match self.memories.get(key) {
+                Some(memory) => whole(memory.agent.intended(now)),
+                None => planned.shares.iter().map(|share| (share.cluster.clone(), share.weight)).collect(),
+            };
+            Some((key.clone(), achieved(&weights, &answers)))
+        };
+        window.named().filter_map(of).collect()
+    }
+
+    /// Of the last round.
+    pub fn achieved(&self) -> &Arc<BTreeMap<ServiceKey, Vec<Achieved>>> {
+        &self.achieved
     }
 
     fn publish(&mut self, ground: Ground<'_>, facts: Facts, now: u64) {
@@ -205,26 +233,28 @@ impl Rounds {
     }
 
     /// Goes on from what was published, if it was not here before.
-    fn agent(&mut self, key: &ServiceKey, ground: Ground<'_>) -> &mut Agent {
-        self.agents.entry(key.clone()).or_insert_with(|| {
+    fn memory(&mut self, key: &ServiceKey, ground: Ground<'_>) -> &mut Memory {
+        self.memories.entry(key.clone()).or_insert_with(|| {
             let last = said(ground).and_then(|said| said.services.get(key).copied());
-            last.map_or_else(|| Agent::new(ground.local.clone()), |last| Agent::resumed(ground.local.clone(), &last))
+            let local = ground.local.clone();
+            let agent = last.map_or_else(|| Agent::new(local.clone()), |last| Agent::resumed(local.clone(), &last));
+            Memory { agent, capacity: Capacity::default() }
         })
     }
 
     /// Remembers what is in force now.
     pub fn decided(&mut self, plan: &Plan, now: u64) {
-        for (key, agent) in &mut self.agents {
+        for (key, memory) in &mut self.memories {
             let Some(planned) = plan.get(key.as_str()) else { continue };
             let share = |share: &Share| (share.cluster.clone(), f64::from(share.weight) / f64::from(TOTAL_WEIGHT));
             let row = planned.shares.iter().filter(|share| share.weight > 0).map(share).collect();
-            agent.decided(row, planned.rule.expected.clone(), now);
+            memory.agent.decided(row, planned.rule.expected.clone(), now);
         }
     }
 
     /// What this cluster's clients sent in the windows in which the others measured their loads. `None`: nobody counts here.
     pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<BTreeMap<ClusterId, f64>> {
-        self.agents.get(key).map(|agent| agent.sent(known))
+        self.memories.get(key).map(|memory| memory.agent.sent(known))
     }
 }
 
@@ -239,7 +269,7 @@ fn left(head: &Facts, now: u64) -> f64 {
 }
 
 /// The services for which an optimiser decides, or would.
-fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
+pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
     plan.services().filter_map(|(key, planned)| {
         let of = |guidance: &Guidance| match guidance {
             Guidance::Optimized(policy, ..) => Some(policy.objective),

@@ -1,7 +1,7 @@
 //! The processes: make each component, one set of tasks, and the first one to end ends all.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,27 +12,31 @@ use landfall_core::name::ClusterId;
 use landfall_core::plan::Plan;
 use landfall_core::pricing::Location;
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::feed::{Beginning, Feed, Tellers};
+use self::tasks::Tasks;
 use crate::admin::{self, Admin};
+use crate::broker::build::Identity;
+use crate::broker::credentials::Source;
+use crate::figures::{Figures, FleetState};
 use crate::lease::{self, Candidate, Leadership};
+use crate::measure::meter::{self, Meters, Replicas, Sources};
+use crate::measure::prometheus::Prometheus;
 use crate::measure::{echo, page};
 use crate::metrics::{Metrics, PlanState, WriterState};
-use crate::object::Kind;
-use crate::observe::{Guide, Perspective};
+use crate::observe::Guide;
 use crate::outbox::Outbox;
-use crate::pipeline::{self, Age, Observer, Pipeline, required};
+use crate::pipeline::{Observer, Pipeline};
 use crate::reconcile::Reconciler;
 use crate::start::{self, StartError};
 use crate::stores::Touched;
-use crate::{apply, watch as source};
+use crate::{apply, broker, metering, watch as source};
 
-/// Changes that wait for the pipeline. A full queue holds back the watches, which is what a slow consumer should do.
-const CHANGES: usize = 1024;
-/// How long components may take to end after they were asked to.
-const DRAIN: Duration = Duration::from_secs(5);
+mod feed;
+mod tasks;
+
 const LEASE: &str = "landfall-operator";
 
 /// Which cluster this is, and how to reach its API server.
@@ -50,28 +54,98 @@ pub struct Cluster {
     pub admin: SocketAddr,
 }
 
+/// What an operator is told beside its cluster.
+#[derive(Debug, Clone)]
+pub struct Operating {
+    /// In the leader election, different for each replica.
+    pub identity: String,
+    /// A kubeconfig of the broker and the namespace there. `None`: as the Submariner resource says.
+    pub broker: Option<(PathBuf, String)>,
+    /// The admin ports of the DNS replicas. Empty: those behind their Service.
+    pub dns_replicas: Vec<SocketAddr>,
+    pub probe_source: Option<IpAddr>,
+    /// The URL of a Prometheus.
+    pub prometheus: Option<String>,
+}
+
 /// The operator: plans, and writes while it leads. Returns when `stop` was cancelled, or with what went wrong.
-pub async fn operator(cluster: Cluster, identity: String, stop: CancellationToken) -> Result<(), StartError> {
+pub async fn operator(cluster: Cluster, operating: Operating, stop: CancellationToken) -> Result<(), StartError> {
     let listener = admin::bind(cluster.admin).await?;
     let client = start::client(cluster.kubeconfig.as_deref()).await?;
+    let prometheus = operating.prometheus.as_deref().map(Prometheus::new).transpose()?;
     let metrics = Metrics::default();
     let outbox = Arc::new(Outbox::default());
     let (plans, plan) = watch::channel(None);
     let (leads, leadership) = watch::channel(Leadership::Waiting);
+    let (own, published) = watch::channel(None);
+    let (meters, metered) = watch::channel(Meters::new());
+    let (figures, figured) = watch::channel(Arc::<Figures>::default());
 
     let mut registry = registry(&metrics, &plan);
     metrics.register_writes(&mut registry);
+    metrics.register_broker(&mut registry);
     let writer = WriterState { outbox: Arc::clone(&outbox), leadership: leadership.clone() };
     registry.register_collector(Box::new(writer));
+    registry.register_collector(Box::new(FleetState(figured)));
     let mut planned = plan.clone();
     let admin = Admin { registry, missing: Box::new(move || synced(&plan)), answers: None };
 
-    let candidate = Candidate { namespace: cluster.namespace.clone(), lease: LEASE, identity, clock: micro_time };
-    let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
-    let feed = feed(client.clone(), cluster, Guide::Policies, (plans, metrics.clone(), reconciler), stop.clone());
+    let candidate = Candidate {
+        namespace: cluster.namespace.clone(),
+        lease: LEASE,
+        identity: operating.identity,
+        clock: micro_time,
+    };
+    let mut reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
+    let observer = move |pipeline: &Pipeline, touched: &Touched| {
+        reconciler.settled(pipeline, touched);
+        own.send_if_modified(|known| {
+            let now = pipeline.published().cloned();
+            std::mem::replace(known, now.clone()).as_ref().map(Arc::as_ptr) != now.as_ref().map(Arc::as_ptr)
+        });
+        if touched.is_nothing() {
+            return;
+        }
+        meters.send_if_modified(|known| {
+            let now = metering::meters(pipeline);
+            std::mem::replace(known, now.clone()) != now
+        });
+        let now = Figures::of(pipeline, &figures.borrow());
+        figures.send_replace(Arc::new(now));
+    };
+    let submariner_namespace = cluster.submariner_namespace.clone();
+    let broker = match operating.broker {
+        Some((path, namespace)) => Source::Kubeconfig { path, namespace },
+        None => Source::Submariner { client: client.clone(), namespace: submariner_namespace },
+    };
+    let replicas = match operating.dns_replicas {
+        replicas if replicas.is_empty() => Replicas::Found { namespace: cluster.namespace.clone() },
+        replicas => Replicas::Given(replicas),
+    };
+    let sources = Sources { client: client.clone(), replicas, prometheus, meters: metered, clock: unix_seconds };
+    let (leader, broker_metrics) = (leadership.clone(), metrics.clone());
+    let tellers = move |Beginning { local, instance, changes }: Beginning| -> Tellers {
+        let ends = broker::Ends {
+            identity: Identity { cluster: local, instance },
+            own: published,
+            leadership: leader.clone(),
+            changes: changes.clone(),
+            clock: unix_seconds,
+            metrics: broker_metrics,
+        };
+        vec![Box::pin(broker::run(broker, ends)), Box::pin(meter::run(sources, leader, changes))]
+    };
+    let feed = Feed {
+        client: client.clone(),
+        cluster,
+        guide: Guide::Policies,
+        probe_source: operating.probe_source,
+        plans,
+        metrics: metrics.clone(),
+    };
     let mut tasks = Tasks::new(stop.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
-    tasks.spawn("pipeline", feed);
+    tasks.spawn("pipeline", feed.run(observer, tellers, stop.clone()));
     tasks.spawn("writer", done(apply::run(client.clone(), outbox, leadership, time, Arc::new(metrics))));
     tasks.spawn_drained(
         "lease",
@@ -98,6 +172,8 @@ pub struct Probing {
     pub listen: SocketAddr,
     /// The addresses by which others reach that. Empty: as it listens.
     pub advertise: Vec<SocketAddr>,
+    /// Where own probes of other clusters leave from.
+    pub source: Option<IpAddr>,
 }
 
 /// A DNS replica: answers what the operator published, and the probes of other clusters.
@@ -128,7 +204,9 @@ pub async fn dns(
 
     let serving = CancellationToken::new();
     let observer = |_: &Pipeline, _: &Touched| {};
-    let feed = feed(client, cluster, Guide::Selections, (plans, metrics, observer), serving.clone());
+    let probe_source = probing.source;
+    let feed = Feed { client, cluster, guide: Guide::Selections, probe_source, plans, metrics };
+    let feed = feed.run(observer, |_| Tellers::new(), serving.clone());
     let mut tasks = Tasks::new(serving.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
     tasks.spawn("probe port", done(echo::serve(probes)));
@@ -146,50 +224,6 @@ pub async fn dns(
         Ok(())
     });
     tasks.first_to_end().await
-}
-
-/// Watches into the pipeline. Ends only with an error, or when `stop` is cancelled.
-async fn feed(
-    client: kube::Client,
-    cluster: Cluster,
-    guide: Guide,
-    (plans, metrics, mut observer): (watch::Sender<Option<Arc<Plan>>>, Metrics, impl Observer),
-    stop: CancellationToken,
-) -> Result<(), StartError> {
-    start::preflight(&client).await?;
-    let local = match cluster.id {
-        Some(id) => id,
-        None => start::cluster_id(&client, &cluster.submariner_namespace).await?,
-    };
-    tracing::info!(cluster = %local, "the API server answers; watching");
-    let (changes, queue) = mpsc::channel(CHANGES);
-    let scope = match guide {
-        Guide::Policies => source::Scope::All,
-        Guide::Selections => source::Scope::Clusterset,
-    };
-    let mut watches = JoinSet::new();
-    for &kind in required(guide) {
-        let metrics = metrics.clone();
-        watches.spawn(source::watch(client.clone(), kind, scope.clone(), changes.clone(), move || {
-            metrics.watch_error(kind)
-        }));
-    }
-    drop(changes);
-    let submariner_namespace = Some(cluster.submariner_namespace.into());
-    let perspective = Perspective { local, namespace: cluster.namespace.into(), submariner_namespace, guide };
-    let observer = |pipeline: &Pipeline, touched: &Touched| {
-        let of = |kind: Kind| pipeline.stores().problems().filter(|problem| problem.kind == kind).count();
-        metrics.set_skipped(of);
-        observer.settled(pipeline, touched);
-    };
-    let pipeline = Pipeline::new(perspective, Age::Live);
-    tokio::select! {
-        biased;
-        () = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop)) => Ok(()),
-        Some(ended) = watches.join_next() => {
-            Err(StartError::Ended { component: "a watch", why: ended.err().map(|panic| panic.to_string()) })
-        }
-    }
 }
 
 fn registry(metrics: &Metrics, plan: &watch::Receiver<Option<Arc<Plan>>>) -> Registry {
@@ -218,53 +252,6 @@ fn synced(plan: &watch::Receiver<Option<Arc<Plan>>>) -> Vec<&'static str> {
 async fn done(task: impl Future<Output = ()>) -> Result<(), StartError> {
     task.await;
     Ok(())
-}
-
-/// The components of a process. When one ends unasked, all end.
-struct Tasks {
-    tasks: JoinSet<(&'static str, Result<(), StartError>)>,
-    /// Those that have something to finish once they are asked to stop.
-    drained: JoinSet<(&'static str, Result<(), StartError>)>,
-    stop: CancellationToken,
-}
-
-impl Tasks {
-    fn new(stop: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), drained: JoinSet::new(), stop }
-    }
-
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = Result<(), StartError>> + Send + 'static) {
-        self.tasks.spawn(async move { (name, task.await) });
-    }
-
-    fn spawn_drained(
-        &mut self,
-        name: &'static str,
-        task: impl Future<Output = Result<(), StartError>> + Send + 'static,
-    ) {
-        self.drained.spawn(async move { (name, task.await) });
-    }
-
-    async fn first_to_end(mut self) -> Result<(), StartError> {
-        let ended = tokio::select! {
-            () = self.stop.cancelled() => None,
-            Some(ended) = self.tasks.join_next() => Some(ended),
-            Some(ended) = self.drained.join_next() => Some(ended),
-        };
-        let asked = self.stop.is_cancelled();
-        self.stop.cancel();
-        let finish = async { while self.drained.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, finish).await.is_err() {
-            tracing::warn!("not everything ended in time; leaving it behind");
-        }
-        match ended {
-            None => Ok(()),
-            Some(Ok((_, Err(error)))) => Err(error),
-            Some(Ok((_, Ok(())))) if asked => Ok(()),
-            Some(Ok((component, Ok(())))) => Err(StartError::Ended { component, why: None }),
-            Some(Err(panic)) => Err(StartError::Ended { component: "a task", why: Some(panic.to_string()) }),
-        }
-    }
 }
 
 /// The clock, for those who are given it.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use landfall_core::name::ClusterId;
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::admin;
 use crate::discovery::{Discovered, served};
 use crate::measure::echo;
+use crate::measure::prometheus::PrometheusError;
 use crate::object::Kind;
 use crate::properties;
 use crate::watch::chain;
@@ -49,6 +51,8 @@ pub enum StartError {
         properties::CLUSTER_ID
     )]
     NoClusterId { namespace: String },
+    #[error("--prometheus: {0}")]
+    Prometheus(#[from] PrometheusError),
     #[error(transparent)]
     Admin(#[from] admin::BindError),
     #[error(transparent)]
@@ -114,6 +118,16 @@ pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, S
             id = property.and_then(|id| ClusterId::new(&id).ok());
         }
         Ok(id.ok_or_else(|| StartError::NoClusterId { namespace: namespace.to_owned() }))
+    })
+    .await
+}
+
+/// What no two clusters have alike: the UID of the namespace kube-system.
+pub async fn instance(client: &Client) -> Result<String, StartError> {
+    let api = kube::Api::<Namespace>::all(client.clone());
+    patiently(|| async {
+        let namespace = api.get_metadata("kube-system").await?;
+        Ok(Ok(namespace.metadata.uid.unwrap_or_default()))
     })
     .await
 }

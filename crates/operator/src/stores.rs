@@ -70,6 +70,13 @@ pub struct Touched {
     pub problems: Vec<Problem>,
 }
 
+impl Touched {
+    /// Nothing that a plan or a condition comes from.
+    pub fn is_nothing(&self) -> bool {
+        !self.all && !self.policies && self.services.is_empty() && self.peers.is_empty()
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Stores {
     pub imports: BTreeMap<ServiceKey, Import>,

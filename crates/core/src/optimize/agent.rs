@@ -24,7 +24,8 @@ const MOST_WINDOWS: usize = 13;
 /// Decisions of one window that are told apart. With more, two that follow each other count as the first of them.
 const MOST_DECISIONS: usize = 64;
 
-type Shares = BTreeMap<ClusterId, f64>;
+/// By exporter.
+pub type Shares = BTreeMap<ClusterId, f64>;
 
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -120,12 +121,8 @@ impl Agent {
 
     /// A window ended, and this is what the local clients asked for in it.
     pub fn count(&mut self, demand_rps: f64, now: u64, tuning: &Tuning) {
-        let mut sent = Shares::new();
-        for (part, decision) in stretches(&self.decisions, now) {
-            for (exporter, share) in &decision.row {
-                *sent.entry(exporter.clone()).or_insert(0.0) += part * share * demand_rps;
-            }
-        }
+        let mut sent = self.intended(now);
+        sent.values_mut().for_each(|share| *share *= demand_rps);
         self.count_sent(demand_rps, sent, now, tuning);
     }
 
@@ -232,6 +229,17 @@ impl Agent {
             self.decisions.remove(1);
         }
         self.decisions.push(Decision { at: now, row, expected });
+    }
+
+    /// Where its clients should have been sent in the window that ends now: parts of 1, as long as each decision was in force.
+    pub fn intended(&self, now: u64) -> Shares {
+        let mut intended = Shares::new();
+        for (part, decision) in stretches(&self.decisions, now) {
+            for (exporter, share) in &decision.row {
+                *intended.entry(exporter.clone()).or_insert(0.0) += part * share;
+            }
+        }
+        intended
     }
 
     /// What it sent to each exporter in the very window in which that exporter's load was measured.

@@ -11,7 +11,9 @@
 pub mod answers;
 pub mod collect;
 pub mod echo;
+pub mod links;
 pub mod load;
+pub mod meter;
 pub mod page;
 pub mod pod_metrics;
 pub mod probe;

@@ -82,6 +82,10 @@ impl Window {
         self.seconds >= 1.0
     }
 
+    pub(super) fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
     /// Answers that named each cluster, per second.
     pub(super) fn answers_rps(&self, key: &ServiceKey) -> BTreeMap<ClusterId, f64> {
         let named =
@@ -90,6 +94,12 @@ impl Window {
             true => self.answers.get(key).into_iter().flatten().filter_map(named).collect(),
             false => BTreeMap::new(),
         }
+    }
+
+    /// Answers that named a cluster, by service.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&ServiceKey, BTreeMap<ClusterId, u64>)> {
+        let named = |(cluster, count): (&Option<ClusterId>, &u64)| Some((cluster.clone()?, *count));
+        self.answers.iter().map(move |(key, counts)| (key, counts.iter().filter_map(named).collect()))
     }
 
     /// All answers, per second.
@@ -103,9 +113,9 @@ impl Window {
 
     /// Whether the answers so far cannot be what an expected rate of them brings by chance. Few answers tell little: of ten
     /// that are expected, three come as well as twenty.
-    pub(super) fn is_significant(&self, key: &ServiceKey, expected_rps: Option<f64>) -> bool {
+    pub(super) fn is_significant(&self, key: &ServiceKey, expected_rps: Option<f64>, per_answer: f64) -> bool {
         let Some(expected_rps) = expected_rps else { return self.count(key) > 0.0 };
-        let expected = expected_rps * self.seconds;
+        let expected = expected_rps * self.seconds / per_answer;
         self.counted() && (self.count(key) - expected).abs() > SIGNIFICANT * expected.max(1.0).sqrt()
     }
 
@@ -143,9 +153,9 @@ mod tests {
 
     #[test]
     fn a_rate_that_chance_explains_is_no_jump() {
-        assert!(!window(10.0, 14).is_significant(&key(), Some(1.0)), "14 where 10 were expected");
-        assert!(window(10.0, 1400).is_significant(&key(), Some(100.0)));
-        assert!(window(10.0, 10).is_significant(&key(), None), "nothing was known");
+        assert!(!window(10.0, 14).is_significant(&key(), Some(1.0), 1.0), "14 where 10 were expected");
+        assert!(window(10.0, 1400).is_significant(&key(), Some(100.0), 1.0));
+        assert!(window(10.0, 10).is_significant(&key(), None, 1.0), "nothing was known");
     }
 
     #[test]

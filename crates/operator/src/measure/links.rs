@@ -1,0 +1,119 @@
+//! The ways to the other clusters, as probes find them: whether there is anybody, at once, and what the way is like, in steps.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use landfall_core::name::ClusterId;
+use landfall_core::reach::Way;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::probe::{self, Probed, Targets};
+use crate::accept::PeerLink;
+use crate::stores::Change;
+
+/// How many probes, at one per second, make a step of the filters.
+const STEP: Duration = Duration::from_secs(30);
+/// Outcomes that wait for us.
+const QUEUE: usize = 256;
+
+/// Probes until nobody wants to know any more.
+pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, changes: mpsc::Sender<Change>) {
+    let (sender, mut outcomes) = mpsc::channel(QUEUE);
+    let mut probes = std::pin::pin!(probe::run(targets.clone(), source, sender));
+    let mut ways = Ways::default();
+    let mut steps = interval(STEP);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    steps.tick().await;
+    loop {
+        let news = tokio::select! {
+            () = &mut probes => return,
+            () = changes.closed() => return,
+            Some(probed) = outcomes.recv() => ways.probed(&probed),
+            _ = steps.tick() => ways.step(&targets.borrow()),
+        };
+        if news && changes.send(Change::Links(ways.links())).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ways {
+    peers: BTreeMap<ClusterId, Way>,
+}
+
+impl Ways {
+    /// Whether a peer went or came back, or is known well enough for the first time.
+    fn probed(&mut self, probed: &Probed) -> bool {
+        let way = self.peers.entry(probed.cluster.clone()).or_default();
+        let before = (way.is_reachable(), way.conditions().is_some());
+        way.probed(probed.rtt.map(|rtt| rtt.as_secs_f64() * 1e3));
+        if !before.1 && way.is_measured() {
+            way.close_round();
+        }
+        before != (way.is_reachable(), way.conditions().is_some())
+    }
+
+    /// Ends a step. Peers that have no address any more are forgotten.
+    fn step(&mut self, targets: &Targets) -> bool {
+        let before = self.links();
+        self.peers.retain(|peer, _| targets.contains_key(peer));
+        for way in self.peers.values_mut() {
+            way.close_round();
+        }
+        before != self.links()
+    }
+
+    fn links(&self) -> BTreeMap<ClusterId, PeerLink> {
+        let link = |(peer, way): (&ClusterId, &Way)| {
+            let known = way.conditions();
+            let link = PeerLink {
+                rtt_ms: known.map(|known| known.rtt_ms),
+                jitter_ms: known.map(|known| known.jitter_ms),
+                loss: known.map(|known| known.loss),
+                reachable: Some(way.is_reachable()),
+            };
+            (peer.clone(), link)
+        };
+        self.peers.iter().map(link).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> ClusterId {
+        ClusterId::new("west").unwrap()
+    }
+
+    fn probed(ms: Option<u64>) -> Probed {
+        Probed { cluster: id(), rtt: ms.map(Duration::from_millis) }
+    }
+
+    #[test]
+    fn a_peer_that_goes_or_comes_back_is_news_and_one_probe_more_is_not() {
+        let mut ways = Ways::default();
+        let news: Vec<bool> = (0..6).map(|_| ways.probed(&probed(Some(20)))).collect();
+        assert_eq!(news, [false, false, false, false, true, false], "five tell what the way is like");
+        assert_eq!(ways.links()[&id()].rtt_ms, Some(20.0));
+        let gone: Vec<bool> = (0..4).map(|_| ways.probed(&probed(None))).collect();
+        assert_eq!(gone, [false, false, true, false]);
+        assert_eq!(ways.links()[&id()].reachable, Some(false));
+        assert!(ways.probed(&probed(Some(20))) && ways.links()[&id()].reachable == Some(true));
+    }
+
+    #[test]
+    fn a_step_is_news_when_the_way_has_become_another_one() {
+        let targets = Targets::from([(id(), Vec::new())]);
+        let mut ways = Ways::default();
+        (0..5).for_each(|_| drop(ways.probed(&probed(Some(20)))));
+        (0..30).for_each(|_| drop(ways.probed(&probed(Some(20)))));
+        assert!(!ways.step(&targets));
+        (0..30).for_each(|_| drop(ways.probed(&probed(Some(100)))));
+        assert!(ways.step(&targets));
+        assert!(ways.step(&Targets::new()) && ways.links().is_empty(), "it has no address any more");
+    }
+}

@@ -1,0 +1,133 @@
+//! Everything that tells the pipeline something, and the pipeline itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use landfall_core::name::ClusterId;
+use landfall_core::plan::Plan;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Cluster, unix_seconds};
+use crate::measure::links;
+use crate::measure::probe::Targets;
+use crate::metrics::Metrics;
+use crate::object::Kind;
+use crate::observe::{Guide, Perspective};
+use crate::pipeline::{self, Age, Observer, Pipeline, required};
+use crate::start::{self, StartError};
+use crate::stores::{Change, Touched};
+use crate::watch as source;
+
+/// Changes that wait for the pipeline. A full queue holds back the watches, which is what a slow consumer should do.
+const CHANGES: usize = 1024;
+
+/// What is known when the API server has answered for the first time.
+pub(super) struct Beginning {
+    pub(super) local: ClusterId,
+    /// Of the namespace kube-system: no other cluster has it.
+    pub(super) instance: String,
+    pub(super) changes: mpsc::Sender<Change>,
+}
+
+/// What tells something besides the watches.
+pub(super) type Tellers = Vec<BoxFuture<'static, ()>>;
+
+/// Who plans from what.
+pub(super) struct Feed {
+    pub(super) client: kube::Client,
+    pub(super) cluster: Cluster,
+    pub(super) guide: Guide,
+    /// Probes leave from there.
+    pub(super) probe_source: Option<IpAddr>,
+    pub(super) plans: watch::Sender<Option<Arc<Plan>>>,
+    pub(super) metrics: Metrics,
+}
+
+impl Feed {
+    /// Watches into the pipeline. Ends only with an error, or when `stop` is cancelled.
+    pub(super) async fn run(
+        self,
+        mut observer: impl Observer,
+        tellers: impl FnOnce(Beginning) -> Tellers,
+        stop: CancellationToken,
+    ) -> Result<(), StartError> {
+        let Self { client, cluster, guide, probe_source, plans, metrics } = self;
+        start::preflight(&client).await?;
+        let local = match cluster.id {
+            Some(id) => id,
+            None => start::cluster_id(&client, &cluster.submariner_namespace).await?,
+        };
+        tracing::info!(cluster = %local, "the API server answers; watching");
+        let (changes, queue) = mpsc::channel(CHANGES);
+        let mut sources = watches(&client, guide, &metrics, &changes);
+        let mut pipeline = Pipeline::new(
+            Perspective {
+                local: local.clone(),
+                namespace: cluster.namespace.into(),
+                submariner_namespace: Some(cluster.submariner_namespace.into()),
+                guide,
+            },
+            Age::Live,
+        );
+        if guide == Guide::Policies {
+            let place = match cluster.location {
+                Some(place) => Some(place),
+                None => start::location(&client).await?,
+            };
+            pipeline = pipeline.in_cluster(place);
+            let instance = start::instance(&client).await?;
+            tellers(Beginning { local, instance, changes: changes.clone() }).into_iter().for_each(|teller| {
+                sources.spawn(teller);
+            });
+        }
+        let (targets, probed) = watch::channel(Targets::new());
+        sources.spawn(links::run(probed, probe_source, changes));
+        let observer = |pipeline: &Pipeline, touched: &Touched| {
+            let of = |kind: Kind| pipeline.stores().problems().filter(|problem| problem.kind == kind).count();
+            metrics.set_skipped(of);
+            targets.send_if_modified(|known| {
+                let now = probe_targets(pipeline);
+                std::mem::replace(known, now.clone()) != now
+            });
+            observer.settled(pipeline, touched);
+        };
+        tokio::select! {
+            biased;
+            () = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop)) => Ok(()),
+            Some(ended) = sources.join_next() => {
+                Err(StartError::Ended { component: "a watch", why: ended.err().map(|panic| panic.to_string()) })
+            }
+        }
+    }
+}
+
+fn watches(client: &kube::Client, guide: Guide, metrics: &Metrics, changes: &mpsc::Sender<Change>) -> JoinSet<()> {
+    let scope = match guide {
+        Guide::Policies => source::Scope::All,
+        Guide::Selections => source::Scope::Clusterset,
+    };
+    let mut watches = JoinSet::new();
+    for &kind in required(guide) {
+        let metrics = metrics.clone();
+        let error = move || metrics.watch_error(kind);
+        watches.spawn(source::watch(client.clone(), kind, scope.clone(), changes.clone(), error));
+    }
+    watches
+}
+
+/// Where the others can be probed, as they say themselves.
+fn probe_targets(pipeline: &Pipeline) -> Targets {
+    let stores = pipeline.stores();
+    let local = &pipeline.perspective().local;
+    let said = stores.facts.iter().chain(&stores.peers).filter(|(cluster, _)| *cluster != local);
+    let mut targets: BTreeMap<ClusterId, BTreeSet<SocketAddr>> = BTreeMap::new();
+    for (cluster, facts) in said.filter(|(_, facts)| !facts.probe_addresses.is_empty()) {
+        // What was heard last counts.
+        targets.insert(cluster.clone(), facts.probe_addresses.iter().copied().collect());
+    }
+    targets.into_iter().map(|(cluster, addresses)| (cluster, addresses.into_iter().collect())).collect()
+}
