@@ -79,7 +79,8 @@ impl DnsServer {
     /// Starts `landfall dns`; `name` names its log.
     pub fn start(site: Site<'_>, name: &str) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let landfall = Landfall::start(site, name, &["dns", "--listen", &address.to_string()])?;
+        let landfall =
+            Landfall::start(site, name, &["dns", "--listen", &address.to_string(), "--probe", "127.0.0.1:0"])?;
         Ok(Self { landfall, address })
     }
 }

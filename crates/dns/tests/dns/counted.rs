@@ -1,18 +1,21 @@
 //! Which answers are counted, and for whom.
 
+use std::sync::Arc;
+
 use domain::base::iana::Rtype;
-use landfall_core::plan::Plan;
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::plan::{Plan, ServicePlan};
 use landfall_dns::Transport;
 
-use crate::support::{Query, ask, fleet, per_cluster, plan_of, reply, reply_to, responder, service, weighted};
+use crate::support::{
+    Query, ask, fleet, key, per_cluster, plan_of, reply, reply_to, responder, service, view, weighted,
+};
 
 /// `service cluster count` of all that was counted, and `-` where there is no cluster.
 fn counted(plan: &Plan) -> Vec<String> {
-    let of_one = |(key, planned): (_, &std::sync::Arc<landfall_core::plan::ServicePlan>)| -> Vec<String> {
+    let of_one = |(key, planned): (&ServiceKey, &Arc<ServicePlan>)| -> Vec<String> {
         let counts = planned.answered().filter(|(_, count)| *count > 0);
-        let cluster =
-            |cluster: Option<&landfall_core::name::ClusterId>| cluster.map_or("-".into(), |id| id.to_string());
-        counts.map(|(id, count)| format!("{key} {} {count}", cluster(id))).collect()
+        counts.map(|(cluster, count)| format!("{key} {} {count}", cluster.map_or("-", ClusterId::as_str))).collect()
     };
     plan.services().flat_map(of_one).collect()
 }
@@ -104,7 +107,7 @@ fn counts_go_on_when_endpoints_change() {
     let before = plan_of([("web.shop", service(per_cluster(), &[("west", &["10.0.0.1"])]))]);
     reply(&before, &svc("web.shop"), Rtype::A);
     let more = service(per_cluster(), &[("west", &["10.0.0.1", "10.0.0.2"])]);
-    let after = before.updated(&crate::support::view(), [(crate::support::key("web.shop"), Some(more))], 2).unwrap();
+    let after = before.updated(&view(), [(key("web.shop"), Some(more))], 2).unwrap();
     reply(&after, &svc("web.shop"), Rtype::A);
     assert_eq!(counted(&after), ["shop/web west 2"]);
 }
