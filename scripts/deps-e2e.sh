@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests call and a Debian may lack: dig, and setpriv with flock. Does nothing when they are there.
+# Installs what the end-to-end tests call and a Debian may lack: dig, setpriv with flock, and Prometheus. Does nothing when
+# they are there.
 set -euo pipefail
 
 packages=()
@@ -7,6 +8,7 @@ command -v dig > /dev/null || packages+=(bind9-dnsutils)
 for tool in setpriv flock; do
   command -v "$tool" > /dev/null || { packages+=(util-linux); break; }
 done
+[ -x /usr/bin/prometheus ] || packages+=(prometheus)
 [ "${#packages[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then

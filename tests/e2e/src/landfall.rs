@@ -93,7 +93,7 @@ pub async fn run_to_end(arguments: &[OsString], log: &Path, deadline: Duration) 
 }
 
 /// One page by HTTP/1.0, which ends a reply by closing the connection and so needs no HTTP library to read it.
-async fn http_get(server: SocketAddr, path: &str) -> Result<(u16, String)> {
+pub(crate) async fn http_get(server: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(server).await.context("the admin port does not listen")?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes()).await?;
     let mut reply = String::new();

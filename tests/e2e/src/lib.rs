@@ -26,6 +26,7 @@ pub mod landfall;
 pub mod member;
 pub mod objects;
 pub mod process;
+pub mod prometheus;
 pub mod wait;
 
 pub use ask::{Question, Reply};

@@ -11,6 +11,7 @@ mod odd_objects;
 mod optimized;
 mod outage;
 mod presence;
+mod prometheus;
 mod readiness;
 mod submariner;
 mod tables;
