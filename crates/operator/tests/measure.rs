@@ -15,7 +15,7 @@ use kube::client::Body;
 use landfall_operator::measure::pod_metrics::usage;
 use landfall_operator::measure::prometheus::{Prometheus, PrometheusError};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 const NOW: u64 = 1_800_000_000;
@@ -38,19 +38,7 @@ impl Web {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (answer, log) = (answer.clone(), Arc::clone(&log));
-                let service = service_fn(move |request: Request<Incoming>| {
-                    log.lock().unwrap().push(request.uri().to_string());
-                    let answer = answer.clone();
-                    async move {
-                        let Some((status, body)) = answer else { return std::future::pending().await };
-                        let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
-                        Ok::<_, Infallible>(response.unwrap())
-                    }
-                });
-                let connection =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                connections.spawn(async move { drop(connection.await) });
+                connections.spawn(serve(stream, answer.clone(), Arc::clone(&log)));
             }
         });
         Self { url, asked, _tasks: tasks }
@@ -60,6 +48,20 @@ impl Web {
         let web = Self::start(Some((status, body.to_owned()))).await;
         Prometheus::new(&web.url).unwrap().query("up").await
     }
+}
+
+async fn serve(stream: TcpStream, answer: Option<(u16, String)>, log: Arc<Mutex<Vec<String>>>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        log.lock().unwrap().push(request.uri().to_string());
+        let answer = answer.clone();
+        async move {
+            let Some((status, body)) = answer else { return std::future::pending().await };
+            let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
+            Ok::<_, Infallible>(response.unwrap())
+        }
+    });
+    // A client that goes away is no failure.
+    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
 fn vector(samples: &str) -> String {
