@@ -25,6 +25,10 @@ const MOST_SOLVES: u32 = 200;
 const PRECISE: f64 = 0.05;
 /// How many times itself a fact can become, before it is another fleet.
 const MOST_GROWTH: f64 = 10.0;
+/// How much nearer a cluster can come, as a part of the way.
+const NEARER: f64 = 0.95;
+/// What the least of prices is: a change from nothing is compared with it.
+const LEAST_USD_PER_GB: f64 = 0.01;
 const BYTES_PER_GB: f64 = 1e9;
 const MILLION: f64 = 1e6;
 
@@ -138,9 +142,15 @@ pub fn busy(solution: &Solution, facts: &Facts, tuning: &Tuning, source: &Cluste
 }
 
 /// Of each cluster the change that is the least part of what the fact is now, if there is one; the least first.
-pub fn next_changes(known: &Known, objective: &Objective, source: &ClusterId) -> Vec<NextChange> {
+/// `usd_per_gb`: what a gigabyte from a cluster to the source is billed at now.
+pub fn next_changes(
+    known: &Known,
+    objective: &Objective,
+    source: &ClusterId,
+    usd_per_gb: &dyn Fn(&ClusterId) -> f64,
+) -> Vec<NextChange> {
     let Ok(solution) = optimize(&known.facts, &objective.tuning, &BTreeMap::new()) else { return Vec::new() };
-    let mut search = Search { known, objective, source, solution: &solution, left: MOST_SOLVES };
+    let mut search = Search { known, objective, source, solution: &solution, usd_per_gb, left: MOST_SOLVES };
     let mut found: Vec<(f64, NextChange)> = search.demand().into_iter().collect();
     let mut candidates = solution.explain(&known.facts, source);
     // When not all can be looked at, those that are nearest to a change are.
@@ -173,6 +183,7 @@ struct Search<'a> {
     objective: &'a Objective,
     source: &'a ClusterId,
     solution: &'a Solution,
+    usd_per_gb: &'a dyn Fn(&ClusterId) -> f64,
     left: u32,
 }
 
@@ -202,22 +213,23 @@ impl Search<'_> {
         let sign = if has { 1.0 } else { -1.0 };
         let guess = self.gap_ms(terms).max(self.objective.tuning.epsilon_ms);
         let round_trips = self.objective.round_trips.max(1.0);
-        let most = if has { MOST_GROWTH * (way.latency_ms + guess) } else { way.latency_ms };
+        let most = if has { MOST_GROWTH * (way.latency_ms + guess) } else { NEARER * way.latency_ms };
         let range = Range { guess: guess / round_trips, most: most / round_trips };
         let by_rtt = self.least(exporter, range, |ms| Cause::RttMs(sign * ms));
         // What the threshold is in time it nearly is in money.
         let ms = by_rtt.as_ref().map_or(guess, |(part, _)| part * way.latency_ms);
         found.extend(by_rtt);
-        let most = if has { MOST_GROWTH * (way.price_ms + guess) } else { way.price_ms };
-        let range = Range { guess: self.usd_per_gb(ms), most: self.usd_per_gb(most) };
+        let price = (self.usd_per_gb)(exporter);
+        let most = if has { MOST_GROWTH * (price + self.exchanged_per_gb(guess)) } else { price };
+        let range = Range { guess: self.exchanged_per_gb(ms), most };
         if range.most > 0.0 && range.most.is_finite() {
             found.extend(self.least(exporter, range, |usd| Cause::UsdPerGb(sign * usd)));
         }
         found
     }
 
-    /// What a price of responses is, that costs so much.
-    fn usd_per_gb(&self, ms: f64) -> f64 {
+    /// The price of a gigabyte of responses that costs a request so much.
+    fn exchanged_per_gb(&self, ms: f64) -> f64 {
         let gb = self.objective.bytes.per_response * MILLION / BYTES_PER_GB;
         self.objective.rate.exchanged(ms) / gb
     }
@@ -294,10 +306,10 @@ impl Search<'_> {
 
     fn part(&self, cluster: &ClusterId, cause: Cause) -> f64 {
         let way = self.known.facts.sources.get(self.source).and_then(|source| source.costs.get(cluster));
-        let UnitCost { latency_ms, price_ms } = way.copied().unwrap_or_default();
+        let latency_ms = way.map_or(0.0, |way| way.latency_ms);
         match cause {
             Cause::RttMs(ms) => ms.abs() * self.objective.round_trips.max(1.0) / latency_ms,
-            Cause::UsdPerGb(usd) => usd.abs() / self.usd_per_gb(price_ms),
+            Cause::UsdPerGb(usd) => usd.abs() / (self.usd_per_gb)(cluster).max(LEAST_USD_PER_GB),
             Cause::CapacityPercent(percent) | Cause::DemandPercent(percent) => percent.abs() / 100.0,
         }
     }
@@ -380,7 +392,7 @@ mod tests {
     fn what_a_change_promises_happens_and_with_a_little_less_does_not() {
         let objective = Objective::default();
         for known in [known(100.0, [1000.0; 3]), known(950.0, [1000.0; 3]), known(1500.0, [1000.0; 3])] {
-            let changes = next_changes(&known, &objective, &id("a"));
+            let changes = next_changes(&known, &objective, &id("a"), &|_| 0.0);
             assert!(!changes.is_empty());
             for NextChange { cluster, cause, affected, effect } in &changes {
                 let after = |cause| shares(&changed(&known.facts, &objective, (&id("a"), cluster), cause))[affected];
@@ -415,6 +427,22 @@ mod tests {
     }
 
     #[test]
+    fn a_price_falls_to_nothing_at_most_and_one_of_nothing_can_rise() {
+        let objective = Objective { rate: crate::optimize::cost::ExchangeRate::COST, ..Objective::default() };
+        let mut dear = known(100.0, [1000.0, 1000.0, 1000.0]);
+        dear.facts = changed(&dear.facts, &objective, (&id("a"), &id("b")), Cause::UsdPerGb(0.09));
+        dear.facts = changed(&dear.facts, &objective, (&id("a"), &id("a")), Cause::UsdPerGb(0.004));
+        let change = |of: &str| {
+            let changes = next_changes(&dear, &objective, &id("a"), &|of| if *of == id("b") { 0.09 } else { 0.0 });
+            changes.into_iter().find(|change| change.cluster == id(of))
+        };
+        let b = change("b").unwrap();
+        assert!(matches!(b.cause, Cause::UsdPerGb(usd) if (-0.09..-0.001).contains(&usd)), "{b:?}");
+        let c = change("c").unwrap();
+        assert!(matches!(c.cause, Cause::UsdPerGb(usd) if usd > 0.0) && c.effect == Effect::FallsToZero, "{c:?}");
+    }
+
+    #[test]
     fn who_is_busy_and_who_gets_the_rest_is_named_and_nobody_while_there_is_room() {
         let of = |known: &Known| {
             let solution = optimize(&known.facts, &Tuning::default(), &BTreeMap::new()).unwrap();
@@ -433,8 +461,8 @@ mod tests {
 
     #[test]
     fn who_has_no_room_anywhere_else_or_no_plan_has_no_next_change() {
-        assert!(next_changes(&known(1.0, [0.0; 3]), &Objective::default(), &id("a")).is_empty());
-        let alone = next_changes(&known(1.0, [1000.0, 0.0, 0.0]), &Objective::default(), &id("a"));
+        assert!(next_changes(&known(1.0, [0.0; 3]), &Objective::default(), &id("a"), &|_| 0.0).is_empty());
+        let alone = next_changes(&known(1.0, [1000.0, 0.0, 0.0]), &Objective::default(), &id("a"), &|_| 0.0);
         assert!(alone.is_empty(), "{alone:?}");
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::pricing::Location;
 use landfall_sim::contender::Contender;
 
@@ -26,6 +27,8 @@ pub enum Command {
     Dns(Dns),
     /// Print who would answer whom, from a folder of manifests, and exit
     Plan(Plan),
+    /// Say why the clients of a cluster are sent where they are sent
+    Explain(Explain),
     /// Run the optimiser and simpler policies in a made-up world, and compare what they cost
     Simulate(Simulate),
     /// Print the custom resource definitions, to be applied with kubectl
@@ -39,6 +42,41 @@ pub struct Plan {
     /// How to print: a table for people, a List of ServiceSelections for programs
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// The service, as kubectl would name its ServiceImport
+    #[arg(value_name = "NAMESPACE/SERVICE", value_parser = service)]
+    pub service: ServiceKey,
+    /// Whose clients; of a folder with one cluster, and of an API server, that one where absent
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_id)]
+    pub from: Option<ClusterId>,
+    #[command(flatten)]
+    pub world: World,
+    /// How to print: a table for people, all that the weights were computed from for programs
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Where the present is read: from a folder, or from the API server of a cluster.
+#[derive(Debug, clap::Args)]
+pub struct World {
+    /// A folder with one sub-folder per cluster, as for `landfall plan`; without it an API server is asked
+    #[arg(conflicts_with_all = ["kubeconfig", "cluster_id"])]
+    pub dir: Option<PathBuf>,
+    /// A kubeconfig; where absent, those that kubectl would use, or the pod's own credentials
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The id of that cluster in the clusterset; where absent, spec.clusterID of the Submariner resource
+    #[arg(long, value_name = "ID", value_parser = cluster_id)]
+    pub cluster_id: Option<ClusterId>,
+    /// The operator's namespace: a SelectionPolicy there without targetRefs is for every service
+    #[arg(long, default_value = "landfall-system")]
+    pub namespace: String,
+    /// Where Submariner's operator keeps its resource
+    #[arg(long, default_value = "submariner-operator", value_name = "NAMESPACE")]
+    pub submariner_namespace: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -199,6 +237,15 @@ pub enum Output {
     Table,
     Json,
     Yaml,
+}
+
+fn service(text: &str) -> Result<ServiceKey, String> {
+    let (namespace, name) = text.split_once('/').ok_or("expected NAMESPACE/SERVICE")?;
+    ServiceKey::new(namespace, name).map_err(|error| error.to_string())
+}
+
+fn cluster_id(text: &str) -> Result<ClusterId, String> {
+    ClusterId::new(text).map_err(|error| error.to_string())
 }
 
 fn policies() -> impl TypedValueParser<Value = Contender> {

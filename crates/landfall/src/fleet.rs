@@ -25,6 +25,21 @@ pub fn clusters(args: &args::Fleet) -> Result<Vec<(Folder, Pipeline)>, FilesErro
     Ok(folders(&args.dir)?.into_iter().map(|folder| (pipeline(&folder.cluster), folder)).map(|(p, f)| (f, p)).collect())
 }
 
+/// The clusters of a folder with everything read, and what is wrong with it, one line each.
+pub fn loaded(args: &args::Fleet) -> Result<(Vec<Pipeline>, Vec<String>), FilesError> {
+    let mut clusters = clusters(args)?;
+    let mut problems = strays(args);
+    for (folder, pipeline) in &mut clusters {
+        pipeline.apply(folder.load(), unix_seconds());
+    }
+    exchange(&mut clusters);
+    for (folder, pipeline) in &clusters {
+        let in_files = folder.problems().map(|problem| format!("skipped: {problem}"));
+        problems.extend(in_files.chain(folder.duplicates()).chain(self::problems(pipeline)));
+    }
+    Ok((clusters.into_iter().map(|(_, pipeline)| pipeline).collect(), problems))
+}
+
 /// Every cluster learns what the others say of themselves, as it would over a broker: where they are, and after that, what it
 /// costs them to send.
 pub fn exchange(clusters: &mut [(Folder, Pipeline)]) {

@@ -1,7 +1,9 @@
 //! Which cluster of a fleet should answer: the one binary.
 
 mod args;
+mod explain;
 mod fleet;
+mod live;
 mod plan;
 mod progress;
 mod serve;
@@ -39,6 +41,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Operator(args) => serve::operator(args),
         Command::Dns(args) => serve::dns(args),
         Command::Plan(args) => plan::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Crds => plan::crds(),
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use landfall_api::{ServiceSelection, ServiceSelectionStatus};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::{Told, selection_status};
-use landfall_operator::run::{at, unix_seconds};
+use landfall_operator::run::at;
 use serde::Serialize;
 
 use crate::args::{self, Output};
@@ -14,31 +14,16 @@ use crate::fleet;
 use crate::{FOUND, WELL, table};
 
 pub fn run(args: &args::Plan) -> Result<u8> {
-    let mut clusters = fleet::clusters(&args.fleet)?;
-    let mut code = WELL;
-    for stray in fleet::strays(&args.fleet) {
-        eprintln!("{stray}");
-        code = FOUND;
-    }
-    for (folder, pipeline) in &mut clusters {
-        pipeline.apply(folder.load(), unix_seconds());
-    }
-    fleet::exchange(&mut clusters);
-    for (folder, pipeline) in &mut clusters {
-        let in_files = folder.problems().map(|problem| format!("skipped: {problem}"));
-        for problem in in_files.chain(folder.duplicates()).chain(fleet::problems(pipeline)) {
-            eprintln!("{problem}");
-            code = FOUND;
-        }
-    }
-    let pipelines = clusters.iter().map(|(_, pipeline)| pipeline);
+    let (clusters, problems) = fleet::loaded(&args.fleet)?;
+    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    let pipelines = clusters.iter();
     let text = match args.output {
         Output::Table => table::all(pipelines.filter_map(table::Source::of).collect()),
         Output::Json => serde_json::to_string_pretty(&List::of(pipelines))? + "\n",
         Output::Yaml => serde_saphyr::to_string(&List::of(pipelines))?,
     };
     print(&text)?;
-    Ok(code)
+    Ok(if problems.is_empty() { WELL } else { FOUND })
 }
 
 pub fn crds() -> Result<u8> {

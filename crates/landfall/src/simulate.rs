@@ -187,10 +187,7 @@ fn judged(rounds: usize) -> String {
 fn rows(summaries: &[Summary]) -> String {
     let header = report::COLUMNS.map(str::to_owned);
     let mut rows: Vec<[String; 9]> = std::iter::once(header).chain(summaries.iter().map(report::cells)).collect();
-    for column in 1..report::COLUMNS.len() {
-        let width = rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-        rows.iter_mut().for_each(|row| row[column] = format!("{:>width$}", row[column]));
-    }
+    table::right(&mut rows, 1..report::COLUMNS.len());
     table::align(rows)
 }
 

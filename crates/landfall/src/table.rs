@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
@@ -163,6 +164,14 @@ fn remarks(planned: &ServicePlan) -> String {
     let notable = notable.map(|share| format!("{} {}: {}", share.cluster, percent(share.weight), share.reason));
     let remarks: Vec<String> = fallback.into_iter().chain(notable).collect();
     if remarks.is_empty() { "-".to_owned() } else { remarks.join(", ") }
+}
+
+/// Numbers stand on the right of these columns.
+pub fn right<const N: usize>(rows: &mut [[String; N]], columns: Range<usize>) {
+    for column in columns {
+        let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        rows.iter_mut().for_each(|row| row[column] = format!("{:>width$}", row[column]));
+    }
 }
 
 /// Columns, two spaces apart.

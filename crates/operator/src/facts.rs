@@ -130,6 +130,23 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
+    /// What each cluster says.
+    pub fn clusters(&self) -> &BTreeMap<ClusterId, Arc<Facts>> {
+        &self.clusters
+    }
+
+    /// The same fleet, if its clusters said something else.
+    #[must_use]
+    pub fn saying(self, clusters: BTreeMap<ClusterId, Arc<Facts>>) -> Self {
+        let fleet = Self { clusters, ..self };
+        fleet.forget_what_has_changed();
+        fleet
+    }
+
+    pub(crate) fn pricing(&self) -> &PriceTable {
+        &self.pricing
+    }
+
     fn forget_what_has_changed(&self) {
         let mut known = self.ways.0.borrow_mut();
         let same = |known: &Known| {
@@ -212,7 +229,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// As the source measured it, else as the exporter did: a round trip is as long from either end.
-    fn link(&self, source: &ClusterId, exporter: &ClusterId) -> PeerLink {
+    pub(crate) fn link(&self, source: &ClusterId, exporter: &ClusterId) -> PeerLink {
         let said = |by: &ClusterId, of: &ClusterId| self.clusters.get(by)?.links.get(of).copied();
         let (there, back) = (said(source, exporter).unwrap_or_default(), said(exporter, source).unwrap_or_default());
         PeerLink {
@@ -224,7 +241,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// What the sender says that it is billed, else by the price lists here; 0 when neither knows.
-    fn usd_per_gb(&self, from: &ClusterId, to: &ClusterId) -> f64 {
+    pub(crate) fn usd_per_gb(&self, from: &ClusterId, to: &ClusterId) -> f64 {
         let (Some(sender), Some(receiver)) = (self.clusters.get(from), self.clusters.get(to)) else { return 0.0 };
         let listed = || self.pricing.usd_per_gb(&sender.location, &receiver.location).map(|price| price.usd_per_gb);
         let said = sender.egress_usd_per_gb.get(to).copied();

@@ -10,6 +10,7 @@ pub mod admin;
 pub mod apply;
 pub mod broker;
 pub mod discovery;
+pub mod explain;
 pub mod facts;
 pub mod figures;
 pub mod files;

@@ -1,0 +1,246 @@
+//! `landfall explain`: where each share comes from.
+
+use std::cmp::Reverse;
+
+use anyhow::{Context, Result, bail};
+use landfall_core::name::ClusterId;
+use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Plan, explain};
+use landfall_operator::pipeline::Pipeline;
+use landfall_operator::publish::percent;
+
+use crate::args::{self, Output};
+use crate::live::Present;
+use crate::{FOUND, WELL, plan, table};
+
+pub fn run(args: &args::Explain) -> Result<u8> {
+    let present = Present::load(&args.world)?;
+    let pipeline = source(&present.clusters, args.from.as_ref())?;
+    let explanation = explain(pipeline, &args.service, present.now).with_context(|| unknown(args, pipeline))?;
+    present.problems.iter().for_each(|problem| eprintln!("{problem}"));
+    let text = match args.output {
+        Output::Table => text(&explanation),
+        Output::Json => serde_json::to_string_pretty(&explanation)? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&explanation)?,
+    };
+    plan::print(&text)?;
+    let answered = explanation.clusters.iter().any(|cluster| cluster.eligible);
+    let well = answered && explanation.fallback.is_none() && present.problems.is_empty();
+    Ok(if well { WELL } else { FOUND })
+}
+
+/// The cluster that is meant, of those that are seen from inside.
+fn source<'a>(clusters: &'a [Pipeline], from: Option<&ClusterId>) -> Result<&'a Pipeline> {
+    let id = |pipeline: &'a Pipeline| &pipeline.perspective().local;
+    let there_are = list(clusters.iter().map(id));
+    match (from, clusters) {
+        (Some(from), clusters) => {
+            let found = clusters.iter().find(|pipeline| id(pipeline) == from);
+            found.with_context(|| {
+                format!("--from {from}: no such cluster is seen from inside here; there is {there_are}")
+            })
+        }
+        (None, [only]) => Ok(only),
+        (None, _) => bail!("say whose clients with --from; there are {there_are}"),
+    }
+}
+
+fn unknown(args: &args::Explain, pipeline: &Pipeline) -> String {
+    const SHOWN: usize = 20;
+    let known: Vec<String> = pipeline.plan().iter().flat_map(|plan| plan.keys()).map(|key| key.to_string()).collect();
+    let more = known.len().saturating_sub(SHOWN);
+    let known = match (known.as_slice(), more) {
+        ([], _) => "there is no ServiceImport at all".to_owned(),
+        (known, 0) => format!("there is {}", list(known.iter())),
+        (known, more) => format!("there is {}, and {more} more", list(known[..SHOWN].iter())),
+    };
+    format!("{} is not imported in {}; {known}", args.service, pipeline.perspective().local)
+}
+
+pub fn list(names: impl Iterator<Item = impl ToString>) -> String {
+    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn text(explanation: &Explanation) -> String {
+    let mut sections = vec![head(explanation)];
+    let mut clusters: Vec<&ClusterShare> = explanation.clusters.iter().collect();
+    clusters.sort_by_key(|cluster| (!cluster.eligible, Reverse(cluster.weight), cluster.priority));
+    match &explanation.optimized {
+        Some(optimised) => {
+            sections.push(costs(&clusters));
+            sections.push(inputs(&clusters));
+            sections.push(sentences(optimised));
+            sections.extend(optimised.costs.as_ref().map(|costs| {
+                bills(&[
+                    ("as planned", costs.in_force),
+                    ("round-robin", costs.round_robin),
+                    ("local first", costs.local_first),
+                ])
+            }));
+        }
+        None => sections.push(weights(&clusters)),
+    }
+    sections.extend(explanation.achieved.as_deref().map(achieved));
+    sections.retain(|section| !section.is_empty());
+    sections.join("\n")
+}
+
+fn head(explanation: &Explanation) -> String {
+    let Explanation { service, source, mode, mode_asked, .. } = explanation;
+    let by = explanation
+        .policy
+        .as_deref()
+        .map_or_else(|| "the cluster's default".to_owned(), |name| format!("policy {name}"));
+    let mut lines = vec![format!("{service} for the clients of {source}: {}", explanation.summary)];
+    lines.push(match mode == mode_asked {
+        true => format!("{mode}, by {by}"),
+        false => format!("{mode}, and {by} asks for {mode_asked}"),
+    });
+    lines.extend(explanation.prefers_local.then(|| "clients stay in their own cluster while it can answer".to_owned()));
+    lines.extend(explanation.fallback.map(|fallback| format!("{}: {}", fallback.word, fallback.meaning)));
+    if let Some(optimised) = &explanation.optimized {
+        let demand = optimised.demand_rps.value.map(|rps| format!("{} requests/s; ", number(rps))).unwrap_or_default();
+        lines.push(format!("clients ask for: {demand}{}", optimised.demand_rps));
+        lines.push(format!("{}: {}", optimised.method.word, optimised.method.meaning));
+        lines.extend(optimised.round.map(|round| format!("round {round}")));
+        let rate = optimised.usd_per_ms_per_million;
+        lines.push(format!("a millisecond of a million requests is worth {rate} USD"));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn costs(clusters: &[&ClusterShare]) -> String {
+    const HEADER: [&str; 12] = [
+        "CLUSTER",
+        "SHARE",
+        "REASON",
+        "TURN",
+        "LATENCY",
+        "PRICE",
+        "SERVICE",
+        "CONGESTION",
+        "= MS",
+        "WAIT MS",
+        "USD/MILLION",
+        "FULL",
+    ];
+    let row = |cluster: &&ClusterShare| {
+        let terms = cluster.terms.as_ref();
+        let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
+        let money =
+            terms.and_then(|terms| terms.usd_per_million).map_or_else(|| "-".to_owned(), |usd| format!("{usd:.3}"));
+        let full = terms.map_or_else(
+            || "-".to_owned(),
+            |terms| format!("{:.0}% of {}/s", 100.0 * terms.utilisation, number(terms.capacity_rps)),
+        );
+        [
+            cluster.cluster.clone(),
+            percent(cluster.weight),
+            cluster.reason.to_owned(),
+            cluster.priority.to_string(),
+            ms(terms.and_then(|terms| terms.latency_ms)),
+            ms(terms.and_then(|terms| terms.price_ms)),
+            ms(terms.map(|terms| terms.service_ms)),
+            ms(terms.map(|terms| terms.congestion_ms)),
+            ms(terms.and_then(|terms| terms.cost_ms)),
+            ms(terms.map(|terms| terms.wait_ms)),
+            money,
+            full,
+        ]
+    };
+    let mut rows: Vec<[String; 12]> = clusters.iter().map(row).collect();
+    rows.insert(0, HEADER.map(str::to_owned));
+    table::right(&mut rows, 3..12);
+    table::align(rows)
+}
+
+fn inputs(clusters: &[&ClusterShare]) -> String {
+    let row = |cluster: &&ClusterShare| {
+        let inputs = cluster.inputs.as_ref()?;
+        let value = |input: &landfall_operator::explain::Input| match input.value {
+            Some(value) => format!("{} ({input})", number(value)),
+            None => format!("- ({input})"),
+        };
+        let prices = format!(
+            "{} there, {} back ({})",
+            number(inputs.requests_usd_per_gb.value.unwrap_or(0.0)),
+            number(inputs.responses_usd_per_gb.value.unwrap_or(0.0)),
+            inputs.responses_usd_per_gb
+        );
+        Some([
+            cluster.cluster.clone(),
+            value(&inputs.rtt_ms),
+            prices,
+            value(&inputs.capacity_rps),
+            value(&inputs.service_ms),
+        ])
+    };
+    let mut rows: Vec<[String; 5]> = clusters.iter().filter_map(row).collect();
+    rows.insert(0, ["FROM WHERE", "RTT MS", "USD/GB", "REQUESTS/S", "SERVICE MS"].map(str::to_owned));
+    table::align(rows)
+}
+
+fn sentences(optimised: &Plan) -> String {
+    let held = optimised.held.then(|| "new weights would hardly differ, so those from before stay".to_owned());
+    let clamped = optimised.clamped.iter().map(|what| format!("not believed: {what}"));
+    let changes = optimised.next_changes.iter().map(|change| change.sentence.clone());
+    let lines: Vec<String> =
+        held.into_iter().chain(clamped).chain(optimised.binding.iter().cloned()).chain(changes).collect();
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// What requests cost, one policy or moment a line.
+pub fn bills(lines: &[(&str, BillLine)]) -> String {
+    let row = |(name, bill): &(&str, BillLine)| {
+        let ms = bill.ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
+        let fullest = bill.fullest.map_or_else(|| "-".to_owned(), |part| format!("{:.0}%", 100.0 * part));
+        let money = [format!("{:.3}", bill.usd_per_million), format!("{:.0}", bill.usd_per_month)];
+        let [million, month] = money;
+        [(*name).to_owned(), ms, million, month, fullest]
+    };
+    let mut rows: Vec<[String; 5]> = lines.iter().map(row).collect();
+    rows.insert(0, ["WHAT IT COSTS", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
+    table::right(&mut rows, 1..5);
+    table::align(rows)
+}
+
+fn weights(clusters: &[&ClusterShare]) -> String {
+    let row = |cluster: &&ClusterShare| {
+        [
+            cluster.cluster.clone(),
+            percent(cluster.weight),
+            cluster.reason.to_owned(),
+            cluster.priority.to_string(),
+            cluster.weight_asked.clone().unwrap_or_else(|| "-".to_owned()),
+            percent(cluster.min_weight),
+            cluster.ready_endpoints.to_string(),
+        ]
+    };
+    let mut rows: Vec<[String; 7]> = clusters.iter().map(row).collect();
+    rows.insert(0, ["CLUSTER", "SHARE", "REASON", "TURN", "WEIGHT", "AT LEAST", "READY"].map(str::to_owned));
+    table::right(&mut rows, 3..7);
+    table::align(rows)
+}
+
+fn achieved(shares: &[landfall_operator::explain::AchievedShare]) -> String {
+    let row = |one: &landfall_operator::explain::AchievedShare| {
+        let part = |part: f64| format!("{:.1}%", 100.0 * part);
+        let interval = format!("{} to {}", part(one.interval.0), part(one.interval.1));
+        [
+            one.cluster.clone(),
+            one.answers.to_string(),
+            part(one.share),
+            interval,
+            part(one.intended),
+            one.verdict.to_owned(),
+        ]
+    };
+    let mut rows: Vec<[String; 6]> = shares.iter().map(row).collect();
+    rows.insert(0, ["ANSWERED BY", "ANSWERS", "SHARE", "95% WITHIN", "INTENDED", "VERDICT"].map(str::to_owned));
+    table::align(rows)
+}
+
+/// No more digits than somebody reads.
+fn number(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,76 @@
+//! The present, for commands that look at it once: from a folder, or from the API server of one cluster.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use landfall_operator::observe::{Guide, Perspective};
+use landfall_operator::pipeline::{Age, Pipeline, required};
+use landfall_operator::run::unix_seconds;
+use landfall_operator::{start, watch};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::serve::{log, runtime};
+use crate::{args, fleet};
+
+/// A person waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Changes that wait to be taken in.
+const CHANGES: usize = 1024;
+
+/// One pipeline per cluster that is seen from inside, each with a plan.
+pub struct Present {
+    pub clusters: Vec<Pipeline>,
+    /// Seconds since 1970, where facts have an age.
+    pub now: Option<u64>,
+    /// One line each.
+    pub problems: Vec<String>,
+}
+
+impl Present {
+    pub fn load(world: &args::World) -> Result<Self> {
+        if let Some(dir) = &world.dir {
+            let (clusters, problems) =
+                fleet::loaded(&args::Fleet { dir: dir.clone(), namespace: world.namespace.clone() })?;
+            return Ok(Self { clusters, now: None, problems });
+        }
+        log("error");
+        let pipeline = runtime()?.block_on(load_live(world))?;
+        let problems = fleet::problems(&pipeline).into_iter().collect();
+        Ok(Self { clusters: vec![pipeline], now: Some(unix_seconds()), problems })
+    }
+}
+
+/// All lists once, from the API server of a cluster.
+async fn load_live(world: &args::World) -> Result<Pipeline> {
+    let client = start::client(world.kubeconfig.as_deref()).await?;
+    let listed = async {
+        start::preflight(&client).await?;
+        let local = match &world.cluster_id {
+            Some(id) => id.clone(),
+            None => start::cluster_id(&client, &world.submariner_namespace).await?,
+        };
+        let perspective = Perspective {
+            local,
+            namespace: world.namespace.as_str().into(),
+            submariner_namespace: Some(world.submariner_namespace.as_str().into()),
+            guide: Guide::Policies,
+        };
+        let mut pipeline = Pipeline::new(perspective, Age::Live);
+        let (changes, mut queue) = mpsc::channel(CHANGES);
+        let mut watches = JoinSet::new();
+        for &kind in required(Guide::Policies) {
+            watches.spawn(watch::watch(client.clone(), kind, changes.clone(), || {}));
+        }
+        let mut batch = Vec::with_capacity(CHANGES);
+        while pipeline.plan().is_none() {
+            if queue.recv_many(&mut batch, CHANGES).await == 0 {
+                bail!("the watches ended");
+            }
+            pipeline.apply(batch.drain(..), unix_seconds());
+        }
+        Ok(pipeline)
+    };
+    timeout(PATIENCE, listed).await.context("the API server has not told everything within 30 s; is it up?")?
+}

@@ -1,0 +1,204 @@
+//! What somebody sees who types `landfall explain`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use landfall_core::name::ClusterId;
+use landfall_core::optimize::cost::UnitCost;
+use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
+use landfall_core::optimize::{optimize, weights};
+use landfall_core::resolve::{Health, resolve};
+use landfall_core::rule::{Candidate, NOMINAL_TOTAL, Reason, Rule};
+use serde_json::Value;
+
+const CLUSTERS: [&str; 6] = ["aws-euc1", "aws-use1", "az-eus", "az-weu", "gcp-usc1", "op-fra"];
+const SERVICES: [&str; 3] = ["shop/api-cost", "shop/api-mixed", "shop/api-performance"];
+
+fn landfall(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_landfall")).args(arguments).env_remove("KUBECONFIG").output().unwrap()
+}
+
+fn example(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).to_str().unwrap().to_owned()
+}
+
+/// Nothing is wrong.
+fn explained(service: &str, from: &str, dir: &str, more: &[&str]) -> String {
+    let output = landfall(&[&["explain", service, "--from", from, dir], more].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(service: &str, from: &str, dir: &str) -> Value {
+    serde_json::from_str(&explained(service, from, dir, &["-o", "json"])).unwrap()
+}
+
+fn id(name: &str) -> ClusterId {
+    ClusterId::new(name).unwrap()
+}
+
+fn number(value: &Value, name: &str) -> f64 {
+    value[name].as_f64().unwrap_or_else(|| panic!("{name} is not in {value}"))
+}
+
+fn entries<T>(value: &Value, read: impl Fn(&Value) -> T) -> BTreeMap<ClusterId, T> {
+    value.as_object().unwrap().iter().map(|(name, value)| (id(name), read(value))).collect()
+}
+
+fn facts(printed: &Value) -> Facts {
+    let exporter = |value: &Value| Exporter {
+        capacity_rps: number(value, "capacityRps"),
+        residual_rps: number(value, "residualRps"),
+        service_ms: number(value, "serviceMs"),
+        measured_rps: number(value, "measuredRps"),
+        deviation: number(value, "deviation"),
+    };
+    let cost = |value: &Value| UnitCost { latency_ms: number(value, "latencyMs"), price_ms: number(value, "priceMs") };
+    let source = |value: &Value| Source {
+        demand_rps: number(value, "demandRps"),
+        costs: Arc::new(entries(&value["costs"], cost)),
+    };
+    Facts {
+        exporters: entries(&printed["exporters"], exporter),
+        sources: entries(&printed["sources"], source),
+        demand_unknown: printed["demandUnknown"].as_bool().unwrap(),
+    }
+}
+
+fn tuning(printed: &Value) -> Tuning {
+    let number = |name| number(printed, name);
+    Tuning {
+        target_utilisation: number("targetUtilisation"),
+        burstiness: number("burstiness"),
+        epsilon_ms: number("epsilonMs"),
+        trim_gain: number("trimGain"),
+        trim_dead_band: number("trimDeadBand"),
+        demand_gain: number("demandGain"),
+        demand_least_alpha: number("demandLeastAlpha"),
+        demand_jump: number("demandJump"),
+        trend_gain: number("trendGain"),
+        trend_damping: number("trendDamping"),
+        headroom_deviations: number("headroomDeviations"),
+        deviation_gain: number("deviationGain"),
+        fallback_theta: number("fallbackTheta"),
+        hysteresis: number("hysteresis"),
+    }
+}
+
+/// Of 1000, by exporter.
+fn recomputed(inputs: &Value, source: &str) -> BTreeMap<String, u64> {
+    let solution =
+        optimize(&facts(&inputs["facts"]), &tuning(&inputs["objective"]["tuning"]), &BTreeMap::new()).unwrap();
+    let nominal = weights(&solution.row(&id(source)).unwrap().shares, NOMINAL_TOTAL);
+    let candidate = |(exporter, nominal): (&landfall_core::optimize::Planned, u32)| Candidate {
+        cluster: exporter.cluster.clone(),
+        priority: 0,
+        nominal,
+        floor: 0,
+        basis: Reason::Optimized,
+        terms: None,
+    };
+    let candidates = solution.exporters.iter().zip(nominal).map(candidate).collect();
+    let rule = Rule { mode: Default::default(), fallback: None, policy: None, candidates };
+    resolve(&rule, |_| Health::Ready).iter().map(|one| (one.cluster.to_string(), one.weight.into())).collect()
+}
+
+#[test]
+fn who_computes_again_from_what_is_printed_gets_the_same_weights() {
+    for (service, from) in SERVICES.iter().flat_map(|service| CLUSTERS.map(|from| (service, from))) {
+        let explanation = json(service, from, &example("six-clouds"));
+        let printed = explanation["clusters"].as_array().unwrap().iter();
+        let printed: BTreeMap<String, u64> =
+            printed.map(|one| (one["cluster"].as_str().unwrap().to_owned(), one["weight"].as_u64().unwrap())).collect();
+        assert_eq!(recomputed(&explanation["optimized"]["inputs"], from), printed, "{service} from {from}");
+    }
+}
+
+#[test]
+fn every_number_says_where_it_comes_from() {
+    let text = explained("shop/api-mixed", "aws-use1", &example("six-clouds"), &[]);
+    let line = |begins: &str| text.lines().rfind(|line| line.starts_with(begins)).unwrap_or_else(|| panic!("{text}"));
+    let op_fra = text.lines().filter(|line| line.starts_with("op-fra")).nth(1).unwrap();
+    for words in
+        ["86.3 (Gateway)", "0.09 there, 0 back (no rule of a NetworkPricing: free)", "1200 (ClusterFacts of op-fra)"]
+    {
+        assert!(op_fra.contains(words), "{op_fra}");
+    }
+    assert!(line("clients ask for").contains("900 requests/s; ClusterFacts of aws-use1"));
+    assert!(line("aws-use1 is full").contains("what does not fit goes to op-fra"), "{text}");
+    assert!(line("if op-fra's RTT rose by").contains("aws-euc1 would get a share"), "{text}");
+    assert!(line("round-robin ").contains("75%"), "{text}");
+    // Latency, price, service time and congestion are what decides.
+    let explanation = json("shop/api-mixed", "aws-use1", &example("six-clouds"));
+    for terms in explanation["clusters"].as_array().unwrap().iter().map(|one| &one["terms"]) {
+        let sum: f64 =
+            ["latencyMs", "priceMs", "serviceMs", "congestionMs"].iter().map(|term| number(terms, term)).sum();
+        assert!((sum - number(terms, "costMs")).abs() < 1e-9, "{terms}");
+    }
+}
+
+#[test]
+fn a_service_that_is_not_optimised_is_explained_too() {
+    let text = explained("demo/service-1", "c1", &example("three-clusters"), &[]);
+    assert!(text.contains("weighted-round-robin, by policy demo/service-1"), "{text}");
+    assert!(text.contains("clients stay in their own cluster while it can answer"), "{text}");
+    let explanation = json("demo/service-1", "c1", &example("three-clusters"));
+    assert!(explanation["optimized"].is_null());
+    let asked: Vec<_> = explanation["clusters"].as_array().unwrap().iter().map(|one| &one["weightAsked"]).collect();
+    assert_eq!(asked, ["10", "5"]);
+}
+
+#[test]
+fn who_cannot_answer_is_listed_with_the_reason_and_an_end_of_all_is_found() {
+    let copy = tempfile::tempdir().unwrap();
+    for cluster in CLUSTERS {
+        std::fs::create_dir(copy.path().join(cluster)).unwrap();
+        for file in std::fs::read_dir(Path::new(&example("six-clouds")).join(cluster)).unwrap() {
+            let file = file.unwrap();
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            let text = if cluster == "aws-use1" {
+                text.replace("[10.6.2.10], conditions: {ready: true}", "[10.6.2.10], conditions: {ready: false}")
+            } else {
+                text
+            };
+            std::fs::write(copy.path().join(cluster).join(file.file_name()), text).unwrap();
+        }
+    }
+    let dir = copy.path().to_str().unwrap();
+    let explanation = json("shop/api-mixed", "aws-use1", dir);
+    let op_fra = explanation["clusters"].as_array().unwrap().iter().find(|one| one["cluster"] == "op-fra").unwrap();
+    assert_eq!((op_fra["weight"].as_u64(), op_fra["reason"].as_str()), (Some(0), Some("NoReadyEndpoints")));
+    assert!(op_fra["inputs"]["capacityRps"]["value"].as_f64() == Some(1200.0), "what it would have: {op_fra}");
+    let slices = copy.path().join("aws-use1/endpointslices.yaml");
+    let text = std::fs::read_to_string(&slices).unwrap();
+    std::fs::write(&slices, text.replace("ready: true", "ready: false")).unwrap();
+    let output = landfall(&["explain", "shop/api-mixed", "--from", "aws-use1", dir]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("NoCapacity: no ready cluster says"));
+}
+
+#[test]
+fn what_there_is_not_is_one_line_with_what_there_is_and_exit_code_2() {
+    let dir = example("three-clusters");
+    let cases = [
+        (
+            vec!["explain", "demo/nope", "--from", "c1", &dir],
+            "there is demo/db, demo/reports, demo/service-1, demo/shop",
+        ),
+        (vec!["explain", "demo/service-1", "--from", "c9", &dir], "c1, c2, c3"),
+        (vec!["explain", "demo/service-1", &dir], "--from"),
+        (vec!["explain", "demo/service-1", "--from", "c1", "/no/such/folder"], "/no/such/folder"),
+        (vec!["explain", "demo/service-1", "--kubeconfig", "/no/such/file"], "/no/such/file"),
+    ];
+    for (arguments, words) in cases {
+        let output = landfall(&arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}

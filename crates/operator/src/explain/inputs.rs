@@ -1,0 +1,173 @@
+//! All that an optimised plan is computed from, to be printed: who reads it back and computes again gets the same weights.
+
+use std::collections::BTreeMap;
+
+use landfall_core::optimize::cost::UnitCost;
+use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
+use landfall_core::optimize::objective::Objective;
+use landfall_core::optimize::report::Known;
+use serde::Serialize;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inputs {
+    pub facts: FactsInput,
+    /// As they would be if all exporters could answer, when some cannot: where the turns of those come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_all_were_ready: Option<FactsInput>,
+    pub objective: ObjectiveInput,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FactsInput {
+    pub demand_unknown: bool,
+    pub exporters: BTreeMap<String, ExporterInput>,
+    pub sources: BTreeMap<String, SourceInput>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExporterInput {
+    pub capacity_rps: f64,
+    pub residual_rps: f64,
+    pub service_ms: f64,
+    pub measured_rps: f64,
+    pub deviation: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceInput {
+    pub demand_rps: f64,
+    /// By exporter. One that is absent cannot be reached from here.
+    pub costs: BTreeMap<String, CostInput>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CostInput {
+    pub latency_ms: f64,
+    pub price_ms: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectiveInput {
+    pub usd_per_ms_per_million: f64,
+    pub request_bytes: f64,
+    pub response_bytes: f64,
+    pub round_trips: f64,
+    pub capacity_rps_per_pod: f64,
+    pub round_seconds: f64,
+    pub requests_per_answer: f64,
+    /// Clusters that have another one plan something else.
+    pub parameter_hash: String,
+    pub tuning: TuningInput,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TuningInput {
+    pub target_utilisation: f64,
+    pub burstiness: f64,
+    pub epsilon_ms: f64,
+    pub trim_gain: f64,
+    pub trim_dead_band: f64,
+    pub demand_gain: f64,
+    pub demand_least_alpha: f64,
+    pub demand_jump: f64,
+    pub trend_gain: f64,
+    pub trend_damping: f64,
+    pub headroom_deviations: f64,
+    pub deviation_gain: f64,
+    pub fallback_theta: f64,
+    pub hysteresis: f64,
+}
+
+impl Inputs {
+    pub fn of(known: &Known, objective: &Objective) -> Self {
+        Self {
+            facts: FactsInput::of(&known.facts),
+            if_all_were_ready: known.whole.as_ref().map(FactsInput::of),
+            objective: ObjectiveInput::of(objective),
+        }
+    }
+}
+
+impl FactsInput {
+    fn of(facts: &Facts) -> Self {
+        Self {
+            demand_unknown: facts.demand_unknown,
+            exporters: facts.exporters.iter().map(|(id, exporter)| (id.to_string(), exporter.into())).collect(),
+            sources: facts.sources.iter().map(|(id, source)| (id.to_string(), source.into())).collect(),
+        }
+    }
+}
+
+impl From<&Exporter> for ExporterInput {
+    fn from(&Exporter { capacity_rps, residual_rps, service_ms, measured_rps, deviation }: &Exporter) -> Self {
+        Self { capacity_rps, residual_rps, service_ms, measured_rps, deviation }
+    }
+}
+
+impl From<&Source> for SourceInput {
+    fn from(Source { demand_rps, costs }: &Source) -> Self {
+        let cost = |&UnitCost { latency_ms, price_ms }: &UnitCost| CostInput { latency_ms, price_ms };
+        let costs = costs.iter().map(|(exporter, way)| (exporter.to_string(), cost(way)));
+        Self { demand_rps: *demand_rps, costs: costs.collect() }
+    }
+}
+
+impl ObjectiveInput {
+    fn of(objective: &Objective) -> Self {
+        Self {
+            usd_per_ms_per_million: objective.rate.usd(),
+            request_bytes: objective.bytes.per_request,
+            response_bytes: objective.bytes.per_response,
+            round_trips: objective.round_trips,
+            capacity_rps_per_pod: objective.capacity_rps_per_pod,
+            round_seconds: objective.round_seconds,
+            requests_per_answer: objective.requests_per_answer,
+            parameter_hash: format!("{:016x}", objective.parameter_hash()),
+            tuning: objective.tuning.into(),
+        }
+    }
+}
+
+impl From<Tuning> for TuningInput {
+    fn from(tuning: Tuning) -> Self {
+        let Tuning {
+            target_utilisation,
+            burstiness,
+            epsilon_ms,
+            trim_gain,
+            trim_dead_band,
+            demand_gain,
+            demand_least_alpha,
+            demand_jump,
+            trend_gain,
+            trend_damping,
+            headroom_deviations,
+            deviation_gain,
+            fallback_theta,
+            hysteresis,
+        } = tuning;
+        Self {
+            target_utilisation,
+            burstiness,
+            epsilon_ms,
+            trim_gain,
+            trim_dead_band,
+            demand_gain,
+            demand_least_alpha,
+            demand_jump,
+            trend_gain,
+            trend_damping,
+            headroom_deviations,
+            deviation_gain,
+            fallback_theta,
+            hysteresis,
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Why the clients of a cluster are sent where they are sent: everything that a share comes from, in one value that can be
+//! printed. Pure.
+
+mod inputs;
+mod origin;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use landfall_core::achieved::Achieved;
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::facts::Facts;
+use landfall_core::optimize::objective::Objective;
+use landfall_core::optimize::report::{Known, Method};
+use landfall_core::optimize::{Solution, optimize};
+use landfall_core::optimized::{Terms, optimized};
+use landfall_core::plan::ServicePlan;
+use landfall_core::policy::{LocalPreference, Policy, Weight};
+use landfall_core::resolve::{Share, TOTAL_WEIGHT};
+use landfall_core::rule::{Candidate, Fallback};
+use landfall_core::savings::{Bill, savings_beside};
+use landfall_core::sensitivity::{NextChange, busy, next_changes};
+use landfall_core::snapshot::{Export, Guidance};
+use serde::Serialize;
+
+pub use self::inputs::Inputs;
+use self::origin::Ground;
+pub use self::origin::{Input, Origins};
+use crate::facts::{Fleet, Ways};
+use crate::pipeline::Pipeline;
+
+/// Of one service, for the clients of one cluster.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    pub service: String,
+    pub source: String,
+    /// `None`: the Submariner resource, or the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    pub mode_asked: &'static str,
+    pub mode: &'static str,
+    /// Whether clients stay in their own cluster while it can answer.
+    pub prefers_local: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Word>,
+    /// As the status of the ServiceSelection says.
+    pub summary: String,
+    /// All of the rule, also those that get nothing.
+    pub clusters: Vec<ClusterShare>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimized: Option<Plan>,
+    /// Answers that were counted, against the weights. `None`: nobody has counted any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub achieved: Option<Vec<AchievedShare>>,
+}
+
+/// A word that programs look for, and what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Word {
+    pub word: &'static str,
+    pub meaning: &'static str,
+}
+
+/// One candidate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterShare {
+    pub cluster: String,
+    /// Of 1000.
+    pub weight: u32,
+    pub percent: f64,
+    pub eligible: bool,
+    pub reason: &'static str,
+    pub priority: u8,
+    pub nominal_weight: u32,
+    pub min_weight: u32,
+    pub ready_endpoints: usize,
+    /// What the row of the policy says; 0 is always chosen, and of others the lower gets more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_asked: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Cost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Origins>,
+}
+
+/// What a request costs there: latency, price, service time and congestion together decide.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cost {
+    /// Absent: nobody knows a way there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_ms: Option<f64>,
+    pub service_ms: f64,
+    pub congestion_ms: f64,
+    /// The sum of these four.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd_per_million: Option<f64>,
+    /// What a request waits there on average.
+    pub wait_ms: f64,
+    pub capacity_rps: f64,
+    pub utilisation: f64,
+}
+
+/// What only an optimised service has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    pub method: Word,
+    /// The round in which it was computed, where there are rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<u64>,
+    pub usd_per_ms_per_million: f64,
+    pub demand_rps: Input,
+    /// New weights would differ, and by so little that those from before stay.
+    pub held: bool,
+    /// Who is so busy that others get a share.
+    pub binding: Vec<String>,
+    pub next_changes: Vec<Change>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
+    /// Facts that were not believed, and what they counted as.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clamped: Vec<String>,
+    pub inputs: Inputs,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    pub cluster: String,
+    pub affected: String,
+    pub sentence: String,
+}
+
+impl From<NextChange> for Change {
+    fn from(change: NextChange) -> Self {
+        let sentence = change.to_string();
+        Self { cluster: change.cluster.to_string(), affected: change.affected.to_string(), sentence }
+    }
+}
+
+/// What the requests of this cluster cost, and would cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Costs {
+    pub in_force: BillLine,
+    pub round_robin: BillLine,
+    pub local_first: BillLine,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BillLine {
+    /// Absent: somebody would be asked for more than it can bear, and there is no mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<f64>,
+    pub usd_per_million: f64,
+    /// Of 30 days.
+    pub usd_per_month: f64,
+    /// Absent: infinite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fullest: Option<f64>,
+}
+
+impl From<Bill> for BillLine {
+    fn from(bill: Bill) -> Self {
+        Self {
+            ms: bill.ms,
+            usd_per_million: bill.usd_per_million,
+            usd_per_month: bill.usd_per_month(),
+            fullest: Some(bill.utilisation).filter(|part| part.is_finite()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AchievedShare {
+    pub cluster: String,
+    pub answers: u64,
+    pub intended: f64,
+    pub share: f64,
+    /// 95 %
+    pub interval: (f64, f64),
+    pub verdict: &'static str,
+}
+
+impl From<Achieved> for AchievedShare {
+    fn from(one: Achieved) -> Self {
+        let Achieved { cluster, answers, intended, share, interval, verdict } = one;
+        Self { cluster: cluster.to_string(), answers, intended, share, interval, verdict: verdict.as_str() }
+    }
+}
+
+/// `None`: there is no such service. `now` is in seconds since 1970; without it, ages are not judged.
+pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Option<Explanation> {
+    let planned = pipeline.plan()?.get(key.as_str())?;
+    let local = &pipeline.perspective().local;
+    let policy = match &planned.service.guidance {
+        Guidance::Policy(policy) | Guidance::Optimized(policy, _, _) => Arc::clone(policy),
+        Guidance::Published(_) => Arc::default(),
+    };
+    let ways = Ways::default();
+    let fleet = Fleet::new(pipeline.stores(), pipeline.view(), now, &ways);
+    let ground = match &planned.service.guidance {
+        Guidance::Optimized(policy, known, _) => Some(Ground {
+            stores: pipeline.stores(),
+            view: pipeline.view(),
+            fleet: &fleet,
+            key,
+            known,
+            objective: &policy.objective,
+            now,
+        }),
+        Guidance::Policy(_) | Guidance::Published(_) => None,
+    };
+    let candidates = planned.rule.candidates.iter().zip(&planned.shares);
+    Some(Explanation {
+        service: key.to_string(),
+        source: local.to_string(),
+        policy: planned.rule.policy.as_deref().map(str::to_owned),
+        mode_asked: policy.mode.as_str(),
+        mode: planned.rule.mode.as_str(),
+        prefers_local: policy.local_preference() == LocalPreference::Prefer,
+        fallback: planned.rule.fallback.map(fallback),
+        summary: crate::publish::summary(planned),
+        clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), ground)).collect(),
+        optimized: ground.map(|ground| optimised(planned, &policy, ground)),
+        achieved: None,
+    })
+}
+
+fn cluster(
+    (candidate, share): (&Candidate, &Share),
+    policy: &Policy,
+    (local, exports): (&ClusterId, &BTreeMap<ClusterId, Export>),
+    ground: Option<Ground<'_>>,
+) -> ClusterShare {
+    let export = exports.get(&share.cluster);
+    let weight = policy.row(local).and_then(|row| row.weight(&share.cluster));
+    let weight_asked = weight.map(|weight| match weight {
+        Weight::Finite(weight) => weight.to_string(),
+        Weight::Zero => "0".to_owned(),
+        Weight::Invalid => "invalid".to_owned(),
+    });
+    ClusterShare {
+        cluster: share.cluster.to_string(),
+        weight: share.weight,
+        percent: 100.0 * f64::from(share.weight) / f64::from(TOTAL_WEIGHT),
+        eligible: share.eligible,
+        reason: share.reason.as_str(),
+        priority: candidate.priority,
+        nominal_weight: candidate.nominal,
+        min_weight: candidate.floor,
+        ready_endpoints: export.map_or(0, |export| export.ready.len()),
+        weight_asked,
+        terms: candidate.terms.map(Cost::from),
+        inputs: ground.map(|ground| ground.origins(&share.cluster, export)),
+    }
+}
+
+impl From<Terms> for Cost {
+    fn from(terms: Terms) -> Self {
+        let way = terms.latency_ms.zip(terms.price_ms).map(|(latency, price)| latency + price);
+        Self {
+            latency_ms: terms.latency_ms,
+            price_ms: terms.price_ms,
+            service_ms: terms.service_ms,
+            congestion_ms: terms.congestion_ms,
+            cost_ms: way.map(|way| way + terms.service_ms + terms.congestion_ms),
+            usd_per_million: terms.usd_per_million,
+            wait_ms: terms.wait_ms,
+            capacity_rps: terms.capacity_rps,
+            utilisation: terms.utilisation,
+        }
+    }
+}
+
+fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan {
+    let (known, objective) = (ground.known, ground.objective);
+    let local = &ground.view.local;
+    let solution = match known.method {
+        Method::Keep => None,
+        Method::Joint | Method::Fallback => optimize(&known.facts, &objective.tuning, &BTreeMap::new()).ok(),
+    };
+    let fresh = optimized(policy, known, (local, &planned.service.exports), None);
+    let nominal = |rule: &landfall_core::rule::Rule| -> Vec<(u8, u32)> {
+        rule.candidates.iter().map(|candidate| (candidate.priority, candidate.nominal)).collect()
+    };
+    // Local preference leaves nothing for what the optimiser says of the first who answers.
+    let decides = !planned.shares.iter().any(|share| share.reason == landfall_core::rule::Reason::Local);
+    Plan {
+        method: method(known.method),
+        round: None,
+        usd_per_ms_per_million: objective.rate.usd(),
+        demand_rps: ground.demand(local),
+        held: nominal(&fresh) != nominal(&planned.rule),
+        binding: solution
+            .iter()
+            .filter(|_| decides)
+            .flat_map(|solution| binding(solution, &known.facts, ground))
+            .collect(),
+        next_changes: match decides && solution.is_some() {
+            true => next_changes(known, objective, local, &|of| ground.fleet.usd_per_gb(of, local))
+                .into_iter()
+                .map(Change::from)
+                .collect(),
+            false => Vec::new(),
+        },
+        costs: solution.as_ref().and_then(|solution| costs(solution, known, objective, (local, &planned.shares))),
+        clamped: solution.iter().flat_map(|solution| &solution.clamped).map(ToString::to_string).collect(),
+        inputs: Inputs::of(known, objective),
+    }
+}
+
+fn binding(solution: &Solution, facts: &Facts, ground: Ground<'_>) -> Vec<String> {
+    let busy = busy(solution, facts, &ground.objective.tuning, &ground.view.local);
+    busy.iter().map(ToString::to_string).collect()
+}
+
+fn costs(solution: &Solution, known: &Known, objective: &Objective, of: (&ClusterId, &[Share])) -> Option<Costs> {
+    let savings = savings_beside(solution, known, objective, of)?;
+    Some(Costs {
+        in_force: savings.in_force.into(),
+        round_robin: savings.round_robin.into(),
+        local_first: savings.local_first.into(),
+    })
+}
+
+fn method(method: Method) -> Word {
+    let (word, meaning) = match method {
+        Method::Joint => ("Joint", "computed for all clusters at once, from what each says of itself"),
+        Method::Fallback => (
+            "Fallback",
+            "computed from what is known: the demands do not explain half of the loads, or a cluster plans with other settings",
+        ),
+        Method::Keep => ("Keep", "not computed: everything that is known is too old, so the weights from before stay"),
+    };
+    Word { word, meaning }
+}
+
+fn fallback(fallback: Fallback) -> Word {
+    let meaning = match fallback {
+        Fallback::NoWeights => "no exporting cluster has a weight for these clients, so all share equally",
+        Fallback::NoCapacity => {
+            "no ready cluster says that it can serve anything, so the weights from before stay, or all share equally"
+        }
+        Fallback::Unsolved => "the solver gave up, so the weights from before stay, or all share equally",
+        Fallback::NoFacts => {
+            "nobody has published anything, or not for long, so the weights from before stay, or all share equally"
+        }
+        Fallback::DemandsUnexplained => {
+            "the demands explain less than half of the loads, or a cluster plans with other settings; planned from what is known"
+        }
+        Fallback::DemandUnknown => {
+            "not everybody who publishes anything publishes a demand, so half of the capacity is assumed, from all alike"
+        }
+    };
+    Word { word: fallback.as_str(), meaning }
+}
