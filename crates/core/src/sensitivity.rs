@@ -211,16 +211,16 @@ impl Search<'_> {
         }
         let Some(way) = terms.way.filter(|_| exporter != self.source) else { return found };
         let sign = if has { 1.0 } else { -1.0 };
-        let guess = self.gap_ms(terms).max(self.objective.tuning.epsilon_ms);
+        let guess = self.gap_ms(terms);
         let round_trips = self.objective.round_trips.max(1.0);
-        let most = if has { MOST_GROWTH * (way.latency_ms + guess) } else { NEARER * way.latency_ms };
+        let most = if has { MOST_GROWTH * way.latency_ms.max(guess) } else { NEARER * way.latency_ms };
         let range = Range { guess: guess / round_trips, most: most / round_trips };
         let by_rtt = self.least(exporter, range, |ms| Cause::RttMs(sign * ms));
         // What the threshold is in time it nearly is in money.
         let ms = by_rtt.as_ref().map_or(guess, |(part, _)| part * way.latency_ms);
         found.extend(by_rtt);
         let price = (self.usd_per_gb)(exporter);
-        let most = if has { MOST_GROWTH * (price + self.exchanged_per_gb(guess)) } else { price };
+        let most = if has { MOST_GROWTH * price.max(self.exchanged_per_gb(guess)) } else { price };
         let range = Range { guess: self.exchanged_per_gb(ms), most };
         if range.most > 0.0 && range.most.is_finite() {
             found.extend(self.least(exporter, range, |usd| Cause::UsdPerGb(sign * usd)));
@@ -237,18 +237,18 @@ impl Search<'_> {
     /// By how much a cluster would have to be dearer, or cheaper, if nobody's congestion followed.
     fn gap_ms(&self, terms: &Terms<'_>) -> f64 {
         let epsilon = self.objective.tuning.epsilon_ms;
-        if terms.share >= STARTS {
-            return epsilon * (terms.share / ENDS).ln();
-        }
+        let has = terms.share >= STARTS;
         let cost = |terms: &Terms<'_>| {
-            let exporter = terms.exporter;
-            let way = terms.way.unwrap_or_default();
+            let (exporter, way) = (terms.exporter, terms.way?);
             let ms = way.latency_ms + way.price_ms + exporter.service_ms + exporter.congestion_price_ms;
-            ms - epsilon * exporter.usable_rps.ln()
+            Some(ms - epsilon * exporter.usable_rps.ln())
         };
         let all = self.solution.explain(&self.known.facts, self.source);
-        let least = all.iter().filter(|one| one.share >= STARTS).map(cost).fold(f64::INFINITY, f64::min);
-        if least.is_finite() { (cost(terms) - least + epsilon * STARTS.ln()).max(0.0) } else { 0.0 }
+        let others = all.iter().filter(|one| one.exporter != terms.exporter && (has || one.share >= STARTS));
+        let least = others.filter_map(cost).fold(f64::INFINITY, f64::min);
+        let gap = cost(terms).map_or(f64::NAN, |own| if has { least - own } else { own - least });
+        let at_the_edge = epsilon * if has { -ENDS.ln() } else { STARTS.ln() };
+        if gap.is_finite() { (gap + at_the_edge).max(epsilon) } else { epsilon }
     }
 
     /// The least change of that kind, and what part it is of what is there.
