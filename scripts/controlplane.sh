@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Builds the programs of the end-to-end bed from the Go module tests/e2e/controlplane: `hyperkube` (etcd, API server,
-# controller manager, kubectl) and `helm`. Prints the folder that holds them; progress goes to stderr.
+# Builds the programs of the end-to-end bed: from the Go module tests/e2e/controlplane `hyperkube` (etcd, API server,
+# controller manager, kubectl) and `helm`, and from tests/e2e/lighthouse `lighthouse-agent`. Prints the folder that
+# holds them; progress goes to stderr.
 #
 #   scripts/controlplane.sh helm   only helm: enough to render the chart
-#   scripts/controlplane.sh all    both (default)
+#   scripts/controlplane.sh all    everything (default)
 #
 # The folder is named after the sources, so a second run costs nothing. Go's own caches are the user's: a second
 # clone on the same machine only links. A cold build takes about ten CPU minutes.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 module=$root/tests/e2e/controlplane
+neighbour=$root/tests/e2e/lighthouse
 wanted=${1:-all}
 
 say() { printf 'controlplane: %s\n' "$*" >&2; }
@@ -69,21 +71,34 @@ build_helm() {
   build helm helm.sh/helm/v3/cmd/helm "$flags -X helm.sh/helm/v3/internal/version.version=$(version_of helm.sh/helm/v3)"
 }
 
+# Of a module of its own: see its generate-go-mod.sh.
+build_lighthouse() {
+  cd "$neighbour"
+  build lighthouse-agent github.com/submariner-io/lighthouse/pkg/agent "-X main.version=$(version_of github.com/submariner-io/lighthouse)"
+}
+
 minor_of() { printf '%s' "$1" | cut -d. -f2; }
 
 case $wanted in helm | all) ;; *) fail "usage: controlplane.sh [helm|all]" ;; esac
 
-key=$(cd "$module" && cat go.mod go.sum ./*.go | sha256sum | cut -c1-16)
+key=$(cat "$module"/go.{mod,sum} "$module"/*.go "$neighbour"/go.{mod,sum} | sha256sum | cut -c1-16)
 out=$root/target/e2e/bin-$key
 mkdir -p "$out"
 exec 9> "$out/.lock"
 flock 9
 
-if [ ! -x "$out/helm" ] || { [ "$wanted" = all ] && [ ! -x "$out/hyperkube" ]; }; then
+complete() {
+  [ -x "$out/helm" ] && { [ "$wanted" = helm ] || { [ -x "$out/hyperkube" ] && [ -x "$out/lighthouse-agent" ]; }; }
+}
+
+if ! complete; then
   ensure_go
   export CGO_ENABLED=0 GOTOOLCHAIN=auto GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off
   cd "$module"
   build_helm
-  [ "$wanted" = helm ] || build_hyperkube
+  if [ "$wanted" = all ]; then
+    build_hyperkube
+    build_lighthouse
+  fi
 fi
 printf '%s\n' "$out"

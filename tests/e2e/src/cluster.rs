@@ -85,6 +85,12 @@ impl Cluster {
         &self.client
     }
 
+    /// The cluster's id in its clusterset.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// What `landfall` is told about this cluster when it uses `kubeconfig`.
     #[must_use]
     pub fn site<'a>(&'a self, kubeconfig: &'a Path) -> Site<'a> {
@@ -93,13 +99,18 @@ impl Cluster {
 
     /// Writes a kubeconfig with a new token of one of the chart's service accounts. `user` names the file.
     pub async fn kubeconfig_for(&self, account: &str, user: &str) -> Result<PathBuf> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), RELEASE_NAMESPACE);
+        let token = self.token_of(RELEASE_NAMESPACE, account).await?;
+        self.control_plane.write_kubeconfig(user, &token)
+    }
+
+    /// A new token of a service account.
+    pub async fn token_of(&self, namespace: &str, account: &str) -> Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(3 * 3600), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
         let answer = answer.with_context(|| format!("a token of service account {account}"))?;
-        let token = answer.status.and_then(|status| status.token).context("a token request without a token")?;
-        self.control_plane.write_kubeconfig(user, &token)
+        answer.status.and_then(|status| status.token).context("a token request without a token")
     }
 
     /// Runs kubectl as the administrator.

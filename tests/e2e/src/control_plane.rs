@@ -128,13 +128,25 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// The API server's port on loopback.
+    #[must_use]
+    pub fn api_port(&self) -> u16 {
+        self.api_port
+    }
+
+    /// The certificate by which the API server is known.
+    #[must_use]
+    pub fn authority(&self) -> &Path {
+        &self.credentials.authority
+    }
+
     /// The folder of this cluster's files; logs are in `log/` below it.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The log of audited requests: one JSON event a line, for writes to Landfall's own group.
+    /// The log of audited requests: one JSON event a line, for writes to the groups in audit-policy.yaml.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")

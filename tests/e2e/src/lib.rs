@@ -16,6 +16,7 @@
 //! what was seen last.
 
 pub mod ask;
+pub mod broker;
 pub mod certificates;
 pub mod cluster;
 pub mod control_plane;
@@ -23,6 +24,7 @@ pub mod dig;
 pub mod dump;
 pub mod files;
 pub mod landfall;
+pub mod lighthouse;
 pub mod member;
 pub mod objects;
 pub mod process;

@@ -76,6 +76,29 @@ fn slice_of(service: &str, cluster: &str, headless: &str, endpoints: Value) -> V
     })
 }
 
+/// A slice of the pods of a service of this cluster, as Kubernetes' own controller writes it.
+#[must_use]
+pub fn local_slice(service: &str, addresses: &[&str], health: Health) -> Value {
+    let ready = health == Health::Ready;
+    let conditions = json!({"ready": ready, "serving": ready, "terminating": false});
+    let endpoints: Vec<Value> =
+        addresses.iter().map(|address| json!({"addresses": [address], "conditions": conditions})).collect();
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": format!("{service}-abcde"),
+            "labels": {
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                "kubernetes.io/service-name": service,
+            },
+        },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+    })
+}
+
 /// The name that [`slice()`] gives.
 #[must_use]
 pub fn slice_name(service: &str, cluster: &str) -> String {

@@ -30,10 +30,21 @@ pub struct Process {
 impl Process {
     /// Starts `program` with `arguments`. Its output, both streams, is appended to the file `log`.
     pub fn start(program: &Path, arguments: &[OsString], log: &Path) -> Result<Self> {
+        Self::start_with(program, arguments, &[], log)
+    }
+
+    /// As [`Process::start`], with these variables beside those of the tests' own environment.
+    pub fn start_with(
+        program: &Path,
+        arguments: &[OsString],
+        environment: &[(&str, OsString)],
+        log: &Path,
+    ) -> Result<Self> {
         let output =
             File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = start_from_lasting_thread(command)
             .with_context(|| format!("start {} by setpriv (package util-linux)", program.display()))?;

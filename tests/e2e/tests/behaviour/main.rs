@@ -7,6 +7,7 @@ mod conflict;
 mod housekeeping;
 mod leadership;
 mod lighthouse;
+mod neighbour;
 mod odd_objects;
 mod optimized;
 mod outage;

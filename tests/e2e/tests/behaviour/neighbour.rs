@@ -1,0 +1,183 @@
+//! Beside a real Lighthouse agent: Landfall answers what the agent wrote, as it changes, and writes none of its objects.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::dump::dump;
+use landfall_e2e::lighthouse::{self, LighthouseAgent};
+use landfall_e2e::member::SOON;
+use landfall_e2e::objects::{self, Health};
+use landfall_e2e::wait::{holds_for, report};
+use landfall_e2e::{Member, Question, await_condition, now, run};
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "shop";
+const NAME: &str = "web.shop.svc.clusterset.local";
+
+/// The ranges of the two API servers are the same, and the addresses are chosen so that they differ.
+const EAST: &str = "10.96.1.1";
+const WEST: &str = "10.96.2.1";
+
+/// An agent that is stopped tells nobody: this is how long it is watched that nothing changes.
+const WITHOUT_AGENT: Duration = Duration::from_secs(2);
+
+#[test]
+fn what_a_lighthouse_agent_exports_is_answered_as_it_changes_and_none_of_it_is_ours() -> Result<()> {
+    run(async {
+        let (east, west) =
+            tokio::try_join!(Member::start("neighbour-east", "east"), Member::start("neighbour-west", "west"))?;
+        // The broker is a namespace of east.
+        let (agent, peer) = tokio::try_join!(
+            LighthouseAgent::start(&east.cluster, "east", &east.cluster),
+            LighthouseAgent::start(&west.cluster, "west", &east.cluster),
+        )?;
+        let mut bed = Bed { east, west, agent, peer };
+        let outcome = scenario(&mut bed).await;
+        if outcome.is_err() {
+            dump(&bed.east.cluster, None).await;
+            dump(&bed.west.cluster, None).await;
+        }
+        outcome
+    })
+}
+
+struct Bed {
+    east: Member,
+    west: Member,
+    agent: LighthouseAgent,
+    peer: LighthouseAgent,
+}
+
+async fn scenario(bed: &mut Bed) -> Result<()> {
+    for (member, address) in [(&bed.east, EAST), (&bed.west, WEST)] {
+        apply(member, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})).await?;
+        apply(member, service(address)).await?;
+        apply(member, endpoints(Health::Ready)).await?;
+    }
+    bed.nobody_answers("before it is exported").await?;
+
+    apply(&bed.west, export()).await?;
+    bed.answered("an export of west", WEST, WEST).await?;
+    apply(&bed.east, export()).await?;
+    bed.answered("an export of east", EAST, WEST).await?;
+
+    apply(&bed.west, endpoints(Health::NotReady)).await?;
+    bed.answered("west is not ready", EAST, EAST).await?;
+    apply(&bed.west, endpoints(Health::Ready)).await?;
+    bed.answered("west is ready again", EAST, WEST).await?;
+
+    objects::delete(bed.east.cluster.client(), &export()).await?;
+    bed.answered("east exports it no more", WEST, WEST).await?;
+    apply(&bed.east, export()).await?;
+    bed.answered("east exports it again", EAST, WEST).await?;
+
+    restarts(bed).await?;
+    no_foreign_object_is_ours(&bed.east)?;
+    no_foreign_object_is_ours(&bed.west)
+}
+
+/// What happens while an agent is stopped is answered when it is back, and until then nothing changes.
+async fn restarts(bed: &mut Bed) -> Result<()> {
+    bed.peer.stop()?;
+    apply(&bed.west, endpoints(Health::NotReady)).await?;
+    holds_for("without its agent west stays as it was", WITHOUT_AGENT, async || {
+        bed.answered_now(&bed.east, EAST).await?;
+        bed.answered_now(&bed.west, WEST).await
+    })
+    .await?;
+    bed.peer.restart().await?;
+    bed.answered("west's agent is back and west is not ready", EAST, EAST).await?;
+
+    apply(&bed.west, endpoints(Health::Ready)).await?;
+    bed.answered("west is ready", EAST, WEST).await?;
+    bed.agent.restart().await?;
+    bed.peer.restart().await?;
+    bed.answered("both agents are restarted", EAST, WEST).await?;
+
+    objects::delete(bed.east.cluster.client(), &export()).await?;
+    objects::delete(bed.west.cluster.client(), &export()).await?;
+    bed.nobody_answers("nobody exports it").await
+}
+
+impl Bed {
+    /// Waits until each cluster answers with this address.
+    async fn answered(&self, what: &str, in_east: &str, in_west: &str) -> Result<()> {
+        let since = now();
+        await_condition(what, SOON, async || {
+            self.answered_now(&self.east, in_east).await?;
+            self.answered_now(&self.west, in_west).await
+        })
+        .await?;
+        report(&format!("neighbour: {what}: answered after {:?}", since.elapsed()));
+        Ok(())
+    }
+
+    async fn answered_now(&self, member: &Member, address: &str) -> Result<()> {
+        let reply = member.ask(&Question::a(NAME)?).await?;
+        ensure!(reply.is(address), "{} answers {reply} instead of {address}", member.cluster.name());
+        Ok(())
+    }
+
+    async fn nobody_answers(&self, what: &str) -> Result<()> {
+        await_condition(what, SOON, async || {
+            for member in [&self.east, &self.west] {
+                let reply = member.ask(&Question::a(NAME)?).await?;
+                ensure!(reply.rcode.to_string() == "NXDOMAIN", "{} answers {reply}", member.cluster.name());
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The agent wrote, so the log tells; and of these objects nobody of ours did.
+fn no_foreign_object_is_ours(member: &Member) -> Result<()> {
+    let log = fs::read_to_string(member.cluster.control_plane.audit_log())?;
+    let (mut by_agent, mut ours) = (0, 0);
+    for line in log.lines() {
+        let event: Value = serde_json::from_str(line).with_context(|| format!("the audit log has {line:?}"))?;
+        let (user, resource) = (event["user"]["username"].as_str(), event["objectRef"]["resource"].as_str());
+        let user = user.with_context(|| format!("no user in {line}"))?;
+        let is_foreign = matches!(resource, Some("serviceexports" | "serviceimports" | "endpointslices"));
+        ensure!(!(is_foreign && user.contains("landfall")), "{user} wrote to {}", event["objectRef"]);
+        by_agent += usize::from(is_foreign && user == lighthouse::USER);
+        ours += usize::from(!is_foreign && user.contains("landfall"));
+    }
+    let cluster = member.cluster.name();
+    ensure!(by_agent > 0, "the audit log of {cluster} has nothing of the agent's, so it proves nothing");
+    ensure!(ours > 0, "the audit log of {cluster} has nothing of ours, so it proves nothing");
+    report(&format!(
+        "neighbour: in {cluster} the agent wrote {by_agent} times, Landfall {ours} times and none of the agent's"
+    ));
+    Ok(())
+}
+
+async fn apply(member: &Member, object: Value) -> Result<()> {
+    objects::apply(member.cluster.client(), &object).await?;
+    Ok(())
+}
+
+fn export() -> Value {
+    json!({
+        "apiVersion": "multicluster.x-k8s.io/v1beta1",
+        "kind": "ServiceExport",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+    })
+}
+
+fn service(address: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "spec": {"clusterIP": address, "selector": {"app": "web"}, "ports": [{"name": "http", "port": 8080}]},
+    })
+}
+
+/// What the endpoint slice controller leaves for two pods that are both ready or both not.
+fn endpoints(health: Health) -> Value {
+    let mut slice = objects::local_slice("web", &["10.244.0.11", "10.244.0.12"], health);
+    slice["metadata"]["namespace"] = json!(NAMESPACE);
+    slice
+}
