@@ -29,6 +29,7 @@ pub mod member;
 pub mod objects;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod wait;
 
 pub use ask::{Question, Reply};
