@@ -37,6 +37,8 @@ pub struct Reply {
     pub truncated: bool,
     /// The A and AAAA records of the answer section, in their order.
     pub addresses: Vec<IpAddr>,
+    /// How many seconds they may be kept: the least of theirs.
+    pub ttl: Option<u32>,
 }
 
 impl Question {
@@ -85,15 +87,18 @@ fn read(octets: &[u8]) -> Result<Reply> {
     let message = Message::from_octets(octets).map_err(|_| anyhow!("{} octets are no DNS message", octets.len()))?;
     let answer = message.answer()?;
     let mut addresses = Vec::new();
+    let mut ttls = Vec::new();
     for record in answer {
         let record = record?;
+        ttls.push(record.ttl().as_secs());
         if let Some(a) = record.to_record::<A>()? {
             addresses.push(a.data().addr().into());
         } else if let Some(aaaa) = record.to_record::<Aaaa>()? {
             addresses.push(aaaa.data().addr().into());
         }
     }
-    Ok(Reply { rcode: message.header().rcode(), truncated: message.header().tc(), addresses })
+    let ttl = ttls.into_iter().min();
+    Ok(Reply { rcode: message.header().rcode(), truncated: message.header().tc(), addresses, ttl })
 }
 
 impl Reply {

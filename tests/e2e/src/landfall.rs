@@ -6,13 +6,12 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use anyhow::{Result, ensure};
 
 use crate::cluster::RELEASE_NAMESPACE;
 use crate::control_plane::free_port;
 use crate::files::landfall_program;
+use crate::http;
 use crate::process::{Process, await_while_running};
 
 /// Connecting, listing and binding take well under a second; the rest is for a machine that does something else as well.
@@ -71,7 +70,8 @@ impl Landfall {
 
     /// Status and body of a page of the admin port: `/live`, `/ready`, `/metrics`.
     pub async fn admin_page(&self, path: &str) -> Result<(u16, String)> {
-        http_get(self.admin, path).await
+        let reply = http::get(self.admin, path).await?;
+        Ok((reply.status, reply.body))
     }
 }
 

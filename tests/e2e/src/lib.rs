@@ -16,6 +16,7 @@
 //! what was seen last.
 
 pub mod ask;
+pub mod backend;
 pub mod broker;
 pub mod certificates;
 pub mod cluster;
@@ -23,8 +24,10 @@ pub mod control_plane;
 pub mod dig;
 pub mod dump;
 pub mod files;
+pub mod http;
 pub mod landfall;
 pub mod lighthouse;
+pub mod load;
 pub mod member;
 pub mod objects;
 pub mod process;

@@ -246,15 +246,7 @@ mod tests {
             let mut server = JoinSet::new();
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let target = listener.local_addr()?;
-            server.spawn(async move {
-                let mut connections = JoinSet::new();
-                while let Ok((mut stream, _)) = listener.accept().await {
-                    connections.spawn(async move {
-                        let (mut from, mut to) = stream.split();
-                        tokio::io::copy(&mut from, &mut to).await
-                    });
-                }
-            });
+            server.spawn(echo_all(listener));
             let mut network = Network::new();
             network.name_source(EAST.into(), "east");
             network.name_source(WEST.into(), "west");
@@ -273,6 +265,16 @@ mod tests {
         async fn is_refused(&self, from: Ipv4Addr) -> bool {
             let Ok(mut stream) = self.connect(from).await else { return true };
             echo(&mut stream, &[1]).await.is_err()
+        }
+    }
+
+    async fn echo_all(listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let (mut from, mut to) = stream.split();
+                tokio::io::copy(&mut from, &mut to).await
+            });
         }
     }
 
@@ -333,7 +335,7 @@ mod tests {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(2));
         let mut stream = bed.connect(EAST).await?;
-        let sent: Vec<u8> = (0..3 * CHUNKS_ON_THE_WAY * CHUNK_BYTES).map(|at| (at % 251) as u8).collect();
+        let sent: Vec<u8> = (0..251).cycle().take(3 * CHUNKS_ON_THE_WAY * CHUNK_BYTES).collect();
         let (mut from, mut to) = stream.split();
         let mut received = vec![0; sent.len()];
         let writing = async {

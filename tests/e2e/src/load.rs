@@ -1,0 +1,313 @@
+//! The clients of one cluster: they resolve a name as clients do, each with a cache of its own, and send requests to
+//! whatever was answered, at a rate that does not wait for replies.
+//!
+//! What is answered are addresses of a made-up network; a table says which listener of the real one stands for which.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
+
+use crate::ask::{Asker, Question};
+use crate::backend::CLUSTER_HEADER;
+use crate::http::get_from;
+use crate::wait::{now, percentile};
+
+/// Longer than a full queue of a backend takes.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Requests of one client that may be under way: it has one every half second or so, and each ends within the deadline.
+const UNDER_WAY: usize = 32;
+
+/// Entries that are kept: half an hour of what the tests send.
+const JOURNAL_LENGTH: usize = 400_000;
+
+/// How a set of clients behaves.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// Where they connect from.
+    pub source: IpAddr,
+    /// The DNS server of their cluster.
+    pub dns: SocketAddr,
+    /// The name they ask for.
+    pub host: String,
+    /// How many there are. Each has a cache of its own; below 30 a share is a matter of luck.
+    pub count: usize,
+    /// Time between two requests of one client; they take turns.
+    pub period: Duration,
+}
+
+/// Which listener stands for an address that is answered.
+pub type Routes = BTreeMap<IpAddr, Route>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub cluster: String,
+    pub listener: SocketAddr,
+}
+
+/// Clients that send until this is dropped.
+pub struct Load {
+    journal: Arc<Mutex<Journal>>,
+    _clients: JoinSet<()>,
+}
+
+/// What happened in a span of time.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Exporting cluster: how often DNS named it.
+    pub answers: BTreeMap<String, usize>,
+    /// Cluster: requests that it served.
+    pub served: BTreeMap<String, usize>,
+    /// Cluster: requests that it refused because it had too many.
+    pub refused: BTreeMap<String, usize>,
+    /// Names that were not resolved, and connections that failed.
+    pub failed: usize,
+    /// Of the requests that were served.
+    pub latencies: Vec<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Journal(VecDeque<(Instant, Entry)>);
+
+#[derive(Debug)]
+enum Entry {
+    Answer(String),
+    Served(String, Duration),
+    Refused(String),
+    Failed,
+}
+
+impl Load {
+    pub async fn start(clients: Clients, routes: Arc<Routes>) -> Result<Self> {
+        ensure!(clients.count > 0 && !clients.period.is_zero(), "no clients, or no time between their requests");
+        let journal = Arc::new(Mutex::new(Journal::default()));
+        let question = Question::a(&clients.host)?;
+        let step = clients.period / u32::try_from(clients.count)?;
+        let mut start = now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..clients.count {
+            start += step;
+            let client = Client {
+                source: clients.source,
+                asker: Asker::connect(clients.dns).await?,
+                question: question.clone(),
+                routes: Arc::clone(&routes),
+                journal: Arc::clone(&journal),
+                kept: None,
+            };
+            tasks.spawn(client.send(start, clients.period));
+        }
+        Ok(Self { journal, _clients: tasks })
+    }
+
+    /// What happened in the time from `from` until `to`.
+    #[must_use]
+    pub fn between(&self, from: Instant, to: Instant) -> Tally {
+        let mut tally = Tally::default();
+        for (_, entry) in locked(&self.journal).0.iter().filter(|(at, _)| (from..to).contains(at)) {
+            tally.add(entry);
+        }
+        tally
+    }
+
+    /// What happened since then.
+    #[must_use]
+    pub fn since(&self, from: Instant) -> Tally {
+        self.between(from, now())
+    }
+
+    /// How long after `from` each of the answers since then was given that named `cluster`.
+    #[must_use]
+    pub fn answers_of(&self, cluster: &str, from: Instant) -> Vec<Duration> {
+        let journal = locked(&self.journal);
+        let named = journal.0.iter().filter(|(_, entry)| matches!(entry, Entry::Answer(named) if named == cluster));
+        named.filter_map(|(at, _)| at.checked_duration_since(from)).collect()
+    }
+}
+
+impl Tally {
+    /// The part of the answers that named a cluster, from 0 to 1.
+    #[must_use]
+    pub fn answered_share(&self, cluster: &str) -> f64 {
+        part(&self.answers, cluster)
+    }
+
+    /// The part of the served requests that a cluster served, from 0 to 1.
+    #[must_use]
+    pub fn served_share(&self, cluster: &str) -> f64 {
+        part(&self.served, cluster)
+    }
+
+    /// The part of all requests that were not served, from 0 to 1.
+    #[must_use]
+    pub fn lost_share(&self) -> f64 {
+        let lost = self.failed + self.refused.values().sum::<usize>();
+        lost as f64 / (lost + self.latencies.len()).max(1) as f64
+    }
+
+    /// Half of the served requests took less, and 99 of 100.
+    ///
+    /// # Panics
+    /// When none was served.
+    #[must_use]
+    pub fn latency(&self) -> (Duration, Duration) {
+        let mut latencies = self.latencies.clone();
+        (percentile(&mut latencies, 0.5), percentile(&mut latencies, 0.99))
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        let count = |by: &mut BTreeMap<String, usize>, cluster: &String| *by.entry(cluster.clone()).or_default() += 1;
+        match entry {
+            Entry::Answer(cluster) => count(&mut self.answers, cluster),
+            Entry::Served(cluster, latency) => {
+                count(&mut self.served, cluster);
+                self.latencies.push(*latency);
+            }
+            Entry::Refused(cluster) => count(&mut self.refused, cluster),
+            Entry::Failed => self.failed += 1,
+        }
+    }
+}
+
+fn part(counts: &BTreeMap<String, usize>, cluster: &str) -> f64 {
+    let all: usize = counts.values().sum();
+    counts.get(cluster).copied().unwrap_or_default() as f64 / all.max(1) as f64
+}
+
+struct Client {
+    source: IpAddr,
+    asker: Asker,
+    question: Question,
+    routes: Arc<Routes>,
+    journal: Arc<Mutex<Journal>>,
+    /// The answer that may be used still, and until when.
+    kept: Option<(Route, Instant)>,
+}
+
+impl Client {
+    async fn send(mut self, start: Instant, period: Duration) {
+        let mut turns = interval_at(start.into(), period);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut under_way = JoinSet::new();
+        loop {
+            turns.tick().await;
+            while under_way.try_join_next().is_some() {}
+            let route = self.resolve().await;
+            match route {
+                Some(route) if under_way.len() < UNDER_WAY => {
+                    under_way.spawn(request(self.source, route, Arc::clone(&self.journal)));
+                }
+                Some(_) | None => note(&self.journal, Entry::Failed),
+            }
+        }
+    }
+
+    async fn resolve(&mut self) -> Option<Route> {
+        if let Some((route, until)) = &self.kept
+            && now() < *until
+        {
+            return Some(route.clone());
+        }
+        self.kept = None;
+        let reply = self.asker.ask(&self.question).await.ok()?;
+        let route = self.routes.get(reply.addresses.first()?)?.clone();
+        note(&self.journal, Entry::Answer(route.cluster.clone()));
+        let ttl = Duration::from_secs(reply.ttl.unwrap_or_default().into());
+        self.kept = Some((route.clone(), now() + ttl));
+        Some(route)
+    }
+}
+
+async fn request(source: IpAddr, route: Route, journal: Arc<Mutex<Journal>>) {
+    let since = now();
+    let entry = match timeout(REQUEST_DEADLINE, get_from(source, route.listener, "/")).await {
+        Ok(Ok(reply)) => {
+            let cluster = reply.header(CLUSTER_HEADER).unwrap_or_default().to_owned();
+            if reply.status == 200 { Entry::Served(cluster, since.elapsed()) } else { Entry::Refused(cluster) }
+        }
+        Ok(Err(_)) | Err(_) => Entry::Failed,
+    };
+    note(&journal, entry);
+}
+
+fn note(journal: &Mutex<Journal>, entry: Entry) {
+    let mut journal = locked(journal);
+    if journal.0.len() == JOURNAL_LENGTH {
+        journal.0.pop_front();
+    }
+    journal.0.push_back((now(), entry));
+}
+
+fn locked(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
+    // An entry is either in it or not.
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use domain::base::iana::Rcode;
+    use domain::base::{Message, MessageBuilder};
+    use domain::rdata::A;
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::backend::Backend;
+    use crate::wait::await_condition;
+
+    const ANSWERED: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+
+    /// Answers everything with one address, to be kept for a second.
+    async fn dns() -> Result<(SocketAddr, JoinSet<()>)> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = socket.local_addr()?;
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let query = Message::from_octets(&buffer[..length]).unwrap();
+                let name = query.sole_question().unwrap().into_qname();
+                let mut reply = MessageBuilder::new_vec().start_answer(&query, Rcode::NOERROR).unwrap();
+                reply.push((&name, 1, A::new(ANSWERED))).unwrap();
+                socket.send_to(&reply.finish(), from).await.unwrap();
+            }
+        });
+        Ok((address, server))
+    }
+
+    #[tokio::test]
+    async fn clients_ask_once_per_ttl_and_send_at_their_rate_to_what_was_answered() -> Result<()> {
+        let (dns, _server) = dns().await?;
+        let backend = Backend::start("east", 8, Duration::from_millis(1)).await?;
+        let route = Route { cluster: "east".into(), listener: backend.address };
+        let routes = Arc::new(Routes::from([(ANSWERED.into(), route)]));
+        let clients = Clients {
+            source: Ipv4Addr::new(127, 0, 1, 1).into(),
+            dns,
+            host: "web.shop.svc.clusterset.local".into(),
+            count: 4,
+            period: Duration::from_millis(80),
+        };
+        let since = now();
+        let load = Load::start(clients, routes).await?;
+        let tally = await_condition("the answers are asked for anew", Duration::from_secs(10), async || {
+            let tally = load.since(since);
+            ensure!(tally.answers.get("east") >= Some(&8), "{:?}", tally.answers);
+            Ok(tally)
+        })
+        .await?;
+        assert_eq!(tally.failed, 0);
+        assert!(tally.served["east"] >= 40, "{:?} in one TTL and a bit", tally.served);
+        assert!(tally.answers["east"] <= 12, "{:?}", tally.answers);
+        assert!((tally.answered_share("east") - 1.0).abs() < 1e-9 && tally.served_share("west") < 1e-9);
+        assert!(tally.latency().0 >= Duration::from_millis(1));
+        assert_eq!(load.answers_of("east", since).len(), load.since(since).answers["east"]);
+        Ok(())
+    }
+}
