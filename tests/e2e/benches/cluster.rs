@@ -96,7 +96,7 @@ impl Bench {
         in_parallel(client, all, async |client, object| objects::apply(&client, &object).await.map(drop)).await?;
 
         let kubeconfig = cluster.kubeconfig_for(OPERATOR_ACCOUNT, "operator").await?;
-        let operator = Landfall::operator(cluster.site(&kubeconfig), "operator")?;
+        let operator = Landfall::operator(cluster.site(&kubeconfig), "operator", &[])?;
         let selections = objects::api(client, "landfall.dev/v1alpha1", "ServiceSelection", Some(NAMESPACE));
         await_condition("all selections are published", DEADLINE, async || {
             let published = selections.list_metadata(&ListParams::default()).await?.items.len();
@@ -113,7 +113,7 @@ impl Bench {
     async fn start(&self) -> Result<(DnsServer, Startup)> {
         let kubeconfig = self.cluster.kubeconfig_for(DNS_ACCOUNT, "dns").await?;
         let executed = now();
-        let server = DnsServer::start(self.cluster.site(&kubeconfig), "dns")?;
+        let server = DnsServer::start(self.cluster.site(&kubeconfig), "dns", &[])?;
         let asker = Asker::connect(server.address).await?;
         let first = async || asker.ask(&self.questions[0]).await;
         await_condition("a first reply", DEADLINE, first).await?;

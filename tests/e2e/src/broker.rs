@@ -48,10 +48,10 @@ pub async fn token(broker: &Cluster, cluster_id: &str) -> Result<String> {
     broker.token_of(BROKER_NAMESPACE, &account).await
 }
 
-/// Writes a kubeconfig for a cluster's account on the broker.
-pub async fn kubeconfig(broker: &Cluster, cluster_id: &str) -> Result<PathBuf> {
+/// Writes a kubeconfig for a cluster's account on the broker, which that cluster reaches at this port of 127.0.0.1.
+pub async fn kubeconfig(broker: &Cluster, cluster_id: &str, port: u16) -> Result<PathBuf> {
     let token = token(broker, cluster_id).await?;
-    broker.control_plane.write_kubeconfig(&format!("broker-{cluster_id}"), &token)
+    broker.control_plane.write_kubeconfig_via(port, &format!("broker-{cluster_id}"), &token)
 }
 
 /// As Submariner calls it.

@@ -116,8 +116,13 @@ impl ControlPlane {
 
     /// Writes `<user>.kubeconfig`, which is for whoever owns `token`, and returns its path.
     pub fn write_kubeconfig(&self, user: &str, token: &str) -> Result<PathBuf> {
+        self.write_kubeconfig_via(self.api_port, user, token)
+    }
+
+    /// As [`ControlPlane::write_kubeconfig`], through whatever listens on `port` of 127.0.0.1 for the API server.
+    pub fn write_kubeconfig_via(&self, port: u16, user: &str, token: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{user}.kubeconfig"));
-        let (port, authority) = (self.api_port, self.credentials.authority.display());
+        let authority = self.credentials.authority.display();
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: it\n\
              clusters:\n- {{name: it, cluster: {{server: \"https://127.0.0.1:{port}\", certificate-authority: \"{authority}\"}}}}\n\
@@ -128,10 +133,10 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// The API server's port on loopback.
+    /// Where the API server listens.
     #[must_use]
-    pub fn api_port(&self) -> u16 {
-        self.api_port
+    pub fn api_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.api_port).into()
     }
 
     /// The certificate by which the API server is known.

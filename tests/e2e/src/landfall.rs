@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -21,7 +21,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Landfall {
     pub process: Process,
-    admin: SocketAddr,
+    /// Where `/live`, `/ready`, `/metrics` and the like are.
+    pub admin: SocketAddr,
+    arguments: Vec<OsString>,
+    log: PathBuf,
 }
 
 /// A running `landfall dns`.
@@ -42,20 +45,30 @@ pub struct Site<'a> {
 }
 
 impl Landfall {
-    /// Starts `landfall operator`; `identity` is its name in the leader election and names its log.
-    pub fn operator(site: Site<'_>, identity: &str) -> Result<Self> {
-        Self::start(site, identity, &["operator", "--identity", identity])
+    /// Starts `landfall operator`; `identity` is its name in the leader election and names its log. `more`
+    /// are arguments that only this one is given.
+    pub fn operator(site: Site<'_>, identity: &str, more: &[OsString]) -> Result<Self> {
+        Self::start(site, identity, &["operator", "--identity", identity], more)
     }
 
-    /// Starts `landfall` with `arguments` and what every command needs. `name` names its log.
-    fn start(site: Site<'_>, name: &str, arguments: &[&str]) -> Result<Self> {
+    /// Starts `landfall` with this command and what every command needs. `name` names its log.
+    fn start(site: Site<'_>, name: &str, command: &[&str], more: &[OsString]) -> Result<Self> {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let mut all: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        let mut all: Vec<OsString> = command.iter().map(OsString::from).collect();
+        all.extend_from_slice(more);
         all.extend(["--kubeconfig".into(), site.kubeconfig.into()]);
         all.extend(["--cluster-id", site.cluster_id, "--namespace", RELEASE_NAMESPACE].map(OsString::from));
         all.extend(["--admin".into(), admin.to_string().into()]);
         let log = site.folder.join("log").join(format!("landfall-{name}.log"));
-        Ok(Self { process: Process::start(&landfall_program()?, &all, &log)?, admin })
+        Ok(Self { process: Process::start(&landfall_program()?, &all, &log)?, admin, arguments: all, log })
+    }
+
+    /// Starts it anew as it was started, on the same ports. One that runs still is killed.
+    pub fn restart(&mut self) -> Result<()> {
+        // It fails for one that has ended already.
+        let _ = self.process.kill();
+        self.process = Process::start(&landfall_program()?, &self.arguments, &self.log)?;
+        Ok(())
     }
 
     /// Returns when `/ready` says yes.
@@ -76,11 +89,12 @@ impl Landfall {
 }
 
 impl DnsServer {
-    /// Starts `landfall dns`; `name` names its log.
-    pub fn start(site: Site<'_>, name: &str) -> Result<Self> {
+    /// Starts `landfall dns`; `name` names its log. `more` are arguments that only this one is given.
+    pub fn start(site: Site<'_>, name: &str, more: &[OsString]) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let landfall =
             Landfall::start(site, name, &["dns", "--listen", &address.to_string(), "--probe", "127.0.0.1:0"])?;
+        let landfall = Landfall::start(site, name, &["dns", "--listen", &address.to_string()], more)?;
         Ok(Self { landfall, address })
     }
 }

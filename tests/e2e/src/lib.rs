@@ -6,8 +6,12 @@
 //!
 //! ```text
 //! run(scenario) ── two_clusters() ── Member { cluster, operator, dns }     shared by tests that break nothing
-//!               └─ Member::start() ─ the same, alone                       for tests that stop things
+//!               ├─ Member::start() ─ the same, alone                       for tests that stop things
+//!               └─ Fleet::start() ── Members, a broker, and a Network between them whose links take time
 //! ```
+//!
+//! In a fleet, what a test [`Exported`](exported::Exported) is served by [`backend`]s of a bounded capacity, and
+//! [`load`] plays the clients; [`optimum`] says what they should come to. A [`lighthouse`] agent is a real one.
 //!
 //! `make e2e` builds what is missing and runs everything. A single behaviour, with programs that are built already:
 //! `cargo test -p landfall-e2e --test behaviour outage`. After a run, `target/e2e/run-*` has the logs.
@@ -23,13 +27,16 @@ pub mod cluster;
 pub mod control_plane;
 pub mod dig;
 pub mod dump;
+pub mod exported;
 pub mod files;
+pub mod fleet;
 pub mod http;
 pub mod landfall;
 pub mod lighthouse;
 pub mod load;
 pub mod member;
 pub mod objects;
+pub mod optimum;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
@@ -37,5 +44,7 @@ pub mod wait;
 
 pub use ask::{Question, Reply};
 pub use cluster::Cluster;
+pub use exported::Exported;
+pub use fleet::Fleet;
 pub use member::{Member, run, two_clusters, with_temp_ns};
 pub use wait::{await_condition, now};

@@ -114,13 +114,13 @@ fn launch(files: &Path, environment: &[(&str, OsString)], log: &Path) -> Result<
 }
 
 fn environment(cluster: &Cluster, cluster_id: &str, broker: &Cluster) -> Vec<(&'static str, OsString)> {
-    let broker_address = format!("127.0.0.1:{}", broker.control_plane.api_port());
+    let (own, brokers) = (cluster.control_plane.api_address(), broker.control_plane.api_address());
     vec![
-        ("KUBERNETES_SERVICE_HOST", "127.0.0.1".into()),
-        ("KUBERNETES_SERVICE_PORT", cluster.control_plane.api_port().to_string().into()),
+        ("KUBERNETES_SERVICE_HOST", own.ip().to_string().into()),
+        ("KUBERNETES_SERVICE_PORT", own.port().to_string().into()),
         ("SUBMARINER_CLUSTERID", cluster_id.into()),
         ("SUBMARINER_NAMESPACE", NAMESPACE.into()),
-        ("BROKER_K8S_APISERVER", broker_address.into()),
+        ("BROKER_K8S_APISERVER", brokers.to_string().into()),
         ("BROKER_K8S_REMOTENAMESPACE", BROKER_NAMESPACE.into()),
         // The name of a folder with the broker's credentials, and not the credentials: the environment is public.
         ("BROKER_K8S_SECRET", "broker".into()),

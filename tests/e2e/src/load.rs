@@ -37,8 +37,10 @@ pub struct Clients {
     pub host: String,
     /// How many there are. Each has a cache of its own; below 30 a share is a matter of luck.
     pub count: usize,
-    /// Time between two requests of one client; they take turns.
+    /// Time between two requests of one client.
     pub period: Duration,
+    /// The time in which they begin, one after the other. As long as an answer is kept, or all ask anew at the same time.
+    pub spread: Duration,
 }
 
 /// Which listener stands for an address that is answered.
@@ -87,7 +89,7 @@ impl Load {
         ensure!(clients.count > 0 && !clients.period.is_zero(), "no clients, or no time between their requests");
         let journal = Arc::new(Mutex::new(Journal::default()));
         let question = Question::a(&clients.host)?;
-        let step = clients.period / u32::try_from(clients.count)?;
+        let step = clients.spread / u32::try_from(clients.count)?;
         let mut start = now();
         let mut tasks = JoinSet::new();
         for _ in 0..clients.count {
@@ -293,6 +295,7 @@ mod tests {
             host: "web.shop.svc.clusterset.local".into(),
             count: 4,
             period: Duration::from_millis(80),
+            spread: Duration::from_millis(80),
         };
         let since = now();
         let load = Load::start(clients, routes).await?;

@@ -1,5 +1,6 @@
 //! Clusters with Landfall running in them, and the namespaces that tests work in.
 
+use std::ffi::OsString;
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -93,7 +94,16 @@ impl Member {
 
     /// Starts Landfall in a cluster.
     pub async fn start_in(cluster: Cluster) -> Result<Self> {
-        let programs = start_programs(&cluster).await;
+        Self::start_with(cluster, &[], |_| Vec::new()).await
+    }
+
+    /// Starts Landfall in a cluster, its DNS with more arguments, and its operator with such as depend on DNS.
+    pub async fn start_with(
+        cluster: Cluster,
+        dns: &[OsString],
+        operator: impl FnOnce(&DnsServer) -> Vec<OsString>,
+    ) -> Result<Self> {
+        let programs = start_programs(&cluster, dns, operator).await;
         if programs.is_err() {
             dump(&cluster, None).await;
         }
@@ -105,7 +115,7 @@ impl Member {
 
     /// One more operator, under an identity and a token of its own.
     pub async fn start_operator(&self, identity: &str) -> Result<Landfall> {
-        start_operator(&self.cluster, identity).await
+        start_operator(&self.cluster, identity, &[]).await
     }
 
     /// Asks the DNS server.
@@ -119,18 +129,22 @@ impl Member {
     }
 }
 
-async fn start_programs(cluster: &Cluster) -> Result<(Landfall, DnsServer, PathBuf)> {
+async fn start_programs(
+    cluster: &Cluster,
+    for_dns: &[OsString],
+    for_operator: impl FnOnce(&DnsServer) -> Vec<OsString>,
+) -> Result<(Landfall, DnsServer, PathBuf)> {
     let kubeconfig = cluster.kubeconfig_for(DNS_ACCOUNT, "dns-a").await?;
-    let dns = DnsServer::start(cluster.site(&kubeconfig), "dns-a")?;
-    let operator = start_operator(cluster, "operator-a").await?;
+    let dns = DnsServer::start(cluster.site(&kubeconfig), "dns-a", for_dns)?;
+    let operator = start_operator(cluster, "operator-a", &for_operator(&dns)).await?;
     operator.ready().await.context("operator")?;
     dns.landfall.ready().await.context("dns")?;
     Ok((operator, dns, kubeconfig))
 }
 
-async fn start_operator(cluster: &Cluster, identity: &str) -> Result<Landfall> {
+async fn start_operator(cluster: &Cluster, identity: &str, more: &[OsString]) -> Result<Landfall> {
     let kubeconfig = cluster.kubeconfig_for(OPERATOR_ACCOUNT, identity).await?;
-    Landfall::operator(cluster.site(&kubeconfig), identity)
+    Landfall::operator(cluster.site(&kubeconfig), identity, more)
 }
 
 impl Namespace<'_> {

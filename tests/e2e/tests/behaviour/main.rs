@@ -4,6 +4,7 @@ mod admission;
 mod bed;
 mod cannot_run;
 mod conflict;
+mod fleet_loop;
 mod housekeeping;
 mod leadership;
 mod lighthouse;

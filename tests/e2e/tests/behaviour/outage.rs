@@ -52,7 +52,7 @@ fn a_dns_server_that_starts_without_an_api_server_says_servfail_until_it_knows()
         with_temp_ns(&member, "restart", async |ns| {
             sends_to(&ns, "west", WEST, SOON).await?;
             member.cluster.control_plane.stop_api_server()?;
-            let server = DnsServer::start(member.cluster.site(&member.dns_kubeconfig), "dns-b")?;
+            let server = DnsServer::start(member.cluster.site(&member.dns_kubeconfig), "dns-b", &[])?;
             let asker = Asker::connect(server.address).await?;
             let (known, unknown) = (Question::a(&ns.host("pay"))?, Question::a(&ns.host("no-such"))?);
 

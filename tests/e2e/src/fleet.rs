@@ -1,0 +1,249 @@
+//! Clusters that have nothing in common but a broker, and the network between them.
+//!
+//! ```text
+//! 127.0.1.<i>   where the clients of cluster i connect from: its probes, and the load that a test makes
+//! 127.0.2.<i>   where cluster i is reached by the others: its probe listener and its backends, through the Network
+//! 127.0.0.1     all the rest; the broker is reached through a listener of the Network for each cluster
+//! ```
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::broker;
+use crate::cluster::{Cluster, McsCrds};
+use crate::control_plane::free_port;
+use crate::dump::dump;
+use crate::landfall::DnsServer;
+use crate::member::Member;
+use crate::objects;
+use crate::proxy::{Clients, Network};
+
+/// What the broker is called in the [`Network`].
+pub const BROKER: &str = "broker";
+
+/// The members in their order, each with where its node says it is: no two at one provider.
+const SITES: [(&str, &str, &str); 5] = [
+    ("east", "aws:///us-east-1a/i-0c1d5a41a3b7e2f60", "us-east-1"),
+    ("west", "gce://project/europe-west1-b/node-1", "europe-west1"),
+    ("north", "azure:///subscriptions/s/resourceGroups/g/providers/p/virtualMachines/node-1", "northeurope"),
+    ("south", "openstack:///node-1", "south-1"),
+    ("centre", "hcloud://12345", "fsn1"),
+];
+
+/// A broker, and clusters that each run Landfall.
+pub struct Fleet {
+    pub network: Network,
+    pub broker: Cluster,
+    members: Vec<FleetMember>,
+}
+
+/// A cluster of the fleet.
+pub struct FleetMember {
+    pub member: Member,
+    /// Counts from 1.
+    number: u8,
+}
+
+impl Fleet {
+    /// Starts `count` clusters and a broker, named after `name`, which is unique in the run. All links take no time at
+    /// first.
+    pub async fn start(name: &str, count: usize) -> Result<Self> {
+        ensure!((1..=SITES.len()).contains(&count), "a fleet of {count}: there are sites for 1 to {}", SITES.len());
+        let broker = Cluster::start(&format!("{name}-broker"), BROKER, McsCrds::Current).await?;
+        broker::prepare(&broker).await?;
+        let mut fleet = Self { network: Network::new(), broker, members: Vec::new() };
+        for (index, pair) in SITES[..count].chunks(2).enumerate() {
+            // Two control planes at a time: a start is all computing, and more at once miss their deadlines.
+            let start = async |site: &(&str, &str, &str)| start_cluster(name, site).await;
+            let clusters = match pair {
+                [one, other] => <[Cluster; 2]>::from(tokio::try_join!(start(one), start(other))?).into(),
+                one => vec![start(&one[0]).await?],
+            };
+            for (place, cluster) in clusters.into_iter().enumerate() {
+                fleet.join(cluster, u8::try_from(2 * index + place + 1)?).await?;
+            }
+        }
+        Ok(fleet)
+    }
+
+    /// Starts Landfall in a cluster and connects it.
+    async fn join(&mut self, cluster: Cluster, number: u8) -> Result<()> {
+        let id = cluster.id().to_owned();
+        let source = source_address(number);
+        self.network.name_source(source, &id);
+        let broker = self.broker.control_plane.api_address();
+        let way = self.network.listen(Clients::Of(id.clone()), Ipv4Addr::LOCALHOST.into(), BROKER, broker).await?;
+        let broker_kubeconfig = broker::kubeconfig(&self.broker, &id, way.port()).await?;
+
+        let probe = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let advertised = self.offer(number, &id, probe).await?;
+        let for_dns = flags(&[
+            ("--probe", &probe.to_string()),
+            ("--probe-advertise", &advertised.to_string()),
+            ("--probe-source", &source.to_string()),
+        ]);
+        let for_operator = |dns: &DnsServer| {
+            let mut all =
+                flags(&[("--dns-replica", &dns.landfall.admin.to_string()), ("--probe-source", &source.to_string())]);
+            all.extend(["--broker-kubeconfig".into(), broker_kubeconfig.into()]);
+            all
+        };
+        let member = Member::start_with(cluster, &for_dns, for_operator).await?;
+        self.members.push(FleetMember { member, number });
+        Ok(())
+    }
+
+    /// Lets the other clusters reach what a cluster offers at `target`; returns where.
+    async fn offer(&mut self, number: u8, id: &str, target: SocketAddr) -> Result<SocketAddr> {
+        let address = Ipv4Addr::new(127, 0, 2, number).into();
+        self.network.listen(Clients::ByAddress, address, id, target).await
+    }
+
+    /// Lets all clusters reach a server of `id`; returns where.
+    pub async fn expose(&mut self, id: &str, target: SocketAddr) -> Result<SocketAddr> {
+        let number = self.of(id)?.number;
+        self.offer(number, id, target).await
+    }
+
+    /// The members in their order.
+    pub fn members(&self) -> impl Iterator<Item = &FleetMember> {
+        self.members.iter()
+    }
+
+    /// The member with this cluster id.
+    pub fn of(&self, id: &str) -> Result<&FleetMember> {
+        self.members.iter().find(|it| it.id() == id).with_context(|| format!("no cluster {id} in the fleet"))
+    }
+
+    fn of_mut(&mut self, id: &str) -> Result<&mut FleetMember> {
+        self.members.iter_mut().find(|it| it.id() == id).with_context(|| format!("no cluster {id} in the fleet"))
+    }
+
+    /// Applies an object in every member.
+    pub async fn apply(&self, object: &Value) -> Result<()> {
+        for it in &self.members {
+            objects::apply(it.member.cluster.client(), object).await.with_context(|| format!("in {}", it.id()))?;
+        }
+        Ok(())
+    }
+
+    /// The round-trip times of links.
+    pub fn set_rtts(&self, rtts: &[(&str, &str, u64)]) {
+        for (one, other, ms) in rtts {
+            self.network.set_rtt(one, other, Duration::from_millis(*ms));
+        }
+    }
+
+    /// Cuts a cluster off from all others and from the broker.
+    pub fn partition(&self, id: &str) {
+        for other in self.others(id) {
+            self.network.cut(id, other);
+        }
+    }
+
+    pub fn heal(&self, id: &str) {
+        for other in self.others(id) {
+            self.network.restore(id, other);
+        }
+    }
+
+    fn others<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        self.members.iter().map(FleetMember::id).chain([BROKER]).filter(move |other| *other != id)
+    }
+
+    /// All at once, and nobody is told: Landfall, the API server and the network of a cluster are gone. What the others
+    /// know of it stays in their API servers.
+    pub fn kill(&self, id: &str) -> Result<()> {
+        let it = self.of(id)?;
+        self.partition(id);
+        it.member.operator.process.kill()?;
+        it.member.dns.landfall.process.kill()?;
+        it.member.cluster.control_plane.stop_api_server()
+    }
+
+    /// Brings a killed cluster back; returns when its programs are ready.
+    pub async fn revive(&mut self, id: &str) -> Result<()> {
+        self.of(id)?.member.cluster.control_plane.start_api_server().await?;
+        self.heal(id);
+        let it = self.of_mut(id)?;
+        it.member.operator.restart()?;
+        it.member.dns.landfall.restart()?;
+        it.ready().await
+    }
+
+    /// Prints the state of all clusters to standard error.
+    pub async fn dump(&self) {
+        for cluster in self.members.iter().map(|it| &it.member.cluster).chain([&self.broker]) {
+            dump(cluster, None).await;
+        }
+    }
+}
+
+impl FleetMember {
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.member.cluster.id()
+    }
+
+    /// Where its clients connect from.
+    #[must_use]
+    pub fn source(&self) -> IpAddr {
+        source_address(self.number)
+    }
+
+    /// The address that stands for an export of this cluster in slices. It is of no network here.
+    #[must_use]
+    pub fn exported_address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, self.number, 0, 1)
+    }
+
+    /// The addresses of so many pods of the cluster.
+    #[must_use]
+    pub fn pod_addresses(&self, count: u8) -> Vec<String> {
+        (1..=count).map(|pod| format!("10.{}.1.{pod}", self.number)).collect()
+    }
+
+    /// Returns when both programs are ready.
+    pub async fn ready(&self) -> Result<()> {
+        self.member.operator.ready().await.context("operator")?;
+        self.member.dns.landfall.ready().await.context("dns")
+    }
+
+    /// What is published here for a service; an error where there is nothing.
+    pub async fn selection(&self, namespace: &str, service: &str) -> Result<Value> {
+        let client = self.member.cluster.client();
+        let api = objects::api(client, "landfall.dev/v1alpha1", "ServiceSelection", Some(namespace));
+        let selection = api.get(service).await.with_context(|| format!("in {}", self.id()))?;
+        match selection.data.get("status") {
+            Some(status) => Ok(status.clone()),
+            None => bail!("the selection in {} has no status", self.id()),
+        }
+    }
+}
+
+async fn start_cluster(name: &str, (id, provider_id, region): &(&str, &str, &str)) -> Result<Cluster> {
+    let cluster = Cluster::start(&format!("{name}-{id}"), id, McsCrds::Current).await?;
+    let node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "node-1", "labels": {
+            "topology.kubernetes.io/region": region,
+            "topology.kubernetes.io/zone": format!("{region}-a"),
+        }},
+        "spec": {"providerID": provider_id},
+    });
+    objects::apply(cluster.client(), &node).await?;
+    Ok(cluster)
+}
+
+fn source_address(number: u8) -> IpAddr {
+    Ipv4Addr::new(127, 0, 1, number).into()
+}
+
+fn flags(flags: &[(&str, &str)]) -> Vec<OsString> {
+    flags.iter().flat_map(|(name, value)| [OsString::from(name), OsString::from(value)]).collect()
+}

@@ -1,0 +1,155 @@
+//! The split that costs all clients together least, worked out from the formulas in the documentation and sharing no code
+//! with the product: what a fleet should come to.
+//!
+//! Each exporting cluster has a price, which is what one request more would cost the others there; clients go where way
+//! and price together are least. The price of one cluster after the other is set to where both agree, until none moves.
+
+/// Clusters that cost nearly the same share by capacity.
+const EPSILON_MS: f64 = 0.5;
+const TARGET_UTILISATION: f64 = 0.9;
+
+/// Far more than the problems of the tests need.
+const SWEEPS: usize = 2000;
+/// Halvings of the range of a price.
+const HALVINGS: usize = 60;
+const HIGHEST_PRICE_MS: f64 = 1e7;
+
+/// All that decides a split.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Of the clients of each source cluster.
+    pub demand_rps: Vec<f64>,
+    /// Of each exporting cluster.
+    pub capacity_rps: Vec<f64>,
+    /// What a request from a source to an exporting cluster costs: the round-trip time, and its price as time.
+    pub cost_ms: Vec<Vec<f64>>,
+    pub burstiness: f64,
+}
+
+/// For each source its shares, from 0 to 1, and how busy that makes each exporting cluster.
+#[derive(Debug, Clone)]
+pub struct Optimum {
+    pub shares: Vec<Vec<f64>>,
+    pub utilisation: Vec<f64>,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn solve(&self) -> Optimum {
+        let mut prices = vec![0.0; self.capacity_rps.len()];
+        for _ in 0..SWEEPS {
+            let before = self.shares(&prices);
+            for cluster in 0..prices.len() {
+                self.agree(&mut prices, cluster);
+            }
+            if difference(&before, &self.shares(&prices)) < 1e-7 {
+                break;
+            }
+        }
+        let load = |cluster| self.load_rps(&prices, cluster) / self.capacity_rps[cluster];
+        Optimum { shares: self.shares(&prices), utilisation: (0..prices.len()).map(load).collect() }
+    }
+
+    /// Sets the price of a cluster to what the load costs that comes at this price. The higher the price, the less comes.
+    fn agree(&self, prices: &mut [f64], cluster: usize) {
+        let (mut low, mut high) = (0.0, HIGHEST_PRICE_MS);
+        for _ in 0..HALVINGS {
+            prices[cluster] = f64::midpoint(low, high);
+            let load = self.load_rps(prices, cluster);
+            if self.congestion_ms(cluster, load) > prices[cluster] {
+                low = prices[cluster];
+            } else {
+                high = prices[cluster];
+            }
+        }
+    }
+
+    fn load_rps(&self, prices: &[f64], cluster: usize) -> f64 {
+        self.demand_rps.iter().zip(self.shares(prices)).map(|(demand, shares)| demand * shares[cluster]).sum()
+    }
+
+    fn shares(&self, prices: &[f64]) -> Vec<Vec<f64>> {
+        self.cost_ms.iter().map(|costs| self.shares_of(costs, prices)).collect()
+    }
+
+    /// Of one source.
+    fn shares_of(&self, costs: &[f64], prices: &[f64]) -> Vec<f64> {
+        let total: Vec<f64> = costs.iter().zip(prices).map(|(cost, price)| cost + price).collect();
+        let least = total.iter().copied().fold(f64::INFINITY, f64::min);
+        let claim = |(total, capacity): (&f64, &f64)| capacity * ((least - total) / EPSILON_MS).exp();
+        let claims: Vec<f64> = total.iter().zip(&self.capacity_rps).map(claim).collect();
+        let sum: f64 = claims.iter().sum();
+        claims.iter().map(|claim| claim / sum).collect()
+    }
+
+    /// What one request more costs all others at a cluster that is asked for so much.
+    fn congestion_ms(&self, cluster: usize, load_rps: f64) -> f64 {
+        let utilisation = load_rps / self.capacity_rps[cluster];
+        if utilisation <= TARGET_UTILISATION {
+            return self.waiting_ms(cluster, utilisation);
+        }
+        let beyond = (utilisation - TARGET_UTILISATION) / (1.0 - TARGET_UTILISATION);
+        self.waiting_ms(cluster, TARGET_UTILISATION) + self.ramp_ms() * beyond
+    }
+
+    fn waiting_ms(&self, cluster: usize, utilisation: f64) -> f64 {
+        let scale = (1000.0 * self.burstiness / self.capacity_rps[cluster]).clamp(0.001, 50.0);
+        scale * ((1.0 - utilisation).powi(-2) - 1.0)
+    }
+
+    fn ramp_ms(&self) -> f64 {
+        let range = |costs: &Vec<f64>| {
+            costs.iter().copied().fold(0.0, f64::max) - costs.iter().copied().fold(f64::INFINITY, f64::min)
+        };
+        let range = self.cost_ms.iter().map(range).fold(0.0, f64::max);
+        let waiting = (0..self.capacity_rps.len()).map(|cluster| self.waiting_ms(cluster, TARGET_UTILISATION));
+        (4.0 * (range + waiting.fold(0.0, f64::max))).max(10_000.0)
+    }
+}
+
+fn difference(one: &[Vec<f64>], other: &[Vec<f64>]) -> f64 {
+    let pairs = one.iter().flatten().zip(other.iter().flatten());
+    pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two(demand_rps: [f64; 2], capacity_rps: [f64; 2], apart_ms: f64) -> Optimum {
+        let cost_ms = vec![vec![0.0, apart_ms], vec![apart_ms, 0.0]];
+        Problem { demand_rps: demand_rps.into(), capacity_rps: capacity_rps.into(), cost_ms, burstiness: 1.0 }.solve()
+    }
+
+    fn near(is: f64, expected: f64) {
+        assert!((is - expected).abs() < 1e-3, "{is} instead of {expected}");
+    }
+
+    #[test]
+    fn clusters_at_one_place_share_as_equals_whoever_is_asked_for_more() {
+        let optimum = two([90.0, 30.0], [100.0, 100.0], 0.0);
+        for shares in &optimum.shares {
+            near(shares[0], 0.5);
+        }
+        near(optimum.utilisation[0], 0.6);
+    }
+
+    #[test]
+    fn who_is_alike_stays_at_home() {
+        let optimum = two([50.0, 50.0], [100.0, 100.0], 40.0);
+        near(optimum.shares[0][0], 1.0);
+        near(optimum.shares[1][1], 1.0);
+    }
+
+    #[test]
+    fn where_some_go_away_the_prices_differ_by_the_way() {
+        let optimum = two([110.0, 10.0], [100.0, 100.0], 40.0);
+        let away = optimum.shares[0][1];
+        assert!(away > 0.1 && optimum.shares[1][1] > 0.999, "{optimum:?}");
+        // By hand: 10 ms · (1/(1−ρ)² − 1) is the price, and here both are below the target utilisation.
+        let price = |utilisation: f64| 10.0 * ((1.0 - utilisation).powi(-2) - 1.0);
+        let way = price(optimum.utilisation[0]) - price(optimum.utilisation[1]);
+        assert!((way - 40.0).abs() < 2.0, "{way} ms; the rest is that near ones share");
+        near(optimum.utilisation[0], 1.1 * (1.0 - away));
+    }
+}

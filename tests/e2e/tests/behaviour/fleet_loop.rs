@@ -1,0 +1,266 @@
+//! Three clusters with nothing in common but a broker measure, share and agree: what they come to is what somebody would
+//! who saw everything, and they follow when the world changes.
+//!
+//! One fleet for all steps, as each step is a matter of rounds of half a minute.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::exported::{POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
+use landfall_e2e::load::Load;
+use landfall_e2e::optimum::{Optimum, Problem};
+use landfall_e2e::wait::report;
+use landfall_e2e::{Exported, Fleet, await_condition, now, run};
+use serde_json::{Value, json};
+
+const EAST: &str = "east";
+const WEST: &str = "west";
+const NORTH: &str = "north";
+const CLUSTERS: [&str; 3] = [EAST, WEST, NORTH];
+
+/// Requests a second of each cluster's clients. The ten pods of each bear 100.
+const DEMAND_RPS: [u32; 3] = [100, 50, 50];
+const PODS: u8 = 10;
+
+/// A round and its jitter of a tenth.
+const ROUND: Duration = Duration::from_secs(33);
+
+/// For what comes after a round: facts travel, and weights are published.
+const TO_PUBLISH: Duration = Duration::from_secs(5);
+
+const POINTS: f64 = 2.0;
+
+/// A dead cluster is out of all answers by then.
+const OUT: Duration = Duration::from_secs(10);
+
+#[test]
+fn three_clusters_come_to_the_optimum_and_follow_the_world() -> Result<()> {
+    run(async {
+        let mut scene = Scene::start().await?;
+        let outcome = scene.play().await;
+        if outcome.is_err() {
+            scene.fleet.dump().await;
+        }
+        outcome
+    })
+}
+
+struct Scene {
+    fleet: Fleet,
+    web: Exported,
+    /// In the order of [`CLUSTERS`].
+    loads: Vec<Load>,
+}
+
+impl Scene {
+    async fn start() -> Result<Self> {
+        let mut fleet = Fleet::start("loop", CLUSTERS.len()).await?;
+        fleet.set_rtts(&[(EAST, WEST, 80), (EAST, NORTH, 100), (WEST, NORTH, 80)]);
+        fleet.apply(&pricing(0.0, 0.0)).await?;
+        let web = Exported::start(&mut fleet, "shop", "web", &CLUSTERS.map(|cluster| (cluster, PODS))).await?;
+        web.set_policy(&fleet, policy("performance")).await?;
+        let mut loads = Vec::new();
+        for (cluster, rps) in CLUSTERS.iter().zip(DEMAND_RPS) {
+            loads.push(web.load(&fleet, cluster, rps).await?);
+        }
+        Ok(Self { fleet, web, loads })
+    }
+
+    async fn play(&mut self) -> Result<()> {
+        self.cold_start().await.context("cold start")?;
+        self.longer_link().await.context("a link that takes five times as long")?;
+        self.half_capacity().await.context("half of the capacity")?;
+        self.dead_cluster().await.context("a dead cluster")?;
+        self.other_prices().await.context("other prices")
+    }
+
+    /// Nothing is known at first.
+    async fn cold_start(&self) -> Result<()> {
+        let since = now();
+        let expected = world().solve();
+        self.comes_to(&expected, 2 * ROUND + TO_PUBLISH).await?;
+        report(&format!("loop: cold start → optimum ± {POINTS} points after {:?}", since.elapsed()));
+        self.report_traffic("cold start", since);
+        Ok(())
+    }
+
+    async fn longer_link(&self) -> Result<()> {
+        let before = self.split().await?[EAST].clone();
+        let since = now();
+        self.fleet.network.set_rtt(EAST, WEST, Duration::from_millis(400));
+        // The median of the round in which it happens may be from before; and one round does not believe it all.
+        await_condition("east sends less to west", 2 * ROUND + TO_PUBLISH, async || {
+            let now = self.split().await?[EAST].clone();
+            let (less, more) = (before[WEST] - now[WEST], now[NORTH] - before[NORTH]);
+            ensure!(less >= 0.02 && more > 0.0, "{before:?} → {now:?}");
+            Ok(())
+        })
+        .await?;
+        report(&format!("loop: a link's round-trip time × 5 → shares moved after {:?}", since.elapsed()));
+        self.fleet.network.set_rtt(EAST, WEST, Duration::from_millis(80));
+        let mut back = 6 * ROUND;
+        back += TO_PUBLISH;
+        self.comes_to(&world().solve(), back).await.context("and back")
+    }
+
+    /// Half of west's pods are gone: what they bore goes elsewhere, and nobody is asked for more than it can bear.
+    async fn half_capacity(&self) -> Result<()> {
+        let mut world = world();
+        world.capacity_rps[1] /= 2.0;
+        let expected = world.solve();
+        let since = now();
+        self.web.set_pods(&self.fleet, WEST, PODS / 2).await?;
+        self.comes_to(&expected, ROUND + TO_PUBLISH).await?;
+        report(&format!("loop: capacity × 0.5 → optimum ± {POINTS} points after {:?}", since.elapsed()));
+
+        let settled = now();
+        tokio::time::sleep(ROUND).await;
+        self.report_traffic("half of west", settled);
+        for (cluster, load) in CLUSTERS.iter().zip(&self.loads) {
+            let lost = load.since(settled).lost_share();
+            ensure!(lost < 0.01, "{:.1} % of the requests from {cluster} are lost", 100.0 * lost);
+        }
+        self.web.set_pods(&self.fleet, WEST, PODS).await?;
+        self.comes_to(&self::world().solve(), ROUND + TO_PUBLISH).await.context("and back")
+    }
+
+    /// North dies, and comes back.
+    async fn dead_cluster(&mut self) -> Result<()> {
+        let since = now();
+        self.fleet.kill(NORTH)?;
+        tokio::time::sleep(3 * OUT).await;
+        for (cluster, load) in CLUSTERS.iter().zip(&self.loads).filter(|(cluster, _)| **cluster != NORTH) {
+            self.is_out(cluster, load, since)?;
+        }
+        self.report_traffic("north dead", since + OUT);
+
+        let since = now();
+        self.fleet.revive(NORTH).await?;
+        let ready = now();
+        await_condition("east sends clients to north again", ROUND + TO_PUBLISH, async || {
+            ensure!(!self.loads[0].answers_of(NORTH, since).is_empty(), "not yet: {:?}", self.split().await?);
+            Ok(())
+        })
+        .await?;
+        report(&format!("loop: a dead cluster is answered again {:?} after it is ready", ready.elapsed()));
+        self.comes_to(&world().solve(), 3 * ROUND).await.context("as before it died")
+    }
+
+    /// Of all answers after ten seconds not one in a hundred names the dead one.
+    #[expect(clippy::unused_self, reason = "reads as a verb of the scene")]
+    fn is_out(&self, cluster: &str, load: &Load, since: Instant) -> Result<()> {
+        let named = load.answers_of(NORTH, since);
+        let late = named.iter().filter(|after| **after > OUT).count();
+        let all: usize = load.since(since + OUT).answers.values().sum();
+        ensure!(all > 0, "no answers in {cluster}");
+        let last = named.iter().max().copied().unwrap_or_default();
+        report(&format!(
+            "loop: {cluster} named the dead cluster until {last:?} after its death; {late} of {all} answers after {OUT:?}"
+        ));
+        ensure!(late * 100 <= all, "{cluster}: {late} of {all} answers name the dead cluster");
+        Ok(())
+    }
+
+    /// In cost mode clients go where leaving is cheap; when west and north swap their prices, so do they.
+    async fn other_prices(&self) -> Result<()> {
+        self.fleet.apply(&pricing(0.01, 0.12)).await?;
+        self.web.set_policy(&self.fleet, policy("cost")).await?;
+        let mut split = in_cost_mode([0.01, 0.12]).solve();
+        self.comes_to(&split, ROUND + TO_PUBLISH).await.context("west is cheap")?;
+
+        let since = now();
+        self.fleet.apply(&pricing(0.12, 0.01)).await?;
+        split = in_cost_mode([0.12, 0.01]).solve();
+        self.comes_to(&split, ROUND + TO_PUBLISH).await.context("north is cheap")?;
+        report(&format!("loop: other prices → optimum ± {POINTS} points after {:?}", since.elapsed()));
+        Ok(())
+    }
+
+    /// Waits until all clusters publish this split.
+    async fn comes_to(&self, expected: &Optimum, deadline: Duration) -> Result<()> {
+        let expected = named(expected);
+        await_condition("the clusters come to the optimum", deadline, async || {
+            is_within(&self.split().await?, &expected, POINTS)
+        })
+        .await
+    }
+
+    async fn split(&self) -> Result<Split> {
+        self.web.split(&self.fleet, &CLUSTERS).await
+    }
+
+    /// What the clients saw since then.
+    fn report_traffic(&self, what: &str, since: Instant) {
+        for (cluster, load) in CLUSTERS.iter().zip(&self.loads) {
+            let tally = load.since(since);
+            if tally.latencies.is_empty() {
+                continue;
+            }
+            let (p50, p99) = tally.latency();
+            let lost = 100.0 * tally.lost_share();
+            let shares = CLUSTERS.map(|to| format!("{:.0}", 100.0 * tally.answered_share(to))).join(":");
+            report(&format!(
+                "loop: {what}: {cluster} was answered {shares}, p50 {p50:?}, p99 {p99:?}, {lost:.2} % lost"
+            ));
+        }
+    }
+}
+
+/// As it is at first, and as long as nothing is said to have changed.
+fn world() -> Problem {
+    let cost_ms = vec![vec![0.0, 80.0, 100.0], vec![80.0, 0.0, 80.0], vec![100.0, 80.0, 0.0]];
+    Problem {
+        demand_rps: DEMAND_RPS.map(f64::from).into(),
+        capacity_rps: vec![f64::from(u32::from(PODS) * POD_RPS); 3],
+        cost_ms,
+        burstiness: 0.5,
+    }
+}
+
+/// Leaving east costs 0.09 USD per GB, leaving west and north this much. A request has 1 kB, a response 10 kB, and a
+/// million milliseconds are worth 0.0001 USD.
+fn in_cost_mode(west_and_north: [f64; 2]) -> Problem {
+    let leaving = [0.09, west_and_north[0], west_and_north[1]];
+    let mut problem = world();
+    for (from, costs) in problem.cost_ms.iter_mut().enumerate() {
+        for (to, cost) in costs.iter_mut().enumerate().filter(|(to, _)| *to != from) {
+            let usd_per_million = leaving[from] + 10.0 * leaving[to];
+            *cost += usd_per_million / 0.0001;
+        }
+    }
+    problem
+}
+
+fn named(optimum: &Optimum) -> Split {
+    let row = |shares: &Vec<f64>| CLUSTERS.iter().zip(shares).map(|(to, share)| ((*to).to_owned(), *share)).collect();
+    CLUSTERS.iter().zip(&optimum.shares).map(|(from, shares)| ((*from).to_owned(), row(shares))).collect()
+}
+
+fn policy(aim: &str) -> Value {
+    json!({
+        "loadBalancing": "optimized",
+        "optimizedLoadBalancingParams": aim,
+        "optimized": {
+            "roundSeconds": 30,
+            "capacityRpsPerPod": POD_RPS,
+            "requestsPerAnswer": REQUESTS_PER_ANSWER,
+            "burstiness": 0.5,
+        },
+    })
+}
+
+/// East is at aws, west at gcp and north at azure.
+fn pricing(leaving_west: f64, leaving_north: f64) -> Value {
+    json!({
+        "apiVersion": "landfall.dev/v1alpha1",
+        "kind": "NetworkPricing",
+        "metadata": {"name": "ours"},
+        "spec": {"rules": [
+            {"relation": "SameZone", "usdPerGb": 0},
+            {"from": {"provider": "aws"}, "usdPerGb": if leaving_west + leaving_north > 0.0 { 0.09 } else { 0.0 }},
+            {"from": {"provider": "gcp"}, "usdPerGb": leaving_west},
+            {"from": {"provider": "azure"}, "usdPerGb": leaving_north},
+            {"usdPerGb": 0},
+        ]},
+    })
+}
