@@ -1,8 +1,14 @@
 //! The bed itself: a test can only trust what it stands on.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
+use landfall_e2e::exported::{SERVICE_TIME, is_within};
+use landfall_e2e::load::Load;
 use landfall_e2e::member::{SOON, run};
-use landfall_e2e::{Cluster, await_condition, objects};
+use landfall_e2e::wait::holds_for;
+use landfall_e2e::{Cluster, Exported, Fleet, await_condition, now, objects};
 use serde_json::json;
 
 #[test]
@@ -56,6 +62,74 @@ fn a_deleted_namespace_takes_its_objects_with_it() -> Result<()> {
         })
         .await
     })
+}
+
+#[test]
+fn a_fleet_serves_what_dns_names_over_links_that_take_time_and_can_be_cut() -> Result<()> {
+    run(async {
+        let mut fleet = Fleet::start("bed-fleet", 2).await?;
+        fleet.set_rtts(&[("east", "west", 60)]);
+        let web = Exported::start(&mut fleet, "shop", "web", &[("east", 5), ("west", 5)]).await?;
+        let in_turn = json!({"loadBalancing": "round-robin", "localPreference": "Balance"});
+        web.set_policy(&fleet, in_turn).await?;
+        await_condition("both are published", SOON, async || {
+            let half = BTreeMap::from(["east", "west"].map(|to| (to.to_owned(), 0.5)));
+            let both = ["east", "west"].map(|from| (from.to_owned(), half.clone())).into();
+            is_within(&web.split(&fleet, &["east", "west"]).await?, &both, 0.1)
+        })
+        .await?;
+        let outcome = async {
+            let load = web.load(&fleet, "east", 50).await?;
+            both_serve(&load).await?;
+            fleet.network.cut("east", "west");
+            west_is_lost(&load).await?;
+            fleet.network.restore("east", "west");
+            fleet.kill("west")?;
+            west_is_lost(&load).await?;
+            fleet.revive("west").await?;
+            both_serve(&load).await
+        }
+        .await;
+        if outcome.is_err() {
+            fleet.dump().await;
+        }
+        outcome
+    })
+}
+
+/// Within a few seconds from now each cluster serves about half, the far one later by the way there and back.
+async fn both_serve(load: &Load) -> Result<()> {
+    let since = now();
+    await_condition("both clusters serve", 2 * SOON, async || {
+        let tally = load.since(since);
+        let share = tally.served_share("west");
+        ensure!(tally.latencies.len() > 200 && (0.35..0.65).contains(&share), "{:?}", tally.served);
+        ensure!(tally.lost_share() < 0.05, "{} failed, and {:?} were refused", tally.failed, tally.refused);
+        let (fastest, slowest) = (tally.latencies.iter().min().copied(), tally.latency().1);
+        let near = SERVICE_TIME..SERVICE_TIME + Duration::from_millis(40);
+        ensure!(fastest.is_some_and(|it| near.contains(&it)), "the near one took {fastest:?}");
+        ensure!(slowest >= SERVICE_TIME + Duration::from_millis(60), "the far one took {slowest:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Within a few seconds from now what is sent to west fails, and nothing else.
+async fn west_is_lost(load: &Load) -> Result<()> {
+    let since = now();
+    await_condition("what is sent to west fails", SOON, async || {
+        let tally = load.since(since);
+        ensure!(tally.failed > 10 && tally.served.get("east").is_some_and(|served| *served > 10), "{tally:?}");
+        Ok(())
+    })
+    .await?;
+    let settled = now();
+    holds_for("nothing of west is served", Duration::from_secs(1), async || {
+        let served = load.since(settled).served;
+        ensure!(!served.contains_key("west"), "{served:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// The ids of the processes with `text` in their command line.
