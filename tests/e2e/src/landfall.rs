@@ -92,9 +92,12 @@ impl DnsServer {
     /// Starts `landfall dns`; `name` names its log. `more` are arguments that only this one is given.
     pub fn start(site: Site<'_>, name: &str, more: &[OsString]) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let landfall =
-            Landfall::start(site, name, &["dns", "--listen", &address.to_string(), "--probe", "127.0.0.1:0"])?;
-        let landfall = Landfall::start(site, name, &["dns", "--listen", &address.to_string()], more)?;
+        let listen = address.to_string();
+        let mut command = vec!["dns", "--listen", &listen];
+        if !more.iter().any(|argument| argument == "--probe") {
+            command.extend(["--probe", "127.0.0.1:0"]);
+        }
+        let landfall = Landfall::start(site, name, &command, more)?;
         Ok(Self { landfall, address })
     }
 }
@@ -104,15 +107,4 @@ pub async fn run_to_end(arguments: &[OsString], log: &Path, deadline: Duration) 
     let process = Process::start(&landfall_program()?, arguments, log)?;
     let status = process.exit_status(deadline).await?;
     Ok((status, std::fs::read_to_string(log)?))
-}
-
-/// One page by HTTP/1.0, which ends a reply by closing the connection and so needs no HTTP library to read it.
-pub(crate) async fn http_get(server: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(server).await.context("the admin port does not listen")?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes()).await?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).await?;
-    let (head, body) = reply.split_once("\r\n\r\n").context("the admin port sent no HTTP")?;
-    let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok((status, body.to_owned()))
 }

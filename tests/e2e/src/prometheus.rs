@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::control_plane::free_port;
-use crate::landfall::http_get;
+use crate::http;
 use crate::process::{Process, await_while_running};
 
 /// Where Debian's package has it.
@@ -56,7 +56,7 @@ impl Prometheus {
             .context("scripts/deps-e2e.sh installs it")?;
         let started = Self { process, address, page, data, _exporter: exporter };
         await_while_running(&[&started.process], "Prometheus is ready", READY_DEADLINE, async || {
-            let (status, body) = http_get(address, &format!("{PREFIX}/-/ready")).await?;
+            let http::HttpReply { status, body, .. } = http::get(address, &format!("{PREFIX}/-/ready")).await?;
             ensure!(status == 200, "{status}: {body}");
             Ok(())
         })
@@ -77,7 +77,8 @@ impl Prometheus {
 
     /// Status and body of an instant query. `query` is in the form that a URL has.
     pub async fn query(&self, query: &str) -> Result<(u16, Value)> {
-        let (status, body) = http_get(self.address, &format!("{PREFIX}/api/v1/query?query={query}")).await?;
+        let http::HttpReply { status, body, .. } =
+            http::get(self.address, &format!("{PREFIX}/api/v1/query?query={query}")).await?;
         Ok((status, serde_json::from_str(&body).context(body)?))
     }
 }

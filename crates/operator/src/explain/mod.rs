@@ -202,13 +202,13 @@ impl From<Achieved> for AchievedShare {
 pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Option<Explanation> {
     let planned = pipeline.plan()?.get(key.as_str())?;
     let local = &pipeline.perspective().local;
-    let policy = match &planned.service.guidance {
+    let policy = match planned.service.guidance.served() {
         Guidance::Policy(policy) | Guidance::Optimized(policy, _, _) => Arc::clone(policy),
-        Guidance::Published(_) => Arc::default(),
+        Guidance::Published(_) | Guidance::Shadowed { .. } => Arc::default(),
     };
     let ways = Ways::default();
-    let fleet = Fleet::new(pipeline.stores(), pipeline.view(), now, &ways);
-    let ground = match &planned.service.guidance {
+    let fleet = Fleet::new(pipeline.stores(), pipeline.view(), (now, pipeline.hearing()), &ways);
+    let ground = match planned.service.guidance.served() {
         Guidance::Optimized(policy, known, _) => Some(Ground {
             stores: pipeline.stores(),
             view: pipeline.view(),
@@ -218,7 +218,7 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
             objective: &policy.objective,
             now,
         }),
-        Guidance::Policy(_) | Guidance::Published(_) => None,
+        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
     };
     let candidates = planned.rule.candidates.iter().zip(&planned.shares);
     Some(Explanation {

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use landfall_operator::manifest::{Document, documents};
 use landfall_operator::object::{Kind, ObjectRef};
 use landfall_operator::observe::Guide;
-use landfall_operator::publish::{fingerprint, selection_status};
+use landfall_operator::publish::{Told, fingerprint, selection_status};
 use landfall_operator::stores::Change;
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ fn a_replica_follows_what_was_published_and_renormalises_by_itself() {
     );
     let objects = web(&["10.0.0.1"]) + &slice("shop", "web", "c3", &["10.0.0.3"]);
     let operator = synced("c1", &(objects.clone() + &policy));
-    let status = selection_status(operator.service("web.shop"), operator.view());
+    let status = selection_status(operator.service("web.shop"), operator.view(), Told::default());
     let mut published = landfall_api::ServiceSelection::new("web", Default::default());
     published.metadata.namespace = Some("shop".to_owned());
     published.status = Some(status);
@@ -120,7 +120,7 @@ fn a_replica_follows_what_was_published_and_renormalises_by_itself() {
 #[test]
 fn the_time_and_round_trip_times_alone_are_no_reason_to_publish() {
     let operator = synced("c1", &web(&["10.0.0.1"]));
-    let status = selection_status(operator.service("web.shop"), operator.view());
+    let status = selection_status(operator.service("web.shop"), operator.view(), Told::default());
     let mut later = status.clone();
     later.observed_time = Some(Time(Timestamp::MAX));
     later.clusters[0].rtt_ms = Some(12.5);

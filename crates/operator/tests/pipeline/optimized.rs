@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use landfall_api::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
 use landfall_operator::observe::Guide;
 use landfall_operator::pipeline::Pipeline;
-use landfall_operator::publish::selection_status;
+use landfall_operator::publish::{Told, selection_status};
 use landfall_operator::stores::Change;
 
 const WEB: &str = "web.shop";
@@ -69,7 +69,7 @@ fn reason(pipeline: &Pipeline) -> Option<&'static str> {
 }
 
 fn status(pipeline: &Pipeline) -> ServiceSelectionStatus {
-    selection_status(pipeline.service(WEB), pipeline.view())
+    selection_status(pipeline.service(WEB), pipeline.view(), Told::default())
 }
 
 fn selected(pipeline: &Pipeline, cluster: &str) -> SelectedCluster {
