@@ -59,9 +59,7 @@ impl Watched {
             Change::ListEnds(kind) => format!("{kind}: complete"),
             Change::Interrupted(kind) => format!("{kind}: interrupted"),
             Change::Apply { object: Object::Node(node), .. } => format!("node {}", node.metadata.name),
-            other @ (Change::Apply { .. } | Change::Delete(..) | Change::Malformed(_) | Change::Peer(_)) => {
-                panic!("{other:?}")
-            }
+            other => panic!("{other:?}"),
         }
     }
 
