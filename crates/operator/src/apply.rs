@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Client, ResourceExt};
-use landfall_api::{SelectionPolicy, ServiceSelection, Submariner};
+use landfall_api::{ClusterFacts, SelectionPolicy, ServiceSelection, Submariner};
 use landfall_core::name::ServiceKey;
 use serde_json::json;
 use thiserror::Error;
@@ -130,6 +130,7 @@ fn describe(target: &Target) -> String {
         Target::Selection(key) => format!("ServiceSelection {key}"),
         Target::PolicyStatus(object) => format!("status of SelectionPolicy {object}"),
         Target::SubmarinerStatus(object) => format!("status of Submariner {object}"),
+        Target::Head(object) => format!("ClusterFacts {object}"),
     }
 }
 
@@ -169,6 +170,19 @@ async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> 
             let stored = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
             if stored.status.unwrap_or_default().conditions.len() < conditions.len() {
                 return Err(WriteError::NotKept);
+            }
+        }
+        (Target::Head(ObjectRef { namespace, name }), Write::Head(spec)) => {
+            let mut head = ClusterFacts::new(name, (**spec).clone());
+            head.labels_mut().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
+            let api: Api<ClusterFacts> = Api::namespaced(client, namespace);
+            api.patch(name, &apply(), &Patch::Apply(head)).await?;
+        }
+        (Target::Head(ObjectRef { namespace, name }), _) => {
+            let api: Api<ClusterFacts> = Api::namespaced(client, namespace);
+            match api.delete(name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                result => drop(result?),
             }
         }
         (Target::PolicyStatus(_) | Target::SubmarinerStatus(_), _) => {}

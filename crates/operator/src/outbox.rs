@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use landfall_api::{SelectionPolicyStatus, ServiceSelectionStatus};
+use landfall_api::{ClusterFactsSpec, SelectionPolicyStatus, ServiceSelectionStatus};
 use landfall_core::name::ServiceKey;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub enum Target {
     Selection(ServiceKey),
     PolicyStatus(ObjectRef),
     SubmarinerStatus(ObjectRef),
+    /// What is kept here of another cluster's facts.
+    Head(ObjectRef),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +40,8 @@ pub enum Write {
         conditions: Vec<Condition>,
         resource_version: Box<str>,
     },
+    Head(Box<ClusterFactsSpec>),
+    DeleteHead,
 }
 
 impl Write {
@@ -49,6 +53,8 @@ impl Write {
             Self::DeleteSelection => 1.hash(&mut hasher),
             Self::PolicyStatus(status) => (2, status.services, conditions(&status.conditions)).hash(&mut hasher),
             Self::SubmarinerConditions { conditions: all, .. } => (3, conditions(all)).hash(&mut hasher),
+            Self::Head(spec) => (4, &spec.probe_addresses, format!("{:?}", spec.location)).hash(&mut hasher),
+            Self::DeleteHead => 5.hash(&mut hasher),
         }
         hasher.finish()
     }

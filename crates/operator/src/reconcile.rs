@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use landfall_api::ServiceSelectionStatus;
-use landfall_core::name::ServiceKey;
+use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::{Plan, ServicePlan};
 use tokio::time::Instant;
 
+use crate::accept::Facts;
+use crate::broker::build;
+use crate::hearing::Hearing;
 use crate::object::{Kind, ObjectRef};
 use crate::outbox::{Outbox, Target, Write};
 use crate::pipeline::{Observer, Pipeline};
@@ -16,6 +19,9 @@ use crate::precedence::{Precedence, submariner};
 use crate::publish::{Told, fingerprint, savings_status, selection_status};
 use crate::status::{policy_status, submariner_conditions};
 use crate::stores::Touched;
+
+/// Of the name of the local object that holds what is kept of a peer.
+const HEAD: &str = "peer-";
 
 /// Fills the outbox.
 pub struct Reconciler {
@@ -30,11 +36,14 @@ impl Observer for Reconciler {
         if touched.all || touched.policies || !touched.services.is_empty() {
             self.policies(pipeline, plan);
         }
+        if touched.all || !touched.peers.is_empty() || touched.policies {
+            self.heads(pipeline);
+        }
         if touched.policies {
             self.submariners(pipeline);
             let stores = pipeline.stores();
             self.outbox.retain(|target| match target {
-                Target::Selection(_) => true,
+                Target::Selection(_) | Target::Head(_) => true,
                 Target::PolicyStatus(object) => stores.policies.contains_key(object),
                 Target::SubmarinerStatus(object) => stores.submariners.contains_key(object),
             });
@@ -89,6 +98,34 @@ impl Reconciler {
             let status = policy_status(policy, &verdict, services, &(self.clock)());
             let write = status.map(|status| Write::PolicyStatus(Box::new(status)));
             self.outbox.set(Target::PolicyStatus(object.clone()), write, Instant::now());
+        }
+    }
+
+    /// DNS replicas have no access to the broker. Where the others can be probed is kept here for them, and for an operator that
+    /// starts while the broker is away.
+    fn heads(&self, pipeline: &Pipeline) {
+        let (stores, local) = (pipeline.stores(), &pipeline.perspective().local);
+        if !matches!(pipeline.hearing(), Hearing::Clear { .. }) {
+            return;
+        }
+        let object =
+            |cluster: &ClusterId| ObjectRef::new(&pipeline.perspective().namespace, &format!("{HEAD}{cluster}"));
+        let kept = stores.kept_heads(&pipeline.perspective().namespace, HEAD);
+        for (cluster, facts) in stores.peers.iter().filter(|(cluster, _)| *cluster != local) {
+            let object = object(cluster);
+            let told = |facts: &Facts| (facts.probe_addresses.clone(), facts.location.clone());
+            let same = kept.get(&object).is_some_and(|kept| told(kept) == told(facts));
+            let head = Facts {
+                probe_addresses: facts.probe_addresses.clone(),
+                location: facts.location.clone(),
+                ..Facts::silent(cluster.clone())
+            };
+            let write = (!same).then(|| Write::Head(Box::new(build::head(&head))));
+            self.outbox.set(Target::Head(object), write, Instant::now());
+        }
+        for (object, facts) in kept.into_iter().filter(|(_, facts)| !stores.peers.contains_key(&facts.cluster)) {
+            debug_assert!(object.name.starts_with(HEAD) && facts.cluster != *local, "only what we keep is deleted");
+            self.outbox.set(Target::Head(object), Some(Write::DeleteHead), Instant::now());
         }
     }
 

@@ -206,6 +206,14 @@ impl Stores {
         PriceTable::new(by_name(false).chain(by_name(true)).flat_map(|(_, rules)| rules).cloned().collect())
     }
 
+    /// The objects of a namespace with facts whose names begin so.
+    pub fn kept_heads(&self, namespace: &str, prefix: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
+        let kept = |(object, _): &(&ObjectRef, &Arc<Facts>)| {
+            &*object.namespace == namespace && object.name.starts_with(prefix)
+        };
+        self.fact_parts.iter().filter(kept).map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
+    }
+
     fn list(&mut self, kind: Kind) -> &mut List {
         self.lists.entry(kind).or_default()
     }

@@ -109,10 +109,11 @@ mod tests {
     fn a_step_is_news_when_the_way_has_become_another_one() {
         let targets = Targets::from([(id(), Vec::new())]);
         let mut ways = Ways::default();
-        (0..5).for_each(|_| drop(ways.probed(&probed(Some(20)))));
-        (0..30).for_each(|_| drop(ways.probed(&probed(Some(20)))));
+        let probe =
+            |ways: &mut Ways, times: u32, ms: u64| (0..times).filter(|_| ways.probed(&probed(Some(ms)))).count();
+        assert_eq!(probe(&mut ways, 35, 20), 1, "when enough was known");
         assert!(!ways.step(&targets));
-        (0..30).for_each(|_| drop(ways.probed(&probed(Some(100)))));
+        assert_eq!(probe(&mut ways, 30, 100), 0);
         assert!(ways.step(&targets));
         assert!(ways.step(&Targets::new()) && ways.links().is_empty(), "it has no address any more");
     }
