@@ -5,6 +5,8 @@ use landfall_operator::object::Kind;
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::stores::{Change, Touched};
 
+use proptest::prelude::*;
+
 use crate::support::{Feed, applied, deleted, import, policy, slice, synced};
 
 /// A slice as Kubernetes writes it. Endpoints are a pod, an address and whether it is ready; an empty pod: none is named.
@@ -111,4 +113,67 @@ fn a_slice_that_is_not_in_a_new_list_is_gone_and_one_of_no_service_is_no_problem
     assert_eq!((count(&pipeline, "web"), pipeline.stores().problems().count()), (Some(1), 0));
     pipeline.feed(vec![Change::ListBegins(Kind::EndpointSlice), Change::ListEnds(Kind::EndpointSlice)]);
     assert_eq!(count(&pipeline, "web"), None);
+}
+
+/// What happens to a slice.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Deleted,
+    /// Of a service of the cluster, with pods from the first up to the second.
+    Own(&'static str, usize, usize),
+    OfClusterset,
+    OfNobody,
+}
+
+const PODS: [(&str, &str, bool); 5] = [
+    ("a", "10.1.0.1", true),
+    ("b", "10.1.0.2", true),
+    ("c", "10.1.0.3", false),
+    ("d", "10.1.0.4", true),
+    ("", "10.1.0.5", true),
+];
+
+fn event() -> impl Strategy<Value = Event> {
+    let own = (prop_oneof![Just("web"), Just("pay")], 0..5_usize, 0..=5_usize);
+    prop_oneof![
+        1 => Just(Event::Deleted),
+        3 => own.prop_map(|(service, first, end)| Event::Own(service, first.min(end), end)),
+        1 => Just(Event::OfClusterset),
+        1 => Just(Event::OfNobody),
+    ]
+}
+
+/// `None`: it is deleted.
+fn manifest(name: &str, event: Event) -> Option<String> {
+    match event {
+        Event::Deleted => None,
+        Event::Own(service, first, end) => Some(own(name, service, &PODS[first..end])),
+        Event::OfClusterset => Some(slice("shop", "web", "east", &["10.0.0.7"]).replace("web-of-east-x", name)),
+        Event::OfNobody => Some(own(name, "Not_A_Name", &PODS)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn after_any_events_the_stores_are_as_if_only_the_last_ones_had_been(
+        events in proptest::collection::vec((0..3_usize, event()), 1..20),
+    ) {
+        let names = ["x", "y", "z"];
+        let mut pipeline = synced("east", &web("round-robin"));
+        let mut left = [const { None }; 3];
+        for (which, event) in events {
+            left[which] = manifest(names[which], event);
+            match &left[which] {
+                Some(manifest) => pipeline.feed(applied(manifest)),
+                None => pipeline.feed(deleted(Kind::EndpointSlice, "shop", names[which])),
+            };
+        }
+        let fresh = synced("east", &(web("round-robin") + &left.into_iter().flatten().collect::<String>()));
+        for service in ["web", "pay"] {
+            prop_assert_eq!(count(&pipeline, service), count(&fresh, service));
+        }
+        prop_assert_eq!(&pipeline.stores().slices, &fresh.stores().slices);
+    }
 }
