@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use landfall_e2e::member::{Namespace, SOON};
 use landfall_e2e::objects::Health;
+use landfall_e2e::optimum::Problem;
 use landfall_e2e::{Member, await_condition, objects, run, with_temp_ns};
 use serde_json::{Value, json};
 
@@ -45,6 +46,33 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
             ns.answers("pay", WEST, SOON).await?;
             ns.apply(objects::slice("pay", "west", WEST, Health::NotReady)).await?;
             ns.answers("pay", NORTH, SOON).await
+        })
+        .await
+    })
+}
+
+#[test]
+fn what_is_published_is_the_optimum_of_the_facts_as_somebody_else_works_it_out() -> Result<()> {
+    run(async {
+        let member = Member::start("optimum", "east").await?;
+        with_temp_ns(&member, "optimum", async |ns| {
+            ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
+            for (cluster, demand) in [("east", 1100), ("west", 300), ("north", 500)] {
+                ns.apply(facts(&ns, cluster, demand, 1000)).await?;
+            }
+            ns.apply(policy("performance")).await?;
+            let cost_ms = vec![vec![0.0, 20.0, 80.0], vec![20.0, 0.0, 80.0], vec![80.0, 80.0, 0.0]];
+            let problem = Problem {
+                demand_rps: vec![1100.0, 300.0, 500.0],
+                capacity_rps: vec![1000.0; 3],
+                cost_ms,
+                burstiness: 1.0,
+            };
+            let optimum = problem.solve();
+            let near =
+                |w: [u64; 3]| w.iter().zip(&optimum.shares[0]).all(|(w, s)| (*w as f64 / 1000.0 - s).abs() < 0.005);
+            published(&ns, &format!("{optimum:?}"), None, near).await?;
+            Ok(())
         })
         .await
     })
