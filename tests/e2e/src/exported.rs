@@ -23,8 +23,8 @@ pub const PERIOD: Duration = Duration::from_millis(600);
 /// At 0, 0.6, … 4.8 s.
 pub const REQUESTS_PER_ANSWER: u32 = 9;
 
-/// As long as such an answer is used.
-const SPREAD: Duration = Duration::from_millis(5400);
+/// As long as an answer is used.
+pub const KEPT: Duration = Duration::from_millis(5400);
 
 /// Source cluster: exporting cluster: share, from 0 to 1.
 pub type Split = BTreeMap<String, BTreeMap<String, f64>>;
@@ -86,7 +86,7 @@ impl Exported {
             host: format!("{}.{}.svc.clusterset.local", self.service, self.namespace),
             count: usize::try_from(rps)? * usize::try_from(PERIOD.as_millis())? / 1000,
             period: PERIOD,
-            spread: SPREAD,
+            spread: KEPT,
         };
         Load::start(clients, Arc::clone(&self.routes)).await
     }
@@ -173,6 +173,6 @@ mod tests {
     fn each_answer_is_used_as_often_as_the_policies_of_the_tests_say() {
         let ttl = Duration::from_secs(5);
         assert!(PERIOD * (REQUESTS_PER_ANSWER - 1) < ttl && PERIOD * REQUESTS_PER_ANSWER > ttl);
-        assert_eq!(PERIOD * REQUESTS_PER_ANSWER, SPREAD);
+        assert_eq!(PERIOD * REQUESTS_PER_ANSWER, KEPT);
     }
 }

@@ -20,7 +20,7 @@ use crate::dump::dump;
 use crate::landfall::DnsServer;
 use crate::member::Member;
 use crate::objects;
-use crate::proxy::{Clients, Network};
+use crate::proxy::{Clients, Cut, Network};
 
 /// What the broker is called in the [`Network`].
 pub const BROKER: &str = "broker";
@@ -139,9 +139,9 @@ impl Fleet {
     }
 
     /// Cuts a cluster off from all others and from the broker.
-    pub fn partition(&self, id: &str) {
+    pub fn partition(&self, id: &str, how: Cut) {
         for other in self.others(id) {
-            self.network.cut(id, other);
+            self.network.cut(id, other, how);
         }
     }
 
@@ -159,7 +159,7 @@ impl Fleet {
     /// know of it stays in their API servers.
     pub fn kill(&self, id: &str) -> Result<()> {
         let it = self.of(id)?;
-        self.partition(id);
+        self.partition(id, Cut::Silent);
         it.member.operator.process.kill()?;
         it.member.dns.landfall.process.kill()?;
         it.member.cluster.control_plane.stop_api_server()

@@ -5,7 +5,7 @@
 //! counted from when a byte arrived: what is on its way does not hold up what follows. The handshake itself is at once,
 //! as behind a middlebox.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -41,12 +41,22 @@ pub enum Clients {
     Of(String),
 }
 
+/// How a link is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Connections are reset, and every new one.
+    Reset,
+    /// Nothing comes through and nobody says so, as when a machine or a line is gone. Handshakes are still completed;
+    /// connections that lost something are reset when the link is restored.
+    Silent,
+}
+
 /// How things are at the moment; connections look at it for each chunk.
 #[derive(Debug, Clone, Default)]
 struct Links {
     sources: BTreeMap<IpAddr, String>,
     rtts: BTreeMap<Pair, Duration>,
-    cuts: BTreeSet<Pair>,
+    cuts: BTreeMap<Pair, Cut>,
 }
 
 /// Two ends of a link, in alphabetical order: links are symmetric.
@@ -65,8 +75,8 @@ impl Links {
         self.rtts.get(pair).map_or(Duration::ZERO, |rtt| *rtt / 2)
     }
 
-    fn is_cut(&self, pair: &Pair) -> bool {
-        self.cuts.contains(pair)
+    fn is(&self, cut: Cut, pair: &Pair) -> bool {
+        self.cuts.get(pair) == Some(&cut)
     }
 }
 
@@ -90,10 +100,10 @@ impl Network {
         });
     }
 
-    /// Resets the connections between two clusters, and every new one, until the link is restored.
-    pub fn cut(&self, one: &str, other: &str) {
+    /// Breaks the link between two clusters until it is restored.
+    pub fn cut(&self, one: &str, other: &str, how: Cut) {
         self.links.send_modify(|links| {
-            links.cuts.insert(Pair::of(one, other));
+            links.cuts.insert(Pair::of(one, other), how);
         });
     }
 
@@ -158,7 +168,7 @@ async fn connect(mut client: TcpStream, target: SocketAddr, pair: Pair, links: w
     let mut watched = links.clone();
     let orderly = tokio::select! {
         // The link is cut, or the network is gone.
-        _ = watched.wait_for(|links| links.is_cut(&pair)) => false,
+        _ = watched.wait_for(|links| links.is(Cut::Reset, &pair)) => false,
         relayed = relay(&mut client, target, &pair, &links) => relayed.is_ok(),
     };
     if !orderly {
@@ -184,21 +194,29 @@ async fn relay(
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let delay = || links.borrow().one_way(pair);
-    tokio::try_join!(carry(from_client, to_server, delay), carry(from_server, to_client, delay))?;
+    tokio::try_join!(carry(from_client, to_server, pair, links), carry(from_server, to_client, pair, links))?;
     Ok(())
 }
 
 /// Carries one direction to its end. Each chunk has a time at which it is due.
-async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, delay: impl Fn() -> Duration) -> io::Result<()> {
+async fn carry(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    pair: &Pair,
+    links: &watch::Receiver<Links>,
+) -> io::Result<()> {
     let (send, mut on_the_way) = mpsc::channel(CHUNKS_ON_THE_WAY);
     let departures = async move {
         loop {
             let mut chunk = vec![0; CHUNK_BYTES];
             let length = from.read(&mut chunk).await?;
             chunk.truncate(length);
+            if links.borrow().is(Cut::Silent, pair) {
+                return lost(pair, links.clone()).await;
+            }
+            let due = now() + links.borrow().one_way(pair);
             // An empty chunk is the end, which travels as long as the rest.
-            if send.send((now() + delay(), chunk)).await.is_err() || length == 0 {
+            if send.send((due, chunk)).await.is_err() || length == 0 {
                 return Ok(());
             }
         }
@@ -220,12 +238,20 @@ async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, delay: impl Fn() -
     Ok(())
 }
 
+/// A stream in which something is missing cannot go on. That shows when the link is back, and not before.
+async fn lost(pair: &Pair, mut links: watch::Receiver<Links>) -> io::Result<()> {
+    // When the network is gone, so is the connection.
+    let _ = links.wait_for(|links| !links.is(Cut::Silent, pair)).await;
+    Err(io::ErrorKind::ConnectionReset.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
     use anyhow::ensure;
     use tokio::net::TcpSocket;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::wait::await_condition;
@@ -353,7 +379,7 @@ mod tests {
         let bed = Bed::start().await?;
         let (mut east, mut west) = (bed.connect(EAST).await?, bed.connect(WEST).await?);
         echo(&mut east, &[1]).await?;
-        bed.network.cut("north", "east");
+        bed.network.cut("north", "east", Cut::Reset);
         await_condition("the open connection breaks", SOON, async || {
             ensure!(echo(&mut east, &[1]).await.is_err(), "it goes on");
             Ok(())
@@ -362,6 +388,22 @@ mod tests {
         assert!(bed.is_refused(EAST).await);
         echo(&mut west, &[1]).await?;
         bed.network.restore("east", "north");
+        assert!(!bed.is_refused(EAST).await);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_silent_link_gives_no_answer_and_no_error_until_it_is_restored() -> Result<()> {
+        const A_WHILE: Duration = Duration::from_millis(200);
+        let bed = Bed::start().await?;
+        let mut east = bed.connect(EAST).await?;
+        echo(&mut east, &[1]).await?;
+        bed.network.cut("north", "east", Cut::Silent);
+        assert!(timeout(A_WHILE, echo(&mut east, &[2])).await.is_err(), "of an open connection");
+        assert!(timeout(A_WHILE, bed.is_refused(EAST)).await.is_err(), "of a new one");
+        assert!(!bed.is_refused(WEST).await);
+        bed.network.restore("east", "north");
+        assert!(echo(&mut east, &[3]).await.is_err(), "a byte is missing");
         assert!(!bed.is_refused(EAST).await);
         Ok(())
     }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use landfall_e2e::exported::{SERVICE_TIME, is_within};
 use landfall_e2e::load::Load;
 use landfall_e2e::member::{SOON, run};
+use landfall_e2e::proxy::Cut;
 use landfall_e2e::wait::holds_for;
 use landfall_e2e::{Cluster, Exported, Fleet, await_condition, now, objects};
 use serde_json::json;
@@ -81,7 +82,7 @@ fn a_fleet_serves_what_dns_names_over_links_that_take_time_and_can_be_cut() -> R
         let outcome = async {
             let load = web.load(&fleet, "east", 50).await?;
             both_serve(&load).await?;
-            fleet.network.cut("east", "west");
+            fleet.network.cut("east", "west", Cut::Reset);
             west_is_lost(&load).await?;
             fleet.network.restore("east", "west");
             fleet.kill("west")?;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use landfall_e2e::exported::{POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
+use landfall_e2e::exported::{KEPT, POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
 use landfall_e2e::load::Load;
 use landfall_e2e::optimum::{Optimum, Problem};
 use landfall_e2e::wait::report;
@@ -98,9 +98,7 @@ impl Scene {
         .await?;
         report(&format!("loop: a link's round-trip time × 5 → shares moved after {:?}", since.elapsed()));
         self.fleet.network.set_rtt(EAST, WEST, Duration::from_millis(80));
-        let mut back = 6 * ROUND;
-        back += TO_PUBLISH;
-        self.comes_to(&world().solve(), back).await.context("and back")
+        self.comes_to(&world().solve(), 6 * ROUND).await.context("and back")
     }
 
     /// Half of west's pods are gone: what they bore goes elsewhere, and nobody is asked for more than it can bear.
@@ -113,6 +111,7 @@ impl Scene {
         self.comes_to(&expected, ROUND + TO_PUBLISH).await?;
         report(&format!("loop: capacity × 0.5 → optimum ± {POINTS} points after {:?}", since.elapsed()));
 
+        tokio::time::sleep(KEPT).await;
         let settled = now();
         tokio::time::sleep(ROUND).await;
         self.report_traffic("half of west", settled);
@@ -130,7 +129,7 @@ impl Scene {
         self.fleet.kill(NORTH)?;
         tokio::time::sleep(3 * OUT).await;
         for (cluster, load) in CLUSTERS.iter().zip(&self.loads).filter(|(cluster, _)| **cluster != NORTH) {
-            self.is_out(cluster, load, since)?;
+            is_out(cluster, load, since)?;
         }
         self.report_traffic("north dead", since + OUT);
 
@@ -144,21 +143,6 @@ impl Scene {
         .await?;
         report(&format!("loop: a dead cluster is answered again {:?} after it is ready", ready.elapsed()));
         self.comes_to(&world().solve(), 3 * ROUND).await.context("as before it died")
-    }
-
-    /// Of all answers after ten seconds not one in a hundred names the dead one.
-    #[expect(clippy::unused_self, reason = "reads as a verb of the scene")]
-    fn is_out(&self, cluster: &str, load: &Load, since: Instant) -> Result<()> {
-        let named = load.answers_of(NORTH, since);
-        let late = named.iter().filter(|after| **after > OUT).count();
-        let all: usize = load.since(since + OUT).answers.values().sum();
-        ensure!(all > 0, "no answers in {cluster}");
-        let last = named.iter().max().copied().unwrap_or_default();
-        report(&format!(
-            "loop: {cluster} named the dead cluster until {last:?} after its death; {late} of {all} answers after {OUT:?}"
-        ));
-        ensure!(late * 100 <= all, "{cluster}: {late} of {all} answers name the dead cluster");
-        Ok(())
     }
 
     /// In cost mode clients go where leaving is cheap; when west and north swap their prices, so do they.
@@ -204,6 +188,20 @@ impl Scene {
             ));
         }
     }
+}
+
+/// Of all answers after ten seconds not one in a hundred names the dead one.
+fn is_out(cluster: &str, load: &Load, since: Instant) -> Result<()> {
+    let named = load.answers_of(NORTH, since);
+    let late = named.iter().filter(|after| **after > OUT).count();
+    let all: usize = load.since(since + OUT).answers.values().sum();
+    ensure!(all > 0, "no answers in {cluster}");
+    let last = named.iter().max().copied().unwrap_or_default();
+    report(&format!(
+        "loop: {cluster} named the dead cluster until {last:?} after its death; {late} of {all} answers after {OUT:?}"
+    ));
+    ensure!(late * 100 <= all, "{cluster}: {late} of {all} answers name the dead cluster");
+    Ok(())
 }
 
 /// As it is at first, and as long as nothing is said to have changed.
