@@ -11,7 +11,7 @@ const LINES_OF_CONTROL_PLANE: usize = 10;
 /// A test with thousands of endpoints would bury the logs.
 const CHARACTERS_OF_OBJECTS: usize = 20_000;
 
-const KINDS: &str = "serviceselections.landfall.dev,selectionpolicies.landfall.dev,serviceimports.multicluster.x-k8s.io,endpointslices.discovery.k8s.io";
+const KINDS: &str = "serviceselections.landfall.dev,selectionpolicies.landfall.dev,clusterfacts.landfall.dev,serviceimports.multicluster.x-k8s.io,endpointslices.discovery.k8s.io";
 
 /// Prints the state of a cluster, of one namespace or (`None`) of all, to standard error.
 pub async fn dump(cluster: &Cluster, namespace: Option<&str>) {

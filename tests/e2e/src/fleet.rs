@@ -11,11 +11,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::broker;
 use crate::cluster::{Cluster, McsCrds};
-use crate::control_plane::free_port;
+use crate::control_plane::{ControlPlane, free_port};
 use crate::dump::dump;
 use crate::landfall::DnsServer;
 use crate::member::Member;
@@ -155,24 +156,50 @@ impl Fleet {
         self.members.iter().map(FleetMember::id).chain([BROKER]).filter(move |other| *other != id)
     }
 
-    /// All at once, and nobody is told: Landfall, the API server and the network of a cluster are gone. What the others
-    /// know of it stays in their API servers.
-    pub fn kill(&self, id: &str) -> Result<()> {
-        let it = self.of(id)?;
-        self.partition(id, Cut::Silent);
-        it.member.operator.process.kill()?;
-        it.member.dns.landfall.process.kill()?;
-        it.member.cluster.control_plane.stop_api_server()
+    /// The control plane of a member or of the [`BROKER`], to be stopped and started.
+    pub fn control_plane(&self, id: &str) -> Result<&ControlPlane> {
+        match id {
+            BROKER => Ok(&self.broker.control_plane),
+            _ => Ok(&self.of(id)?.member.cluster.control_plane),
+        }
     }
 
-    /// Brings a killed cluster back; returns when its programs are ready.
-    pub async fn revive(&mut self, id: &str) -> Result<()> {
-        self.of(id)?.member.cluster.control_plane.start_api_server().await?;
-        self.heal(id);
+    /// Kills Landfall's programs in a cluster, as a crash of both would.
+    pub fn kill_programs(&self, id: &str) -> Result<()> {
+        let member = &self.of(id)?.member;
+        member.operator.process.kill()?;
+        member.dns.landfall.process.kill()
+    }
+
+    /// Starts them anew, and returns when they are ready.
+    pub async fn restart_programs(&mut self, id: &str) -> Result<()> {
         let it = self.of_mut(id)?;
         it.member.operator.restart()?;
         it.member.dns.landfall.restart()?;
         it.ready().await
+    }
+
+    /// All at once, and nobody is told: Landfall, the API server and the network of a cluster are gone. What the others
+    /// know of it stays in their API servers.
+    pub fn kill(&self, id: &str) -> Result<()> {
+        self.partition(id, Cut::Silent);
+        self.kill_programs(id)?;
+        self.control_plane(id)?.stop_api_server()
+    }
+
+    /// Brings a killed cluster back; returns when its programs are ready.
+    pub async fn revive(&mut self, id: &str) -> Result<()> {
+        self.control_plane(id)?.start_api_server().await?;
+        self.heal(id);
+        self.restart_programs(id).await
+    }
+
+    /// What the clusters told each other: all ClusterFacts on the broker.
+    pub async fn facts(&self) -> Result<Vec<Value>> {
+        let api =
+            objects::api(self.broker.client(), "landfall.dev/v1alpha1", "ClusterFacts", Some(broker::BROKER_NAMESPACE));
+        let facts = api.list(&ListParams::default()).await.context("the facts on the broker")?;
+        facts.items.iter().map(|it| Ok(serde_json::to_value(it)?)).collect()
     }
 
     /// Prints the state of all clusters to standard error.

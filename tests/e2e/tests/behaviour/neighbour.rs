@@ -72,9 +72,22 @@ async fn scenario(bed: &mut Bed) -> Result<()> {
     apply(&bed.east, export()).await?;
     bed.answered("east exports it again", EAST, WEST).await?;
 
+    headless(bed).await?;
     restarts(bed).await?;
     no_foreign_object_is_ours(&bed.east)?;
     no_foreign_object_is_ours(&bed.west)
+}
+
+/// Pods of west are answered in east, all of them and each by its name, while they are ready.
+async fn headless(bed: &Bed) -> Result<()> {
+    apply(&bed.west, headless_service()).await?;
+    apply(&bed.west, pods(&[("db-0", "10.244.2.1", true), ("db-1", "10.244.2.2", true)])).await?;
+    apply(&bed.west, export_of("db")).await?;
+    bed.pods_in_east("db.shop", &["10.244.2.1", "10.244.2.2"]).await?;
+    bed.pods_in_east("db-1.west.db.shop", &["10.244.2.2"]).await?;
+    apply(&bed.west, pods(&[("db-0", "10.244.2.1", true), ("db-1", "10.244.2.2", false)])).await?;
+    bed.pods_in_east("db.shop", &["10.244.2.1"]).await?;
+    bed.pods_in_east("db-0.west.db.shop", &["10.244.2.1"]).await
 }
 
 /// What happens while an agent is stopped is answered when it is back, and until then nothing changes.
@@ -119,6 +132,19 @@ impl Bed {
         Ok(())
     }
 
+    /// Waits until east answers with these addresses.
+    async fn pods_in_east(&self, name: &str, addresses: &[&str]) -> Result<()> {
+        let question = Question::a(&format!("{name}.svc.clusterset.local"))?;
+        await_condition(&format!("{name} is answered"), SOON, async || {
+            let reply = self.east.ask(&question).await?;
+            let mut answered: Vec<String> = reply.addresses.iter().map(ToString::to_string).collect();
+            answered.sort();
+            ensure!(answered == addresses, "{reply} instead of {addresses:?}");
+            Ok(())
+        })
+        .await
+    }
+
     async fn nobody_answers(&self, what: &str) -> Result<()> {
         await_condition(what, SOON, async || {
             for member in [&self.east, &self.west] {
@@ -159,11 +185,42 @@ async fn apply(member: &Member, object: Value) -> Result<()> {
 }
 
 fn export() -> Value {
+    export_of("web")
+}
+
+fn export_of(service: &str) -> Value {
     json!({
         "apiVersion": "multicluster.x-k8s.io/v1beta1",
         "kind": "ServiceExport",
-        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "metadata": {"name": service, "namespace": NAMESPACE},
     })
+}
+
+fn headless_service() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "db", "namespace": NAMESPACE},
+        "spec": {"clusterIP": "None", "selector": {"app": "db"}, "ports": [{"name": "sql", "port": 5432}]},
+    })
+}
+
+/// The slice of the headless service: name, address and readiness of each pod.
+fn pods(pods: &[(&str, &str, bool)]) -> Value {
+    let mut slice = objects::local_slice("db", &[], Health::Ready);
+    slice["metadata"]["namespace"] = json!(NAMESPACE);
+    slice["endpoints"] = pods
+        .iter()
+        .map(|(name, address, ready)| {
+            json!({
+                "addresses": [address],
+                "hostname": name,
+                "conditions": {"ready": ready, "serving": ready, "terminating": false},
+                "targetRef": {"kind": "Pod", "name": name, "namespace": NAMESPACE},
+            })
+        })
+        .collect();
+    slice
 }
 
 fn service(address: &str) -> Value {
