@@ -18,6 +18,7 @@
 
 pub mod achieved;
 mod answered;
+pub mod drain;
 pub mod name;
 pub mod optimize;
 pub mod optimized;

@@ -31,6 +31,8 @@ pub enum Command {
     Explain(Explain),
     /// Run the optimiser and simpler policies in a made-up world, and compare what they cost
     Simulate(Simulate),
+    /// Empty a cluster: its clients and its load go elsewhere, evenly over some time
+    Drain(Drain),
     /// Print the custom resource definitions, to be applied with kubectl
     Crds,
 }
@@ -77,6 +79,44 @@ pub struct World {
     /// Where Submariner's operator keeps its resource
     #[arg(long, default_value = "submariner-operator", value_name = "NAMESPACE")]
     pub submariner_namespace: String,
+    /// A kubeconfig of the broker; where absent, the broker of the Submariner resource
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    pub broker_kubeconfig: Option<PathBuf>,
+    /// The namespace of the clusterset on the broker of --broker-kubeconfig
+    #[arg(long, default_value = "submariner-k8s-broker", value_name = "NAMESPACE")]
+    pub broker_namespace: String,
+}
+
+/// How to empty a cluster.
+#[derive(Debug, clap::Args)]
+pub struct Drain {
+    /// The cluster to empty: the one of the kubeconfig
+    #[arg(value_parser = cluster_id)]
+    pub cluster: ClusterId,
+    /// How long that takes, evenly: 90s, 10m, 2h
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = seconds)]
+    pub over: u32,
+    /// Let it serve again, at once
+    #[arg(long, conflicts_with_all = ["over", "force"])]
+    pub undo: bool,
+    /// Although the others cannot bear what it serves
+    #[arg(long)]
+    pub force: bool,
+    /// A kubeconfig of that cluster; where absent, those that kubectl would use
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The operator's namespace
+    #[arg(long, default_value = "landfall-system")]
+    pub namespace: String,
+    /// Where Submariner's operator keeps its resource
+    #[arg(long, default_value = "submariner-operator", value_name = "NAMESPACE")]
+    pub submariner_namespace: String,
+    /// A kubeconfig of the broker; where absent, the broker of the Submariner resource
+    #[arg(long, value_name = "FILE")]
+    pub broker_kubeconfig: Option<PathBuf>,
+    /// The namespace of the clusterset on the broker of --broker-kubeconfig
+    #[arg(long, default_value = "submariner-k8s-broker", value_name = "NAMESPACE")]
+    pub broker_namespace: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -265,4 +305,18 @@ fn number(text: &str, (least, most): (f64, f64)) -> Result<f64, String> {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         Ok(_) | Err(_) => Err(format!("expected a number from {least} to {most}")),
     }
+}
+
+/// Of a time as people write it, up to a day.
+fn seconds(text: &str) -> Result<u32, String> {
+    const DAY: u32 = 86_400;
+    let wrong = || "expected a time up to 24h, such as 90s, 10m or 2h; 0s is at once".to_owned();
+    let (number, scale) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<u32>().ok().and_then(|number| number.checked_mul(scale));
+    seconds.filter(|seconds| *seconds <= DAY).ok_or_else(wrong)
 }

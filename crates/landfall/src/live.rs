@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use landfall_operator::broker;
+use landfall_operator::broker::build::Identity;
+use landfall_operator::broker::credentials::Source;
 use landfall_operator::observe::{Guide, Perspective};
 use landfall_operator::pipeline::{Age, Pipeline, required};
 use landfall_operator::run::unix_seconds;
@@ -57,11 +60,19 @@ async fn load_live(world: &args::World) -> Result<Pipeline> {
             submariner_namespace: Some(world.submariner_namespace.as_str().into()),
             guide: Guide::Policies,
         };
-        let mut pipeline = Pipeline::new(perspective, Age::Live);
+        let source = match &world.broker_kubeconfig {
+            Some(path) => Source::Kubeconfig { path: path.clone(), namespace: world.broker_namespace.clone() },
+            None => Source::Submariner { client: client.clone(), namespace: world.submariner_namespace.clone() },
+        };
+        let identity = Identity { cluster: perspective.local.clone(), instance: start::instance(&client).await? };
+        let said = broker::look(&source, identity, unix_seconds).await;
+        let said = said.map_err(|why| anyhow!("the broker: {why}"))?;
+        let mut pipeline = Pipeline::new(perspective, Age::Live).in_cluster(start::location(&client).await?);
+        pipeline.apply(said, unix_seconds());
         let (changes, mut queue) = mpsc::channel(CHANGES);
         let mut watches = JoinSet::new();
         for &kind in required(Guide::Policies) {
-            watches.spawn(watch::watch(client.clone(), kind, changes.clone(), || {}));
+            watches.spawn(watch::watch(client.clone(), kind, watch::Scope::All, changes.clone(), || {}));
         }
         let mut batch = Vec::with_capacity(CHANGES);
         while pipeline.plan().is_none() {

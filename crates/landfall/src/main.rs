@@ -1,6 +1,7 @@
 //! Which cluster of a fleet should answer: the one binary.
 
 mod args;
+mod drain;
 mod explain;
 mod fleet;
 mod live;
@@ -43,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Plan(args) => plan::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Drain(args) => drain::run(&args),
         Command::Crds => plan::crds(),
     }
 }

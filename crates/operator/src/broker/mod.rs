@@ -97,6 +97,16 @@ pub async fn run(source: Source, mut ends: Ends) {
     }
 }
 
+/// What is known of the broker at this moment, for who looks once.
+pub async fn look(source: &Source, identity: Identity, clock: fn() -> u64) -> Result<Vec<Change>, String> {
+    let found = timeout(PATIENCE, find(source)).await.map_err(|_| "no answer in time".to_owned())?;
+    let Some(credentials) = found.map_err(|error| error.to_string())? else { return Ok(vec![Change::Broker(None)]) };
+    let client = connect(&credentials).await?;
+    timeout(PATIENCE, session::once(&client, &credentials.namespace, identity, clock))
+        .await
+        .map_err(|_| "the broker does not answer in time".to_owned())?
+}
+
 enum Ended {
     /// There are other credentials.
     Renewed,

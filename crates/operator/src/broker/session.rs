@@ -1,5 +1,6 @@
 //! One connection to the broker: reads what all say, and writes what this cluster says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use landfall_api::ClusterFacts;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use super::board::{Board, written};
+use super::board::{Board, Rejection, written};
 use super::build::{self, Identity, name};
 use super::write::Writer;
 use super::{Ends, State};
@@ -54,6 +55,31 @@ pub(super) async fn run(client: &Client, namespace: &str, ends: &mut Ends) {
             writer.write(&own, since, &ends.metrics).await;
         }
     }
+}
+
+/// All that is there now.
+pub(super) async fn once(
+    client: &Client,
+    namespace: &str,
+    identity: Identity,
+    clock: fn() -> u64,
+) -> Result<Vec<Change>, String> {
+    let api: Api<ClusterFacts> = Api::namespaced(client.clone(), namespace);
+    let all = api.list(&Default::default()).await.map_err(|error| chain(&error))?.items;
+    let mut board = Board::new(identity.clone());
+    for object in all {
+        board.put(object, clock());
+    }
+    ask_the_time(&api, &identity, &mut board, clock).await;
+    let said = board.clusters().into_iter().filter_map(|cluster| board.facts(&cluster)).map(Change::Peer);
+    let state =
+        State { rejected: rejected(&board), incomplete: board.incomplete().into_iter().collect(), ..State::default() };
+    Ok(said.chain([Change::Broker(Some(state))]).collect())
+}
+
+fn rejected(board: &Board) -> BTreeMap<Box<str>, (&'static str, Arc<str>)> {
+    let why = |(name, why): (&Box<str>, &Rejection)| (name.clone(), (why.category(), Arc::from(why.to_string())));
+    board.rejected().iter().map(why).collect()
 }
 
 /// The receiver of changes is gone.
@@ -160,12 +186,7 @@ impl Reader {
         let state = State {
             lost: self.state.lost.clone(),
             double: double.map(|double| double.instance.as_str().into()),
-            rejected: self
-                .board
-                .rejected()
-                .iter()
-                .map(|(name, why)| (name.clone(), (why.category(), Arc::from(why.to_string()))))
-                .collect(),
+            rejected: rejected(&self.board),
             incomplete: self.board.incomplete().into_iter().collect(),
         };
         if self.told && state == self.state {

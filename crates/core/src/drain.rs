@@ -1,0 +1,69 @@
+//! Whether the others can bear what a cluster serves.
+
+use crate::name::ClusterId;
+use crate::optimize::objective::Objective;
+use crate::optimize::report::Known;
+
+/// By how much a service would have too little without a cluster. In requests per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Short {
+    pub demand_rps: f64,
+    /// Of the others, up to their target utilisation.
+    pub left_rps: f64,
+}
+
+impl Short {
+    pub fn missing_rps(&self) -> f64 {
+        self.demand_rps - self.left_rps
+    }
+}
+
+/// `None`: the others can bear it, or the cluster exports nothing of it that could be missed. While demands are not known,
+/// nobody can tell, and what the exporters measured counts in their place.
+pub fn short_without(known: &Known, objective: &Objective, cluster: &ClusterId) -> Option<Short> {
+    let exporters = &known.facts.exporters;
+    let serves = exporters.get(cluster).is_some_and(|exporter| exporter.capacity_rps > 0.0);
+    let others = exporters.iter().filter(|(other, _)| *other != cluster);
+    let left: f64 = others.map(|(_, exporter)| exporter.capacity_rps - exporter.residual_rps.max(0.0)).sum();
+    let left_rps = left.max(0.0) * objective.tuning.within_limits().target_utilisation;
+    let demands: f64 = known.facts.sources.values().map(|source| source.demand_rps).sum();
+    let measured: f64 = exporters.values().map(|exporter| exporter.measured_rps).sum();
+    let demand_rps = if known.facts.demand_unknown { measured } else { demands.max(measured) };
+    let nobody_left = left_rps <= 0.0 && serves;
+    (serves && (demand_rps > left_rps || nobody_left)).then_some(Short { demand_rps, left_rps })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::optimize::report::{Report, facts};
+
+    fn id(name: &str) -> ClusterId {
+        ClusterId::new(name).unwrap()
+    }
+
+    fn short(demands: [f64; 2], capacities: [f64; 2]) -> Option<Short> {
+        let report =
+            |i: usize| Report { demand_rps: Some(demands[i]), capacity_rps: Some(capacities[i]), ..Report::default() };
+        let reports = BTreeMap::from([(id("a"), report(0)), (id("b"), report(1))]);
+        let costs = [(id("a"), Arc::default()), (id("b"), Arc::default())].into();
+        let known = facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0));
+        short_without(&known, &Objective::default(), &id("a"))
+    }
+
+    #[test]
+    fn the_others_can_bear_what_fits_below_their_target_and_the_rest_is_missing() {
+        assert_eq!(short([500.0, 300.0], [1000.0, 1000.0]), None);
+        let missing = short([500.0, 500.0], [1000.0, 1000.0]).unwrap();
+        assert!((missing.missing_rps() - 100.0).abs() < 1e-9, "{missing:?}");
+    }
+
+    #[test]
+    fn who_exports_nothing_is_not_missed_and_the_last_one_always_is() {
+        assert_eq!(short([500.0, 900.0], [0.0, 100.0]), None);
+        assert!(short([0.0, 0.0], [100.0, 0.0]).is_some(), "nobody would be left");
+    }
+}
