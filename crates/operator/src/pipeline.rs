@@ -134,6 +134,7 @@ impl Pipeline {
             None => {
                 let snapshot = observe::snapshot(&self.stores, &seen);
                 self.plan = Some(Arc::new(plan(&snapshot, &Plan::default(), now)));
+                self.planned.0 = now;
                 touched.all = true;
                 touched.policies = true;
             }
