@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::pricing::Location;
-use landfall_sim::contender::Contender;
+use landfall_operator::whatif::Amount;
+
+use crate::whatif;
 
 #[derive(Debug, Parser)]
 #[command(name = "landfall", version, about = "Decides which cluster of a fleet answers, and makes DNS follow.")]
@@ -67,6 +68,13 @@ pub struct World {
     /// A folder with one sub-folder per cluster, as for `landfall plan`; without it an API server is asked
     #[arg(conflicts_with_all = ["kubeconfig", "cluster_id"])]
     pub dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub server: ApiServer,
+}
+
+/// An API server that is asked once.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ApiServer {
     /// A kubeconfig; where absent, those that kubectl would use, or the pod's own credentials
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -121,8 +129,9 @@ pub struct Drain {
 
 #[derive(Debug, clap::Args)]
 pub struct Simulate {
-    /// The scenario: a fleet, its clients, and what happens to them, as YAML
-    #[arg(required_unless_present = "generate", conflicts_with = "generate")]
+    /// The scenario: a fleet, its clients, and what happens to them, as YAML. With --live: a folder with one sub-folder per
+    /// cluster, as for `landfall plan`; an API server is asked where absent
+    #[arg(required_unless_present_any = ["generate", "live"], conflicts_with = "generate")]
     pub file: Option<PathBuf>,
     /// What happened in each round, as JSON; without it, the seed of the scenario decides
     #[arg(long, value_name = "FILE", conflicts_with = "generate")]
@@ -133,9 +142,10 @@ pub struct Simulate {
     /// How many clusters the made-up scenario has
     #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "file", value_parser = clusters)]
     pub clusters: usize,
-    /// A policy to run; may be repeated. All of them where absent
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = policies())]
-    pub policy: Vec<Contender>,
+    /// A policy to run; may be repeated, or several with commas between them. All of them where absent. With --live: a file with a
+    /// SelectionPolicy, that takes the place of those in force
+    #[arg(long, value_name = "NAME|FILE")]
+    pub policy: Vec<String>,
     /// Of the optimiser: how full an exporter may get before clients go elsewhere at any cost
     #[arg(long, value_name = "PART", value_parser = |text: &str| number(text, (0.1, 0.99)))]
     pub target_utilisation: Option<f64>,
@@ -157,6 +167,41 @@ pub struct Simulate {
     /// Write what happened in each round and the least possible costs, as JSON, for --trace
     #[arg(long, value_name = "FILE")]
     pub write_trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub live: Live,
+}
+
+/// What would happen to the fleet that there is.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "With --live")]
+pub struct Live {
+    /// Take the present as the world: say what else would be, and what that would change
+    #[arg(long, conflicts_with_all = ["trace", "generate", "clusters", "target_utilisation", "epsilon_ms", "report", "pictures",
+        "write_scenario", "write_trace"])]
+    pub live: bool,
+    #[command(flatten)]
+    pub server: ApiServer,
+    /// Only this service; all that are optimised where absent
+    #[arg(long, value_name = "NAMESPACE/SERVICE", value_parser = service, requires = "live")]
+    pub service: Option<ServiceKey>,
+    /// Nothing of that cluster answers; may be repeated, as all that follow
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_id, requires = "live")]
+    pub outage: Vec<ClusterId>,
+    /// Its clients ask for so much per second, or so many times what they ask for now
+    #[arg(long, value_name = "CLUSTER=RPS|xTIMES", value_parser = whatif::amount, requires = "live")]
+    pub demand: Vec<(ClusterId, Amount)>,
+    /// It can bear so much per second, or so many times what it can bear now
+    #[arg(long, value_name = "CLUSTER=RPS|xTIMES", value_parser = whatif::amount, requires = "live")]
+    pub capacity: Vec<(ClusterId, Amount)>,
+    /// A gigabyte from the first to the second costs so much
+    #[arg(long, value_name = "FROM:TO=USD", value_parser = whatif::pair, requires = "live")]
+    pub price: Vec<(ClusterId, ClusterId, f64)>,
+    /// The round trip between the two takes so long
+    #[arg(long, value_name = "A:B=MS", value_parser = whatif::pair, requires = "live")]
+    pub rtt: Vec<(ClusterId, ClusterId, f64)>,
+    /// A file with the ClusterFacts of a cluster that is not there yet
+    #[arg(long, value_name = "FILE", requires = "live")]
+    pub add_cluster: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -286,11 +331,6 @@ fn service(text: &str) -> Result<ServiceKey, String> {
 
 fn cluster_id(text: &str) -> Result<ClusterId, String> {
     ClusterId::new(text).map_err(|error| error.to_string())
-}
-
-fn policies() -> impl TypedValueParser<Value = Contender> {
-    let names = PossibleValuesParser::new(Contender::all().map(Contender::as_str));
-    names.try_map(|name| Contender::parse(&name).ok_or("no such policy"))
 }
 
 fn clusters(text: &str) -> Result<usize, String> {

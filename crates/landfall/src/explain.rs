@@ -13,7 +13,7 @@ use crate::live::Present;
 use crate::{FOUND, WELL, plan, table};
 
 pub fn run(args: &args::Explain) -> Result<u8> {
-    let present = Present::load(&args.world)?;
+    let present = Present::load(args.world.dir.as_deref(), &args.world.server)?;
     let pipeline = source(&present.clusters, args.from.as_ref())?;
     let explanation = explain(pipeline, &args.service, present.now).with_context(|| unknown(args, pipeline))?;
     present.problems.iter().for_each(|problem| eprintln!("{problem}"));
@@ -240,7 +240,7 @@ fn achieved(shares: &[landfall_operator::explain::AchievedShare]) -> String {
 }
 
 /// No more digits than somebody reads.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

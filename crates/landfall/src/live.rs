@@ -1,5 +1,6 @@
 //! The present, for commands that look at it once: from a folder, or from the API server of one cluster.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -32,32 +33,33 @@ pub struct Present {
 }
 
 impl Present {
-    pub fn load(world: &args::World) -> Result<Self> {
-        if let Some(dir) = &world.dir {
+    /// From the folder, or else from the API server.
+    pub fn load(dir: Option<&Path>, server: &args::ApiServer) -> Result<Self> {
+        if let Some(dir) = dir {
             let (clusters, problems) =
-                fleet::loaded(&args::Fleet { dir: dir.clone(), namespace: world.namespace.clone() })?;
+                fleet::loaded(&args::Fleet { dir: dir.to_owned(), namespace: server.namespace.clone() })?;
             return Ok(Self { clusters, now: None, problems });
         }
         log("error");
-        let pipeline = runtime()?.block_on(load_live(world))?;
+        let pipeline = runtime()?.block_on(load_live(server))?;
         let problems = fleet::problems(&pipeline).into_iter().collect();
         Ok(Self { clusters: vec![pipeline], now: Some(unix_seconds()), problems })
     }
 }
 
 /// All lists once, from the API server of a cluster.
-async fn load_live(world: &args::World) -> Result<Pipeline> {
-    let client = start::client(world.kubeconfig.as_deref()).await?;
+async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
+    let client = start::client(server.kubeconfig.as_deref()).await?;
     let listed = async {
         start::preflight(&client).await?;
-        let local = match &world.cluster_id {
+        let local = match &server.cluster_id {
             Some(id) => id.clone(),
-            None => start::cluster_id(&client, &world.submariner_namespace).await?,
+            None => start::cluster_id(&client, &server.submariner_namespace).await?,
         };
         let perspective = Perspective {
             local,
-            namespace: world.namespace.as_str().into(),
-            submariner_namespace: Some(world.submariner_namespace.as_str().into()),
+            namespace: server.namespace.as_str().into(),
+            submariner_namespace: Some(server.submariner_namespace.as_str().into()),
             guide: Guide::Policies,
         };
         let source = match &world.broker_kubeconfig {

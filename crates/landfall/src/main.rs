@@ -11,6 +11,7 @@ mod serve;
 mod simulate;
 mod table;
 mod up;
+mod whatif;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Dns(args) => serve::dns(args),
         Command::Plan(args) => plan::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Simulate(args) if args.live.live => whatif::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Drain(args) => drain::run(&args),
         Command::Crds => plan::crds(),

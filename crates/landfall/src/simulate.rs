@@ -16,6 +16,7 @@ use landfall_sim::trace::{Optimum, Trace};
 use landfall_sim::world::World;
 
 use crate::args::{self, Output};
+use crate::explain::list;
 use crate::progress::Progress;
 use crate::{WELL, plan, table};
 
@@ -23,6 +24,7 @@ use crate::{WELL, plan, table};
 const HEADROOM: f64 = 0.9;
 
 pub fn run(args: &args::Simulate) -> Result<u8> {
+    let contenders = contenders(&args.policy)?;
     let mut progress = Progress::new();
     let scenario = scenario(args)?;
     let (world, mut optimum) = world(args, &scenario)?;
@@ -38,7 +40,7 @@ pub fn run(args: &args::Simulate) -> Result<u8> {
         write(path, &serde_json::to_string(&Trace::recorded(&scenario, &world, optimum))?)?;
     }
     let course = Course { world: &world, optimum_ms: &optimum_ms, tuning: tuning(args) };
-    let results = course.all(&contenders(args), &mut progress);
+    let results = course.all(&contenders, &mut progress);
     if args.report.is_some() || args.pictures.is_some() {
         let report = Report {
             scenario: &scenario,
@@ -87,14 +89,21 @@ fn tuning(args: &args::Simulate) -> Tuning {
 }
 
 /// Each once, in the order in which they were named; all of them where none was.
-fn contenders(args: &args::Simulate) -> Vec<Contender> {
+fn contenders(named: &[String]) -> Result<Vec<Contender>> {
     let mut contenders: Vec<Contender> = Vec::new();
-    for contender in &args.policy {
-        if !contenders.contains(contender) {
-            contenders.push(*contender);
+    for name in named.iter().flat_map(|names| names.split(',')) {
+        let known = || {
+            format!(
+                "--policy {name}: there is no such policy; there is {}",
+                list(Contender::all().map(Contender::as_str))
+            )
+        };
+        let contender = Contender::parse(name).with_context(known)?;
+        if !contenders.contains(&contender) {
+            contenders.push(contender);
         }
     }
-    if contenders.is_empty() { Contender::all().collect() } else { contenders }
+    Ok(if contenders.is_empty() { Contender::all().collect() } else { contenders })
 }
 
 /// What all policies are run in.

@@ -37,3 +37,4 @@ pub mod status;
 pub mod stores;
 pub mod unknown_fields;
 pub mod watch;
+pub mod whatif;

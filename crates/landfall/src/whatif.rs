@@ -1,0 +1,305 @@
+//! `landfall simulate --live`: the present, and what would be otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::resolve::Share;
+use landfall_operator::accept::{Accepted, Facts, accept, reference};
+use landfall_operator::explain::BillLine;
+use landfall_operator::manifest::documents;
+use landfall_operator::object::{Kind, Object, ObjectRef};
+use landfall_operator::pipeline::Pipeline;
+use landfall_operator::publish::percent;
+use landfall_operator::run::unix_seconds;
+use landfall_operator::stores::Change;
+use landfall_operator::whatif::{Amount, Edit, Outcome, clusters, optimised, outcome};
+use serde::Serialize;
+
+use crate::args::{self, Output};
+use crate::explain::list;
+use crate::live::Present;
+use crate::{FOUND, WELL, plan, table};
+
+pub fn run(args: &args::Simulate) -> Result<u8> {
+    let mut present = Present::load(args.file.as_deref(), &args.live.server)?;
+    let edits = edits(&args.live, &present.clusters)?;
+    let policies: Vec<NewPolicy> =
+        args.policy.iter().map(|path| NewPolicy::read(Path::new(path))).collect::<Result<_>>()?;
+    let mut keys = services(args.live.service.as_ref(), &present.clusters)?;
+    for policy in &policies {
+        let meant = policy.meant(&present.clusters);
+        ensure!(!meant.is_empty(), "{}: SelectionPolicy {} is for no service that there is", policy.path, policy.name);
+        keys.extend(meant.into_iter().filter(|_| args.live.service.is_none()));
+    }
+    let before = outcomes(&present, &keys, &[]);
+    for policy in &policies {
+        present.clusters.iter_mut().for_each(|pipeline| policy.replace_in(pipeline));
+    }
+    let after = outcomes(&present, &keys, &edits);
+    let changes = changes(&before, &after);
+    present.problems.iter().for_each(|problem| eprintln!("{problem}"));
+    plan::print(&match args.output {
+        Output::Table => text(&changes),
+        Output::Json => serde_json::to_string_pretty(&changes)? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&changes)?,
+    })?;
+    let well = changes.iter().all(|change| change.over_capacity.is_empty() && !change.nobody_answers);
+    Ok(if well && present.problems.is_empty() { WELL } else { FOUND })
+}
+
+/// `east=500` or `east=x2`
+pub fn amount(text: &str) -> Result<(ClusterId, Amount), String> {
+    let (cluster, amount) = text.split_once('=').ok_or("expected CLUSTER=NUMBER or CLUSTER=xFACTOR")?;
+    let amount = match amount.strip_prefix(['x', '×']) {
+        Some(factor) => Amount::Times(number(factor, 1e6)?),
+        None => Amount::Rps(number(amount, 1e7)?),
+    };
+    Ok((id(cluster)?, amount))
+}
+
+/// `east:west=0.09`
+pub fn pair(text: &str) -> Result<(ClusterId, ClusterId, f64), String> {
+    let parts = text.split_once('=').and_then(|(pair, number)| Some((pair.split_once(':')?, number)));
+    let ((a, b), value) = parts.ok_or("expected CLUSTER:CLUSTER=NUMBER")?;
+    let (a, b) = (id(a)?, id(b)?);
+    if a == b {
+        return Err(format!("{a} to itself is within a cluster"));
+    }
+    Ok((a, b, number(value, 60_000.0)?))
+}
+
+fn id(text: &str) -> Result<ClusterId, String> {
+    ClusterId::new(text).map_err(|error| error.to_string())
+}
+
+fn number(text: &str, most: f64) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=most).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a number from 0 to {most}"))
+}
+
+/// All that is otherwise; everybody who is named is there.
+fn edits(args: &args::Live, pipelines: &[Pipeline]) -> Result<Vec<Edit>> {
+    let mut known = clusters(pipelines);
+    let mut edits = Vec::new();
+    for path in &args.add_cluster {
+        let facts = added(path)?;
+        let new = known.insert(facts.cluster.clone());
+        ensure!(
+            new,
+            "--add-cluster {}: {} is there already; there is {}",
+            path.display(),
+            facts.cluster,
+            list(known.iter())
+        );
+        edits.push(("add-cluster", Edit::Add(Arc::new(facts))));
+    }
+    let of = |(cluster, amount): &(ClusterId, Amount)| (cluster.clone(), *amount);
+    edits.extend(args.outage.iter().map(|cluster| ("outage", Edit::Outage(cluster.clone()))));
+    edits.extend(args.demand.iter().map(of).map(|(cluster, amount)| ("demand", Edit::Demand(cluster, amount))));
+    edits.extend(args.capacity.iter().map(of).map(|(cluster, amount)| ("capacity", Edit::Capacity(cluster, amount))));
+    edits.extend(args.price.iter().cloned().map(|(from, to, usd)| ("price", Edit::Price(from, to, usd))));
+    edits.extend(args.rtt.iter().cloned().map(|(a, b, ms)| ("rtt", Edit::Rtt(a, b, ms))));
+    for (flag, edit) in &edits {
+        if let Some(stranger) = edit.clusters().into_iter().find(|cluster| !known.contains(*cluster)) {
+            bail!("--{flag} {stranger}: there is no such cluster; there is {}", list(known.iter()));
+        }
+    }
+    Ok(edits.into_iter().map(|(_, edit)| edit).collect())
+}
+
+/// The one object of a kind that a file is for.
+fn object(path: &Path, kind: Kind) -> Result<Object> {
+    let place = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("{place}: cannot be read"))?;
+    let mut found = None;
+    for document in documents(&text) {
+        let object = match document.read {
+            Ok(object) => object,
+            Err(malformed) => bail!("{place}:{}: {}", document.line + malformed.line, malformed.what),
+        };
+        if let Some(unknown) = document.unknown.first() {
+            bail!("{place}:{}: {unknown}", document.line);
+        }
+        if object.kind() == kind {
+            ensure!(found.replace(object).is_none(), "{place}: there is more than one {kind} in it");
+        }
+    }
+    found.with_context(|| format!("{place}: there is no {kind} in it"))
+}
+
+fn added(path: &Path) -> Result<Facts> {
+    let (accepted, left_out) = accept(object(path, Kind::ClusterFacts)?).with_context(|| path.display().to_string())?;
+    if let Some(left_out) = left_out {
+        bail!("{}: {left_out}", path.display());
+    }
+    if let Accepted::Facts(facts) = accepted { Ok(facts) } else { bail!("{}: says nothing", path.display()) }
+}
+
+/// A policy that takes the place of those in force.
+struct NewPolicy {
+    path: String,
+    name: ObjectRef,
+    targets: Vec<ServiceKey>,
+    object: Object,
+}
+
+impl NewPolicy {
+    fn read(file: &Path) -> Result<Self> {
+        let path = file.display().to_string();
+        let object = object(file, Kind::SelectionPolicy)?;
+        let (Accepted::Policy(policy), _) = accept(object.clone()).with_context(|| path.clone())? else {
+            bail!("{path}: says nothing");
+        };
+        if let Some(invalid) = policy.invalid {
+            bail!("{path}: {invalid}");
+        }
+        Ok(Self { path, name: reference(&object), targets: policy.targets, object })
+    }
+
+    fn meant(&self, pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
+        pipelines.iter().flat_map(|pipeline| self.meant_in(pipeline)).collect()
+    }
+
+    fn meant_in(&self, pipeline: &Pipeline) -> Vec<ServiceKey> {
+        let everywhere = *self.name.namespace == *pipeline.perspective().namespace;
+        let meant = |key: &&ServiceKey| match self.targets.as_slice() {
+            [] => everywhere || key.namespace() == &*self.name.namespace,
+            named => named.contains(key),
+        };
+        pipeline.stores().imports.keys().filter(meant).cloned().collect()
+    }
+
+    /// Whatever is in force for one of its services is left out, so that this one is.
+    fn replace_in(&self, pipeline: &mut Pipeline) {
+        let meant = self.meant_in(pipeline);
+        let policy = |key: &ServiceKey| pipeline.plan()?.get(key.as_str())?.rule.policy.as_deref().map(str::to_owned);
+        let in_force: BTreeSet<String> = meant.iter().filter_map(policy).collect();
+        let others = pipeline.stores().policies.keys().filter(|other| in_force.contains(&other.to_string()));
+        let gone: Vec<Change> = others.cloned().map(|other| Change::Delete(Kind::SelectionPolicy, other)).collect();
+        let new = Change::Apply { object: self.object.clone(), origin: None };
+        pipeline.apply(gone.into_iter().chain([new]), unix_seconds());
+    }
+}
+
+fn services(only: Option<&ServiceKey>, pipelines: &[Pipeline]) -> Result<BTreeSet<ServiceKey>> {
+    let Some(only) = only else { return Ok(optimised(pipelines)) };
+    let plans = pipelines.iter().filter_map(Pipeline::plan);
+    let known: BTreeSet<ServiceKey> = plans.flat_map(|plan| plan.keys()).collect();
+    ensure!(known.contains(only), "--service {only}: it is imported nowhere; there is {}", list(known.iter()));
+    Ok(BTreeSet::from([only.clone()]))
+}
+
+fn outcomes(present: &Present, keys: &BTreeSet<ServiceKey>, edits: &[Edit]) -> BTreeMap<ServiceKey, Outcome> {
+    let of = |key: &ServiceKey| Some((key.clone(), outcome(&present.clusters, key, edits, present.now)?));
+    keys.iter().filter_map(of).collect()
+}
+
+/// One service, before and after.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceChange {
+    service: String,
+    sources: Vec<SourceChange>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<BillLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<BillLine>,
+    /// After the change: who is asked for more than it can bear, and the part of its capacity that is; absent: it has none.
+    over_capacity: BTreeMap<String, Option<f64>>,
+    nobody_answers: bool,
+    /// Why it is not planned as the policy asks for, after the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<&'static str>,
+}
+
+/// The clients of one cluster: who answers them, of 1000.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SourceChange {
+    source: String,
+    before: BTreeMap<String, u32>,
+    after: BTreeMap<String, u32>,
+}
+
+fn changes(before: &BTreeMap<ServiceKey, Outcome>, after: &BTreeMap<ServiceKey, Outcome>) -> Vec<ServiceChange> {
+    after.iter().map(|(key, after)| change(key, before.get(key), after)).collect()
+}
+
+fn change(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) -> ServiceChange {
+    let weights = |outcome: Option<&Outcome>, source: &ClusterId| -> BTreeMap<String, u32> {
+        let row: &[Share] = outcome.and_then(|outcome| outcome.shares.get(source)).map_or(&[], Vec::as_slice);
+        let some = row.iter().filter(|share| share.weight > 0);
+        some.map(|share| (share.cluster.to_string(), share.weight)).collect()
+    };
+    let source = |source: &ClusterId| SourceChange {
+        source: source.to_string(),
+        before: weights(before, source),
+        after: weights(Some(after), source),
+    };
+    let finite = |part: f64| Some(part).filter(|part| part.is_finite());
+    ServiceChange {
+        service: key.to_string(),
+        sources: after.shares.keys().map(source).collect(),
+        before: before.and_then(|before| before.bill).map(BillLine::from),
+        after: after.bill.map(BillLine::from),
+        over_capacity: after.overfull.iter().map(|(id, part)| (id.to_string(), finite(*part))).collect(),
+        nobody_answers: after.nobody_answers,
+        fallback: after.fallback.map(landfall_core::rule::Fallback::as_str),
+    }
+}
+
+fn text(changes: &[ServiceChange]) -> String {
+    if changes.is_empty() {
+        return "no service is optimised\n".to_owned();
+    }
+    let row = |(change, source): (&ServiceChange, &SourceChange)| {
+        let (before, after) = (shares(&source.before), shares(&source.after));
+        let after = if before == after { "the same".to_owned() } else { after };
+        [change.service.clone(), source.source.clone(), before, after]
+    };
+    let all = changes.iter().flat_map(|change| change.sources.iter().map(move |source| (change, source)));
+    let mut rows: Vec<[String; 4]> = all.map(row).collect();
+    rows.insert(0, ["SERVICE", "CLIENTS IN", "ANSWERED BY", "AND THEN BY"].map(str::to_owned));
+    let mut text = table::align(rows) + "\n" + &totals(changes);
+    for change in changes {
+        text.extend(change.fallback.map(|why| format!("{}: {why}\n", change.service)));
+        text.extend(change.nobody_answers.then(|| format!("{}: nobody answers\n", change.service)));
+        for (cluster, part) in &change.over_capacity {
+            let part = part.map_or_else(|| "has no capacity".to_owned(), |part| format!("is at {:.0}%", 100.0 * part));
+            text.push_str(&format!("{}: {cluster} {part}: more than it can bear\n", change.service));
+        }
+    }
+    text
+}
+
+fn shares(weights: &BTreeMap<String, u32>) -> String {
+    let shares: Vec<String> =
+        weights.iter().map(|(cluster, weight)| format!("{cluster} {}", percent(*weight))).collect();
+    if shares.is_empty() { "nobody".to_owned() } else { shares.join(" ") }
+}
+
+/// Over the clients of all clusters.
+fn totals(changes: &[ServiceChange]) -> String {
+    let row = |change: &ServiceChange| {
+        let cell = |show: &dyn Fn(&BillLine) -> Option<String>| {
+            let [before, after] = [&change.before, &change.after]
+                .map(|bill| bill.as_ref().and_then(show).unwrap_or_else(|| "-".to_owned()));
+            if before == after { before } else { format!("{before} → {after}") }
+        };
+        [
+            change.service.clone(),
+            cell(&|bill| bill.ms.map(|ms| format!("{ms:.1}"))),
+            cell(&|bill| Some(format!("{:.3}", bill.usd_per_million))),
+            cell(&|bill| Some(format!("{:.0}", bill.usd_per_month))),
+            cell(&|bill| bill.fullest.map(|part| format!("{:.0}%", 100.0 * part))),
+        ]
+    };
+    let mut rows: Vec<[String; 5]> = changes.iter().map(row).collect();
+    rows.insert(0, ["IN ALL", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
+    table::right(&mut rows, 1..5);
+    table::align(rows)
+}

@@ -1,0 +1,163 @@
+//! What somebody sees who types `landfall simulate --live`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const CLUSTERS: [&str; 6] = ["aws-euc1", "aws-use1", "az-eus", "az-weu", "gcp-usc1", "op-fra"];
+
+fn example() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/six-clouds").to_str().unwrap().to_owned()
+}
+
+fn simulate(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+    command.args(["simulate", "--live", &example()]).args(arguments).env_remove("KUBECONFIG").output().unwrap()
+}
+
+/// What happens to `shop/api-mixed`, or to another one, and the exit code.
+fn changed(service: &str, arguments: &[&str]) -> (Change, i32) {
+    let service = format!("shop/{service}");
+    let output = simulate(&[arguments, &["--service", &service, "-o", "json"]].concat());
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(all.len(), 1);
+    (Change(all[0].clone()), output.status.code().unwrap())
+}
+
+struct Change(Value);
+
+impl Change {
+    /// Of 1000: before and after.
+    fn weight(&self, source: &str, exporter: &str) -> (u64, u64) {
+        let sources = self.0["sources"].as_array().unwrap();
+        let row = sources.iter().find(|row| row["source"] == source).unwrap();
+        let [before, after] = ["before", "after"].map(|when| row[when][exporter].as_u64().unwrap_or(0));
+        (before, after)
+    }
+
+    fn bill(&self, name: &str) -> (f64, f64) {
+        let [before, after] = ["before", "after"].map(|when| self.0[when][name].as_f64().unwrap());
+        (before, after)
+    }
+}
+
+#[test]
+fn without_a_change_all_is_the_same_and_as_it_is_planned() {
+    let text = String::from_utf8(simulate(&[]).stdout).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("shop/") && line.ends_with("the same")).collect();
+    assert_eq!(rows.len(), 3 * CLUSTERS.len(), "{text}");
+    let plan = Command::new(env!("CARGO_BIN_EXE_landfall")).args(["plan", &example()]).output().unwrap();
+    let plan = String::from_utf8(plan.stdout).unwrap();
+    for row in rows {
+        let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        assert!(plan.lines().any(|line| cells[..3].iter().all(|cell| line.contains(cell))), "{row} is not in\n{plan}");
+    }
+    // And what that comes to.
+    let total = text.lines().rfind(|line| line.starts_with("shop/api-performance")).unwrap();
+    assert_eq!(total.split_whitespace().collect::<Vec<_>>(), ["shop/api-performance", "24.5", "0.134", "1092", "80%"]);
+}
+
+#[test]
+fn an_outage_empties_a_cluster_and_its_clients_go_elsewhere() {
+    let (change, code) = changed("api-mixed", &["--outage", "op-fra"]);
+    assert_eq!(code, 0);
+    for source in CLUSTERS {
+        assert_eq!(change.weight(source, "op-fra").1, 0, "{source}");
+    }
+    assert_eq!(change.weight("op-fra", "op-fra").0, 1000);
+    let (euc, weu) = (change.weight("op-fra", "aws-euc1").1, change.weight("op-fra", "az-weu").1);
+    assert_eq!(euc + weu, 1000, "the nearest two, whose prices nearly are the same");
+    let (before, after) = change.bill("usdPerMonth");
+    assert!(after > before + 100.0, "the cheap way out is gone: {before} {after}");
+}
+
+#[test]
+fn twice_as_many_clients_spill_over_and_too_many_are_found() {
+    let (change, code) = changed("api-mixed", &["--demand", "aws-use1=x2"]);
+    assert_eq!(code, 0);
+    let (before, after) = change.weight("aws-use1", "op-fra");
+    assert!(before == 105 && after > 300, "{after}");
+    // What the README of the example promises.
+    let (ms, usd) = (change.bill("ms"), change.bill("usdPerMonth"));
+    assert!((ms.0 - 27.6).abs() < 0.1 && (ms.1 - 48.7).abs() < 0.1, "{ms:?}");
+    assert!((usd.0 - 32.0).abs() < 1.0 && (usd.1 - 286.0).abs() < 2.0, "{usd:?}");
+    let (same, _) = changed("api-mixed", &["--demand", "aws-use1=1800"]);
+    assert_eq!(same.0, change.0);
+    let (overload, code) = changed("api-mixed", &["--demand", "aws-use1=x4", "--capacity", "op-fra=x0.5"]);
+    assert_eq!(code, 1, "somebody should look at it");
+    let over = overload.0["overCapacity"].as_object().unwrap();
+    assert!(over.contains_key("aws-use1") && over.values().all(|part| part.as_f64().unwrap() > 1.0), "{over:?}");
+    assert!(overload.0["after"]["ms"].is_null(), "queues without an end have no mean");
+}
+
+#[test]
+fn a_price_moves_what_is_optimised_for_cost_and_a_distance_what_is_optimised_for_time() {
+    let (free, _) = changed("api-cost", &["--price", "aws-euc1:aws-use1=0", "--price", "aws-use1:aws-euc1=0"]);
+    let ((op, op_then), (euc, euc_then)) = (free.weight("aws-use1", "op-fra"), free.weight("aws-use1", "aws-euc1"));
+    assert!(op == 99 && euc == 0 && op_then < 10 && euc_then > 80, "{op_then} {euc_then}");
+    let (far, _) = changed("api-performance", &["--rtt", "aws-use1:az-eus=40"]);
+    let (before, after) = far.weight("aws-use1", "az-eus");
+    assert!(before > 100 && after == 0, "{before} {after}");
+}
+
+#[test]
+fn a_cluster_more_takes_what_is_nearest_to_it_and_another_policy_is_compared_with_that_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    write(
+        "new.yaml",
+        "apiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {name: new}\nspec:\n  cluster: op-nyc\n  links: \
+         [{cluster: aws-use1, rttMs: 7}]\n  services: [{namespace: shop, name: api-mixed, demandRps: 50, capacityRps: 500}]\n",
+    );
+    let (more, code) = changed("api-mixed", &["--add-cluster", &path("new.yaml")]);
+    assert_eq!(code, 0);
+    let (before, after) = more.weight("aws-use1", "op-nyc");
+    assert!(before == 0 && after > 90, "{after}");
+    assert!(more.weight("op-nyc", "op-nyc").1 > 900, "its own clients are planned for");
+    write(
+        "robin.yaml",
+        "apiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {name: turns, namespace: shop}\nspec:\n  targetRefs: \
+         [{group: multicluster.x-k8s.io, kind: ServiceImport, name: api-mixed}]\n  loadBalancing: round-robin\n  \
+         localPreference: Balance\n",
+    );
+    let (robin, code) = changed("api-mixed", &["--policy", &path("robin.yaml")]);
+    assert_eq!((code, robin.weight("aws-use1", "az-weu")), (0, (0, 167)));
+    let (before, after) = robin.bill("ms");
+    assert!(after > 2.0 * before, "{before} {after}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_one_line_with_what_there_is_and_exit_code_2() {
+    let all = "aws-euc1, aws-use1, az-eus, az-weu, gcp-usc1, op-fra";
+    let cases: [(&[&str], &str); 7] = [
+        (&["--outage", "mars"], &format!("--outage mars: there is no such cluster; there is {all}")),
+        (&["--demand", "mars=x2"], "--demand mars"),
+        (&["--price", "op-fra:mars=1"], "--price mars"),
+        (&["--rtt", "mars:op-fra=1"], "--rtt mars"),
+        (&["--service", "shop/nope"], "there is shop/api-cost, shop/api-mixed, shop/api-performance"),
+        (&["--add-cluster", "/no/such/file"], "/no/such/file: cannot be read"),
+        (&["--policy", "/no/such/file"], "/no/such/file: cannot be read"),
+    ];
+    for (arguments, words) in cases {
+        let output = simulate(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    for (arguments, words) in [
+        (["--demand", "op-fra"], "CLUSTER=NUMBER"),
+        (["--demand", "op-fra=-1"], "not a number from 0"),
+        (["--rtt", "op-fra=3"], "CLUSTER:CLUSTER=NUMBER"),
+        (["--price", "op-fra:op-fra=3"], "within a cluster"),
+        (["--generate", "3"], "--generate"),
+    ] {
+        let output = simulate(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(words), "{arguments:?}");
+    }
+}

@@ -1,0 +1,249 @@
+//! The present fleet, if something in it were otherwise: who would be sent where, and what that would cost. Pure.
+//!
+//! What the clusters say is changed as if they said it, and then everybody's row is planned by the code that plans for them.
+//! Nothing that was planned before counts, on neither side, so that every difference comes from the change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::optimize;
+use landfall_core::optimize::report::{Known, Method, Report};
+use landfall_core::optimized::optimized;
+use landfall_core::plan::ServicePlan;
+use landfall_core::policy::{Mode, Policy};
+use landfall_core::resolve::{Health, Share, resolve};
+use landfall_core::rule::{Fallback, rule};
+use landfall_core::savings::{Bill, Judge, Split, split};
+use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
+
+use crate::accept::Facts;
+use crate::facts::{Fleet, Ways};
+use crate::pipeline::Pipeline;
+
+/// One thing that is otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edit {
+    /// Nothing of the cluster answers. Its clients go on asking.
+    Outage(ClusterId),
+    Demand(ClusterId, Amount),
+    Capacity(ClusterId, Amount),
+    /// For every gigabyte from the first to the second.
+    Price(ClusterId, ClusterId, f64),
+    /// In milliseconds, as long from either end.
+    Rtt(ClusterId, ClusterId, f64),
+    /// A cluster more. It exports the services of which it says a capacity.
+    Add(Arc<Facts>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Amount {
+    Times(f64),
+    Rps(f64),
+}
+
+impl Amount {
+    fn of(self, now: f64) -> f64 {
+        match self {
+            Self::Times(factor) => now * factor,
+            Self::Rps(rps) => rps,
+        }
+    }
+}
+
+impl Edit {
+    /// Who must be there for it.
+    pub fn clusters(&self) -> Vec<&ClusterId> {
+        match self {
+            Self::Outage(cluster) | Self::Demand(cluster, _) | Self::Capacity(cluster, _) => vec![cluster],
+            Self::Price(a, b, _) | Self::Rtt(a, b, _) => vec![a, b],
+            Self::Add(_) => Vec::new(),
+        }
+    }
+
+    fn added(&self) -> Option<&Arc<Facts>> {
+        if let Self::Add(facts) = self { Some(facts) } else { None }
+    }
+
+    fn is_outage_of(&self, cluster: &ClusterId) -> bool {
+        matches!(self, Self::Outage(out) if out == cluster)
+    }
+}
+
+/// One service, for the clients of all clusters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub mode: Mode,
+    /// By source.
+    pub shares: BTreeMap<ClusterId, Vec<Share>>,
+    /// Of any source.
+    pub fallback: Option<Fallback>,
+    /// `None`: somebody's demand is not known, nobody can answer, or no way is known to who does.
+    pub bill: Option<Bill>,
+    /// Who would be asked for more than it can bear, and the part of its capacity that is.
+    pub overfull: Vec<(ClusterId, f64)>,
+    pub nobody_answers: bool,
+}
+
+/// All clusters that somebody mentions.
+pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
+    let ways = Ways::default();
+    let of = |pipeline: &Pipeline| -> Vec<ClusterId> {
+        Fleet::new(pipeline.stores(), pipeline.view(), None, &ways).clusters().keys().cloned().collect()
+    };
+    pipelines.iter().flat_map(of).collect()
+}
+
+/// The services that something is optimised for, in at least one of the clusters.
+pub fn optimised(pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
+    let is = |planned: &ServicePlan| matches!(planned.service.guidance, Guidance::Optimized(..));
+    let plans = pipelines.iter().filter_map(Pipeline::plan);
+    plans.flat_map(|plan| plan.services().filter(|(_, planned)| is(planned)).map(|(key, _)| key.clone())).collect()
+}
+
+/// With all `edits`. One pipeline per cluster that is seen from inside; the rows of the others are planned with what the
+/// first of them knows. `now` is in seconds since 1970; without it ages are not judged. `None`: nobody imports the service.
+pub fn outcome(pipelines: &[Pipeline], key: &ServiceKey, edits: &[Edit], now: Option<u64>) -> Option<Outcome> {
+    let worlds: Vec<World> = pipelines.iter().filter_map(|pipeline| World::new(pipeline, key, edits, now)).collect();
+    let first = worlds.first()?;
+    let mut shares = BTreeMap::new();
+    let mut fallback = None;
+    for source in first.known.facts.sources.keys() {
+        let world = worlds.iter().find(|world| world.view.local == *source).unwrap_or(first);
+        let (row, caveat) = world.row(source);
+        shares.insert(source.clone(), row);
+        fallback = fallback.or(caveat);
+    }
+    let (bill, overfull) = first.bill(&shares);
+    let nobody_answers = shares.values().any(|row| row.iter().all(|share| !share.eligible));
+    Some(Outcome { mode: first.policy.mode, shares, fallback, bill, overfull, nobody_answers })
+}
+
+/// One service as one cluster sees it, after the edits.
+struct World {
+    view: View,
+    policy: Arc<Policy>,
+    exports: BTreeMap<ClusterId, Export>,
+    known: Known,
+}
+
+impl World {
+    fn new(pipeline: &Pipeline, key: &ServiceKey, edits: &[Edit], now: Option<u64>) -> Option<Self> {
+        let planned = pipeline.plan()?.get(key.as_str())?;
+        let policy = match &planned.service.guidance {
+            Guidance::Policy(policy) | Guidance::Optimized(policy, _, _) => Arc::clone(policy),
+            Guidance::Published(_) => return None,
+        };
+        let view = view(pipeline.view(), edits);
+        let exports = exports(&planned.service.exports, key, edits);
+        let ways = Ways::default();
+        let fleet = Fleet::new(pipeline.stores(), &view, now, &ways);
+        let before = fleet.known(key, &policy.objective, &planned.service.exports);
+        let mut clusters = fleet.clusters().clone();
+        edits.iter().for_each(|edit| apply(edit, &mut clusters, key, &before));
+        let mut known = fleet.saying(clusters).known(key, &policy.objective, &exports);
+        if before.method == Method::Joint {
+            // Loads were measured before anything changed, and say nothing of demands that are thought of.
+            known.method = Method::Joint;
+        }
+        Some(Self { view, policy, exports, known })
+    }
+
+    fn row(&self, source: &ClusterId) -> (Vec<Share>, Option<Fallback>) {
+        let rule = match self.policy.mode {
+            Mode::Optimized => optimized(&self.policy, &self.known, (source, &self.exports), None),
+            Mode::RoundRobin | Mode::WeightedRoundRobin => rule(&self.policy, source, &self.exports),
+        };
+        let ways = self.known.facts.sources.get(source).map(|source| &source.costs);
+        let health = |cluster: &ClusterId| match self.exports.get(cluster) {
+            Some(export) if export.ready.is_empty() => Health::NotReady,
+            Some(_) if ways.is_some_and(|ways| ways.contains_key(cluster)) => Health::Ready,
+            Some(_) => Health::Unreachable,
+            None => Health::NotReady,
+        };
+        (resolve(&rule, health), rule.fallback)
+    }
+
+    fn bill(&self, shares: &BTreeMap<ClusterId, Vec<Share>>) -> (Option<Bill>, Vec<(ClusterId, f64)>) {
+        let (facts, objective) = (&self.known.facts, &self.policy.objective);
+        if facts.demand_unknown {
+            return (None, Vec::new());
+        }
+        let Ok(solution) = optimize(facts, &objective.tuning, &BTreeMap::new()) else { return (None, Vec::new()) };
+        let judge = Judge::new(facts, objective, &solution);
+        let splits: BTreeMap<ClusterId, Split> =
+            shares.iter().filter_map(|(source, row)| Some((source.clone(), split(row)?))).collect();
+        // Weights are whole thousandths, so somebody who is just full can be asked for that much more.
+        const MORE: f64 = 1.001;
+        let utilisation = |(exporter, load)| {
+            let part = judge.utilisation(&exporter, load);
+            (part > MORE).then_some((exporter, part))
+        };
+        let overfull = judge.loads(&splits).into_iter().filter_map(utilisation).collect();
+        (judge.bill(&splits, |_| true), overfull)
+    }
+}
+
+/// A cluster that is added is connected.
+fn view(view: &View, edits: &[Edit]) -> View {
+    let mut view = view.clone();
+    for facts in edits.iter().filter_map(Edit::added).filter(|_| view.measured) {
+        view.links.insert(facts.cluster.clone(), Link { reachable: true, rtt: None });
+    }
+    view
+}
+
+fn exports(now: &BTreeMap<ClusterId, Export>, key: &ServiceKey, edits: &[Edit]) -> BTreeMap<ClusterId, Export> {
+    // Nobody is sent there: it stands for a pod, or for many.
+    let endpoint = Endpoint::new([192, 0, 2, 1].into(), None);
+    let mut exports = now.clone();
+    for facts in edits.iter().filter_map(Edit::added) {
+        if facts.services.get(key).is_some_and(|report| report.capacity_rps.is_some()) {
+            exports.insert(facts.cluster.clone(), Export { ready: vec![endpoint.clone()] });
+        }
+    }
+    for (cluster, export) in &mut exports {
+        if edits.iter().any(|edit| edit.is_outage_of(cluster)) {
+            export.ready.clear();
+        }
+    }
+    exports
+}
+
+/// `before`: what is known without any edit, to multiply.
+fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &ServiceKey, before: &Known) {
+    let mut change = |cluster: &ClusterId, change: &dyn Fn(&mut Facts)| {
+        clusters.get_mut(cluster).map(Arc::make_mut).into_iter().for_each(change);
+    };
+    match edit {
+        Edit::Outage(_) => {}
+        Edit::Demand(cluster, amount) => change(cluster, &|facts| {
+            // Twice of what nobody knows is not known.
+            let report = report(facts, key);
+            report.demand_rps = match (amount, report.demand_rps) {
+                (Amount::Times(_), None) => None,
+                (amount, now) => Some(amount.of(now.unwrap_or(0.0))),
+            };
+        }),
+        Edit::Capacity(cluster, amount) => change(cluster, &|facts| {
+            let exporters = &before.whole.as_ref().unwrap_or(&before.facts).exporters;
+            let now = exporters.get(cluster).map_or(0.0, |exporter| exporter.capacity_rps);
+            let report = report(facts, key);
+            report.capacity_rps = Some(amount.of(report.capacity_rps.unwrap_or(now)));
+        }),
+        Edit::Price(from, to, usd_per_gb) => change(from, &|facts| {
+            facts.egress_usd_per_gb.insert(to.clone(), *usd_per_gb);
+        }),
+        Edit::Rtt(a, b, ms) => {
+            change(a, &|facts| facts.links.entry(b.clone()).or_default().rtt_ms = Some(*ms));
+            change(b, &|facts| facts.links.entry(a.clone()).or_default().rtt_ms = Some(*ms));
+        }
+        Edit::Add(facts) => {
+            clusters.insert(facts.cluster.clone(), Arc::clone(facts));
+        }
+    }
+}
+
+fn report<'a>(facts: &'a mut Facts, key: &ServiceKey) -> &'a mut Report {
+    facts.services.entry(key.clone()).or_default()
+}
