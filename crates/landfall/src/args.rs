@@ -31,7 +31,7 @@ pub enum Command {
     /// Say why the clients of a cluster are sent where they are sent
     Explain(Explain),
     /// Run the optimiser and simpler policies in a made-up world, and compare what they cost
-    Simulate(Simulate),
+    Simulate(Box<Simulate>),
     /// Empty a cluster: its clients and its load go elsewhere, evenly over some time
     Drain(Drain),
     /// Print the custom resource definitions, to be applied with kubectl
