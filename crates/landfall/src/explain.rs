@@ -95,6 +95,10 @@ fn head(explanation: &Explanation) -> String {
         true => format!("{mode}, by {by}"),
         false => format!("{mode}, and {by} asks for {mode_asked}"),
     });
+    let ips = explanation.clusterset_ips.join(" ");
+    let network =
+        format!("the answer is the clusterset IP {ips}: the network decides who serves, and not these shares");
+    lines.extend((!ips.is_empty()).then_some(network));
     lines.extend(explanation.prefers_local.then(|| "clients stay in their own cluster while it can answer".to_owned()));
     lines.extend(explanation.fallback.map(|fallback| format!("{}: {}", fallback.word, fallback.meaning)));
     if let Some(optimised) = &explanation.optimized {

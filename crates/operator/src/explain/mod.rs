@@ -46,6 +46,9 @@ pub struct Explanation {
     pub fallback: Option<Word>,
     /// As the status of the ServiceSelection says.
     pub summary: String,
+    /// Where there are any, they are the answer, and the network decides who serves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clusterset_ips: Vec<String>,
     /// All of the rule, also those that get nothing.
     pub clusters: Vec<ClusterShare>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,6 +233,7 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         prefers_local: policy.local_preference() == LocalPreference::Prefer,
         fallback: planned.rule.fallback.map(fallback),
         summary: crate::publish::summary(planned),
+        clusterset_ips: planned.clusterset_ips().iter().map(ToString::to_string).collect(),
         clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), ground)).collect(),
         optimized: ground.map(|ground| optimised(planned, &policy, ground)),
         achieved: None,

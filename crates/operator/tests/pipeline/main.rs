@@ -5,6 +5,7 @@
 mod support;
 
 mod changes;
+mod explain;
 mod lighthouse;
 mod optimized;
 mod places;

@@ -14,7 +14,7 @@ const WEB: &str = "web.shop";
 const ROUND: u64 = 300;
 
 /// `east`, `north` and `west`, one address each, and the settings.
-fn web(settings: &str) -> String {
+pub(crate) fn web(settings: &str) -> String {
     let policy = policy("shop", "web", "2026-01-01T00:00:00Z", &format!("{{loadBalancing: optimized{settings}}}"));
     let slices = [("east", "10.0.0.1"), ("north", "10.0.0.2"), ("west", "10.0.0.3")];
     let slices: String = slices.iter().map(|(cluster, address)| slice("shop", "web", cluster, &[address])).collect();
@@ -22,7 +22,7 @@ fn web(settings: &str) -> String {
 }
 
 /// What a cluster said at that time.
-fn facts(cluster: &str, at: u64, rest: &str) -> String {
+pub(crate) fn facts(cluster: &str, at: u64, rest: &str) -> String {
     let at = Timestamp::from_second(at.try_into().unwrap()).unwrap();
     format!(
         "---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {{name: {cluster}, namespace: broker}}\n\
@@ -30,7 +30,7 @@ fn facts(cluster: &str, at: u64, rest: &str) -> String {
     )
 }
 
-fn service(numbers: &str) -> String {
+pub(crate) fn service(numbers: &str) -> String {
     format!("services: [{{namespace: shop, name: web, {numbers}}}]")
 }
 
@@ -48,7 +48,7 @@ fn roomy(at: u64) -> String {
     said(at, (600, 1000), (600, 1000), (600, 1000))
 }
 
-fn gateway(at: u64, north: &str) -> String {
+pub(crate) fn gateway(at: u64, north: &str) -> String {
     let connection = |(cluster, last): (&str, &str)| {
         format!("  - {{status: connected, endpoint: {{cluster_id: {cluster}}}, latencyRTT: {{last: {last}}}}}\n")
     };

@@ -1,0 +1,103 @@
+//! Where each number of a plan comes from, and what it would be if something were otherwise.
+
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_operator::explain::{Explanation, Input, explain};
+use landfall_operator::pipeline::Pipeline;
+use landfall_operator::whatif::{Amount, Edit, Outcome, outcome};
+
+use crate::optimized::{facts, gateway, service, web};
+use crate::support::{NOW, synced};
+
+/// `east` is measured by its gateway, and says what its clients ask for; `north` says nothing; `west` said all of itself two
+/// minutes ago.
+fn fleet() -> Pipeline {
+    let east = facts("east", NOW - 12, &service("demandRps: 60, serviceTimeMs: 5"));
+    let links = "links: [{cluster: east, rttMs: 31}], egress: [{cluster: east, usdPerGb: 0.07}], ";
+    let west = facts("west", NOW - 120, &(links.to_owned() + &service("demandRps: 10, capacityRps: 400")));
+    synced("east", &(web("") + &east + &west + &gateway(NOW - 4, "10ms")))
+}
+
+fn key() -> ServiceKey {
+    ServiceKey::new("shop", "web").unwrap()
+}
+
+fn id(cluster: &str) -> ClusterId {
+    ClusterId::new(cluster).unwrap()
+}
+
+fn explained(pipeline: &Pipeline) -> Explanation {
+    explain(pipeline, &key(), Some(NOW)).unwrap()
+}
+
+/// Value and origin of an input of a candidate.
+fn input(
+    explanation: &Explanation,
+    cluster: &str,
+    which: fn(&landfall_operator::explain::Origins) -> &Input,
+) -> String {
+    let candidate = explanation.clusters.iter().find(|one| one.cluster == cluster).unwrap();
+    let input = which(candidate.inputs.as_ref().unwrap());
+    format!("{:?} {input}", input.value)
+}
+
+#[test]
+fn each_input_says_who_said_it_and_how_long_ago() {
+    let explanation = explained(&fleet());
+    let of = |cluster, which| input(&explanation, cluster, which);
+    assert_eq!(of("north", |inputs| &inputs.rtt_ms), "Some(10.0) Gateway, 4 s ago");
+    assert_eq!(of("west", |inputs| &inputs.rtt_ms), "Some(30.0) Gateway, 4 s ago");
+    assert_eq!(of("east", |inputs| &inputs.rtt_ms), "Some(0.5) within the cluster: assumed");
+    assert_eq!(of("west", |inputs| &inputs.capacity_rps), "Some(400.0) ClusterFacts of west, 120 s ago");
+    let assumed = "Some(100.0) 1 ready endpoint × capacityRpsPerPod 100";
+    assert_eq!(of("east", |inputs| &inputs.capacity_rps), assumed);
+    assert_eq!(of("north", |inputs| &inputs.capacity_rps), assumed);
+    assert_eq!(of("east", |inputs| &inputs.service_ms), "Some(5.0) ClusterFacts of east, 12 s ago");
+    assert_eq!(of("north", |inputs| &inputs.service_ms), "None not known: taken as 0");
+    assert_eq!(of("west", |inputs| &inputs.responses_usd_per_gb), "Some(0.07) ClusterFacts of west, 120 s ago");
+    assert_eq!(of("west", |inputs| &inputs.requests_usd_per_gb), "Some(0.0) no rule of a NetworkPricing: free");
+    let plan = explanation.optimized.as_ref().unwrap();
+    assert_eq!(
+        (plan.demand_rps.value, plan.demand_rps.to_string().as_str()),
+        (Some(60.0), "ClusterFacts of east, 12 s ago")
+    );
+    assert_eq!((plan.method.word, plan.held), ("Joint", false));
+}
+
+#[test]
+fn without_a_gateway_the_other_end_is_asked_and_then_the_worst_is_assumed() {
+    let west = facts("west", NOW - 400, "links: [{cluster: east, rttMs: 31}]");
+    let explanation = explained(&synced("east", &(web("") + &west)));
+    let of = |cluster| input(&explanation, cluster, |inputs| &inputs.rtt_ms);
+    assert_eq!(of("west"), "Some(31.0) ClusterFacts of west, 6 min ago");
+    assert_eq!(of("north"), "Some(100.0) nobody has measured it: assumed");
+    let plan = explanation.optimized.as_ref().unwrap();
+    assert!(
+        plan.demand_rps.value.is_none() && plan.demand_rps.from.starts_with("nobody knows"),
+        "{:?}",
+        plan.demand_rps
+    );
+    assert_eq!(explanation.fallback.unwrap().word, "DemandUnknown");
+    assert!(plan.costs.is_none(), "nothing is estimated of a demand that nobody knows");
+}
+
+#[test]
+fn the_rows_of_clusters_that_are_not_seen_from_inside_are_planned_too_and_edits_count_for_all() {
+    let pipelines = [fleet()];
+    let then = |edits: &[Edit]| outcome(&pipelines, &key(), edits, Some(NOW)).unwrap();
+    let weight = |outcome: &Outcome, source: &str, exporter: &str| {
+        let share = outcome.shares[&id(source)].iter().find(|share| share.cluster == id(exporter)).unwrap();
+        share.weight
+    };
+    let now = then(&[]);
+    assert_eq!(now.shares.len(), 3, "east, north and west");
+    let before = weight(&now, "east", "east");
+    assert!(before > 300 && weight(&now, "west", "west") == 1000 && now.overfull.is_empty(), "{now:?}");
+    let out = then(&[Edit::Outage(id("west"))]);
+    assert_eq!((weight(&out, "west", "west"), out.nobody_answers), (0, false));
+    let less = then(&[Edit::Capacity(id("east"), Amount::Times(0.3))]);
+    assert!(weight(&less, "east", "east") < before - 100, "of 100 that were assumed");
+    let more = then(&[Edit::Demand(id("east"), Amount::Rps(900.0))]);
+    assert!(!more.overfull.is_empty() && more.bill.unwrap().ms.is_none(), "600 is all there is: {more:?}");
+    let nobody = then(&[Edit::Outage(id("west")), Edit::Outage(id("east")), Edit::Outage(id("north"))]);
+    assert!(nobody.nobody_answers && nobody.bill.is_none());
+}
