@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use landfall_operator::broker;
 use landfall_operator::broker::build::Identity;
 use landfall_operator::broker::credentials::Source;
@@ -19,7 +19,9 @@ use crate::serve::{log, runtime};
 use crate::{args, fleet};
 
 /// A person waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Why the API server does not answer, once; kinds that are not installed there are none of a reader's business.
+const ONLY_WHY: &str = "off,landfall_operator::start=warn";
 /// Changes that wait to be taken in.
 const CHANGES: usize = 1024;
 
@@ -40,7 +42,7 @@ impl Present {
                 fleet::loaded(&args::Fleet { dir: dir.to_owned(), namespace: server.namespace.clone() })?;
             return Ok(Self { clusters, now: None, problems });
         }
-        log("error");
+        log(ONLY_WHY);
         let pipeline = runtime()?.block_on(load_live(server))?;
         let problems = fleet::problems(&pipeline).into_iter().collect();
         Ok(Self { clusters: vec![pipeline], now: Some(unix_seconds()), problems })
@@ -85,5 +87,6 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
         }
         Ok(pipeline)
     };
-    timeout(PATIENCE, listed).await.context("the API server has not told everything within 30 s; is it up?")?
+    let late = |_| anyhow!("the API server has not told everything within {} s; is it up?", PATIENCE.as_secs());
+    timeout(PATIENCE, listed).await.map_err(late)?
 }
