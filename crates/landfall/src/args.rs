@@ -66,7 +66,7 @@ pub struct Explain {
 #[derive(Debug, clap::Args)]
 pub struct World {
     /// A folder with one sub-folder per cluster, as for `landfall plan`; without it an API server is asked
-    #[arg(conflicts_with_all = ["kubeconfig", "cluster_id"])]
+    #[arg(conflicts_with_all = ["kubeconfig", "cluster_id", "broker_kubeconfig"])]
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub server: ApiServer,
@@ -88,7 +88,7 @@ pub struct ApiServer {
     #[arg(long, default_value = "submariner-operator", value_name = "NAMESPACE")]
     pub submariner_namespace: String,
     /// A kubeconfig of the broker; where absent, the broker of the Submariner resource
-    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    #[arg(long, value_name = "FILE")]
     pub broker_kubeconfig: Option<PathBuf>,
     /// The namespace of the clusterset on the broker of --broker-kubeconfig
     #[arg(long, default_value = "submariner-k8s-broker", value_name = "NAMESPACE")]
@@ -110,21 +110,8 @@ pub struct Drain {
     /// Although the others cannot bear what it serves
     #[arg(long)]
     pub force: bool,
-    /// A kubeconfig of that cluster; where absent, those that kubectl would use
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// The operator's namespace
-    #[arg(long, default_value = "landfall-system")]
-    pub namespace: String,
-    /// Where Submariner's operator keeps its resource
-    #[arg(long, default_value = "submariner-operator", value_name = "NAMESPACE")]
-    pub submariner_namespace: String,
-    /// A kubeconfig of the broker; where absent, the broker of the Submariner resource
-    #[arg(long, value_name = "FILE")]
-    pub broker_kubeconfig: Option<PathBuf>,
-    /// The namespace of the clusterset on the broker of --broker-kubeconfig
-    #[arg(long, default_value = "submariner-k8s-broker", value_name = "NAMESPACE")]
-    pub broker_namespace: String,
+    #[command(flatten)]
+    pub server: ApiServer,
 }
 
 #[derive(Debug, clap::Args)]

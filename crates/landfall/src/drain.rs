@@ -21,7 +21,8 @@ use crate::{FOUND, WELL, args};
 const MANAGER: &str = "landfall-drain";
 
 pub fn run(args: &args::Drain) -> Result<u8> {
-    let present = Present::load(&world(args))?;
+    let server = args::ApiServer { cluster_id: Some(args.cluster.clone()), ..args.server.clone() };
+    let present = Present::load(None, &server)?;
     let pipeline = present.clusters.first().context("nothing was read of the cluster")?;
     if args.undo {
         write(args, None)?;
@@ -49,18 +50,6 @@ pub fn run(args: &args::Drain) -> Result<u8> {
         eprintln!("not optimized, so their clients stay where they are: {}", stay.join(", "));
     }
     Ok(WELL)
-}
-
-fn world(args: &args::Drain) -> args::World {
-    args::World {
-        dir: None,
-        kubeconfig: args.kubeconfig.clone(),
-        cluster_id: Some(args.cluster.clone()),
-        namespace: args.namespace.clone(),
-        submariner_namespace: args.submariner_namespace.clone(),
-        broker_kubeconfig: args.broker_kubeconfig.clone(),
-        broker_namespace: args.broker_namespace.clone(),
-    }
 }
 
 /// The services for which the others have too little.
@@ -96,15 +85,17 @@ fn write(args: &args::Drain, since: Option<u64>) -> Result<()> {
         "spec": spec,
     });
     runtime()?.block_on(async {
-        let client = start::client(args.kubeconfig.as_deref()).await?;
-        let local = start::cluster_id(&client, &args.submariner_namespace).await;
+        let client = start::client(args.server.kubeconfig.as_deref()).await?;
+        let local = start::cluster_id(&client, &args.server.submariner_namespace).await;
         // Without Submariner nobody but the operator's own flag says which cluster this is.
         if let Ok(local) = local {
             ensure!(local == args.cluster, "the kubeconfig is of cluster {local}; use the one of {}", args.cluster);
         }
-        let api: Api<ClusterFacts> = Api::namespaced(client, &args.namespace);
+        let api: Api<ClusterFacts> = Api::namespaced(client, &args.server.namespace);
         let params = PatchParams::apply(MANAGER).force();
         let written = api.patch(args.cluster.as_str(), &params, &Patch::Apply(patch)).await;
-        written.map(|_| ()).with_context(|| format!("cannot write ClusterFacts {}/{}", args.namespace, args.cluster))
+        written
+            .map(|_| ())
+            .with_context(|| format!("cannot write ClusterFacts {}/{}", args.server.namespace, args.cluster))
     })
 }

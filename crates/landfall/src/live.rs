@@ -64,9 +64,9 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
             submariner_namespace: Some(server.submariner_namespace.as_str().into()),
             guide: Guide::Policies,
         };
-        let source = match &world.broker_kubeconfig {
-            Some(path) => Source::Kubeconfig { path: path.clone(), namespace: world.broker_namespace.clone() },
-            None => Source::Submariner { client: client.clone(), namespace: world.submariner_namespace.clone() },
+        let source = match &server.broker_kubeconfig {
+            Some(path) => Source::Kubeconfig { path: path.clone(), namespace: server.broker_namespace.clone() },
+            None => Source::Submariner { client: client.clone(), namespace: server.submariner_namespace.clone() },
         };
         let identity = Identity { cluster: perspective.local.clone(), instance: start::instance(&client).await? };
         let said = broker::look(&source, identity, unix_seconds).await;

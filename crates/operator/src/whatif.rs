@@ -89,7 +89,11 @@ pub struct Outcome {
 pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
     let ways = Ways::default();
     let of = |pipeline: &Pipeline| -> Vec<ClusterId> {
-        Fleet::new(pipeline.stores(), pipeline.view(), None, &ways).clusters().keys().cloned().collect()
+        Fleet::new(pipeline.stores(), pipeline.view(), (None, pipeline.hearing()), &ways)
+            .clusters()
+            .keys()
+            .cloned()
+            .collect()
     };
     pipelines.iter().flat_map(of).collect()
 }
@@ -132,14 +136,14 @@ struct World {
 impl World {
     fn new(pipeline: &Pipeline, key: &ServiceKey, edits: &[Edit], now: Option<u64>) -> Option<Self> {
         let planned = pipeline.plan()?.get(key.as_str())?;
-        let policy = match &planned.service.guidance {
+        let policy = match planned.service.guidance.served() {
             Guidance::Policy(policy) | Guidance::Optimized(policy, _, _) => Arc::clone(policy),
-            Guidance::Published(_) => return None,
+            Guidance::Published(_) | Guidance::Shadowed { .. } => return None,
         };
         let view = view(pipeline.view(), edits);
         let exports = exports(&planned.service.exports, key, edits);
         let ways = Ways::default();
-        let fleet = Fleet::new(pipeline.stores(), &view, now, &ways);
+        let fleet = Fleet::new(pipeline.stores(), &view, (now, pipeline.hearing()), &ways);
         let before = fleet.known(key, &policy.objective, &planned.service.exports);
         let mut clusters = fleet.clusters().clone();
         edits.iter().for_each(|edit| apply(edit, &mut clusters, key, &before));
