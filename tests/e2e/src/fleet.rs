@@ -53,10 +53,16 @@ impl Fleet {
     /// Starts `count` clusters and a broker, named after `name`, which is unique in the run. All links take no time at
     /// first.
     pub async fn start(name: &str, count: usize) -> Result<Self> {
+        Self::start_apart(name, count, &[]).await
+    }
+
+    /// As [`Fleet::start`], with round-trip times, in ms, that links have before anybody measures them.
+    pub async fn start_apart(name: &str, count: usize, rtts: &[(&str, &str, u64)]) -> Result<Self> {
         ensure!((1..=SITES.len()).contains(&count), "a fleet of {count}: there are sites for 1 to {}", SITES.len());
         let broker = Cluster::start(&format!("{name}-broker"), BROKER, McsCrds::Current).await?;
         broker::prepare(&broker).await?;
         let mut fleet = Self { network: Network::new(), broker, members: Vec::new() };
+        fleet.set_rtts(rtts);
         for (index, pair) in SITES[..count].chunks(2).enumerate() {
             // Two control planes at a time: a start is all computing, and more at once miss their deadlines.
             let start = async |site: &(&str, &str, &str)| start_cluster(name, site).await;
@@ -132,7 +138,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// The round-trip times of links.
+    /// The round-trip times of links from now on, in ms.
     pub fn set_rtts(&self, rtts: &[(&str, &str, u64)]) {
         for (one, other, ms) in rtts {
             self.network.set_rtt(one, other, Duration::from_millis(*ms));

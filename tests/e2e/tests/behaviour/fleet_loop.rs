@@ -54,8 +54,8 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Result<Self> {
-        let mut fleet = Fleet::start("loop", CLUSTERS.len()).await?;
-        fleet.set_rtts(&[(EAST, WEST, 80), (EAST, NORTH, 100), (WEST, NORTH, 80)]);
+        let rtts = [(EAST, WEST, 80), (EAST, NORTH, 100), (WEST, NORTH, 80)];
+        let mut fleet = Fleet::start_apart("loop", CLUSTERS.len(), &rtts).await?;
         fleet.apply(&pricing(0.0, 0.0)).await?;
         let web = Exported::start(&mut fleet, "shop", "web", &CLUSTERS.map(|cluster| (cluster, PODS))).await?;
         web.set_policy(&fleet, policy("performance")).await?;
