@@ -68,8 +68,8 @@ impl Scene {
 
     async fn play(&mut self) -> Result<()> {
         self.cold_start().await.context("cold start")?;
-        self.half_capacity().await.context("half of the capacity")?;
         self.dead_cluster().await.context("a dead cluster")?;
+        self.half_capacity().await.context("half of the capacity")?;
         // What is known of a link changes slowly, and slowly back; prices are far more than it in cost mode.
         self.longer_link().await.context("a link that takes five times as long")?;
         self.other_prices().await.context("other prices")
@@ -101,14 +101,15 @@ impl Scene {
         Ok(())
     }
 
-    /// Half of west's pods are gone: what they bore goes elsewhere, and nobody is asked for more than it can bear.
+    /// Half of west's pods are gone: what they bore goes elsewhere, and nobody is asked for more than it can bear. That a
+    /// capacity shrinks is believed step by step.
     async fn half_capacity(&self) -> Result<()> {
         let mut world = world();
         world.capacity_rps[1] /= 2.0;
         let expected = world.solve();
         let since = now();
         self.web.set_pods(&self.fleet, WEST, PODS / 2).await?;
-        self.comes_to(&expected, ROUND + TO_PUBLISH).await?;
+        self.comes_to(&expected, 4 * ROUND).await?;
         report(&format!("loop: capacity × 0.5 → optimum ± {POINTS} points after {:?}", since.elapsed()));
 
         tokio::time::sleep(KEPT).await;
