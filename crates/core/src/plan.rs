@@ -122,25 +122,32 @@ pub struct Shadow {
     pub shares: Vec<Share>,
 }
 
-/// `before`: what the rule came from that is in force; when that is the same now, so is the rule, and a solution need not be
-/// computed again. `last`: the rule to go on from when it is not.
+/// The rule of a moment ago.
+#[derive(Debug, Clone, Copy)]
+struct Before<'a> {
+    rule: &'a Arc<Rule>,
+    /// What it came from. `None`: other exporters, so that it cannot be the same.
+    from: Option<&'a Guidance>,
+}
+
+/// What came from the same stays, so that a solution need not be computed again.
 fn rule_of(
     guidance: &Guidance,
     exports: &BTreeMap<ClusterId, Export>,
     local: &ClusterId,
-    (before, last): (Option<(&Guidance, &Arc<Rule>)>, Option<&Arc<Rule>>),
+    before: Option<Before<'_>>,
 ) -> Arc<Rule> {
     match guidance {
         Guidance::Policy(policy) => Arc::new(rule(policy, local, exports)),
-        Guidance::Optimized(policy, known, published) => match before.filter(|(from, _)| *from == guidance) {
-            Some((_, rule)) => Arc::clone(rule),
+        Guidance::Optimized(policy, known, published) => match before.filter(|before| before.from == Some(guidance)) {
+            Some(before) => Arc::clone(before.rule),
             None => {
-                let last = last.or(published.as_ref()).map(Arc::as_ref);
-                Arc::new(optimized(policy, known, (local, exports), last))
+                let last = before.map(|before| before.rule).or(published.as_ref());
+                Arc::new(optimized(policy, known, (local, exports), last.map(Arc::as_ref)))
             }
         },
         Guidance::Published(rule) => rule.covering(exports.keys()),
-        Guidance::Shadowed { served, .. } => rule_of(served, exports, local, (before, last)),
+        Guidance::Shadowed { served, .. } => rule_of(served, exports, local, before),
     }
 }
 
@@ -170,19 +177,19 @@ impl ServicePlan {
     /// Goes on with the sequence of `previous`, so that a change does not make replicas draw in step, and with its
     /// counters.
     pub fn new(service: Arc<Service>, view: &View, previous: Option<&Self>) -> Self {
-        let exporters_stay = previous.filter(|previous| previous.service.exports.keys().eq(service.exports.keys()));
-        let before = exporters_stay.map(|previous| (previous.service.guidance.served(), &previous.rule));
-        let last = previous.map(|previous| &previous.rule);
-        let rule = rule_of(service.guidance.served(), &service.exports, &view.local, (before, last));
-        let shares = resolve(&rule, |cluster| service.health(cluster, view));
-        let shadow = service.guidance.shadow().map(|guidance| {
-            let before = exporters_stay
-                .and_then(|previous| Some((previous.service.guidance.shadow()?, &previous.shadow.as_ref()?.rule)));
-            let last = previous.and_then(|previous| Some(&previous.shadow.as_ref()?.rule));
-            let rule = rule_of(guidance, &service.exports, &view.local, (before, last));
+        let exporters_stay =
+            previous.is_some_and(|previous| previous.service.exports.keys().eq(service.exports.keys()));
+        let planned = |guidance: &Guidance, before: Option<(&Arc<Rule>, Option<&Guidance>)>| {
+            let before = before.map(|(rule, from)| Before { rule, from: from.filter(|_| exporters_stay) });
+            let rule = rule_of(guidance, &service.exports, &view.local, before);
             let shares = resolve(&rule, |cluster| service.health(cluster, view));
             Shadow { rule, shares }
-        });
+        };
+        let served = previous.map(|previous| (&previous.rule, Some(previous.service.guidance.served())));
+        let Shadow { rule, shares } = planned(service.guidance.served(), served);
+        let tried =
+            previous.and_then(|previous| Some((&previous.shadow.as_ref()?.rule, previous.service.guidance.shadow())));
+        let shadow = service.guidance.shadow().map(|guidance| planned(guidance, tried));
         let before = previous.map(|previous| previous.answered.clone()).unwrap_or_default();
         let answered = before.covering(service.exports.keys());
         let table = |family| Table::new(&service, &shares, &answered, family);

@@ -7,7 +7,7 @@ mod origin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall_core::achieved::Achieved;
+use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::facts::Facts;
 use landfall_core::optimize::objective::Objective;
@@ -236,8 +236,28 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         clusterset_ips: planned.clusterset_ips().iter().map(ToString::to_string).collect(),
         clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), ground)).collect(),
         optimized: ground.map(|ground| optimised(planned, &policy, ground)),
-        achieved: None,
+        achieved: achieved_split(pipeline, key, &policy, &planned.shares),
     })
+}
+
+/// Of the last round, as this cluster has published it.
+fn achieved_split(
+    pipeline: &Pipeline,
+    key: &ServiceKey,
+    policy: &Policy,
+    shares: &[Share],
+) -> Option<Vec<AchievedShare>> {
+    let own = pipeline.stores().peers.get(&pipeline.perspective().local)?;
+    let seconds = policy.objective.round_seconds;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate that was accepted, for minutes"
+    )]
+    let count = |(cluster, rps): (&ClusterId, &f64)| (cluster.clone(), (rps * seconds).round() as u64);
+    let answers = own.answers_rps.get(key)?.iter().map(count).collect();
+    let weights = shares.iter().map(|share| (share.cluster.clone(), share.weight)).collect();
+    Some(achieved(&weights, &answers).into_iter().map(Into::into).collect())
 }
 
 fn cluster(
@@ -301,7 +321,7 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
     let decides = !planned.shares.iter().any(|share| share.reason == landfall_core::rule::Reason::Local);
     Plan {
         method: method(known.method),
-        round: None,
+        round: ground.stores.peers.get(local).and_then(|own| u64::try_from(own.generation).ok()),
         usd_per_ms_per_million: objective.rate.usd(),
         demand_rps: ground.demand(local),
         held: nominal(&fresh) != nominal(&planned.rule),

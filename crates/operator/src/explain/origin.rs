@@ -10,6 +10,7 @@ use landfall_core::optimize::report::{Known, Report};
 use landfall_core::snapshot::{Export, View};
 use serde::Serialize;
 
+use crate::accept::Facts;
 use crate::facts::{Fleet, pods};
 use crate::run::at;
 use crate::stores::Stores;
@@ -105,7 +106,7 @@ impl Ground<'_> {
         }
         let rtt = |by: &ClusterId, of: &ClusterId| self.fleet.clusters().get(by)?.links.get(of)?.rtt_ms;
         let value = self.fleet.link(local, exporter).rtt_ms;
-        let written = self.stores.facts.get(local).and_then(|facts| facts.links.get(exporter)?.rtt_ms);
+        let written = self.own().find_map(|facts| facts.links.get(exporter)?.rtt_ms);
         let measured = self.view.links.get(exporter).and_then(|link| link.rtt);
         if written.is_some() {
             self.said(local, value, self.observed(local))
@@ -137,7 +138,7 @@ impl Ground<'_> {
         let value = Some(self.fleet.usd_per_gb(from, to));
         // What the local cluster tells the others is filled from its own price list.
         let said_of = match *from == self.view.local {
-            true => self.stores.facts.get(from).and_then(|facts| facts.egress_usd_per_gb.get(to)),
+            true => self.own().find_map(|facts| facts.egress_usd_per_gb.get(to)),
             false => self.fleet.clusters().get(from).and_then(|facts| facts.egress_usd_per_gb.get(to)),
         };
         if said_of.is_some() {
@@ -170,6 +171,12 @@ impl Ground<'_> {
             Some(report) if report.service_ms > 0.0 => self.said(exporter, Some(report.service_ms), Some(report.at)),
             _ => Input::assumed(None, "not known: taken as 0"),
         }
+    }
+
+    /// What this cluster itself has told the others: on the broker, and what a person wrote for it.
+    fn own(&self) -> impl Iterator<Item = &Facts> {
+        let local = &self.view.local;
+        [&self.stores.peers, &self.stores.facts].into_iter().filter_map(|said| said.get(local)).map(AsRef::as_ref)
     }
 
     fn report(&self, cluster: &ClusterId) -> Option<&Report> {
