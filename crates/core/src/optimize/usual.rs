@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::ServiceKey;
+use crate::optimize::facts::MOST_RPS;
 use crate::optimize::report::Report;
 
 /// How much more than usual is believed.
@@ -55,8 +56,8 @@ impl Usual {
             let mut believe = |level: &mut Level, number: &mut Option<f64>| {
                 let Some(said) = *number else { return };
                 let believed = level.believe(said, most);
-                cut += usize::from(believed < said);
-                *number = Some(believed);
+                cut += usize::from(believed != Some(said));
+                *number = believed;
             };
             believe(&mut levels.demand, &mut report.demand_rps);
             believe(&mut levels.measured, &mut report.measured_demand_rps);
@@ -68,15 +69,16 @@ impl Usual {
 }
 
 impl Level {
-    fn believe(&mut self, said: f64, most: f64) -> f64 {
+    /// `None`: it is more than anybody can, and nothing is known of what is usual.
+    fn believe(&mut self, said: f64, most: f64) -> Option<f64> {
         let Some(usual) = self.0 else {
-            self.0 = Some(said).filter(|said| *said > 0.0);
-            return said;
+            self.0 = Some(said).filter(|said| *said > 0.0 && *said < MOST_RPS);
+            return Some(said).filter(|said| *said < MOST_RPS);
         };
         if said > 0.0 {
             self.0 = Some(said.clamp(usual / most, usual * most));
         }
-        said.min((MOST_TIMES * usual).max(SMALL_RPS))
+        Some(said.min((MOST_TIMES * usual).max(SMALL_RPS)))
     }
 }
 
@@ -101,6 +103,15 @@ mod tests {
         assert_eq!(believed(&[(0, 500.0), (300, 5000.0)]), [500.0, 5000.0]);
         let absurd = believed(&[(0, 500.0), (300, 1e7), (600, 1e7)]);
         assert!(absurd[1] <= 5000.0 + 1e-9 && absurd[2] < 5100.0, "{absurd:?}");
+    }
+
+    #[test]
+    fn who_begins_with_more_than_anybody_can_says_nothing() {
+        let key = ServiceKey::new("shop", "web").unwrap();
+        let report = Report { demand_rps: Some(MOST_RPS), capacity_rps: Some(50.0), ..Report::default() };
+        let mut reports = BTreeMap::from([(key.clone(), report)]);
+        assert_eq!(Usual::default().believe(&mut reports, 0), 1);
+        assert_eq!((reports[&key].demand_rps, reports[&key].capacity_rps), (None, Some(50.0)));
     }
 
     #[test]

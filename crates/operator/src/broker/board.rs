@@ -13,6 +13,7 @@ use landfall_core::name::ClusterId;
 use landfall_core::optimize::usual::Usual;
 use thiserror::Error;
 
+use super::State;
 use super::build::{Identity, name};
 use crate::accept::{Accepted, Facts, Refused, accept};
 use crate::object::Object;
@@ -20,7 +21,7 @@ use crate::object::Object;
 /// As many clusters as others can name.
 const MOST_CLUSTERS: usize = 256;
 
-/// Why an object is left out.
+/// Why an object is left out, or something in it.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum Rejection {
     #[error("it says that it is of cluster {said:?}, part {part}, which would be named {named:?}: not its owner's")]
@@ -97,9 +98,12 @@ impl Board {
     pub fn put(&mut self, object: api::ClusterFacts, now: u64) -> Option<ClusterId> {
         let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
         match self.accepted(&named, object, now) {
-            Ok(part) => {
+            Ok((part, left_out)) => {
                 let cluster = part.facts.cluster.clone();
-                self.rejected.remove(&named);
+                match left_out {
+                    Some(refused) => drop(self.rejected.insert(named.clone(), Rejection::Refused(refused))),
+                    None => drop(self.rejected.remove(&named)),
+                }
                 self.parts.insert(named, part);
                 Some(cluster)
             }
@@ -111,7 +115,8 @@ impl Board {
         }
     }
 
-    fn accepted(&mut self, named: &str, object: api::ClusterFacts, now: u64) -> Result<Part, Rejection> {
+    /// And what in it is left out.
+    fn accepted(&mut self, named: &str, object: api::ClusterFacts, now: u64) -> Result<(Part, Option<Refused>), Rejection> {
         let written = written(&object);
         let (part, parts) = (object.spec.part.unwrap_or(0), object.spec.parts.unwrap_or(1));
         if *named != *name(&object.spec.cluster, part) {
@@ -119,7 +124,7 @@ impl Board {
             return Err(Rejection::NotItsOwners { said, part, named: name(&object.spec.cluster, part) });
         }
         self.look_for_doubles(&object, written)?;
-        let Accepted::Facts(mut facts) = accept(Object::ClusterFacts(Box::new(object)))?.0 else {
+        let (Accepted::Facts(mut facts), left_out) = accept(Object::ClusterFacts(Box::new(object)))? else {
             return Err(Rejection::Malformed("it holds no facts".to_owned()));
         };
         let clusters: BTreeSet<&ClusterId> = self.parts.values().map(|part| &part.facts.cluster).collect();
@@ -129,7 +134,7 @@ impl Board {
         if facts.cluster != self.identity.cluster {
             self.usual.entry(facts.cluster.clone()).or_default().believe(&mut facts.services, now);
         }
-        Ok(Part { facts, written, parts })
+        Ok((Part { facts, written, parts }, left_out))
     }
 
     /// Our own objects must be ours.
@@ -217,6 +222,30 @@ impl Board {
 
     pub fn double(&self) -> Option<&Double> {
         self.double.as_ref()
+    }
+
+    /// What time it is by the broker's clock.
+    pub fn there(&self, now: u64) -> u64 {
+        now.saturating_add_signed(-self.ahead)
+    }
+
+    /// Of two clusters with one id the older one goes on, unless it has been silent for long.
+    pub fn is_younger(&self, now: u64) -> bool {
+        const SILENT: u64 = 3600;
+        let alive = self.double.as_ref().filter(|double| self.there(now).saturating_sub(double.written) < SILENT);
+        alive.is_some_and(|double| self.since.is_none_or(|since| double.since <= since))
+    }
+
+    /// How it stands with what is there, for conditions and metrics.
+    pub fn state(&self, lost: Option<Arc<str>>, now: u64) -> State {
+        let double = self.double.as_ref().filter(|_| self.is_younger(now));
+        let why = |(name, why): (&Box<str>, &Rejection)| (name.clone(), (why.category(), why.to_string().into()));
+        State {
+            lost,
+            double: double.map(|double| double.instance.as_str().into()),
+            rejected: self.rejected.iter().map(why).collect(),
+            incomplete: self.incomplete().into_iter().collect(),
+        }
     }
 
     /// The clusters with a part missing.

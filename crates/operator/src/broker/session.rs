@@ -1,7 +1,10 @@
 //! One connection to the broker: reads what all say, and writes what this cluster says.
 
+<<<<<<< HEAD
 use std::collections::BTreeMap;
 use std::sync::Arc;
+=======
+>>>>>>> 777dd97 (Say what is left out of facts on the broker, and tell the older of two operators purely)
 use std::time::Duration;
 
 use kube::Client;
@@ -51,7 +54,7 @@ pub(super) async fn run(client: &Client, namespace: &str, ends: &mut Ends) {
         let leads = *ends.leadership.borrow() == Leadership::Leader;
         let own = ends.own.borrow().clone();
         if let Some(own) = own.filter(|_| leads && reader.may_write((ends.clock)())) {
-            let since = reader.board.since().unwrap_or_else(|| reader.there((ends.clock)()));
+            let since = reader.board.since().unwrap_or_else(|| reader.board.there((ends.clock)()));
             writer.write(&own, since, &ends.metrics).await;
         }
     }
@@ -104,20 +107,7 @@ impl Reader {
 
     /// What is written must not be somebody else's, and what is there must be known first.
     fn may_write(&self, now: u64) -> bool {
-        self.told && self.state.lost.is_none() && !self.is_younger(now)
-    }
-
-    /// Of two clusters with one id the older one goes on, unless it has been silent for long.
-    fn is_younger(&self, now: u64) -> bool {
-        const SILENT: u64 = 3600;
-        let double = self.board.double();
-        let alive = double.filter(|double| self.there(now).saturating_sub(double.written) < SILENT);
-        alive.is_some_and(|double| self.board.since().is_none_or(|since| double.since <= since))
-    }
-
-    /// What time it is by the broker's clock.
-    fn there(&self, now: u64) -> u64 {
-        now.saturating_add_signed(-self.board.ahead())
+        self.told && self.state.lost.is_none() && !self.board.is_younger(now)
     }
 
     async fn take(&mut self, change: Change, api: &Api<ClusterFacts>, ends: &Ends) -> Result<(), Stopping> {
@@ -182,6 +172,7 @@ impl Reader {
     }
 
     async fn tell_state(&mut self, ends: &Ends) -> Result<(), Stopping> {
+<<<<<<< HEAD
         let double = self.board.double().filter(|_| self.is_younger((ends.clock)()));
         let state = State {
             lost: self.state.lost.clone(),
@@ -189,6 +180,9 @@ impl Reader {
             rejected: rejected(&self.board),
             incomplete: self.board.incomplete().into_iter().collect(),
         };
+=======
+        let state = self.board.state(self.state.lost.clone(), (ends.clock)());
+>>>>>>> 777dd97 (Say what is left out of facts on the broker, and tell the older of two operators purely)
         if self.told && state == self.state {
             return Ok(());
         }
