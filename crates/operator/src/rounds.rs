@@ -114,16 +114,17 @@ impl Rounds {
         if !self.leads {
             return Due::Nothing;
         }
+        let rested = now.saturating_sub(self.told) >= LEAST_SECONDS;
         let seconds = round_seconds(ground.plan);
-        if self.schedule.is_due(now, seconds, false, self.chance) {
+        if rested && self.schedule.is_due(now, seconds, false, self.chance) {
             return Due::Round;
         }
         // Looking takes time where there are many services, and events come many in a second.
-        let rested = now.saturating_sub(self.told) >= LEAST_SECONDS && self.looked != now;
-        if rested {
+        let looks = rested && self.looked != now;
+        if looks {
             self.looked = now;
         }
-        if rested && self.has_news(ground, now) { Due::News } else { Due::Nothing }
+        if looks && self.has_news(ground, now) { Due::News } else { Due::Nothing }
     }
 
     fn has_news(&self, ground: Ground<'_>, now: u64) -> bool {
