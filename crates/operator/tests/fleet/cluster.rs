@@ -1,0 +1,260 @@
+//! One cluster: a pipeline that plans, one that answers as a DNS replica does, and what both are fed with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::jiff::Timestamp;
+use landfall_api::{ClusterFacts, ServiceSelection};
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::plan::ServicePlan;
+use landfall_core::reach::Way;
+use landfall_operator::accept::{Facts, PeerLink};
+use landfall_operator::broker::Board;
+use landfall_operator::broker::build::{Identity, name, parts};
+use landfall_operator::object::Object;
+use landfall_operator::observe::{Guide, Perspective};
+use landfall_operator::pipeline::{Age, Pipeline};
+use landfall_operator::publish::{Told, fingerprint, selection_status};
+use landfall_operator::rounds::{Measured, Reading};
+use landfall_operator::stores::Change;
+
+use crate::manifests::listed;
+
+/// As often as the operator collects answers, in seconds.
+const COLLECT: u64 = 2;
+/// How many probes make a step of the filters.
+const STEP: u64 = 30;
+
+pub(crate) struct Cluster {
+    pub(crate) id: ClusterId,
+    pub(crate) pipeline: Pipeline,
+    replica: Pipeline,
+    pub(crate) board: Board,
+    identity: Identity,
+    /// How far its clock is ahead, in seconds.
+    pub(crate) ahead: i64,
+    /// Whether it hears the broker.
+    pub(crate) hears: bool,
+    pub(crate) runs: bool,
+    /// It writes nothing any more, for whatever reason.
+    pub(crate) mute: bool,
+    inbox: Vec<Change>,
+    ways: BTreeMap<ClusterId, Way>,
+    written: Option<Arc<Facts>>,
+    /// When it published facts, in true time.
+    pub(crate) published: Vec<u64>,
+    selections: BTreeMap<ServiceKey, (u64, ServiceSelection)>,
+    /// How often a selection was written.
+    pub(crate) selections_written: usize,
+    /// What its clients were answered since the last collection.
+    answers: BTreeMap<(ServiceKey, ClusterId), f64>,
+}
+
+fn pipeline(id: &ClusterId, guide: Guide) -> Pipeline {
+    let namespace = "landfall-system".into();
+    let perspective = Perspective { local: id.clone(), namespace, submariner_namespace: None, guide };
+    Pipeline::new(perspective, Age::Live)
+}
+
+impl Cluster {
+    pub(crate) fn new(id: &str) -> Self {
+        let id = ClusterId::new(id).unwrap();
+        let identity = Identity { cluster: id.clone(), instance: format!("uid-of-{id}") };
+        Self {
+            pipeline: pipeline(&id, Guide::Policies).in_cluster(None),
+            replica: pipeline(&id, Guide::Selections),
+            board: Board::new(identity.clone()),
+            identity,
+            ahead: 0,
+            hears: true,
+            runs: true,
+            mute: false,
+            inbox: Vec::new(),
+            ways: BTreeMap::new(),
+            written: None,
+            published: Vec::new(),
+            selections: BTreeMap::new(),
+            selections_written: 0,
+            answers: BTreeMap::new(),
+            id,
+        }
+    }
+
+    /// Begins anew, as an operator does that was killed: all it knows is what is in its API server and on the broker.
+    pub(crate) fn restart(&mut self, objects: Vec<Object>) {
+        self.pipeline = pipeline(&self.id, Guide::Policies).in_cluster(None);
+        self.board = Board::new(self.identity.clone());
+        (self.inbox, self.ways, self.written) = (Vec::new(), BTreeMap::new(), None);
+        let selections = self.selections.values().map(|(_, object)| Object::ServiceSelection(Box::new(object.clone())));
+        let objects: Vec<Object> = objects.into_iter().chain(selections).collect();
+        if self.replica.plan().is_none() {
+            self.replica.apply(listed(objects.clone()), 0);
+        }
+        self.inbox.extend(listed(objects));
+        self.inbox.push(Change::Leads(true));
+    }
+
+    pub(crate) fn clock(&self, now: u64) -> u64 {
+        now.saturating_add_signed(self.ahead)
+    }
+
+    pub(crate) fn feed(&mut self, changes: impl IntoIterator<Item = Change>) {
+        self.inbox.extend(changes);
+    }
+
+    /// What changes in its API server, DNS replicas see too.
+    pub(crate) fn see(&mut self, changes: impl Fn() -> Vec<Change>, now: u64) {
+        self.inbox.extend(changes());
+        self.replica.apply(changes(), self.clock(now));
+    }
+
+    /// An object comes by the watch of the broker. `written`: the time there.
+    pub(crate) fn hear(&mut self, object: ClusterFacts, written: u64, now: u64) {
+        let here = self.clock(now);
+        let own = object.spec.instance.as_deref() == Some(&*self.identity.instance);
+        let cluster = self.board.put(object, here);
+        if own && self.board.compare_clocks(here, written) {
+            self.tell_all();
+        } else if let Some(facts) = cluster.and_then(|cluster| self.board.facts(&cluster)) {
+            self.inbox.push(Change::Peer(facts));
+        }
+        let state = self.board.state(None, here);
+        self.inbox.push(Change::Broker(Some(state)));
+    }
+
+    /// All that is on the broker, after a time without it.
+    pub(crate) fn list(&mut self, objects: impl Iterator<Item = (ClusterFacts, u64)>, now: u64) {
+        let here = self.clock(now);
+        objects.for_each(|(object, _)| drop(self.board.put(object, here)));
+        self.board.compare_clocks(here, now);
+        self.tell_all();
+        let state = self.board.state(None, here);
+        self.inbox.push(Change::Broker(Some(state)));
+        self.hears = true;
+    }
+
+    pub(crate) fn lose(&mut self, now: u64) {
+        self.hears = false;
+        let state = self.board.state(Some("away".into()), self.clock(now));
+        self.inbox.push(Change::Broker(Some(state)));
+    }
+
+    /// Its clock was set, and it has looked what time it is on the broker.
+    pub(crate) fn notice_clock(&mut self, now: u64) {
+        self.board.compare_clocks(self.clock(now), now);
+        self.tell_all();
+    }
+
+    fn tell_all(&mut self) {
+        let all = self.board.clusters().into_iter().filter_map(|cluster| self.board.facts(&cluster));
+        self.inbox.extend(all.map(Change::Peer));
+    }
+
+    /// A probe of each other cluster. `None`: not answered.
+    pub(crate) fn probe(&mut self, rtts: impl Iterator<Item = (ClusterId, Option<f64>)>, now: u64) {
+        let links = |ways: &BTreeMap<ClusterId, Way>| -> BTreeMap<ClusterId, PeerLink> {
+            let link = |(peer, way): (&ClusterId, &Way)| {
+                let known = way.conditions();
+                let reachable = Some(way.is_reachable());
+                (peer.clone(), PeerLink { rtt_ms: known.map(|known| known.rtt_ms), reachable, ..PeerLink::default() })
+            };
+            ways.iter().map(link).collect()
+        };
+        let before = links(&self.ways);
+        for (peer, rtt) in rtts {
+            let way = self.ways.entry(peer).or_default();
+            way.probed(rtt);
+            if way.conditions().is_none() && way.is_measured() || now.is_multiple_of(STEP) {
+                way.close_round();
+            }
+        }
+        let after = links(&self.ways);
+        if before != after {
+            self.inbox.push(Change::Links(after.clone()));
+            self.replica.apply([Change::Links(after)], self.clock(now));
+        }
+    }
+
+    /// Its clients ask so often in a second, and get what the replica answers.
+    pub(crate) fn answer(&mut self, key: &ServiceKey, rps: f64) {
+        for (cluster, share) in self.served(key) {
+            *self.answers.entry((key.clone(), cluster)).or_default() += rps * share;
+        }
+    }
+
+    /// Hands over what was measured. `loads`: of its own exports.
+    pub(crate) fn measure(&mut self, loads: impl Iterator<Item = (ServiceKey, f64)>, now: u64) {
+        if !now.is_multiple_of(COLLECT) {
+            return;
+        }
+        let mut measured = Measured { seconds: COLLECT as f64, ..Measured::default() };
+        for ((key, cluster), count) in &mut self.answers {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+            let whole = *count as u64;
+            *count -= whole as f64;
+            measured.answers.entry(key.clone()).or_default().insert(Some(cluster.clone()), whole);
+        }
+        let reading = |load| Reading { load_rps: Some(load), utilisation: None };
+        measured.readings = loads.map(|(key, load)| (key, reading(load))).collect();
+        self.inbox.push(Change::Measured(Box::new(measured)));
+    }
+
+    /// Plans, and gives the replica what it decided.
+    pub(crate) fn step(&mut self, now: u64) {
+        let here = self.clock(now);
+        self.pipeline.apply(std::mem::take(&mut self.inbox), here);
+        let Some(plan) = self.pipeline.plan() else { return };
+        let mut changed = Vec::new();
+        for (key, planned) in plan.services() {
+            let status = selection_status(planned, self.pipeline.view(), Told::default());
+            let print = fingerprint(&status);
+            if self.selections.get(key).is_some_and(|(before, _)| *before == print) {
+                continue;
+            }
+            let mut object = ServiceSelection::new(key.name(), Default::default());
+            object.metadata.namespace = Some(key.namespace().to_owned());
+            object.status = Some(status);
+            changed.push((key.clone(), (print, object)));
+        }
+        for (key, (print, object)) in changed {
+            self.selections_written += 1;
+            let change = Change::Apply { object: Object::ServiceSelection(Box::new(object.clone())), origin: None };
+            self.replica.apply([change], here);
+            self.selections.insert(key, (print, object));
+        }
+    }
+
+    /// The objects that it writes on the broker now.
+    pub(crate) fn writes(&mut self, now: u64) -> Vec<ClusterFacts> {
+        let Some(own) = self.pipeline.published().cloned() else { return Vec::new() };
+        let known = self.written.as_ref().is_some_and(|written| Arc::ptr_eq(written, &own));
+        if !(self.runs && self.hears) || self.mute || known || self.board.is_younger(self.clock(now)) {
+            return Vec::new();
+        }
+        self.published.push(now);
+        let since = self.board.since().unwrap_or(now);
+        let objects = parts(&own, &self.identity, since).into_iter().map(|spec| written(spec, now)).collect();
+        self.written = Some(own);
+        objects
+    }
+
+    /// What the DNS replica gives each exporter: parts of 1.
+    pub(crate) fn served(&self, key: &ServiceKey) -> BTreeMap<ClusterId, f64> {
+        let planned = self.replica.plan().and_then(|plan| plan.get(key.as_str()));
+        let shares = planned.map(|planned| planned.shares.as_slice()).unwrap_or_default();
+        shares.iter().map(|share| (share.cluster.clone(), f64::from(share.weight) / 1000.0)).collect()
+    }
+
+    pub(crate) fn replica(&self, key: &ServiceKey) -> &ServicePlan {
+        self.replica.plan().unwrap().get(key.as_str()).unwrap()
+    }
+}
+
+/// As an API server gives it back that wrote it at that time.
+pub(crate) fn written(spec: landfall_api::ClusterFactsSpec, now: u64) -> ClusterFacts {
+    let mut object = ClusterFacts::new(&name(&spec.cluster, spec.part.unwrap_or(0)), spec);
+    let time = Timestamp::from_second(now.try_into().unwrap()).unwrap();
+    object.metadata.managed_fields = Some(vec![ManagedFieldsEntry { time: Some(Time(time)), ..Default::default() }]);
+    object
+}

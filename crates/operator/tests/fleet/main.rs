@@ -1,0 +1,10 @@
+//! Fleets of real pipelines around a broker that is none, in a time that is a number: from what is measured in each cluster
+//! to what all of them serve.
+
+mod agreement;
+mod cluster;
+mod faults;
+mod manifests;
+mod scenarios;
+mod trust;
+mod world;

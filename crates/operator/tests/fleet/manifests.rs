@@ -1,0 +1,69 @@
+//! The objects of a cluster, as its API server would give them.
+
+use landfall_operator::manifest::documents;
+use landfall_operator::object::{Kind, Object};
+use landfall_operator::stores::Change;
+
+/// All objects of the manifests. Panics where one cannot be read.
+pub(crate) fn objects(manifests: &str) -> Vec<Object> {
+    let read = documents(manifests).into_iter().map(|document| document.read.map_err(|malformed| malformed.what));
+    read.map(|object| object.unwrap()).collect()
+}
+
+pub(crate) fn applied(objects: Vec<Object>) -> Vec<Change> {
+    objects.into_iter().map(|object| Change::Apply { object, origin: None }).collect()
+}
+
+/// Complete lists of all kinds.
+pub(crate) fn listed(objects: Vec<Object>) -> Vec<Change> {
+    let begin = Kind::ALL.into_iter().map(Change::ListBegins);
+    begin.chain(applied(objects)).chain(Kind::ALL.into_iter().map(Change::ListEnds)).collect()
+}
+
+/// Of the namespace `shop`.
+pub(crate) fn import(service: &str, exporters: &[&str]) -> String {
+    let clusters: Vec<String> = exporters.iter().map(|cluster| format!("{{cluster: {cluster}}}")).collect();
+    format!(
+        "---\napiVersion: multicluster.x-k8s.io/v1beta1\nkind: ServiceImport\nmetadata: {{name: {service}, namespace: \
+         shop}}\nspec: {{type: ClusterSetIP, ports: []}}\nstatus: {{clusters: [{}]}}\n",
+        clusters.join(", ")
+    )
+}
+
+/// What the clusterset knows of an export: one service IP, which is ready while any pod is.
+pub(crate) fn export(service: &str, cluster: &str, address: &str, ready: bool) -> String {
+    format!(
+        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-of-{cluster}-x\n  \
+         namespace: shop\n  labels: {{multicluster.kubernetes.io/service-name: {service}, \
+         multicluster.kubernetes.io/source-cluster: {cluster}}}\naddressType: IPv4\nendpoints: [{{addresses: \
+         [{address}], conditions: {{ready: {ready}}}}}]\nports: []\n"
+    )
+}
+
+/// What the exporting cluster itself knows of it.
+pub(crate) fn pods(service: &str, ready: usize) -> String {
+    let pod = |i| format!("{{addresses: [10.200.0.{}], targetRef: {{kind: Pod, name: pod-{i}}}}}", i + 1);
+    let pods: Vec<String> = (0..ready).map(pod).collect();
+    format!(
+        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-local\n  namespace: \
+         shop\n  labels: {{kubernetes.io/service-name: {service}}}\naddressType: IPv4\nendpoints: [{}]\nports: []\n",
+        pods.join(", ")
+    )
+}
+
+/// For all services of the namespace.
+pub(crate) fn policy(spec: &str) -> String {
+    format!(
+        "---\napiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {{name: all, namespace: shop, \
+         creationTimestamp: \"2026-01-01T00:00:00Z\", generation: 1}}\nspec: {spec}\n"
+    )
+}
+
+pub(crate) fn node(zone: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Node\nmetadata: {{name: n1, labels: {{topology.kubernetes.io/zone: \
+         {zone}}}}}\nspec: {{providerID: \"aws:///{zone}/i-1\"}}\n"
+    )
+}
+
+pub(crate) const PRICES: &str = include_str!("../../../../charts/landfall/files/networkpricing-default.yaml");

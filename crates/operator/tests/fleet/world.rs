@@ -1,0 +1,280 @@
+//! All clusters, the network between them, their clients, and the broker.
+
+use std::collections::BTreeMap;
+
+use landfall_api::ClusterFacts;
+use landfall_core::name::{ClusterId, ServiceKey};
+
+use crate::cluster::Cluster;
+use crate::manifests::{PRICES, applied, export, import, node, objects, policy, pods};
+
+/// When every test begins, by the broker's clock.
+const START: u64 = 1_800_000_000;
+
+pub(crate) const ROUND: u64 = 30;
+
+/// Every pod bears 10 requests a second.
+pub(crate) const OPTIMIZED: &str = "{loadBalancing: optimized, optimized: {roundSeconds: 30, capacityRpsPerPod: 10}}";
+
+pub(crate) fn web() -> ServiceKey {
+    ServiceKey::new("shop", "web").unwrap()
+}
+
+pub(crate) type Delay = Box<dyn FnMut(usize, usize) -> u64>;
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) clusters: Vec<Cluster>,
+    pub(crate) broker: BTreeMap<String, (ClusterFacts, u64)>,
+    /// How late the objects of one cluster come to another, in seconds.
+    pub(crate) delay: Delay,
+    under_way: Vec<(u64, usize, ClusterFacts, u64)>,
+    /// When the newest object of that name was written that a cluster has.
+    newest: BTreeMap<(usize, String), u64>,
+    policy: &'static str,
+    rtt_ms: f64,
+    pods: BTreeMap<(&'static str, &'static str), usize>,
+    demand: BTreeMap<(&'static str, &'static str), f64>,
+    /// Whom nobody reaches.
+    dead: Vec<&'static str>,
+}
+
+impl World {
+    /// Clusters that are all equally near to each other: as near as a pod is to another of its own cluster.
+    pub(crate) fn new(clusters: &[&'static str], policy: &'static str) -> Self {
+        Self {
+            now: START,
+            clusters: clusters.iter().map(|id| Cluster::new(id)).collect(),
+            broker: BTreeMap::new(),
+            delay: Box::new(|_, _| 0),
+            under_way: Vec::new(),
+            newest: BTreeMap::new(),
+            policy,
+            rtt_ms: 0.5,
+            pods: BTreeMap::new(),
+            demand: BTreeMap::new(),
+            dead: Vec::new(),
+        }
+    }
+
+    pub(crate) fn apart(mut self, rtt_ms: f64) -> Self {
+        self.rtt_ms = rtt_ms;
+        self
+    }
+
+    /// So many ready pods export the service there.
+    pub(crate) fn exports(mut self, service: &'static str, cluster: &'static str, ready: usize) -> Self {
+        self.pods.insert((service, cluster), ready);
+        self
+    }
+
+    /// So much its clients ask for, in requests per second.
+    pub(crate) fn asks(mut self, cluster: &'static str, service: &'static str, rps: f64) -> Self {
+        self.demand.insert((cluster, service), rps);
+        self
+    }
+
+    /// Starts all clusters.
+    pub(crate) fn started(mut self) -> Self {
+        for i in 0..self.clusters.len() {
+            self.restart(i);
+        }
+        self
+    }
+
+    pub(crate) fn restart(&mut self, i: usize) {
+        let objects = self.objects_of(self.clusters[i].id.clone().as_str());
+        self.clusters[i].restart(objects);
+        self.clusters[i].list(self.broker.values().cloned(), self.now);
+    }
+
+    fn objects_of(&self, cluster: &str) -> Vec<landfall_operator::object::Object> {
+        let mut text = policy(self.policy) + &node("us-east-1a") + "---\n" + PRICES;
+        let services: std::collections::BTreeSet<&str> = self.pods.keys().map(|(service, _)| *service).collect();
+        for service in services {
+            let exporters: Vec<&str> = self.pods.keys().filter(|(of, _)| *of == service).map(|(_, c)| *c).collect();
+            text += &import(service, &exporters);
+        }
+        for ((service, exporter), ready) in &self.pods {
+            text += &export(service, exporter, &self.address(exporter), *ready > 0);
+            if *exporter == cluster {
+                text += &pods(service, *ready);
+            }
+        }
+        objects(&text)
+    }
+
+    fn address(&self, cluster: &str) -> String {
+        format!("10.100.0.{}", self.index(cluster) + 1)
+    }
+
+    pub(crate) fn index(&self, cluster: &str) -> usize {
+        self.clusters.iter().position(|known| known.id.as_str() == cluster).unwrap()
+    }
+
+    pub(crate) fn of(&self, cluster: &str) -> &Cluster {
+        &self.clusters[self.index(cluster)]
+    }
+
+    pub(crate) fn of_mut(&mut self, cluster: &str) -> &mut Cluster {
+        let i = self.index(cluster);
+        &mut self.clusters[i]
+    }
+
+    /// Another number of pods is ready now.
+    pub(crate) fn scale(&mut self, service: &'static str, cluster: &'static str, ready: usize) {
+        let before = self.pods.insert((service, cluster), ready).unwrap_or(0);
+        let address = self.address(cluster);
+        let now = self.now;
+        let own = || applied(objects(&pods(service, ready)));
+        self.of_mut(cluster).see(own, now);
+        if (before > 0) != (ready > 0) {
+            let seen = || applied(objects(&export(service, cluster, &address, ready > 0)));
+            self.clusters.iter_mut().for_each(|of| of.see(seen, now));
+        }
+    }
+
+    pub(crate) fn demand(&mut self, cluster: &'static str, service: &'static str, rps: f64) {
+        self.demand.insert((cluster, service), rps);
+    }
+
+    /// It is gone, and nobody is left there to say so.
+    pub(crate) fn kill(&mut self, cluster: &'static str) {
+        self.dead.push(cluster);
+        self.of_mut(cluster).runs = false;
+    }
+
+    pub(crate) fn revive(&mut self, cluster: &'static str) {
+        self.dead.retain(|dead| *dead != cluster);
+        let i = self.index(cluster);
+        self.clusters[i].runs = true;
+        self.restart(i);
+    }
+
+    /// Nobody hears the broker any more.
+    pub(crate) fn lose_broker(&mut self) {
+        let now = self.now;
+        self.clusters.iter_mut().for_each(|cluster| cluster.lose(now));
+    }
+
+    pub(crate) fn find_broker(&mut self) {
+        for cluster in &mut self.clusters {
+            cluster.list(self.broker.values().cloned(), self.now);
+        }
+    }
+
+    pub(crate) fn run(&mut self, seconds: u64) {
+        self.watch(seconds, |_| {});
+    }
+
+    /// A second at a time.
+    pub(crate) fn watch(&mut self, seconds: u64, mut each: impl FnMut(&Self)) {
+        for _ in 0..seconds {
+            self.tick();
+            each(self);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.now += 1;
+        let now = self.now;
+        let loads = self.loads();
+        let ids: Vec<ClusterId> = self.clusters.iter().map(|cluster| cluster.id.clone()).collect();
+        self.deliver();
+        for cluster in self.clusters.iter_mut().filter(|cluster| cluster.runs) {
+            let own = cluster.id.clone();
+            let answers = |id: &ClusterId| !self.dead.iter().any(|dead| *dead == id.as_str());
+            let rtt = |id: &ClusterId| (id.clone(), answers(id).then_some(self.rtt_ms));
+            cluster.probe(ids.iter().filter(|id| **id != own).map(rtt), now);
+            for ((source, service), rps) in &self.demand {
+                if *source == own.as_str() {
+                    cluster.answer(&ServiceKey::new("shop", service).unwrap(), *rps);
+                }
+            }
+            let exported = self.pods.keys().filter(|(_, exporter)| *exporter == own.as_str());
+            let load = |(service, exporter): &(&'static str, &'static str)| {
+                let load = loads.get(&(*service, *exporter)).copied().unwrap_or(0.0);
+                (ServiceKey::new("shop", service).unwrap(), load)
+            };
+            cluster.measure(exported.map(load), now);
+            cluster.step(now);
+        }
+        for from in 0..self.clusters.len() {
+            let objects = self.clusters[from].writes(now);
+            objects.into_iter().for_each(|object| self.write(object, from));
+        }
+    }
+
+    /// Somebody writes on the broker.
+    pub(crate) fn write(&mut self, object: ClusterFacts, from: usize) {
+        self.broker.insert(object.metadata.name.clone().unwrap(), (object.clone(), self.now));
+        for to in 0..self.clusters.len() {
+            let at = self.now + 1 + if from == to { 0 } else { (self.delay)(from, to) };
+            self.under_way.push((at, to, object.clone(), self.now));
+        }
+    }
+
+    fn deliver(&mut self) {
+        let (due, later) = std::mem::take(&mut self.under_way).into_iter().partition(|(at, ..)| *at <= self.now);
+        self.under_way = later;
+        let due: Vec<(u64, usize, ClusterFacts, u64)> = due;
+        for (_, to, object, written) in due {
+            // However late it is, a watch does not go back.
+            let newest = self.newest.entry((to, object.metadata.name.clone().unwrap())).or_default();
+            let news = written >= *newest;
+            *newest = written.max(*newest);
+            if news && self.clusters[to].hears && self.clusters[to].runs {
+                self.clusters[to].hear(object, written, self.now);
+            }
+        }
+    }
+
+    /// What each export is asked for at this moment, by service and exporter.
+    pub(crate) fn loads(&self) -> BTreeMap<(&'static str, &'static str), f64> {
+        let mut loads = BTreeMap::new();
+        for ((source, service), rps) in &self.demand {
+            let source = self.of(source);
+            let served = source.served(&ServiceKey::new("shop", service).unwrap());
+            for (of, exporter) in self.pods.keys().filter(|(of, _)| of == service && source.runs) {
+                *loads.entry((*of, *exporter)).or_insert(0.0) += rps * served.get(*exporter).copied().unwrap_or(0.0);
+            }
+        }
+        loads
+    }
+
+    /// What the clients of each cluster are served, by exporter.
+    pub(crate) fn shares(&self, service: &str) -> BTreeMap<ClusterId, BTreeMap<ClusterId, f64>> {
+        let key = ServiceKey::new("shop", service).unwrap();
+        let running = self.clusters.iter().filter(|cluster| cluster.runs);
+        running.map(|cluster| (cluster.id.clone(), cluster.served(&key))).collect()
+    }
+
+    /// By exporting cluster, for the clients of one.
+    pub(crate) fn share(&self, source: &str, exporter: &str) -> f64 {
+        self.of(source).served(&web()).get(exporter).copied().unwrap_or(0.0)
+    }
+
+    /// The load of a pod over what it would be if all ready pods of the fleet had the same; by exporter.
+    pub(crate) fn unfairness(&self, service: &'static str) -> BTreeMap<&'static str, f64> {
+        let loads = self.loads();
+        let ready = |exporter| self.pods.get(&(service, exporter)).copied().unwrap_or(0) as f64;
+        let all: f64 = self.pods.iter().filter(|((of, _), _)| *of == service).map(|(_, ready)| *ready as f64).sum();
+        let sum: f64 = loads.iter().filter(|((of, _), _)| *of == service).map(|(_, load)| load).sum();
+        let of = |((_, exporter), load): (&(&str, &'static str), &f64)| (*exporter, load / ready(*exporter) / (sum / all));
+        loads.iter().filter(|((of, e), _)| *of == service && ready(*e) > 0.0).map(of).collect()
+    }
+}
+
+/// The largest difference between two sets of shares.
+pub(crate) fn moved<K: Ord>(before: &BTreeMap<K, BTreeMap<ClusterId, f64>>, after: &BTreeMap<K, BTreeMap<ClusterId, f64>>) -> f64 {
+    let none = BTreeMap::new();
+    let mut most = 0.0_f64;
+    for (source, row) in before.iter().chain(after) {
+        let (old, new) = (before.get(source).unwrap_or(&none), after.get(source).unwrap_or(&none));
+        for exporter in row.keys() {
+            let of = |row: &BTreeMap<ClusterId, f64>| row.get(exporter).copied().unwrap_or(0.0);
+            most = most.max((of(old) - of(new)).abs());
+        }
+    }
+    most
+}
