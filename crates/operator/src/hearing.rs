@@ -40,7 +40,7 @@ impl Hearing {
             Self::Clear { away: Some(away) } => away,
             Self::Lost { since } => (since, now),
         };
-        if at == 0 || at >= to { at } else { at + (to - from.max(at)) }
+        if at == 0 || at >= to { at } else { at + to.saturating_sub(from.max(at)) }
     }
 }
 
@@ -61,6 +61,12 @@ mod tests {
         assert_eq!(back.counts_as_of(3000, 6300), 6000, "written while nobody could read it");
         assert_eq!(back.counts_as_of(6100, 6300), 6100);
         assert_eq!(back.counts_as_of(0, 6300), 0, "it does not say");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_while_the_broker_is_away_makes_nothing_newer() {
+        let lost = Hearing::Lost { since: 5000 };
+        assert_eq!((lost.counts_as_of(900, 1400), lost.counts_as_of(4900, 1400)), (900, 4900));
     }
 
     #[test]

@@ -170,6 +170,8 @@ impl Pipeline {
     /// them too, and without any when the last time is a round ago. A service whose facts have not changed keeps its rule.
     fn begins_round(&mut self, now: u64) -> bool {
         let generation = self.stores.peers.get(&self.perspective.local).map_or(0, |own| own.generation);
+        // A clock that was set back is no reason to wait until it has caught up.
+        self.planned.0 = self.planned.0.min(now);
         let begins = self.next_round().is_some_and(|at| at <= now) || generation > self.planned.1;
         if begins {
             self.planned = (now, generation.max(self.planned.1));

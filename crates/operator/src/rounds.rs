@@ -114,6 +114,7 @@ impl Rounds {
         if !self.leads {
             return Due::Nothing;
         }
+        self.go_on(ground, now);
         let rested = now.saturating_sub(self.told) >= LEAST_SECONDS;
         let seconds = round_seconds(ground.plan);
         if rested && self.schedule.is_due(now, seconds, false, self.chance) {
@@ -125,6 +126,22 @@ impl Rounds {
             self.looked = now;
         }
         if looks && self.has_news(ground, now) { Due::News } else { Due::Nothing }
+    }
+
+    /// Who begins to lead goes on from what its predecessor published, and measures a round before it says anything else: what
+    /// it could say at once would leave out what its clients were answered, and others would take their load for their own
+    /// clients'.
+    fn go_on(&mut self, ground: Ground<'_>, now: u64) {
+        if now < self.told {
+            // The clock was set back, which is no reason to be silent until it has caught up.
+            (self.told, self.schedule) = (now, self.schedule.begun(now));
+        }
+        let Some(said) = said(ground).filter(|_| self.own.is_none()) else { return };
+        self.own = Some(Arc::clone(said));
+        (self.told, self.schedule) = (now, self.schedule.begun(now));
+        if self.probe_addresses.is_empty() {
+            self.probe_addresses.clone_from(&said.probe_addresses);
+        }
     }
 
     fn has_news(&self, ground: Ground<'_>, now: u64) -> bool {
@@ -144,13 +161,14 @@ impl Rounds {
         let published = self.own.as_ref().and_then(|own| own.services.get(subject.key).copied()).unwrap_or_default();
         let capacity = subject.capacity_rps(self.memories.get(subject.key));
         let expected = published.demand_rps;
-        let demand = subject.demand(&self.window);
-        let per_answer = demand.as_ref().map_or(1.0, |demand| demand.rps / self.window.all_answers_rps(subject.key));
+        let answered = self.own.as_ref().and_then(|own| own.answers_rps.get(subject.key));
+        let demand = subject.demand_since(&self.window, (&published, answered));
+        let per_answer = demand.map_or(1.0, |demand| demand / self.window.all_answers_rps(subject.key));
         let per_answer = if per_answer.is_finite() { per_answer } else { subject.objective.requests_per_answer };
         let jumped = demand.filter(|_| self.window.is_significant(subject.key, expected, per_answer));
         Report {
             capacity_rps: capacity.map(|rps| rps * left(subject.ground.head, now)),
-            demand_rps: jumped.map(|demand| demand.rps).or(expected),
+            demand_rps: jumped.or(expected),
             ..published
         }
     }

@@ -67,6 +67,19 @@ impl Subject<'_> {
         Some(Demand { rps, sent })
     }
 
+    /// In the middle of a round: as much more than in the last one as there are more answers. What the others measured is of
+    /// the last round, and would hide it.
+    pub(super) fn demand_since(
+        &self,
+        window: &Window,
+        (published, answered): (&Report, Option<&BTreeMap<ClusterId, f64>>),
+    ) -> Option<f64> {
+        let before: f64 = answered.into_iter().flat_map(BTreeMap::values).sum();
+        let last = published.measured_or_expected_rps().filter(|_| before > 0.0 && window.counted());
+        let now = || window.answers_rps(self.key).values().sum::<f64>();
+        last.map(|last| last * now() / before).or_else(|| Some(self.demand(window)?.rps))
+    }
+
     fn observed<'o>(
         &self,
         answers: &'o Answers,

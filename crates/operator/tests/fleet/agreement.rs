@@ -22,13 +22,14 @@ fn fleet() -> World {
     world.asks("c1", "web", 320.0).started()
 }
 
-/// Each object comes to each cluster up to five rounds late, another one for every pair and every time, while demands wander.
+/// Each cluster hears each other up to five rounds late, another one for every pair, while demands wander.
 /// Then nothing changes any more, and after the oldest news has come no share does either.
 #[test]
 fn with_facts_up_to_five_rounds_late_shares_stand_still_when_the_facts_do() {
     let mut world = fleet();
     let mut random = Random(7);
-    world.delay = Box::new(move |_, _| random.below(5 * ROUND));
+    let late: Vec<u64> = (0..36).map(|_| random.below(5 * ROUND)).collect();
+    world.delay = Box::new(move |from, to| late[6 * from + to]);
     let mut wander = Random(11);
     for _ in 0..20 {
         for cluster in CLUSTERS {

@@ -99,10 +99,6 @@ impl Cluster {
         now.saturating_add_signed(self.ahead)
     }
 
-    pub(crate) fn feed(&mut self, changes: impl IntoIterator<Item = Change>) {
-        self.inbox.extend(changes);
-    }
-
     /// What changes in its API server, DNS replicas see too.
     pub(crate) fn see(&mut self, changes: impl Fn() -> Vec<Change>, now: u64) {
         self.inbox.extend(changes());

@@ -30,11 +30,11 @@ fn counted(world: &World) -> BTreeMap<ClusterId, u64> {
 
 /// East serves a load that keeps 30 pods at two thirds; west, as near, has none.
 fn cold() -> World {
-    World::new(&["east", "west"], OPTIMIZED)
+    World::new(&["east", "west"], "{loadBalancing: optimized, optimized: {roundSeconds: 30}}")
         .exports("web", "east", 30)
         .exports("web", "west", 0)
-        .asks("east", "web", 100.0)
-        .asks("west", "web", 100.0)
+        .asks("east", "web", 1000.0)
+        .asks("west", "web", 1000.0)
         .started()
 }
 

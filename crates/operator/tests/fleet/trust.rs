@@ -6,7 +6,6 @@ use landfall_api::{ClusterFacts, ClusterFactsSpec, ServiceFacts};
 use landfall_core::name::ClusterId;
 use landfall_operator::broker::Board;
 use landfall_operator::broker::build::Identity;
-use landfall_operator::stores::Change;
 
 use crate::cluster::written;
 use crate::world::{OPTIMIZED, ROUND, World, moved};
@@ -117,7 +116,7 @@ fn a_peer_that_turns_bad_moves_no_service_that_it_has_no_part_in() {
         world.watch(10, |world| {
             assert!(moved(&before, &world.shares("web")) < 0.03, "{:?}", world.shares("web"));
             let pay = &world.shares("pay")["east"];
-            assert!((pay.values().sum::<f64>() - 1.0).abs() < 1e-9 && pay["east"] > 0.3, "{pay:?}");
+            assert!((pay.values().sum::<f64>() - 1.0).abs() < 1e-9 && pay["east"] > 0.15, "{pay:?}");
         });
     }
 }
@@ -171,5 +170,4 @@ fn a_part_that_is_deleted_while_others_count_on_it_is_missing_and_not_gone() {
     assert!(board.rejected().contains_key("east-0"));
     let all: BTreeMap<_, _> = board.state(Some("away".into()), 1000).rejected;
     assert_eq!(all.len(), 1);
-    drop(Change::Broker(Some(board.state(None, 1000))));
 }
