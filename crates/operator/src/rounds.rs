@@ -24,7 +24,6 @@ use landfall_core::rule::NOMINAL_TOTAL;
 use landfall_core::snapshot::Guidance;
 
 use crate::accept::Facts;
-use crate::measure::load::Capacity;
 use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;
@@ -128,8 +127,8 @@ impl Rounds {
         if looks && self.has_news(ground, now) { Due::News } else { Due::Nothing }
     }
 
-    /// Who begins to lead goes on from what its predecessor published, and measures a round before it says anything else: what
-    /// it could say at once would leave out what its clients were answered, and others would take their load for their own
+    /// Who begins to lead goes on from what its predecessor published, and measures for a while before it says anything else:
+    /// what it could say at once would leave out what its clients were answered, and others would take their load for their own
     /// clients'.
     fn go_on(&mut self, ground: Ground<'_>, now: u64) {
         if now < self.told {
@@ -138,7 +137,7 @@ impl Rounds {
         }
         let Some(said) = said(ground).filter(|_| self.own.is_none()) else { return };
         self.own = Some(Arc::clone(said));
-        (self.told, self.schedule) = (now, self.schedule.begun(now));
+        (self.told, self.schedule) = (now, self.schedule.begun(said.observed.unwrap_or(0).min(now)));
         if self.probe_addresses.is_empty() {
             self.probe_addresses.clone_from(&said.probe_addresses);
         }
@@ -257,7 +256,7 @@ impl Rounds {
             let last = said(ground).and_then(|said| said.services.get(key).copied());
             let local = ground.local.clone();
             let agent = last.map_or_else(|| Agent::new(local.clone()), |last| Agent::resumed(local.clone(), &last));
-            Memory { agent, capacity: Capacity::default() }
+            Memory::new(agent)
         })
     }
 

@@ -50,13 +50,15 @@ impl Observed<'_> {
 
     /// How many requests an answer that names this exporter brings to it.
     pub fn requests_per_answer(&self, exporter: &ClusterId) -> f64 {
+        self.measured_per_answer(exporter).unwrap_or(self.requests_per_answer)
+    }
+
+    /// The same. `None`: nobody can tell.
+    pub fn measured_per_answer(&self, exporter: &ClusterId) -> Option<f64> {
         let answers = self.answers_of(exporter);
-        match self.loads_rps.get(exporter) {
-            Some(&load) if answers * self.window_seconds >= LEAST_ANSWERS => {
-                within(rps(load) / answers, REQUESTS_PER_ANSWER, self.requests_per_answer)
-            }
-            _ => self.requests_per_answer,
-        }
+        let load = *self.loads_rps.get(exporter)?;
+        let enough = answers * self.window_seconds >= LEAST_ANSWERS;
+        enough.then(|| within(rps(load) / answers, REQUESTS_PER_ANSWER, self.requests_per_answer))
     }
 
     fn answers_of(&self, exporter: &ClusterId) -> f64 {

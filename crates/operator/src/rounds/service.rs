@@ -11,6 +11,7 @@ use landfall_core::plan::ServicePlan;
 
 use super::Ground;
 use super::window::{Reading, Window};
+use crate::accept::Facts;
 use crate::facts::pods;
 use crate::measure::load::{Capacity, Export, Pods, Sample};
 
@@ -19,6 +20,27 @@ use crate::measure::load::{Capacity, Export, Pods, Sample};
 pub(super) struct Memory {
     pub(super) agent: Agent,
     pub(super) capacity: Capacity,
+    /// How many requests an answer brings, by the exporter that it names.
+    pub(super) brings: BTreeMap<ClusterId, f64>,
+}
+
+/// How much of what answers brought in a window is taken over. It hardly changes, but loads and answers of one window come
+/// together from windows of several ages. A share that moves would look like a demand that moves, by which it would move again.
+const BRINGS_GAIN: f64 = 0.2;
+
+impl Memory {
+    pub(super) fn new(agent: Agent) -> Self {
+        Self { agent, capacity: Capacity::default(), brings: BTreeMap::new() }
+    }
+
+    fn learn(&mut self, observed: &Observed<'_>) {
+        for exporter in observed.loads_rps.keys() {
+            let Some(now) = observed.measured_per_answer(exporter) else { continue };
+            let known = self.brings.entry(exporter.clone()).or_insert(now);
+            *known *= (now / *known).powf(BRINGS_GAIN);
+        }
+        self.brings.retain(|exporter, _| observed.loads_rps.contains_key(exporter));
+    }
 }
 
 /// What its clients asked for.
@@ -54,17 +76,16 @@ impl Subject<'_> {
     }
 
     /// `None`: nobody counted.
-    pub(super) fn demand(&self, window: &Window) -> Option<Demand> {
-        let counted = window.counted().then(|| self.answers(window))?;
-        let loads = self.loads(window);
-        let observed = self.observed(&counted, &loads, window);
-        let own = counted.get(self.ground.local).into_iter().flatten();
-        let sent: BTreeMap<ClusterId, f64> =
-            own.map(|(cluster, rps)| (cluster.clone(), rps * observed.requests_per_answer(cluster))).collect();
+    fn demand(&self, window: &Window, brings: &BTreeMap<ClusterId, f64>) -> Option<Demand> {
+        let per_answer = self.objective.requests_per_answer;
+        let counted = window.counted().then(|| window.answers_rps(self.key))?;
+        let requests = |(cluster, rps): (&ClusterId, &f64)| {
+            (cluster.clone(), rps * brings.get(cluster).copied().unwrap_or(per_answer))
+        };
+        let sent: BTreeMap<ClusterId, f64> = counted.iter().map(requests).collect();
         // Who is behind a clusterset IP the network decides; that they were asked for counts all the same.
-        let nowhere = window.all_answers_rps(self.key) - window.answers_rps(self.key).values().sum::<f64>();
-        let rps = observed.demand_rps(self.ground.local) + nowhere.max(0.0) * self.objective.requests_per_answer;
-        Some(Demand { rps, sent })
+        let nowhere = window.all_answers_rps(self.key) - counted.values().sum::<f64>();
+        Some(Demand { rps: sent.values().sum::<f64>() + nowhere.max(0.0) * per_answer, sent })
     }
 
     /// In the middle of a round: as much more than in the last one as there are more answers. What the others measured is of
@@ -77,7 +98,7 @@ impl Subject<'_> {
         let before: f64 = answered.into_iter().flat_map(BTreeMap::values).sum();
         let last = published.measured_or_expected_rps().filter(|_| before > 0.0 && window.counted());
         let now = || window.answers_rps(self.key).values().sum::<f64>();
-        last.map(|last| last * now() / before).or_else(|| Some(self.demand(window)?.rps))
+        last.map(|last| last * now() / before).or_else(|| Some(self.demand(window, &BTreeMap::new())?.rps))
     }
 
     fn observed<'o>(
@@ -100,11 +121,17 @@ impl Subject<'_> {
         answers
     }
 
-    /// What the exporters measured.
+    /// What the exporters measured. Nothing, while somebody asks for the service who does not say yet whom its answers named:
+    /// its load would be taken for that of the others' clients.
     fn loads(&self, window: &Window) -> BTreeMap<ClusterId, f64> {
+        let mut peers = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
+        let asks = |facts: &Facts| facts.services.get(self.key).is_some_and(|report| report.demand_rps > Some(0.0));
+        if peers.any(|(_, facts)| asks(facts) && !facts.answers_rps.contains_key(self.key)) {
+            return BTreeMap::new();
+        }
         let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
         let said = |(cluster, facts): (&ClusterId, &_)| {
-            let facts: &crate::accept::Facts = facts;
+            let facts: &Facts = facts;
             Some((cluster.clone(), facts.services.get(self.key)?.load_rps?))
         };
         let mut loads: BTreeMap<ClusterId, f64> = others.map(|(c, f)| (c, f.as_ref())).filter_map(said).collect();
@@ -115,7 +142,7 @@ impl Subject<'_> {
     /// What each source says that it asked for.
     fn demands(&self, own: Option<f64>) -> BTreeMap<ClusterId, f64> {
         let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
-        let said = |facts: &crate::accept::Facts| facts.services.get(self.key)?.measured_or_expected_rps();
+        let said = |facts: &Facts| facts.services.get(self.key)?.measured_or_expected_rps();
         let mut demands: BTreeMap<ClusterId, f64> =
             others.filter_map(|(cluster, facts)| Some((cluster.clone(), said(facts)?))).collect();
         demands.extend(own.map(|own| (self.ground.local.clone(), own)));
@@ -134,13 +161,15 @@ impl Subject<'_> {
 
     pub(super) fn close(&self, memory: &mut Memory, window: &Window, now: u64) -> Closed {
         let tuning = &self.objective.tuning;
-        let demand = self.demand(window);
+        let (answers, loads) = (self.answers(window), self.loads(window));
+        if window.counted() {
+            memory.learn(&self.observed(&answers, &loads, window));
+        }
+        let demand = self.demand(window, &memory.brings);
         if let Some(demand) = &demand {
             memory.agent.count_sent(demand.rps, demand.sent.clone(), now, tuning);
         }
         let export = self.pods().map(|pods| export(memory, window.reading(self.key), pods));
-        let answers = self.answers(window);
-        let loads = BTreeMap::new();
         let answered = self.observed(&answers, &loads, window).answered_rps(self.ground.local);
         let measured = export.and_then(|export| export.measured(window.counted().then_some(answered)));
         if let Some(measured) = measured {
