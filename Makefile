@@ -52,10 +52,11 @@ simulate: deps ## The optimiser and simpler policies on recorded scenarios, agai
 	  target/release/landfall simulate $$scenario --trace $$trace; echo; \
 	done
 
-crds: deps ## Write the CRDs of the Rust types to deploy/crds and into the chart
+crds: deps ## Write the CRDs of the Rust types to deploy/crds and into the charts
 	@$(with_fresh_crds); \
-	for folder in $(crd_folders); do \
-	  mkdir -p $$folder; rm -f $$folder/*.yaml; cp $$fresh/*.yaml $$folder; echo "wrote $$folder"; \
+	for pair in $(crd_folders); do \
+	  folder=$${pair#*:}; mkdir -p $$folder; rm -f $$folder/*.yaml; \
+	  cp $$fresh/$${pair%%:*}/*.yaml $$folder; echo "wrote $$folder"; \
 	done
 
 fuzz: ## Nonsense for the parsers, FUZZ_SECONDS each (600); needs cargo-fuzz and a nightly toolchain
@@ -79,23 +80,28 @@ clippy: ## Lints of all targets; a warning is an error here, not in the source
 doc: ## Build the documentation, private items too: it is for those who work on Landfall
 	@RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-check-crds: ## Check that the committed CRDs, in both folders, are those of the Rust types
+check-crds: ## Check that the committed CRDs, in all folders, are those of the Rust types
 	@$(with_fresh_crds); \
-	for folder in $(crd_folders); do \
-	  diff --unified --recursive $$folder $$fresh || { echo "$$folder is not what the Rust types say: make crds"; exit 1; }; \
+	for pair in $(crd_folders); do \
+	  folder=$${pair#*:}; \
+	  diff --unified --recursive $$folder $$fresh/$${pair%%:*} || { echo "$$folder is not what the Rust types say: make crds"; exit 1; }; \
 	done
 
-check-chart: ## Lint and render the chart, with default and with other values
-	@bin=$$(bash scripts/controlplane.sh helm); charts/landfall/ci/check.sh $$bin/helm
+check-chart: ## Lint and render the charts, with default and with other values
+	@bin=$$(bash scripts/controlplane.sh helm); \
+	for chart in charts/landfall charts/landfall-broker; do $$chart/ci/check.sh $$bin/helm; done
 
 unit: ## The tests of the workspace, except those on real API servers
 	@$(CARGO) test --locked --workspace --exclude landfall-e2e
 
-crd_folders := deploy/crds charts/landfall/crds
+# Which CRDs, and where. A broker holds facts and nothing else.
+crd_folders := all:deploy/crds all:charts/landfall/crds broker:charts/landfall-broker/crds
 
-# Sets $fresh to a folder, gone at the end, with one file per CRD: <group>_<plural>.yaml.
-with_fresh_crds = fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
-	$(CARGO) run --quiet --locked -p landfall -- crds | awk -v folder="$$fresh" "$$SPLIT_CRDS"
+# Sets $fresh to a folder, gone at the end, with a folder for "all" and one for "broker", in each one file per CRD:
+# <group>_<plural>.yaml.
+with_fresh_crds = fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; mkdir $$fresh/all $$fresh/broker; \
+	$(CARGO) run --quiet --locked -p landfall -- crds | awk -v folder="$$fresh/all" "$$SPLIT_CRDS"; \
+	cp $$fresh/all/landfall.dev_clusterfacts.yaml $$fresh/broker
 
 define SPLIT_CRDS
 function flush() { if (file) printf "%s", text > (folder "/" file); file = text = "" }
