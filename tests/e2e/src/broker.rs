@@ -1,57 +1,106 @@
 //! The one place that the clusters of a clusterset share: a namespace of some cluster, and an account there for each of
-//! them, with the rights that Submariner's broker and Landfall's need and no more.
+//! them, as the broker's chart makes it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::Result;
-use serde_json::json;
+use anyhow::{Result, ensure};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::objects;
+use crate::wait::await_condition;
 
 /// Submariner's default.
 pub const BROKER_NAMESPACE: &str = "submariner-k8s-broker";
 
-/// Makes the namespace and what the accounts may do in it. May be called again.
-pub async fn prepare(broker: &Cluster) -> Result<()> {
+/// What the chart calls its policy.
+pub const POLICY: &str = "landfall-broker.submariner-k8s-broker";
+
+/// An API server begins to enforce a policy by itself, within seconds after it was written.
+const ENFORCED: Duration = Duration::from_secs(20);
+
+/// Makes the namespace, and an account for each of these clusters. May be called again, for more of them. Returns when
+/// the policy is in force.
+pub async fn prepare(broker: &Cluster, members: &[&str]) -> Result<()> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BROKER_NAMESPACE}});
     objects::apply(broker.client(), &namespace).await?;
-    let all = ["get", "list", "watch", "create", "patch", "update", "delete"];
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": "cluster", "namespace": BROKER_NAMESPACE},
-        "rules": [
-            {"apiGroups": ["landfall.dev"], "resources": ["clusterfacts"], "verbs": all},
-            {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports", "serviceimports/status"], "verbs": all},
-            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": all},
-        ],
-    });
-    objects::apply(broker.client(), &role).await?;
-    Ok(())
+    broker.install_chart("landfall-broker", BROKER_NAMESPACE, &format!("members={{{}}}", members.join(","))).await?;
+    let Some(member) = members.first() else { return Ok(()) };
+    let client = client(broker, member).await?;
+    await_condition("the broker's policy is in force", ENFORCED, async || {
+        let params = PatchParams::apply("e2e").dry_run();
+        let outcome = api(&client).patch("nobody-0", &params, &Patch::Apply(&facts("nobody-0", "nobody"))).await;
+        let refused = outcome.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(refused.contains(POLICY), "not refused by it: {refused:?}");
+        Ok(())
+    })
+    .await
 }
 
-/// A new token of a cluster's account on the broker, which is made when it is not there.
+/// ClusterFacts for the broker that say nothing but whose they are.
+#[must_use]
+pub fn facts(name: &str, cluster: &str) -> Value {
+    json!({
+        "apiVersion": "landfall.dev/v1alpha1",
+        "kind": "ClusterFacts",
+        "metadata": {"name": name, "namespace": BROKER_NAMESPACE},
+        "spec": {"cluster": cluster},
+    })
+}
+
+/// The ClusterFacts on the broker.
+#[must_use]
+pub fn api(client: &Client) -> Api<DynamicObject> {
+    objects::api(client, "landfall.dev/v1alpha1", "ClusterFacts", Some(BROKER_NAMESPACE))
+}
+
+/// A client of the broker as this member.
+pub async fn client(broker: &Cluster, cluster_id: &str) -> Result<Client> {
+    client_of(broker, &account(cluster_id)).await
+}
+
+/// A client of the broker as this account of its namespace.
+pub async fn client_of(broker: &Cluster, account: &str) -> Result<Client> {
+    let token = broker.token_of(BROKER_NAMESPACE, account).await?;
+    let kubeconfig = broker.control_plane.write_kubeconfig(&format!("as-{account}"), &token)?;
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
+}
+
+/// A new token of a member's account. (No controller of the bed fills the Secret that the chart makes for it.)
 pub async fn token(broker: &Cluster, cluster_id: &str) -> Result<String> {
-    let account = account(cluster_id);
-    let metadata = json!({"name": account, "namespace": BROKER_NAMESPACE});
-    let service_account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
-    objects::apply(broker.client(), &service_account).await?;
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": metadata,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "cluster"},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": BROKER_NAMESPACE}],
-    });
-    objects::apply(broker.client(), &binding).await?;
-    broker.token_of(BROKER_NAMESPACE, &account).await
+    broker.token_of(BROKER_NAMESPACE, &account(cluster_id)).await
 }
 
-/// Writes a kubeconfig for a cluster's account on the broker, which that cluster reaches at this port of 127.0.0.1.
+/// Writes a kubeconfig for a member's account, which that cluster reaches at this port of 127.0.0.1.
 pub async fn kubeconfig(broker: &Cluster, cluster_id: &str, port: u16) -> Result<PathBuf> {
     let token = token(broker, cluster_id).await?;
     broker.control_plane.write_kubeconfig_via(port, &format!("broker-{cluster_id}"), &token)
+}
+
+/// What Submariner's operator grants a member's account beside: its Lighthouse agent shares the account with us.
+pub async fn admit_lighthouse(broker: &Cluster, cluster_id: &str) -> Result<()> {
+    let all = ["get", "list", "watch", "create", "patch", "update", "delete"];
+    let rbac = "rbac.authorization.k8s.io";
+    let (role, account) = ("submariner-k8s-broker-cluster", account(cluster_id));
+    let metadata = |name: &str| json!({"name": name, "namespace": BROKER_NAMESPACE});
+    let objects = [
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": metadata(role), "rules": [
+            {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceimports", "serviceimports/status"], "verbs": all},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": all},
+        ]}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": metadata(&format!("{account}-{role}")),
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": BROKER_NAMESPACE}]}),
+    ];
+    for object in objects {
+        objects::apply(broker.client(), &object).await?;
+    }
+    Ok(())
 }
 
 /// As Submariner calls it.

@@ -134,8 +134,7 @@ impl Cluster {
             &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RELEASE_NAMESPACE}}),
         )
         .await?;
-        let chart = self.render_chart().await?;
-        self.kubectl_apply(&[&chart]).await.context("the rendered chart")
+        self.install_chart("landfall", RELEASE_NAMESPACE, &format!("clusterID={}", self.id)).await
     }
 
     async fn mcs_crds(&self, mcs: McsCrds) -> Result<PathBuf> {
@@ -147,16 +146,18 @@ impl Cluster {
         self.keep_output("mcs-crds.yaml", command).await
     }
 
-    /// The chart as a user gets it, with the default values and this cluster's id.
-    async fn render_chart(&self) -> Result<PathBuf> {
+    /// Applies a chart of ours as a user gets it, under its own name, with the default values but for those of `set`. The
+    /// namespace must be there. May be called again with other values.
+    pub async fn install_chart(&self, name: &str, namespace: &str, set: &str) -> Result<()> {
         let mut command = Command::new(control_plane_programs()?.join("helm"));
-        command.args(["template", "landfall"]).arg(repository().join("charts/landfall"));
-        command.args(["--namespace", RELEASE_NAMESPACE, "--set", &format!("clusterID={}", self.id)]);
+        command.args(["template", name]).arg(repository().join("charts").join(name));
+        command.args(["--namespace", namespace, "--set", set]);
         // No plugin or repository of whoever runs this may change the result.
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(variable, self.folder().join("helm"));
         }
-        self.keep_output("chart.yaml", command).await
+        let rendered = self.keep_output(&format!("chart-{name}.yaml"), command).await?;
+        self.kubectl_apply(&[&rendered]).await.with_context(|| format!("the rendered chart {name}"))
     }
 
     async fn keep_output(&self, file: &str, command: Command) -> Result<PathBuf> {

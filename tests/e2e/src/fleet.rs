@@ -60,7 +60,7 @@ impl Fleet {
     pub async fn start_apart(name: &str, count: usize, rtts: &[(&str, &str, u64)]) -> Result<Self> {
         ensure!((1..=SITES.len()).contains(&count), "a fleet of {count}: there are sites for 1 to {}", SITES.len());
         let broker = Cluster::start(&format!("{name}-broker"), BROKER, McsCrds::Current).await?;
-        broker::prepare(&broker).await?;
+        broker::prepare(&broker, &SITES[..count].iter().map(|(id, ..)| *id).collect::<Vec<_>>()).await?;
         let mut fleet = Self { network: Network::new(), broker, members: Vec::new() };
         fleet.set_rtts(rtts);
         for (index, pair) in SITES[..count].chunks(2).enumerate() {

@@ -56,7 +56,8 @@ impl LighthouseAgent {
         for object in rights() {
             objects::apply(cluster.client(), &object).await?;
         }
-        broker::prepare(broker).await?;
+        broker::prepare(broker, &[cluster_id]).await?;
+        broker::admit_lighthouse(broker, cluster_id).await?;
         let files = cluster.folder().join("lighthouse");
         let token = cluster.token_of(NAMESPACE, ACCOUNT).await?;
         write_credentials(&files.join("kubernetes.io/serviceaccount"), cluster, &token)?;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bed;
+mod broker_identity;
 mod cannot_run;
 mod conflict;
 mod fleet_loop;
