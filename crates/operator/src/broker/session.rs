@@ -1,10 +1,5 @@
 //! One connection to the broker: reads what all say, and writes what this cluster says.
 
-<<<<<<< HEAD
-use std::collections::BTreeMap;
-use std::sync::Arc;
-=======
->>>>>>> 777dd97 (Say what is left out of facts on the broker, and tell the older of two operators purely)
 use std::time::Duration;
 
 use kube::Client;
@@ -13,7 +8,7 @@ use landfall_api::ClusterFacts;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use super::board::{Board, Rejection, written};
+use super::board::{Board, written};
 use super::build::{self, Identity, name};
 use super::write::Writer;
 use super::{Ends, State};
@@ -75,14 +70,8 @@ pub(super) async fn once(
     }
     ask_the_time(&api, &identity, &mut board, clock).await;
     let said = board.clusters().into_iter().filter_map(|cluster| board.facts(&cluster)).map(Change::Peer);
-    let state =
-        State { rejected: rejected(&board), incomplete: board.incomplete().into_iter().collect(), ..State::default() };
+    let state = board.state(None, clock());
     Ok(said.chain([Change::Broker(Some(state))]).collect())
-}
-
-fn rejected(board: &Board) -> BTreeMap<Box<str>, (&'static str, Arc<str>)> {
-    let why = |(name, why): (&Box<str>, &Rejection)| (name.clone(), (why.category(), Arc::from(why.to_string())));
-    board.rejected().iter().map(why).collect()
 }
 
 /// The receiver of changes is gone.
@@ -172,17 +161,7 @@ impl Reader {
     }
 
     async fn tell_state(&mut self, ends: &Ends) -> Result<(), Stopping> {
-<<<<<<< HEAD
-        let double = self.board.double().filter(|_| self.is_younger((ends.clock)()));
-        let state = State {
-            lost: self.state.lost.clone(),
-            double: double.map(|double| double.instance.as_str().into()),
-            rejected: rejected(&self.board),
-            incomplete: self.board.incomplete().into_iter().collect(),
-        };
-=======
         let state = self.board.state(self.state.lost.clone(), (ends.clock)());
->>>>>>> 777dd97 (Say what is left out of facts on the broker, and tell the older of two operators purely)
         if self.told && state == self.state {
             return Ok(());
         }
