@@ -131,7 +131,11 @@ impl Collector for FleetState {
             figures.written.iter().map(|(cluster, at)| (ClusterLabel { cluster: cluster.to_string() }, *at as f64));
         family(&mut encoder, ("facts_written_timestamp_seconds", help), written)?;
         let rejected = figures.rejected.iter().map(|(reason, count)| (ReasonLabel { reason }, *count as f64));
-        family(&mut encoder, ("facts_rejected_objects", "Objects on the broker that are left out"), rejected)?;
+        family(
+            &mut encoder,
+            ("facts_rejected_objects", "Objects on the broker that are left out, or something in them"),
+            rejected,
+        )?;
         let methods = figures.methods.iter().map(|(method, count)| (MethodLabel { method }, *count as f64));
         family(&mut encoder, ("optimized_services", "Optimised services, by how their weights came about"), methods)?;
         saved(&mut encoder, &figures.savings)?;

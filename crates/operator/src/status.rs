@@ -60,6 +60,10 @@ fn broker_verdict(broker: &State) -> Verdict {
     if let Some(why) = &broker.lost {
         return verdict(false, "Unreachable", format!("{why}; the weights stay, and health still counts"));
     }
+    if let Some(why) = &broker.unwritten {
+        let message = format!("the others are read, but they do not hear of this cluster: {why}");
+        return verdict(false, "NotWritten", message);
+    }
     // One line each, and not more than somebody reads.
     const SHOWN: usize = 5;
     let rejected = broker.rejected.iter().map(|(object, (_, why))| format!("ClusterFacts {object}: {why}"));
@@ -74,7 +78,10 @@ fn broker_verdict(broker: &State) -> Verdict {
     verdict(
         true,
         "FactsLeftOut",
-        format!("{}{more}; what they said before counts until it is too old", shown.join("; ")),
+        format!(
+            "{}{more}; an object that is left out as a whole counts as it was before, until that is too old",
+            shown.join("; ")
+        ),
     )
 }
 

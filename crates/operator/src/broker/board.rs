@@ -34,6 +34,9 @@ pub enum Rejection {
     Refused(#[from] Refused),
     #[error("{0}")]
     Malformed(String),
+    /// The rest of it counts.
+    #[error(transparent)]
+    InPart(Refused),
 }
 
 impl Rejection {
@@ -44,7 +47,7 @@ impl Rejection {
             Self::TooMany => "too_many",
             Self::OwnId(_) => "own_id",
             Self::Refused(Refused::Version { .. }) => "version",
-            Self::Refused(_) => "field",
+            Self::Refused(_) | Self::InPart(_) => "field",
             Self::Malformed(_) => "malformed",
         }
     }
@@ -77,7 +80,8 @@ pub struct Board {
     ahead: i64,
     /// When we first wrote, as the broker has it.
     since: Option<u64>,
-    double: Option<Double>,
+    /// By the name of the object that says so.
+    doubles: BTreeMap<Box<str>, Double>,
     usual: BTreeMap<ClusterId, Usual>,
 }
 
@@ -89,7 +93,7 @@ impl Board {
             rejected: BTreeMap::new(),
             ahead: 0,
             since: None,
-            double: None,
+            doubles: BTreeMap::new(),
             usual: BTreeMap::new(),
         }
     }
@@ -98,10 +102,10 @@ impl Board {
     pub fn put(&mut self, object: api::ClusterFacts, now: u64) -> Option<ClusterId> {
         let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
         match self.accepted(&named, object, now) {
-            Ok((part, left_out)) => {
+            Ok((part, in_part)) => {
                 let cluster = part.facts.cluster.clone();
-                match left_out {
-                    Some(refused) => drop(self.rejected.insert(named.clone(), Rejection::Refused(refused))),
+                match in_part {
+                    Some(refused) => drop(self.rejected.insert(named.clone(), Rejection::InPart(refused))),
                     None => drop(self.rejected.remove(&named)),
                 }
                 self.parts.insert(named, part);
@@ -115,16 +119,20 @@ impl Board {
         }
     }
 
-    /// And what in it is left out.
-    fn accepted(&mut self, named: &str, object: api::ClusterFacts, now: u64) -> Result<(Part, Option<Refused>), Rejection> {
+    fn accepted(
+        &mut self,
+        named: &str,
+        object: api::ClusterFacts,
+        now: u64,
+    ) -> Result<(Part, Option<Refused>), Rejection> {
         let written = written(&object);
         let (part, parts) = (object.spec.part.unwrap_or(0), object.spec.parts.unwrap_or(1));
         if *named != *name(&object.spec.cluster, part) {
             let said = object.spec.cluster.clone();
             return Err(Rejection::NotItsOwners { said, part, named: name(&object.spec.cluster, part) });
         }
-        self.look_for_doubles(&object, written)?;
-        let (Accepted::Facts(mut facts), left_out) = accept(Object::ClusterFacts(Box::new(object)))? else {
+        self.look_for_doubles(named, &object, written)?;
+        let (Accepted::Facts(mut facts), in_part) = accept(Object::ClusterFacts(Box::new(object)))? else {
             return Err(Rejection::Malformed("it holds no facts".to_owned()));
         };
         let clusters: BTreeSet<&ClusterId> = self.parts.values().map(|part| &part.facts.cluster).collect();
@@ -134,11 +142,16 @@ impl Board {
         if facts.cluster != self.identity.cluster {
             self.usual.entry(facts.cluster.clone()).or_default().believe(&mut facts.services, now);
         }
-        Ok((Part { facts, written, parts }, left_out))
+        Ok((Part { facts, written, parts }, in_part))
     }
 
     /// Our own objects must be ours.
-    fn look_for_doubles(&mut self, object: &api::ClusterFacts, written: Option<u64>) -> Result<(), Rejection> {
+    fn look_for_doubles(
+        &mut self,
+        named: &str,
+        object: &api::ClusterFacts,
+        written: Option<u64>,
+    ) -> Result<(), Rejection> {
         if object.spec.cluster != self.identity.cluster.as_str() {
             return Ok(());
         }
@@ -146,11 +159,11 @@ impl Board {
         let since = object.spec.since.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
         if instance == self.identity.instance {
             self.since = since.or(self.since);
-            self.double = None;
+            self.doubles.remove(named);
             return Ok(());
         }
-        self.double =
-            Some(Double { instance: instance.clone(), since: since.unwrap_or(0), written: written.unwrap_or(0) });
+        let double = Double { instance: instance.clone(), since: since.unwrap_or(0), written: written.unwrap_or(0) };
+        self.doubles.insert(named.into(), double);
         Err(Rejection::OwnId(instance))
     }
 
@@ -163,10 +176,8 @@ impl Board {
     /// it is too old.
     pub fn remove(&mut self, named: &str) -> Option<ClusterId> {
         self.rejected.remove(named);
+        self.doubles.remove(named);
         let (cluster, number) = named.rsplit_once('-')?;
-        if cluster == self.identity.cluster.as_str() {
-            self.double = None;
-        }
         let number: i32 = number.parse().ok()?;
         let of_owner = self.parts.values().filter(|part| part.facts.cluster.as_str() == cluster);
         let newest = of_owner.filter(|part| part.facts.cluster.as_str() == cluster).max_by_key(|part| part.written);
@@ -220,8 +231,8 @@ impl Board {
         self.since
     }
 
-    pub fn double(&self) -> Option<&Double> {
-        self.double.as_ref()
+    pub fn doubles(&self) -> impl Iterator<Item = &Double> {
+        self.doubles.values()
     }
 
     /// What time it is by the broker's clock.
@@ -230,19 +241,20 @@ impl Board {
     }
 
     /// Of two clusters with one id the older one goes on, unless it has been silent for long.
-    pub fn is_younger(&self, now: u64) -> bool {
+    pub fn elder(&self, now: u64) -> Option<&Double> {
         const SILENT: u64 = 3600;
-        let alive = self.double.as_ref().filter(|double| self.there(now).saturating_sub(double.written) < SILENT);
-        alive.is_some_and(|double| self.since.is_none_or(|since| double.since <= since))
+        let alive = |double: &&Double| self.there(now).saturating_sub(double.written) < SILENT;
+        let eldest = self.doubles.values().filter(alive).min_by_key(|double| double.since);
+        eldest.filter(|double| self.since.is_none_or(|since| double.since <= since))
     }
 
     /// How it stands with what is there, for conditions and metrics.
     pub fn state(&self, lost: Option<Arc<str>>, now: u64) -> State {
-        let double = self.double.as_ref().filter(|_| self.is_younger(now));
         let why = |(name, why): (&Box<str>, &Rejection)| (name.clone(), (why.category(), why.to_string().into()));
         State {
             lost,
-            double: double.map(|double| double.instance.as_str().into()),
+            double: self.elder(now).map(|double| double.instance.as_str().into()),
+            unwritten: None,
             rejected: self.rejected.iter().map(why).collect(),
             incomplete: self.incomplete().into_iter().collect(),
         }
@@ -266,4 +278,94 @@ impl Board {
 pub(super) fn written(object: &api::ClusterFacts) -> Option<u64> {
     let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
     times.filter_map(|time| u64::try_from(time.0.as_second()).ok()).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+    use k8s_openapi::jiff::Timestamp;
+    use landfall_core::name::ServiceKey;
+    use serde_json::json;
+
+    use super::*;
+    use crate::run::at;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn board() -> Board {
+        let cluster = ClusterId::new("east").unwrap();
+        Board::new(Identity { cluster, instance: "ours".to_owned() })
+    }
+
+    fn said(name: &str, spec: serde_json::Value) -> api::ClusterFacts {
+        let mut object = api::ClusterFacts::new(name, serde_json::from_value(spec).unwrap());
+        let time = Some(Time(Timestamp::from_second(NOW.try_into().unwrap()).unwrap()));
+        object.metadata.managed_fields = Some(vec![ManagedFieldsEntry { time, ..ManagedFieldsEntry::default() }]);
+        object
+    }
+
+    /// One part of two.
+    fn by(instance: &str, part: i32, since: u64) -> api::ClusterFacts {
+        let mut object =
+            said(&name("east", part), json!({"cluster": "east", "part": part, "parts": 2, "instance": instance}));
+        object.spec.since = at(since);
+        object
+    }
+
+    fn demanding(rps: f64) -> serde_json::Value {
+        json!({"cluster": "west", "services": [{"namespace": "shop", "name": "web", "demandRps": rps}]})
+    }
+
+    fn demand(board: &Board) -> Option<f64> {
+        let facts = board.facts(&ClusterId::new("west").unwrap())?;
+        facts.services[&ServiceKey::new("shop", "web").unwrap()].demand_rps
+    }
+
+    fn why(board: &Board, name: &str) -> Option<&'static str> {
+        board.rejected().get(name).map(Rejection::category)
+    }
+
+    #[test]
+    fn what_is_not_its_owners_or_too_new_is_left_out_and_what_was_said_before_stays() {
+        let mut board = board();
+        assert_eq!(board.put(said("west-0", demanding(50.0)), NOW), ClusterId::new("west").ok());
+        for (name, object) in [("north-0", demanding(7.0)), ("west-1", demanding(7.0)), ("west", demanding(7.0))] {
+            assert_eq!(board.put(said(name, object), NOW), None);
+            assert_eq!(why(&board, name), Some("not_its_owners"));
+        }
+        let mut newer = demanding(7.0);
+        newer["version"] = json!(99);
+        assert_eq!(board.put(said("west-0", newer), NOW), None);
+        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("version"), Some(50.0)));
+        board.put(said("west-0", demanding(60.0)), NOW);
+        assert_eq!((why(&board, "west-0"), demand(&board)), (None, Some(60.0)));
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_is_named_and_the_rest_of_its_object_counts() {
+        let mut board = board();
+        board.put(said("west-0", demanding(50.0)), NOW);
+        let mut absurd = demanding(1e300);
+        absurd["generation"] = json!(8);
+        board.put(said("west-0", absurd), NOW);
+        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("field"), Some(1000.0)), "nor is it believed");
+        assert_eq!(board.facts(&ClusterId::new("west").unwrap()).unwrap().generation, 8);
+        board.put(said("west-0", demanding(50.0)), NOW);
+        assert_eq!((why(&board, "west-0"), demand(&board)), (None, Some(50.0)));
+    }
+
+    #[test]
+    fn another_cluster_with_our_id_is_there_until_the_last_of_its_objects_is_gone_or_ours() {
+        let mut board = board();
+        let doubles = |board: &Board| board.doubles().map(|double| double.since).collect::<Vec<_>>();
+        board.put(by("ours", 0, 20), NOW);
+        assert_eq!((board.since(), doubles(&board)), (Some(20), vec![]));
+        board.put(by("another", 0, 10), NOW);
+        board.put(by("another", 1, 10), NOW);
+        assert_eq!((why(&board, "east-0"), doubles(&board)), (Some("own_id"), vec![10, 10]));
+        board.remove("east-1");
+        assert_eq!(doubles(&board), [10]);
+        board.put(by("ours", 0, 20), NOW);
+        assert_eq!((why(&board, "east-0"), doubles(&board)), (None, vec![]));
+    }
 }

@@ -42,6 +42,8 @@ pub struct State {
     pub lost: Option<Arc<str>>,
     /// Another cluster has our id, and wrote first: we write nothing.
     pub double: Option<Arc<str>>,
+    /// Why the broker does not take what this cluster says of itself.
+    pub unwritten: Option<Arc<str>>,
     /// What is left out, by the name of the object: why, in a word and in words.
     pub rejected: BTreeMap<Box<str>, (&'static str, Arc<str>)>,
     /// Clusters of which a part is missing.

@@ -1,5 +1,6 @@
 //! One connection to the broker: reads what all say, and writes what this cluster says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -38,7 +39,12 @@ pub(super) async fn run(client: &Client, namespace: &str, ends: &mut Ends) {
     loop {
         let outcome = tokio::select! {
             () = &mut watch => return,
-            Some(change) = queue.recv() => reader.take(change, &api, ends).await,
+            Some(change) = queue.recv() => {
+                if let Some(named) = undone(&change, &ends.identity) {
+                    writer.forget(named);
+                }
+                reader.take(change, &api, ends).await
+            }
             _ = tick.tick() => reader.look_at_clocks(&api, ends).await,
             changed = ends.own.changed() => if changed.is_err() { return } else { Ok(()) },
             changed = ends.leadership.changed() => if changed.is_err() { return } else { Ok(()) },
@@ -51,6 +57,10 @@ pub(super) async fn run(client: &Client, namespace: &str, ends: &mut Ends) {
         if let Some(own) = own.filter(|_| leads && reader.may_write((ends.clock)())) {
             let since = reader.board.since().unwrap_or_else(|| reader.board.there((ends.clock)()));
             writer.write(&own, since, &ends.metrics).await;
+            reader.unwritten = writer.trouble();
+            if reader.tell_state(ends).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -74,6 +84,18 @@ pub(super) async fn once(
     Ok(said.chain([Change::Broker(Some(state))]).collect())
 }
 
+/// The object that is not, or no longer, what this cluster has written.
+fn undone<'a>(change: &'a Change, identity: &Identity) -> Option<&'a str> {
+    match change {
+        Change::Delete(_, object) => Some(&object.name),
+        Change::Apply { object: Object::ClusterFacts(object), .. } => {
+            let ours = object.spec.instance.as_deref() == Some(&*identity.instance);
+            object.metadata.name.as_deref().filter(|_| !ours)
+        }
+        _ => None,
+    }
+}
+
 /// The receiver of changes is gone.
 pub(super) struct Stopping;
 
@@ -82,6 +104,8 @@ struct Reader {
     /// Between the beginning and the end of a list: those that were in it.
     listed: Option<Vec<Box<str>>>,
     state: State,
+    /// Why our own facts are not written.
+    unwritten: Option<Arc<str>>,
     /// Whether the state was told, and after a complete list.
     told: bool,
     /// What our clock was ahead of the time that has passed since the first look, in seconds.
@@ -91,12 +115,13 @@ struct Reader {
 impl Reader {
     fn new(board: Board) -> Self {
         let lost = Some("nothing was heard of it yet".into());
-        Self { board, listed: None, state: State { lost, ..State::default() }, told: false, clocks: None }
+        let state = State { lost, ..State::default() };
+        Self { board, listed: None, state, unwritten: None, told: false, clocks: None }
     }
 
     /// What is written must not be somebody else's, and what is there must be known first.
     fn may_write(&self, now: u64) -> bool {
-        self.told && self.state.lost.is_none() && !self.board.is_younger(now)
+        self.told && self.state.lost.is_none() && self.board.elder(now).is_none()
     }
 
     async fn take(&mut self, change: Change, api: &Api<ClusterFacts>, ends: &Ends) -> Result<(), Stopping> {
@@ -161,7 +186,8 @@ impl Reader {
     }
 
     async fn tell_state(&mut self, ends: &Ends) -> Result<(), Stopping> {
-        let state = self.board.state(self.state.lost.clone(), (ends.clock)());
+        let state =
+            State { unwritten: self.unwritten.clone(), ..self.board.state(self.state.lost.clone(), (ends.clock)()) };
         if self.told && state == self.state {
             return Ok(());
         }

@@ -30,6 +30,8 @@ pub(super) struct Writer {
     /// The facts that are written as a whole.
     done: Option<Arc<Facts>>,
     failures: u32,
+    /// Of the last attempt.
+    failure: Option<Arc<str>>,
     /// Not before.
     next: Option<Instant>,
     /// Parts of an earlier process may be more than ours are.
@@ -38,7 +40,16 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(api: Api<ClusterFacts>, identity: Identity) -> Self {
-        Self { api, identity, written: BTreeMap::new(), done: None, failures: 0, next: None, cleaned: false }
+        Self {
+            api,
+            identity,
+            written: BTreeMap::new(),
+            done: None,
+            failures: 0,
+            failure: None,
+            next: None,
+            cleaned: false,
+        }
     }
 
     /// Writes what of these facts is not written yet, unless the last attempt failed a moment ago.
@@ -50,7 +61,7 @@ impl Writer {
         match self.write_parts(facts, since, metrics).await {
             Ok(()) => {
                 self.done = Some(Arc::clone(facts));
-                (self.failures, self.next) = (0, None);
+                (self.failures, self.failure, self.next) = (0, None, None);
             }
             Err(why) => {
                 let pause = RETRY_MIN.saturating_mul(1 << self.failures.min(6)).min(RETRY_MAX);
@@ -58,9 +69,24 @@ impl Writer {
                     tracing::warn!(why, "facts not written to the broker; trying again");
                 }
                 self.failures += 1;
+                self.failure = Some(why.into());
                 self.next = Some(Instant::now() + pause);
             }
         }
+    }
+
+    /// Somebody deleted or replaced this object: it is to be written again.
+    pub(super) fn forget(&mut self, named: &str) {
+        let before = self.written.len();
+        self.written.retain(|number, _| name(self.identity.cluster.as_str(), *number) != named);
+        if self.written.len() < before {
+            self.done = None;
+        }
+    }
+
+    /// Why nothing is written. The first failure may be a broker that restarts.
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        self.failure.clone().filter(|_| self.failures > 1)
     }
 
     async fn write_parts(&mut self, facts: &Facts, since: u64, metrics: &Metrics) -> Result<(), String> {

@@ -50,8 +50,20 @@ fn with_facts_up_to_five_rounds_late_shares_stand_still_when_the_facts_do() {
         world.run(ROUND);
         let now = world.shares("web");
         moves += usize::from(moved(&last, &now) > 1e-9);
-        let said = |c: &crate::cluster::Cluster| c.pipeline.published().unwrap().services.values().map(|r| (r.demand_rps.unwrap_or(0.0).round(), r.residual_rps.round(), (r.deviation*100.0).round())).collect::<Vec<_>>();
-        println!("{:?} {:?}", now.values().next().unwrap().values().collect::<Vec<_>>(), world.clusters.iter().map(said).collect::<Vec<_>>());
+        let said = |c: &crate::cluster::Cluster| {
+            c.pipeline
+                .published()
+                .unwrap()
+                .services
+                .values()
+                .map(|r| (r.demand_rps.unwrap_or(0.0).round(), r.residual_rps.round(), (r.deviation * 100.0).round()))
+                .collect::<Vec<_>>()
+        };
+        println!(
+            "{:?} {:?}",
+            now.values().next().unwrap().values().collect::<Vec<_>>(),
+            world.clusters.iter().map(said).collect::<Vec<_>>()
+        );
         last = now;
     }
     assert!(moved(&still, &last) < 0.03 && moves <= 2, "{moves} moves: {still:?} {last:?}");

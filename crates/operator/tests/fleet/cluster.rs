@@ -225,7 +225,7 @@ impl Cluster {
     pub(crate) fn writes(&mut self, now: u64) -> Vec<ClusterFacts> {
         let Some(own) = self.pipeline.published().cloned() else { return Vec::new() };
         let known = self.written.as_ref().is_some_and(|written| Arc::ptr_eq(written, &own));
-        if !(self.runs && self.hears) || self.mute || known || self.board.is_younger(self.clock(now)) {
+        if !(self.runs && self.hears) || self.mute || known || self.board.elder(self.clock(now)).is_some() {
             return Vec::new();
         }
         self.published.push(now);

@@ -6,7 +6,7 @@ use landfall_api::ClusterFacts;
 use landfall_core::name::{ClusterId, ServiceKey};
 
 use crate::cluster::Cluster;
-use crate::manifests::{PRICES, applied, export, import, node, objects, policy, pods};
+use crate::manifests::{PRICES, applied, export, import, node, objects, pods, policy};
 
 /// When every test begins, by the broker's clock.
 const START: u64 = 1_800_000_000;
@@ -265,13 +265,17 @@ impl World {
         let ready = |exporter| self.pods.get(&(service, exporter)).copied().unwrap_or(0) as f64;
         let all: f64 = self.pods.iter().filter(|((of, _), _)| *of == service).map(|(_, ready)| *ready as f64).sum();
         let sum: f64 = loads.iter().filter(|((of, _), _)| *of == service).map(|(_, load)| load).sum();
-        let of = |((_, exporter), load): (&(&str, &'static str), &f64)| (*exporter, load / ready(*exporter) / (sum / all));
+        let of =
+            |((_, exporter), load): (&(&str, &'static str), &f64)| (*exporter, load / ready(*exporter) / (sum / all));
         loads.iter().filter(|((of, e), _)| *of == service && ready(*e) > 0.0).map(of).collect()
     }
 }
 
 /// The largest difference between two sets of shares.
-pub(crate) fn moved<K: Ord>(before: &BTreeMap<K, BTreeMap<ClusterId, f64>>, after: &BTreeMap<K, BTreeMap<ClusterId, f64>>) -> f64 {
+pub(crate) fn moved<K: Ord>(
+    before: &BTreeMap<K, BTreeMap<ClusterId, f64>>,
+    after: &BTreeMap<K, BTreeMap<ClusterId, f64>>,
+) -> f64 {
     let none = BTreeMap::new();
     let mut most = 0.0_f64;
     for (source, row) in before.iter().chain(after) {
