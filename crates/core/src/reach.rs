@@ -17,8 +17,14 @@ const MOST_MS: f64 = 600_000.0;
 
 const GAIN: f64 = 0.3;
 
+/// What is much longer or shorter: by this many ms, and this part.
+const NEWS: (f64, f64) = (5.0, 0.5);
+const NEWS_PROBES: usize = 10;
+
 /// What is published stays while the smoothed value is within this of it: an absolute difference, or a part.
 const JITTER_BAND: (f64, f64) = (2.0, 0.1);
+/// What is measured counts as at most this many times the smoothed value, and this many ms more.
+const JITTER_GATE: (f64, f64) = (1.5, 2.0);
 const LOSS_BAND: (f64, f64) = (0.005, 0.0);
 
 /// Reachable until so many probes in a row were not answered, and again from the first answer on. Who was never asked
@@ -146,9 +152,17 @@ impl Way {
         self.reach.is_reachable()
     }
 
-    /// Whether the probes since the last round are enough to end one.
-    pub fn is_measured(&self) -> bool {
-        self.probes.summary().is_some()
+    /// Whether the probes since the last round are reason to end it now: the first that tell anything, or ten by which the way
+    /// is much longer or shorter than it was.
+    pub fn is_news(&self) -> bool {
+        match (self.probes.summary(), self.rtt.smoothed_ms()) {
+            (Some(_), None) => true,
+            (Some(summary), Some(smoothed)) => {
+                let moved = (summary.median_ms - smoothed).abs() > NEWS.0.max(NEWS.1 * smoothed);
+                self.probes.len() >= NEWS_PROBES && moved
+            }
+            (None, _) => false,
+        }
     }
 
     /// Ends a round: its probes become a step of each filter. Returns what to publish. A round with too few answers
@@ -156,7 +170,9 @@ impl Way {
     pub fn close_round(&mut self) -> Option<Conditions> {
         if let Some(summary) = std::mem::take(&mut self.probes).summary() {
             self.rtt = self.rtt.step(summary.median_ms);
-            self.jitter = self.jitter.step(summary.jitter_ms, JITTER_BAND);
+            // In the round in which the way becomes longer, the slowest tenth is as far from the median as both ways differ.
+            let jitter_ms = self.jitter.gated(summary.jitter_ms, JITTER_GATE);
+            self.jitter = self.jitter.step(jitter_ms, JITTER_BAND);
             self.loss = self.loss.step(summary.loss, LOSS_BAND);
         }
         self.conditions()
@@ -177,6 +193,11 @@ struct Steady {
 }
 
 impl Steady {
+    /// At most so many times the smoothed value, and so much more.
+    fn gated(self, measured: f64, (times, more): (f64, f64)) -> f64 {
+        self.known.map_or(measured, |(smoothed, _)| measured.min(times * smoothed + more))
+    }
+
     #[must_use]
     fn step(self, measured: f64, (difference, part): (f64, f64)) -> Self {
         let Some((smoothed, published)) = self.known else {
@@ -214,6 +235,23 @@ mod tests {
         assert!(!Reach::new(1).step(no).is_reachable() && Reach::new(0).is_reachable());
         let long = (0..10).fold(Reach::new(u32::MAX), |reach, _| reach.step(no));
         assert!(long.is_reachable());
+    }
+
+    #[test]
+    fn a_way_that_becomes_another_one_is_news_after_ten_probes_and_its_jitter_is_not() {
+        let mut way = Way::default();
+        (0..4).for_each(|_| way.probed(Some(20.0)));
+        assert!(!way.is_news());
+        way.probed(Some(20.0));
+        assert!(way.is_news(), "the first that is known");
+        way.close_round();
+        let at = (0..30).position(|i| {
+            way.probed(Some(if i < 5 { 20.0 } else { 100.0 }));
+            way.is_news()
+        });
+        assert_eq!(at, Some(10), "six of eleven");
+        let known = way.close_round().unwrap();
+        assert!(known.rtt_ms > 23.0 && known.jitter_ms < 3.0, "{known:?}");
     }
 
     #[test]

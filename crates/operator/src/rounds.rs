@@ -23,7 +23,7 @@ use landfall_core::resolve::{Share, TOTAL_WEIGHT};
 use landfall_core::rule::NOMINAL_TOTAL;
 use landfall_core::snapshot::Guidance;
 
-use crate::accept::Facts;
+use crate::accept::{Facts, PeerLink};
 use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;
@@ -148,6 +148,9 @@ impl Rounds {
         if own.drain != ground.head.drain || own.probe_addresses != self.probe_addresses {
             return true;
         }
+        if links_have_moved(&own.links, &ground.head.links) {
+            return true;
+        }
         optimized(ground.plan).any(|(key, planned, objective)| {
             let before = own.services.get(key).copied().unwrap_or_default();
             let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
@@ -158,7 +161,7 @@ impl Rounds {
     /// What would be said of a service now, in the middle of a round.
     fn newest(&self, subject: Subject<'_>, now: u64) -> Report {
         let published = self.own.as_ref().and_then(|own| own.services.get(subject.key).copied()).unwrap_or_default();
-        let capacity = subject.capacity_rps(self.memories.get(subject.key));
+        let capacity = subject.capacity_rps(self.memories.get(subject.key), published.load_rps);
         let expected = published.demand_rps;
         let answered = self.own.as_ref().and_then(|own| own.answers_rps.get(subject.key));
         let demand = subject.demand_since(&self.window, (&published, answered));
@@ -274,6 +277,20 @@ impl Rounds {
     pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<BTreeMap<ClusterId, f64>> {
         self.memories.get(key).map(|memory| memory.agent.sent(known))
     }
+}
+
+/// Whether a way has become another one than what was published: somebody went or came, or is much farther or nearer.
+fn links_have_moved(before: &BTreeMap<ClusterId, PeerLink>, now: &BTreeMap<ClusterId, PeerLink>) -> bool {
+    const NEWS: (f64, f64) = (5.0, 0.25);
+    let far = |before: f64, now: f64| (now - before).abs() > NEWS.0.max(NEWS.1 * before);
+    let moved = |before: &PeerLink, now: &PeerLink| {
+        let rtt = match (before.rtt_ms, now.rtt_ms) {
+            (Some(before), Some(now)) => far(before, now),
+            (before, now) => before.is_some() != now.is_some(),
+        };
+        rtt || before.reachable.unwrap_or(true) != now.reachable.unwrap_or(true)
+    };
+    now.iter().any(|(peer, now)| moved(before.get(peer).unwrap_or(&PeerLink::default()), now))
 }
 
 /// What this cluster has published, as the others have it.

@@ -31,6 +31,8 @@ pub struct Sample {
     pub load_rps: Option<f64>,
     /// The part of what its ready pods bear that they were asked for: 1 is all of it, and more is possible.
     pub utilisation: Option<f64>,
+    /// What the answers of all clusters amount to: a guess, but good enough to tell idle from busy.
+    pub answered_rps: Option<f64>,
 }
 
 /// What is there to bear it.
@@ -72,7 +74,8 @@ impl Capacity {
     pub fn step(self, sample: Sample, pods: Pods) -> Self {
         let per_pod_rps = self.calibrated(sample, pods);
         let known = Self { per_pod_rps, ..self };
-        Self { pods: known.remembered(known.load_rps(sample, pods), pods), ..known }
+        let load_rps = known.load_rps(sample, pods).or_else(|| sane(sample.answered_rps));
+        Self { pods: known.remembered(load_rps, pods), ..known }
     }
 
     /// After a [step](Self::step) with the same sample and pods.
@@ -136,7 +139,7 @@ mod tests {
     use super::*;
 
     fn sample(load_rps: impl Into<Option<f64>>, utilisation: impl Into<Option<f64>>) -> Sample {
-        Sample { load_rps: load_rps.into(), utilisation: utilisation.into() }
+        Sample { load_rps: load_rps.into(), utilisation: utilisation.into(), answered_rps: None }
     }
 
     /// At 100 requests per second each.

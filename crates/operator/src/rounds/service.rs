@@ -150,11 +150,12 @@ impl Subject<'_> {
     }
 
     /// What the export can bear now, as far as was learnt of it.
-    pub(super) fn capacity_rps(&self, memory: Option<&Memory>) -> Option<f64> {
+    /// `load_rps`: what it was asked for last.
+    pub(super) fn capacity_rps(&self, memory: Option<&Memory>, load_rps: Option<f64>) -> Option<f64> {
         let pods = self.pods()?;
         let nominal_rps = pods.ready as f64 * pods.nominal_rps;
         let Some(memory) = memory else { return Some(nominal_rps) };
-        let sample = Sample::default();
+        let sample = Sample { answered_rps: load_rps, ..Sample::default() };
         let export = memory.capacity.step(sample, pods).export(sample, pods);
         Some(memory.agent.capacity_rps(export.capacity_rps))
     }
@@ -169,9 +170,10 @@ impl Subject<'_> {
         if let Some(demand) = &demand {
             memory.agent.count_sent(demand.rps, demand.sent.clone(), now, tuning);
         }
-        let export = self.pods().map(|pods| export(memory, window.reading(self.key), pods));
         let answered = self.observed(&answers, &loads, window).answered_rps(self.ground.local);
-        let measured = export.and_then(|export| export.measured(window.counted().then_some(answered)));
+        let answered = window.counted().then_some(answered);
+        let export = self.pods().map(|pods| export(memory, (window.reading(self.key), answered), pods));
+        let measured = export.and_then(|export| export.measured(answered));
         if let Some(measured) = measured {
             memory.agent.compare(measured, &self.demands(demand.as_ref().map(|demand| demand.rps)), now, tuning);
         }
@@ -188,8 +190,8 @@ impl Subject<'_> {
     }
 }
 
-fn export(memory: &mut Memory, reading: Reading, pods: Pods) -> Export {
-    let sample = Sample { load_rps: reading.load_rps, utilisation: reading.utilisation };
+fn export(memory: &mut Memory, (reading, answered_rps): (Reading, Option<f64>), pods: Pods) -> Export {
+    let sample = Sample { load_rps: reading.load_rps, utilisation: reading.utilisation, answered_rps };
     memory.capacity = memory.capacity.step(sample, pods);
     memory.capacity.export(sample, pods)
 }
