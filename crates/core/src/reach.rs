@@ -249,7 +249,7 @@ mod tests {
             way.probed(Some(if i < 5 { 20.0 } else { 100.0 }));
             way.is_news()
         });
-        assert_eq!(at, Some(10), "six of eleven");
+        assert_eq!(at, Some(9), "five of ten");
         let known = way.close_round().unwrap();
         assert!(known.rtt_ms > 23.0 && known.jitter_ms < 3.0, "{known:?}");
     }

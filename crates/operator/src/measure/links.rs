@@ -113,7 +113,7 @@ mod tests {
             |ways: &mut Ways, times: u32, ms: u64| (0..times).filter(|_| ways.probed(&probed(Some(ms)))).count();
         assert_eq!(probe(&mut ways, 35, 20), 1, "when enough was known");
         assert!(!ways.step(&targets));
-        assert_eq!(probe(&mut ways, 20, 26), 0, "not by so little");
+        assert_eq!(probe(&mut ways, 20, 28), 0, "not by so little");
         assert!(ways.step(&targets));
         assert!(ways.step(&Targets::new()) && ways.links().is_empty(), "it has no address any more");
     }

@@ -161,7 +161,7 @@ impl Cluster {
         for (peer, rtt) in rtts {
             let way = self.ways.entry(peer).or_default();
             way.probed(rtt);
-            if way.conditions().is_none() && way.is_measured() || now.is_multiple_of(STEP) {
+            if way.is_news() || now.is_multiple_of(STEP) {
                 way.close_round();
             }
         }
