@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_core::name::ClusterId;
+use landfall_core::optimize::objective::Objective;
+use landfall_core::optimize::report::FRESH_ROUNDS;
 use landfall_core::plan::{Plan, plan};
 use landfall_core::pricing::Location;
 use landfall_core::snapshot::View;
@@ -67,6 +69,8 @@ pub struct Pipeline {
     planned: (u64, i64),
     /// `None` until the lists are complete.
     plan: Option<Arc<Plan>>,
+    /// Of the plan: how long a round is.
+    round_seconds: f64,
 }
 
 impl Pipeline {
@@ -85,6 +89,7 @@ impl Pipeline {
             hearing: Hearing::NoBroker,
             planned: (0, 0),
             plan: None,
+            round_seconds: Objective::default().round_seconds,
         }
     }
 
@@ -130,19 +135,19 @@ impl Pipeline {
             rounds: &self.rounds,
             ways: &self.ways,
         };
-        match &self.plan {
+        let next = match &self.plan {
             None => {
                 let snapshot = observe::snapshot(&self.stores, &seen);
-                self.plan = Some(Arc::new(plan(&snapshot, &Plan::default(), now)));
                 self.planned.0 = now;
                 touched.all = true;
                 touched.policies = true;
+                Some(plan(&snapshot, &Plan::default(), now))
             }
-            Some(plan) => {
-                if let Some(next) = observe::update(plan, &self.stores, &seen, &touched) {
-                    self.plan = Some(Arc::new(next));
-                }
-            }
+            Some(plan) => observe::update(plan, &self.stores, &seen, &touched),
+        };
+        if let Some(next) = next {
+            self.round_seconds = round_seconds(&next);
+            self.plan = Some(Arc::new(next));
         }
         self.tell(now);
         touched
@@ -152,8 +157,19 @@ impl Pipeline {
         match change {
             Change::Measured(measured) => self.rounds.add(*measured),
             Change::Leads(leads) => self.rounds.lead(leads),
+            Change::Peer(facts) => {
+                touched.all |= self.is_heard_again(&facts) && self.stores.optimizes();
+                self.stores.apply(Change::Peer(facts), touched);
+            }
             change => self.stores.apply(change, touched),
         }
+    }
+
+    /// Somebody of whom nothing was known any more counts at once, and not only when the next round begins here.
+    fn is_heard_again(&self, facts: &Facts) -> bool {
+        let before = self.stores.peers.get(&facts.cluster).and_then(|before| before.observed);
+        let silent = facts.observed.zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
+        silent as f64 > FRESH_ROUNDS * self.round_seconds
     }
 
     /// How long facts were out of reach matters for their age.
@@ -187,7 +203,8 @@ impl Pipeline {
             return;
         }
         let head = facts::head(&self.stores, &self.view);
-        let ground = Ground { stores: &self.stores, plan, local: &self.perspective.local, head: &head };
+        let (stores, local, round_seconds) = (&self.stores, &self.perspective.local, self.round_seconds);
+        let ground = Ground { stores, plan, local, head: &head, round_seconds };
         match self.rounds.due(ground, now) {
             Due::Nothing => {}
             Due::News => self.rounds.tell(ground, now),
@@ -245,9 +262,9 @@ impl Pipeline {
     /// When all is to be planned anew if no round of our own begins before. In seconds since 1970.
     fn next_round(&self) -> Option<u64> {
         let ages = self.age == Age::Live && self.stores.optimizes();
-        let plan = self.plan.as_ref().filter(|_| ages)?;
+        self.plan.as_ref().filter(|_| ages)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a round lasts minutes")]
-        let seconds = (LATE * round_seconds(plan)) as u64;
+        let seconds = (LATE * self.round_seconds) as u64;
         Some(self.planned.0 + seconds)
     }
 

@@ -41,6 +41,8 @@ pub struct Ground<'a> {
     pub local: &'a ClusterId,
     /// What this cluster says of itself as a whole, without services.
     pub head: &'a Facts,
+    /// Of the plan.
+    pub round_seconds: f64,
 }
 
 #[derive(Debug)]
@@ -115,8 +117,7 @@ impl Rounds {
         }
         self.go_on(ground, now);
         let rested = now.saturating_sub(self.told) >= LEAST_SECONDS;
-        let seconds = round_seconds(ground.plan);
-        if rested && self.schedule.is_due(now, seconds, false, self.chance) {
+        if rested && self.schedule.is_due(now, ground.round_seconds, false, self.chance) {
             return Due::Round;
         }
         // Looking takes time where there are many services, and events come many in a second.
@@ -305,19 +306,20 @@ fn left(head: &Facts, now: u64) -> f64 {
 
 /// The services for which an optimiser decides, or would.
 pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
-    plan.services().filter_map(|(key, planned)| {
-        let of = |guidance: &Guidance| match guidance {
-            Guidance::Optimized(policy, ..) => Some(policy.objective),
-            Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
-        };
-        let guidance = &planned.service.guidance;
-        let objective = of(guidance.served()).or_else(|| guidance.shadow().and_then(of))?;
-        Some((key, planned.as_ref(), objective))
-    })
+    plan.services().filter_map(|(key, planned)| Some((key, planned.as_ref(), objective(planned)?)))
+}
+
+fn objective(planned: &ServicePlan) -> Option<Objective> {
+    let of = |guidance: &Guidance| match guidance {
+        Guidance::Optimized(policy, ..) => Some(policy.objective),
+        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+    };
+    let guidance = &planned.service.guidance;
+    of(guidance.served()).or_else(|| guidance.shadow().and_then(of))
 }
 
 /// The shortest that any service asks for: all facts of a cluster are written at once.
 pub fn round_seconds(plan: &Plan) -> f64 {
-    let shortest = optimized(plan).map(|(_, _, objective)| objective.round_seconds).fold(f64::INFINITY, f64::min);
+    let shortest = plan.planned().filter_map(objective).map(|of| of.round_seconds).fold(f64::INFINITY, f64::min);
     if shortest.is_finite() { shortest } else { Objective::default().round_seconds }
 }

@@ -16,8 +16,9 @@ const MOST_TIMES: f64 = 10.0;
 /// How long the usual takes to become ten times as much, in seconds.
 const TENFOLD_SECONDS: f64 = 12.0 * 3600.0;
 
-/// Up to this, everything is believed: services begin somewhere, and it does not hurt anybody.
-const SMALL_RPS: f64 = 1000.0;
+/// Up to this, everything is believed: services begin somewhere. An export that grows from its first pod to its hundredth in a
+/// minute is no liar, and must not be held for one by everybody but itself.
+const SMALL_RPS: f64 = 10_000.0;
 
 /// Services that are remembered. Who names more than that, now or over time, is believed as at first.
 const MOST_SERVICES: usize = 50_000;
@@ -100,9 +101,9 @@ mod tests {
 
     #[test]
     fn ten_times_the_usual_is_believed_and_no_more() {
-        assert_eq!(believed(&[(0, 500.0), (300, 5000.0)]), [500.0, 5000.0]);
-        let absurd = believed(&[(0, 500.0), (300, 1e7), (600, 1e7)]);
-        assert!(absurd[1] <= 5000.0 + 1e-9 && absurd[2] < 5100.0, "{absurd:?}");
+        assert_eq!(believed(&[(0, 5000.0), (300, 50_000.0)]), [5000.0, 50_000.0]);
+        let absurd = believed(&[(0, 5000.0), (300, 1e7), (600, 1e7)]);
+        assert!(absurd[1] <= 50_000.0 + 1e-9 && absurd[2] < 51_000.0, "{absurd:?}");
     }
 
     #[test]
@@ -116,13 +117,13 @@ mod tests {
 
     #[test]
     fn what_goes_on_growing_is_believed_in_time() {
-        let later: Vec<(u64, f64)> = (0..=288).map(|i| (i * 300, if i == 0 { 500.0 } else { 20_000.0 })).collect();
-        assert!((believed(&later).last().unwrap() - 20_000.0).abs() < 1e-6, "a day later");
+        let later: Vec<(u64, f64)> = (0..=288).map(|i| (i * 300, if i == 0 { 5000.0 } else { 200_000.0 })).collect();
+        assert!((believed(&later).last().unwrap() - 200_000.0).abs() < 1e-6, "a day later");
     }
 
     #[test]
     fn small_services_and_those_that_come_back_are_believed_at_once() {
-        assert_eq!(believed(&[(0, 0.1), (30, 900.0)]), [0.1, 900.0]);
+        assert_eq!(believed(&[(0, 0.1), (30, 9000.0)]), [0.1, 9000.0]);
         assert_eq!(believed(&[(0, 3000.0), (30, 0.0), (60, 3000.0)]), [3000.0, 0.0, 3000.0]);
         assert_eq!(believed(&[(0, 0.0), (30, 3000.0)]), [0.0, 3000.0], "from nothing to thirty pods");
     }

@@ -21,23 +21,29 @@ pub(super) struct Memory {
     pub(super) agent: Agent,
     pub(super) capacity: Capacity,
     /// How many requests an answer brings, by the exporter that it names.
-    pub(super) brings: BTreeMap<ClusterId, f64>,
+    brings: BTreeMap<ClusterId, f64>,
+    /// In how many windows that was measured.
+    learnt: f64,
 }
 
-/// How much of what answers brought in a window is taken over. It hardly changes, but loads and answers of one window come
+/// How much of what answers brought in a window is taken over at least. It hardly changes, but loads and answers of one window come
 /// together from windows of several ages. A share that moves would look like a demand that moves, by which it would move again.
-const BRINGS_GAIN: f64 = 0.2;
+const BRINGS_GAIN: f64 = 0.05;
 
 impl Memory {
     pub(super) fn new(agent: Agent) -> Self {
-        Self { agent, capacity: Capacity::default(), brings: BTreeMap::new() }
+        Self { agent, capacity: Capacity::default(), brings: BTreeMap::new(), learnt: 0.0 }
     }
 
     fn learn(&mut self, observed: &Observed<'_>) {
+        if !observed.loads_rps.is_empty() {
+            self.learnt += 1.0;
+        }
+        let gain = (1.0 / self.learnt).max(BRINGS_GAIN);
         for exporter in observed.loads_rps.keys() {
             let Some(now) = observed.measured_per_answer(exporter) else { continue };
             let known = self.brings.entry(exporter.clone()).or_insert(now);
-            *known *= (now / *known).powf(BRINGS_GAIN);
+            *known *= (now / *known).powf(gain);
         }
         self.brings.retain(|exporter, _| observed.loads_rps.contains_key(exporter));
     }

@@ -5,7 +5,7 @@ use crate::world::{OPTIMIZED, ROUND, World, moved};
 /// Ten milliseconds apart. East has more to do than it can, north and west have room.
 fn spilling() -> World {
     World::new(&["east", "north", "west"], OPTIMIZED)
-        .apart(10.0)
+        .apart(|_, _| 10.0)
         .exports("web", "east", 10)
         .exports("web", "north", 20)
         .exports("web", "west", 20)
@@ -24,7 +24,6 @@ fn broker_away_for(seconds: u64) {
     let before = world.shares("web");
     assert!(world.share("east", "east") < 0.75, "{before:?}");
     world.lose_broker();
-    world.demand("east", "web", 200.0);
     world.watch(seconds / 2, |world| {
         assert!(moved(&before, &world.shares("web")) < 1e-9, "{before:?} {:?}", world.shares("web"));
     });
@@ -32,7 +31,6 @@ fn broker_away_for(seconds: u64) {
     world.run(1);
     assert!(world.shares("web").values().all(|row| row["north"] < 1e-9), "health counts all the same");
     world.scale("web", "north", 20);
-    world.demand("east", "web", 140.0);
     world.run(2);
     world.watch(seconds / 2, |world| {
         let now = world.shares("web");
@@ -53,6 +51,22 @@ fn while_the_broker_is_away_for_five_minutes_only_health_moves_shares_and_nothin
 #[test]
 fn while_the_broker_is_away_for_an_hour_only_health_moves_shares_and_nothing_swings_when_it_is_back() {
     broker_away_for(3600);
+}
+
+#[test]
+fn while_the_broker_is_away_a_demand_that_changes_moves_nothing() {
+    let mut world = spilling();
+    world.run(8 * ROUND);
+    let before = world.shares("web");
+    world.lose_broker();
+    world.demand("east", "web", 300.0);
+    world.watch(20 * ROUND, |world| {
+        let now = world.shares("web");
+        assert!(moved(&before, &now) < 1e-9, "{before:?} {now:?}");
+    });
+    world.find_broker();
+    world.run(2 * ROUND);
+    assert!(world.share("east", "east") < before["east"]["east"] - 0.05, "{:?}", world.shares("web"));
 }
 
 #[test]

@@ -30,19 +30,16 @@ fn counted(world: &World) -> BTreeMap<ClusterId, u64> {
 
 /// East serves a load that keeps 30 pods at two thirds; west, as near, has none.
 fn cold() -> World {
-    World::new(
-        &["east", "west"],
-        "{loadBalancing: optimized, optimized: {roundSeconds: 30, \
-                                        capacityRpsPerPod: 1000}}",
-    )
-    .exports("web", "east", 30)
-    .exports("web", "west", 0)
-    .asks("east", "web", 10_000.0)
-    .asks("west", "web", 10_000.0)
-    .started()
+    World::new(&["east", "west"], "{loadBalancing: optimized, optimized: {roundSeconds: 30, \
+                                        capacityRpsPerPod: 300}}")
+        .exports("web", "east", 30)
+        .exports("web", "west", 0)
+        .asks("east", "web", 3000.0)
+        .asks("west", "web", 3000.0)
+        .started()
 }
 
-/// A cluster goes from no pod to thirty, one every two seconds: at no moment does any pod, old or new, get more than 1.2
+/// A cluster goes from no pod to thirty, one every three seconds: at no moment does any pod, old or new, get more than 1.2
 /// times its fair share of the load, though no cluster tells the others more often than every ten seconds.
 #[test]
 fn cilium_46633_cold_start() {
@@ -52,7 +49,7 @@ fn cilium_46633_cold_start() {
     let mut worst = 0.0_f64;
     for ready in 1..=30 {
         world.scale("web", "west", ready);
-        world.watch(2, |world| {
+        world.watch(3, |world| {
             let unfair = world.unfairness("web");
             worst = worst.max(unfair.values().copied().fold(0.0, f64::max));
             assert!(unfair.values().all(|times| *times <= 1.2), "{ready} pods: {unfair:?}");

@@ -12,7 +12,7 @@ use crate::world::{OPTIMIZED, ROUND, World, moved};
 
 fn fleet() -> World {
     World::new(&["east", "north", "mallory"], OPTIMIZED)
-        .apart(10.0)
+        .apart(|_, _| 10.0)
         .exports("web", "east", 10)
         .exports("web", "north", 20)
         .asks("east", "web", 120.0)
@@ -96,7 +96,7 @@ fn a_part_that_is_missing_costs_itself_and_is_told() {
 #[test]
 fn a_peer_that_turns_bad_moves_no_service_that_it_has_no_part_in() {
     let mut world = World::new(&["east", "north", "west"], OPTIMIZED)
-        .apart(10.0)
+        .apart(|_, _| 10.0)
         .exports("web", "east", 10)
         .exports("web", "north", 20)
         .exports("pay", "east", 10)

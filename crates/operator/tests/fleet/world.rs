@@ -32,7 +32,7 @@ pub(crate) struct World {
     /// When the newest object of that name was written that a cluster has.
     newest: BTreeMap<(usize, String), u64>,
     policy: &'static str,
-    rtt_ms: f64,
+    rtt_ms: fn(usize, usize) -> f64,
     pods: BTreeMap<(&'static str, &'static str), usize>,
     demand: BTreeMap<(&'static str, &'static str), f64>,
     /// Whom nobody reaches.
@@ -50,14 +50,14 @@ impl World {
             under_way: Vec::new(),
             newest: BTreeMap::new(),
             policy,
-            rtt_ms: 0.5,
+            rtt_ms: |_, _| 0.5,
             pods: BTreeMap::new(),
             demand: BTreeMap::new(),
             dead: Vec::new(),
         }
     }
 
-    pub(crate) fn apart(mut self, rtt_ms: f64) -> Self {
+    pub(crate) fn apart(mut self, rtt_ms: fn(usize, usize) -> f64) -> Self {
         self.rtt_ms = rtt_ms;
         self
     }
@@ -181,11 +181,12 @@ impl World {
         let loads = self.loads();
         let ids: Vec<ClusterId> = self.clusters.iter().map(|cluster| cluster.id.clone()).collect();
         self.deliver();
-        for cluster in self.clusters.iter_mut().filter(|cluster| cluster.runs) {
+        let running = self.clusters.iter_mut().enumerate().filter(|(_, cluster)| cluster.runs);
+        for (i, cluster) in running {
             let own = cluster.id.clone();
             let answers = |id: &ClusterId| !self.dead.iter().any(|dead| *dead == id.as_str());
-            let rtt = |id: &ClusterId| (id.clone(), answers(id).then_some(self.rtt_ms));
-            cluster.probe(ids.iter().filter(|id| **id != own).map(rtt), now);
+            let rtt = |(j, id): (usize, &ClusterId)| (id.clone(), answers(id).then(|| (self.rtt_ms)(i, j)));
+            cluster.probe(ids.iter().enumerate().filter(|(_, id)| **id != own).map(rtt), now);
             for ((source, service), rps) in &self.demand {
                 if *source == own.as_str() {
                     cluster.answer(&ServiceKey::new("shop", service).unwrap(), *rps);

@@ -1,0 +1,320 @@
+//! Twenty operators in one process around a broker that is none: from what was measured to what is planned, one thread.
+//!
+//!     cargo bench -p landfall-operator --bench agents [-- SERVICES]
+//!
+//! 10,000 services, each exported by three of twenty clusters and asked for from six. A full round of all agents should take
+//! 60 s of CPU at most, the process 512 MiB, and a cluster write 10 kB for a hundred services of the fleet.
+
+#![allow(clippy::print_stdout, reason = "the result")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should say where")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::jiff::Timestamp;
+use landfall_api::{ClusterFacts, ClusterFactsSpec};
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_operator::accept::{Facts, PeerLink};
+use landfall_operator::broker::build::{Identity, name, parts};
+use landfall_operator::broker::{Board, State};
+use landfall_operator::manifest::documents;
+use landfall_operator::object::{Kind, Object};
+use landfall_operator::observe::{Guide, Perspective};
+use landfall_operator::pipeline::{Age, Pipeline};
+use landfall_operator::rounds::{Measured, Reading};
+use landfall_operator::stores::Change;
+
+const CLUSTERS: usize = 20;
+const EXPORTERS: usize = 3;
+const SOURCES: usize = 6;
+const ROUND: u64 = 300;
+/// As often as answers are collected while nothing else happens, in seconds.
+const COLLECT: u64 = 10;
+const START: u64 = 1_800_000_000;
+
+fn main() {
+    // `cargo test --all-targets` runs benchmarks too, and has no use for this one.
+    let arguments: Vec<String> = std::env::args().collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
+    }
+    let services = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(10_000);
+    let mut fleet = Fleet::new(services);
+    println!("{services} services x {CLUSTERS} clusters; {:.0} MiB after the lists", peak_mib());
+    for round in 0..3 {
+        fleet.written = 0;
+        let before = cpu_seconds();
+        fleet.round();
+        let cpu = cpu_seconds() - before - std::mem::take(&mut fleet.overhead);
+        let per_hundred = fleet.written as f64 / (CLUSTERS * services) as f64 * 100.0 / 1000.0;
+        let reported = fleet.reported as f64 / CLUSTERS as f64;
+        println!(
+            "round {round}: {cpu:.1} s of CPU for all agents (target 60), {:.0} MiB (target 512), {per_hundred:.1} kB per \
+             cluster and 100 services (target 10; {reported:.0} services a cluster)",
+            peak_mib(),
+        );
+    }
+    fleet.late();
+}
+
+struct Service {
+    key: ServiceKey,
+    exporters: Vec<usize>,
+    /// With what they ask for.
+    sources: Vec<(usize, f64)>,
+}
+
+struct Fleet {
+    now: u64,
+    services: Vec<Service>,
+    agents: Vec<Pipeline>,
+    /// One reader for all: what it takes in is the same for everybody.
+    board: Board,
+    on_broker: BTreeMap<String, ClusterFactsSpec>,
+    written: usize,
+    reported: usize,
+    told: Vec<Option<Arc<Facts>>>,
+    /// CPU that only the benchmark itself needs.
+    overhead: f64,
+}
+
+fn id(i: usize) -> ClusterId {
+    ClusterId::new(&format!("c{i:02}")).unwrap()
+}
+
+/// The same numbers in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % most
+    }
+}
+
+fn service(i: usize, random: &mut Random) -> Service {
+    let mut order: Vec<usize> = (0..CLUSTERS).collect();
+    (0..SOURCES).for_each(|k| order.swap(k, k + random.below(CLUSTERS - k)));
+    let sources = order[..SOURCES].iter().map(|&cluster| (cluster, 20.0 + random.below(60) as f64)).collect();
+    let key = ServiceKey::new(&format!("team-{:03}", i % 100), &format!("service-{i:05}")).unwrap();
+    Service { key, exporters: order[..EXPORTERS].to_vec(), sources }
+}
+
+impl Service {
+    /// Everything about it, and what only the exporting clusters know of themselves.
+    fn objects(&self) -> (Vec<Object>, Vec<Object>) {
+        let (name, namespace) = (self.key.name(), self.key.namespace());
+        let clusters: Vec<String> = self.exporters.iter().map(|&e| format!("{{\"cluster\":\"{}\"}}", id(e))).collect();
+        let mut text = format!(
+            "---\napiVersion: multicluster.x-k8s.io/v1beta1\nkind: ServiceImport\nmetadata: {{name: {name}, namespace: \
+             {namespace}}}\nspec: {{type: ClusterSetIP, ports: []}}\nstatus: {{clusters: [{}]}}\n",
+            clusters.join(",")
+        );
+        for &exporter in &self.exporters {
+            text += &format!(
+                "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}-{exporter}, namespace: \
+                 {namespace}, labels: {{multicluster.kubernetes.io/service-name: {name}, \
+                 multicluster.kubernetes.io/source-cluster: {}}}}}\naddressType: IPv4\nendpoints: [{{addresses: \
+                 [10.{exporter}.0.1]}}]\nports: []\n",
+                id(exporter)
+            );
+        }
+        let own = format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}-own, namespace: \
+             {namespace}, labels: {{kubernetes.io/service-name: {name}}}}}\naddressType: IPv4\nendpoints: [{{addresses: \
+             [10.1.0.1], targetRef: {{kind: Pod, name: a}}}}, {{addresses: [10.1.0.2], targetRef: {{kind: Pod, name: \
+             b}}}}]\nports: []\n"
+        );
+        let read = |text: &str| documents(text).into_iter().map(|document| document.read.ok().unwrap()).collect();
+        (read(&text), read(&own))
+    }
+}
+
+fn apply(object: Object) -> Change {
+    Change::Apply { object, origin: None }
+}
+
+fn agent(i: usize) -> Pipeline {
+    let perspective = Perspective {
+        local: id(i),
+        namespace: "landfall-system".into(),
+        submariner_namespace: None,
+        guide: Guide::Policies,
+    };
+    Pipeline::new(perspective, Age::Live).in_cluster(None)
+}
+
+impl Fleet {
+    fn new(count: usize) -> Self {
+        let mut random = Random(20);
+        let services: Vec<Service> = (0..count).map(|i| service(i, &mut random)).collect();
+        let mut agents: Vec<Pipeline> = (0..CLUSTERS).map(agent).collect();
+        let policy = "apiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {name: all, namespace: \
+                      landfall-system, creationTimestamp: \"2026-01-01T00:00:00Z\"}\nspec: {loadBalancing: optimized}\n";
+        for (i, agent) in agents.iter_mut().enumerate() {
+            let begin = Kind::ALL.into_iter().map(Change::ListBegins);
+            let policy = documents(policy).into_iter().map(|document| apply(document.read.ok().unwrap()));
+            let link = |j: usize| {
+                let around = i.abs_diff(j).min(CLUSTERS - i.abs_diff(j));
+                (id(j), PeerLink { rtt_ms: Some(3.0 + 9.0 * around as f64), ..PeerLink::default() })
+            };
+            let links = Change::Links((0..CLUSTERS).filter(|j| *j != i).map(link).collect());
+            let state = Change::Broker(Some(State::default()));
+            agent.apply(begin.chain(policy).chain([links, state, Change::Leads(true)]), START);
+        }
+        for service in &services {
+            let (all, own) = service.objects();
+            for (i, agent) in agents.iter_mut().enumerate() {
+                let own = own.iter().filter(|_| service.exporters.contains(&i));
+                agent.apply(all.iter().chain(own).cloned().map(apply), START);
+            }
+        }
+        for agent in &mut agents {
+            agent.apply(Kind::ALL.into_iter().map(Change::ListEnds), START);
+        }
+        let reader = Identity { cluster: ClusterId::new("reader").unwrap(), instance: String::new() };
+        Self {
+            now: START,
+            services,
+            agents,
+            board: Board::new(reader),
+            on_broker: BTreeMap::new(),
+            written: 0,
+            reported: 0,
+            told: vec![None; CLUSTERS],
+            overhead: 0.0,
+        }
+    }
+
+    /// Of each agent, in the time between two collections.
+    fn measured(&self) -> Vec<Measured> {
+        let mut all = vec![Measured { seconds: COLLECT as f64, ..Measured::default() }; CLUSTERS];
+        for service in &self.services {
+            let mut loads: BTreeMap<usize, f64> = BTreeMap::new();
+            for &(source, rps) in &service.sources {
+                let planned = self.agents[source].plan().unwrap().get(service.key.as_str()).unwrap();
+                let mut answers = BTreeMap::new();
+                for (share, &exporter) in planned.shares.iter().zip(&sorted(&service.exporters)) {
+                    let rps = rps * f64::from(share.weight) / 1000.0;
+                    *loads.entry(exporter).or_default() += rps;
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+                    answers.insert(Some(share.cluster.clone()), (rps * COLLECT as f64).round() as u64);
+                }
+                all[source].answers.insert(service.key.clone(), answers);
+            }
+            for (exporter, load) in loads {
+                let reading = Reading { load_rps: Some(load), utilisation: None };
+                all[exporter].readings.insert(service.key.clone(), reading);
+            }
+        }
+        all
+    }
+
+    /// A round of everybody, and what it takes until the next.
+    fn round(&mut self) {
+        for _ in 0..ROUND * 11 / 10 / COLLECT + 1 {
+            self.now += COLLECT;
+            let before = cpu_seconds();
+            let measured = self.measured();
+            self.overhead += cpu_seconds() - before;
+            for (agent, measured) in self.agents.iter_mut().zip(measured) {
+                agent.apply([Change::Measured(Box::new(measured))], self.now);
+            }
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        for i in 0..CLUSTERS {
+            let Some(own) = self.agents[i].published().cloned() else { continue };
+            if self.told[i].as_ref().is_some_and(|told| Arc::ptr_eq(told, &own)) {
+                continue;
+            }
+            let identity = Identity { cluster: id(i), instance: String::new() };
+            for spec in parts(&own, &identity, START) {
+                self.write(spec);
+            }
+            self.reported = self.told.iter().flatten().map(|told| told.services.len()).sum();
+            self.told[i] = Some(own);
+            let facts = self.board.facts(&id(i)).unwrap();
+            for agent in &mut self.agents {
+                agent.apply([Change::Peer(Arc::clone(&facts))], self.now + 1);
+            }
+        }
+    }
+
+    fn write(&mut self, spec: ClusterFactsSpec) {
+        let named = name(&spec.cluster, spec.part.unwrap());
+        let timeless = ClusterFactsSpec { generation: None, observed_time: None, ..spec.clone() };
+        if spec.part > Some(0) && self.on_broker.get(&named) == Some(&timeless) {
+            return;
+        }
+        self.written += serde_json::to_vec(&spec).unwrap().len();
+        let mut object = ClusterFacts::new(&named, spec);
+        let time = Timestamp::from_second(self.now.try_into().unwrap()).unwrap();
+        object.metadata.managed_fields =
+            Some(vec![ManagedFieldsEntry { time: Some(Time(time)), ..ManagedFieldsEntry::default() }]);
+        self.board.put(object, self.now).unwrap();
+        self.on_broker.insert(named, timeless);
+    }
+
+    /// Nothing new is said. Each pair hears what there was up to five rounds late.
+    fn late(&mut self) {
+        let mut random = Random(5);
+        let ages: Vec<u64> = (0..CLUSTERS * CLUSTERS).map(|_| random.below(6).try_into().unwrap()).collect();
+        let facts: Vec<Arc<Facts>> = (0..CLUSTERS).map(|i| self.board.facts(&id(i)).unwrap()).collect();
+        let scaled = |facts: &Facts, by: f64| {
+            let mut facts = facts.clone();
+            facts.services.values_mut().for_each(|report| report.demand_rps = report.demand_rps.map(|rps| rps * by));
+            Arc::new(facts)
+        };
+        let older: Vec<Arc<Facts>> = facts.iter().map(|facts| scaled(facts, 0.8)).collect();
+        for agent in &mut self.agents {
+            agent.apply([Change::Leads(false)], self.now);
+        }
+        for round in 0..10 {
+            self.now += 2 * ROUND;
+            let mut changed = 0;
+            for (to, agent) in self.agents.iter_mut().enumerate() {
+                let before = agent.plan().unwrap().clone();
+                let heard = (0..CLUSTERS).map(|from| {
+                    let known = if ages[CLUSTERS * from + to] <= round { &facts[from] } else { &older[from] };
+                    let mut known = Facts::clone(known);
+                    known.observed = Some(self.now);
+                    known.services.values_mut().for_each(|report| report.at = self.now);
+                    Change::Peer(Arc::new(known))
+                });
+                agent.apply(heard, self.now);
+                let after = agent.plan().unwrap();
+                let same = |key: &ServiceKey| {
+                    before.get(key.as_str()).unwrap().shares == after.get(key.as_str()).unwrap().shares
+                };
+                changed += self.services.iter().filter(|service| !same(&service.key)).count();
+            }
+            println!("frozen facts, ages 0-5, round {round}: {changed} rows of shares changed");
+        }
+    }
+}
+
+fn sorted(exporters: &[usize]) -> Vec<usize> {
+    let mut exporters = exporters.to_vec();
+    exporters.sort_unstable();
+    exporters
+}
+
+/// Of Linux, in hundredths of a second; 0 elsewhere.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>();
+    ticks / 100.0
+}
+
+/// Of Linux; 0 elsewhere.
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
