@@ -104,7 +104,8 @@ fn recomputed(inputs: &Value, source: &str) -> BTreeMap<String, u64> {
         terms: None,
     };
     let candidates = solution.exporters.iter().zip(nominal).map(candidate).collect();
-    let rule = Rule { mode: Default::default(), fallback: None, policy: None, candidates };
+    let rule =
+        Rule { mode: Default::default(), fallback: None, method: None, expected: None, policy: None, candidates };
     resolve(&rule, |_| Health::Ready).iter().map(|one| (one.cluster.to_string(), one.weight.into())).collect()
 }
 

@@ -30,13 +30,16 @@ fn counted(world: &World) -> BTreeMap<ClusterId, u64> {
 
 /// East serves a load that keeps 30 pods at two thirds; west, as near, has none.
 fn cold() -> World {
-    World::new(&["east", "west"], "{loadBalancing: optimized, optimized: {roundSeconds: 30, \
-                                        capacityRpsPerPod: 300}}")
-        .exports("web", "east", 30)
-        .exports("web", "west", 0)
-        .asks("east", "web", 3000.0)
-        .asks("west", "web", 3000.0)
-        .started()
+    World::new(
+        &["east", "west"],
+        "{loadBalancing: optimized, optimized: {roundSeconds: 30, \
+                                        capacityRpsPerPod: 300}}",
+    )
+    .exports("web", "east", 30)
+    .exports("web", "west", 0)
+    .asks("east", "web", 3000.0)
+    .asks("west", "web", 3000.0)
+    .started()
 }
 
 /// A cluster goes from no pod to thirty, one every three seconds: at no moment does any pod, old or new, get more than 1.2
