@@ -6,6 +6,7 @@ mod broker_identity;
 mod cannot_run;
 mod conflict;
 mod fleet_loop;
+mod hostile_facts;
 mod housekeeping;
 mod leadership;
 mod lighthouse;

@@ -1,0 +1,278 @@
+//! What is on the broker is not trusted: what cannot be is left out and named, and moves nobody's weights.
+//!
+//! One cluster runs. The administrator of the broker, whom no policy holds, plays all others: two good ones that export a
+//! service, and then everybody who means ill.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::broker::{self, facts};
+use landfall_e2e::exported::{Split, is_within};
+use landfall_e2e::member::SOON;
+use landfall_e2e::objects::{self, Health};
+use landfall_e2e::wait::holds_for;
+use landfall_e2e::{Fleet, await_condition, run};
+use serde_json::{Value, json};
+
+const EAST: &str = "east";
+const GOOD: [(&str, &str); 2] = [("west", "10.2.0.1"), ("north", "10.3.0.1")];
+
+/// A round and its jitter of a tenth, and what comes after.
+const ROUND: Duration = Duration::from_secs(38);
+
+/// Not the numbers of the test must be exact, but that they stay.
+const POINTS: f64 = 1.0;
+
+const SUBMARINER: (&str, &str, &str) = ("submariner.io/v1alpha1", "Submariner", "submariner-operator");
+
+#[test]
+fn facts_that_cannot_be_are_left_out_and_named_and_of_two_clusters_with_one_id_the_older_goes_on() -> Result<()> {
+    run(async {
+        let scene = Scene { fleet: Fleet::start("hostile", 1).await? };
+        let outcome = scene.play().await;
+        if outcome.is_err() {
+            scene.fleet.dump().await;
+        }
+        outcome
+    })
+}
+
+struct Scene {
+    fleet: Fleet,
+}
+
+impl Scene {
+    async fn play(&self) -> Result<()> {
+        self.export().await?;
+        self.good_facts().await.context("good facts")?;
+        self.hostile_facts().await.context("hostile facts")?;
+        self.a_broken_meter().await.context("a broken meter")?;
+        self.an_older_double().await.context("an older double")
+    }
+
+    /// What an agent and Submariner's operator leave in east: two others export what its clients want.
+    async fn export(&self) -> Result<()> {
+        let shop = |mut object: Value| {
+            object["metadata"]["namespace"] = json!("shop");
+            object
+        };
+        let policy = json!({"loadBalancing": "optimized", "optimized": {"roundSeconds": 30, "capacityRpsPerPod": 100}});
+        let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.fleet.apply(&namespace("shop")).await?;
+        self.fleet.apply(&namespace(SUBMARINER.2)).await?;
+        self.fleet.apply(&submariner()).await?;
+        self.fleet.apply(&shop(objects::import("web", &GOOD.map(|(id, _)| id)))).await?;
+        for (id, address) in GOOD {
+            self.fleet.apply(&shop(objects::slice("web", id, address, Health::Ready))).await?;
+        }
+        self.fleet.apply(&shop(objects::policy("web", policy))).await
+    }
+
+    /// First west is busier than north and gets nothing. Then they are alike, and each gets a half: whatever is believed of
+    /// one of them now tips the balance.
+    async fn good_facts(&self) -> Result<()> {
+        self.write(&said("west", 200.0, 150.0)).await?;
+        self.write(&said("north", 200.0, 100.0)).await?;
+        self.comes_to(&[("west", 0.0), ("north", 1.0)]).await?;
+        self.write(&said("west", 200.0, 100.0)).await?;
+        self.comes_to(&[("west", 0.5), ("north", 0.5)]).await?;
+        await_condition("east has written its own facts", ROUND, async || self.own_instance().await.map(drop)).await?;
+        self.says("True", "Connected", "").await
+    }
+
+    /// Objects that are nobody's, that nobody can read, and that say what no number can be.
+    async fn hostile_facts(&self) -> Result<()> {
+        let before = self.split().await?;
+        let mut misnamed = said("west", 1e9, 0.0);
+        misnamed["metadata"]["name"] = json!("mallory-0");
+        let mut another_part = said("north", 0.0, 1e9);
+        another_part["metadata"]["name"] = json!("north-2");
+        another_part["spec"]["part"] = json!(3);
+        let mut from_the_future = said("north", 1e9, 0.0);
+        from_the_future["spec"]["version"] = json!(99);
+        for hostile in [misnamed, another_part, from_the_future, absurd("mars")] {
+            self.write(&hostile).await?;
+        }
+        self.rejects(&[("not_its_owners", 2), ("version", 1), ("field", 1)]).await?;
+        for name in ["mallory-0", "mars-0", "north-0", "north-2"] {
+            self.says("True", "FactsLeftOut", &format!("ClusterFacts {name}: ")).await?;
+        }
+        holds_for("the weights stay", ROUND, async || is_within(&self.split().await?, &before, POINTS)).await?;
+        for name in ["mallory-0", "mars-0", "north-2"] {
+            self.delete(name).await?;
+        }
+        self.write(&said("north", 200.0, 100.0)).await?;
+        self.rejects(&[]).await?;
+        self.says("True", "Connected", "").await
+    }
+
+    /// What a good cluster says of itself, whose meter has gone mad, is believed to a part.
+    async fn a_broken_meter(&self) -> Result<()> {
+        let before = self.split().await?;
+        self.write(&said("north", 1e300, 100.0)).await?;
+        self.rejects(&[("field", 1)]).await?;
+        self.says("True", "FactsLeftOut", "services[0].capacityRps").await?;
+        self.write(&said("north", 200.0, 100.0)).await?;
+        self.rejects(&[]).await?;
+        await_condition("the weights are as before", SOON, async || is_within(&self.split().await?, &before, POINTS))
+            .await
+    }
+
+    async fn an_older_double(&self) -> Result<()> {
+        let ours = self.own_instance().await?;
+        let before = self.split().await?;
+        let mut double = facts("east-0", EAST);
+        double["spec"]["instance"] = json!("another");
+        double["spec"]["since"] = json!("2020-01-01T00:00:00Z");
+        self.write(&double).await?;
+        self.says("False", "DuplicateClusterId", "instance another").await?;
+        self.has_figure("landfall_duplicate_cluster_id", 1).await?;
+        self.rejects(&[("own_id", 1)]).await?;
+        holds_for("east writes nothing, and goes on", ROUND, async || {
+            let instance = self.own_instance().await?;
+            ensure!(instance == "another", "written by {instance}");
+            is_within(&self.split().await?, &before, POINTS)
+        })
+        .await?;
+
+        self.delete("east-0").await?;
+        await_condition("east writes again", SOON, async || {
+            let instance = self.own_instance().await?;
+            ensure!(instance == ours, "written by {instance}");
+            Ok(())
+        })
+        .await?;
+        self.says("True", "Connected", "").await?;
+        self.has_figure("landfall_duplicate_cluster_id", 0).await?;
+
+        // A younger one gives way: what it wrote over ours is soon ours again.
+        double["spec"]["since"] = json!("2120-01-01T00:00:00Z");
+        self.write(&double).await?;
+        await_condition("east writes over it", SOON, async || {
+            let instance = self.own_instance().await?;
+            ensure!(instance == ours, "written by {instance}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// As the broker's administrator.
+    async fn write(&self, facts: &Value) -> Result<()> {
+        objects::apply(self.fleet.broker.client(), facts).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        objects::delete(self.fleet.broker.client(), &facts(name, EAST)).await
+    }
+
+    /// Who wrote what is said of east.
+    async fn own_instance(&self) -> Result<String> {
+        let object = broker::api(self.fleet.broker.client()).get("east-0").await?;
+        Ok(object.data["spec"]["instance"].as_str().context("no instance")?.to_owned())
+    }
+
+    async fn comes_to(&self, shares: &[(&str, f64)]) -> Result<()> {
+        let shares = shares.iter().map(|(cluster, share)| ((*cluster).to_owned(), *share)).collect();
+        let expected = BTreeMap::from([(EAST.to_owned(), shares)]);
+        await_condition("the weights follow", SOON, async || is_within(&self.split().await?, &expected, POINTS)).await
+    }
+
+    async fn split(&self) -> Result<Split> {
+        let status = self.fleet.of(EAST)?.selection("shop", "web").await?;
+        let share = |it: &Value| -> Result<(String, f64)> {
+            let weight = it["weight"].as_f64().context("no weight")?;
+            Ok((it["cluster"].as_str().context("no cluster")?.into(), weight / 1000.0))
+        };
+        let clusters = status["clusters"].as_array().context("a selection without clusters")?;
+        Ok(BTreeMap::from([(EAST.to_owned(), clusters.iter().map(share).collect::<Result<_>>()?)]))
+    }
+
+    /// The metric counts these objects, by reason, and no others.
+    async fn rejects(&self, expected: &[(&str, u32)]) -> Result<()> {
+        const METRIC: &str = "landfall_facts_rejected_objects{";
+        let mut expected: Vec<String> =
+            expected.iter().map(|(reason, count)| format!("{METRIC}reason=\"{reason}\"}} {count}")).collect();
+        expected.sort();
+        await_condition("what is left out is counted", SOON, async || {
+            let (_, page) = self.fleet.of(EAST)?.member.operator.admin_page("/metrics").await?;
+            let mut counted: Vec<_> = page.lines().filter(|line| line.starts_with(METRIC)).collect();
+            counted.sort_unstable();
+            let counted: Vec<_> = counted.iter().map(|line| line.trim_end_matches(".0")).collect();
+            ensure!(counted == expected, "{counted:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn has_figure(&self, metric: &str, value: u32) -> Result<()> {
+        await_condition(&format!("{metric} is {value}"), SOON, async || {
+            let (_, page) = self.fleet.of(EAST)?.member.operator.admin_page("/metrics").await?;
+            let line = page.lines().find(|line| line.starts_with(metric)).context("no such metric")?;
+            ensure!(line.trim_end_matches(".0") == format!("{metric} {value}"), "{line}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// So does the condition on the Submariner resource, with these words in its message.
+    async fn says(&self, status: &str, reason: &str, words: &str) -> Result<()> {
+        let client = self.fleet.of(EAST)?.member.cluster.client();
+        let api = objects::api(client, SUBMARINER.0, SUBMARINER.1, Some(SUBMARINER.2));
+        await_condition(&format!("the condition is {status}, {reason}"), SOON, async || {
+            let object = api.get("submariner").await?;
+            let conditions = object.data["status"]["conditions"].as_array().context("no conditions")?;
+            let ours =
+                conditions.iter().find(|it| it["type"] == "landfall.dev/Broker").context("none of the broker")?;
+            ensure!(ours["status"] == status && ours["reason"] == reason, "{ours}");
+            ensure!(ours["message"].as_str().is_some_and(|message| message.contains(words)), "{ours}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What a cluster says that exports the service.
+fn said(cluster: &str, capacity_rps: f64, load_rps: f64) -> Value {
+    let mut said = facts(&format!("{cluster}-0"), cluster);
+    said["spec"]["services"] = json!([{
+        "namespace": "shop", "name": "web", "capacityRps": capacity_rps, "loadRps": load_rps, "demandRps": load_rps,
+    }]);
+    said
+}
+
+/// Numbers that the schema lets through and that cannot be, and addresses that nobody is to be sent to.
+fn absurd(cluster: &str) -> Value {
+    let mut said = facts(&format!("{cluster}-0"), cluster);
+    said["spec"]["services"] = json!([{"namespace": "shop", "name": "web", "capacityRps": 1e300, "deviation": 1e300}]);
+    said["spec"]["links"] =
+        json!([{"cluster": "west", "rttMs": 1e300, "jitterMs": 1e300}, {"cluster": "-", "rttMs": 0}]);
+    said["spec"]["egress"] = json!([{"cluster": EAST, "usdPerGb": 1e300}]);
+    said["spec"]["probeAddresses"] = json!(["169.254.169.254:80", "[::]:0", "nonsense"]);
+    said["spec"]["parts"] = json!(100);
+    said["spec"]["generation"] = json!(i64::MAX);
+    said
+}
+
+/// As Submariner's operator keeps it, with a broker that is not the one in use: `--broker-kubeconfig` goes before it.
+fn submariner() -> Value {
+    json!({
+        "apiVersion": SUBMARINER.0,
+        "kind": SUBMARINER.1,
+        "metadata": {"name": "submariner", "namespace": SUBMARINER.2},
+        "spec": {
+            "broker": "k8s",
+            "brokerK8sApiServer": "broker.example.com:6443",
+            "brokerK8sRemoteNamespace": "elsewhere",
+            "clusterID": EAST,
+            "namespace": SUBMARINER.2,
+            "clusterCIDR": "",
+            "serviceCIDR": "",
+            "natEnabled": true,
+            "debug": false,
+            "ceIPSecDebug": false,
+            "serviceDiscoveryEnabled": true,
+        },
+    })
+}
