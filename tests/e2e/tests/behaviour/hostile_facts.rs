@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use landfall_e2e::broker::{self, facts};
+use kube::api::{Patch, PatchParams};
+use landfall_e2e::broker::{self, BROKER_NAMESPACE, facts};
 use landfall_e2e::exported::{Split, is_within};
 use landfall_e2e::member::SOON;
 use landfall_e2e::objects::{self, Health};
@@ -48,7 +49,8 @@ impl Scene {
         self.good_facts().await.context("good facts")?;
         self.hostile_facts().await.context("hostile facts")?;
         self.a_broken_meter().await.context("a broken meter")?;
-        self.an_older_double().await.context("an older double")
+        self.an_older_double().await.context("an older double")?;
+        self.refused_writes().await.context("refused writes")
     }
 
     /// What an agent and Submariner's operator leave in east: two others export what its clients want.
@@ -157,9 +159,37 @@ impl Scene {
         .await
     }
 
+    /// A broker that does not take what east says: the others would plan without it, so somebody has to hear of it.
+    async fn refused_writes(&self) -> Result<()> {
+        let east = broker::client(&self.fleet.broker, EAST).await?;
+        self.grant(&["get", "list", "watch"]).await?;
+        await_condition("east may write no longer", SOON, async || {
+            let tried = broker::api(&east).patch("east-0", &PatchParams::default(), &Patch::Merge(json!({}))).await;
+            ensure!(tried.is_err_and(|error| error.to_string().contains("forbidden")), "it may");
+            Ok(())
+        })
+        .await?;
+        self.delete("east-0").await?;
+        self.says("False", "NotWritten", "is forbidden").await?;
+        self.grant(&["get", "list", "watch", "create", "patch", "update", "delete"]).await?;
+        self.says("True", "Connected", "").await?;
+        self.own_instance().await.map(drop)
+    }
+
+    /// What the role of the members allows.
+    async fn grant(&self, verbs: &[&str]) -> Result<()> {
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": "landfall-broker", "namespace": BROKER_NAMESPACE},
+            "rules": [{"apiGroups": ["landfall.dev"], "resources": ["clusterfacts"], "verbs": verbs}],
+        });
+        self.write(&role).await
+    }
+
     /// As the broker's administrator.
-    async fn write(&self, facts: &Value) -> Result<()> {
-        objects::apply(self.fleet.broker.client(), facts).await?;
+    async fn write(&self, object: &Value) -> Result<()> {
+        objects::apply(self.fleet.broker.client(), object).await?;
         Ok(())
     }
 
