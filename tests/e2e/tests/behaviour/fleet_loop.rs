@@ -124,21 +124,21 @@ impl Scene {
         self.comes_to(&self::world().solve(), 2 * ROUND + TO_PUBLISH).await.context("and back")
     }
 
-    /// North dies, and comes back.
+    /// West, to which east sends the most, dies and comes back.
     async fn dead_cluster(&mut self) -> Result<()> {
         let since = now();
-        self.fleet.kill(NORTH)?;
+        self.fleet.kill(WEST)?;
         tokio::time::sleep(3 * OUT).await;
-        for (cluster, load) in CLUSTERS.iter().zip(&self.loads).filter(|(cluster, _)| **cluster != NORTH) {
+        for (cluster, load) in CLUSTERS.iter().zip(&self.loads).filter(|(cluster, _)| **cluster != WEST) {
             is_out(cluster, load, since)?;
         }
-        self.report_traffic("north dead", since + OUT);
+        self.report_traffic("west dead", since + OUT);
 
         let since = now();
-        self.fleet.revive(NORTH).await?;
+        self.fleet.revive(WEST).await?;
         let ready = now();
-        await_condition("east sends clients to north again", ROUND + TO_PUBLISH, async || {
-            ensure!(!self.loads[0].answers_of(NORTH, since).is_empty(), "not yet: {:?}", self.split().await?);
+        await_condition("east sends clients to west again", ROUND + TO_PUBLISH, async || {
+            ensure!(!self.loads[0].answers_of(WEST, since).is_empty(), "not yet: {:?}", self.split().await?);
             Ok(())
         })
         .await?;
@@ -193,7 +193,7 @@ impl Scene {
 
 /// Of all answers after ten seconds not one in a hundred names the dead one.
 fn is_out(cluster: &str, load: &Load, since: Instant) -> Result<()> {
-    let named = load.answers_of(NORTH, since);
+    let named = load.answers_of(WEST, since);
     let late = named.iter().filter(|after| **after > OUT).count();
     let all: usize = load.since(since + OUT).answers.values().sum();
     ensure!(all > 0, "no answers in {cluster}");
