@@ -54,7 +54,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Result<Self> {
-        let rtts = [(EAST, WEST, 80), (EAST, NORTH, 100), (WEST, NORTH, 80)];
+        let rtts = [(EAST, WEST, 80), (EAST, NORTH, 90), (WEST, NORTH, 80)];
         let mut fleet = Fleet::start_apart("loop", CLUSTERS.len(), &rtts).await?;
         fleet.apply(&pricing(0.0, 0.0)).await?;
         let web = Exported::start(&mut fleet, "shop", "web", &CLUSTERS.map(|cluster| (cluster, PODS))).await?;
@@ -207,7 +207,7 @@ fn is_out(cluster: &str, load: &Load, since: Instant) -> Result<()> {
 
 /// As it is at first, and as long as nothing is said to have changed.
 fn world() -> Problem {
-    let cost_ms = vec![vec![0.0, 80.0, 100.0], vec![80.0, 0.0, 80.0], vec![100.0, 80.0, 0.0]];
+    let cost_ms = vec![vec![0.0, 80.0, 90.0], vec![80.0, 0.0, 80.0], vec![90.0, 80.0, 0.0]];
     Problem {
         demand_rps: DEMAND_RPS.map(f64::from).into(),
         capacity_rps: vec![f64::from(u32::from(PODS) * POD_RPS); 3],
