@@ -154,14 +154,15 @@ impl Pipeline {
     }
 
     fn take(&mut self, change: Change, touched: &mut Touched) {
-        match change {
-            Change::Measured(measured) => self.rounds.add(*measured),
-            Change::Leads(leads) => self.rounds.lead(leads),
-            Change::Peer(facts) => {
-                touched.all |= self.is_heard_again(&facts) && self.stores.optimizes();
-                self.stores.apply(Change::Peer(facts), touched);
+        if let Change::Measured(measured) = change {
+            self.rounds.add(*measured);
+        } else if let Change::Leads(leads) = change {
+            self.rounds.lead(leads);
+        } else {
+            if let Change::Peer(facts) = &change {
+                touched.all |= self.is_heard_again(facts) && self.stores.optimizes();
             }
-            change => self.stores.apply(change, touched),
+            self.stores.apply(change, touched);
         }
     }
 
@@ -195,7 +196,8 @@ impl Pipeline {
         begins && self.stores.optimizes()
     }
 
-    /// Measurements come every few seconds, so this is asked often enough. What is due to be published, and, without a broker, read back at once.
+    /// What is due to be published, and, without a broker, read back at once. Measurements come every few seconds, so this is asked
+    /// often enough.
     fn tell(&mut self, now: u64) {
         let Some(plan) = &self.plan else { return };
         self.rounds.decided(plan, now);

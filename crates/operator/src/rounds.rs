@@ -291,7 +291,7 @@ fn links_have_moved(before: &BTreeMap<ClusterId, PeerLink>, now: &BTreeMap<Clust
         };
         rtt || before.reachable.unwrap_or(true) != now.reachable.unwrap_or(true)
     };
-    now.iter().any(|(peer, now)| moved(before.get(peer).unwrap_or(&PeerLink::default()), now))
+    now.iter().any(|(peer, now)| moved(&before.get(peer).copied().unwrap_or_default(), now))
 }
 
 /// What this cluster has published, as the others have it.

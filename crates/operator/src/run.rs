@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::Plan;
 use landfall_core::pricing::Location;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::feed::{Beginning, Feed, Tellers};
+use self::outlets::Outlets;
 use self::tasks::Tasks;
 use crate::admin::{self, Admin};
 use crate::broker::build::Identity;
@@ -28,13 +30,14 @@ use crate::measure::{echo, page};
 use crate::metrics::{Metrics, PlanState, WriterState};
 use crate::observe::Guide;
 use crate::outbox::Outbox;
-use crate::pipeline::{Observer, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::reconcile::Reconciler;
 use crate::start::{self, StartError};
 use crate::stores::Touched;
-use crate::{apply, broker, metering, watch as source};
+use crate::{apply, broker, watch as source};
 
 mod feed;
+mod outlets;
 mod tasks;
 
 const LEASE: &str = "landfall-operator";
@@ -87,7 +90,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     let writer = WriterState { outbox: Arc::clone(&outbox), leadership: leadership.clone() };
     registry.register_collector(Box::new(writer));
     registry.register_collector(Box::new(FleetState(figured)));
-    let mut planned = plan.clone();
+    let planned = plan.clone();
     let admin = Admin { registry, missing: Box::new(move || synced(&plan)), answers: None };
 
     let candidate = Candidate {
@@ -96,32 +99,10 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
         identity: operating.identity,
         clock: micro_time,
     };
-    let mut reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
-    let observer = move |pipeline: &Pipeline, touched: &Touched| {
-        reconciler.settled(pipeline, touched);
-        own.send_if_modified(|known| {
-            let now = pipeline.published().cloned();
-            std::mem::replace(known, now.clone()).as_ref().map(Arc::as_ptr) != now.as_ref().map(Arc::as_ptr)
-        });
-        if touched.is_nothing() {
-            return;
-        }
-        meters.send_if_modified(|known| {
-            let now = metering::meters(pipeline);
-            std::mem::replace(known, now.clone()) != now
-        });
-        let now = Figures::of(pipeline, &figures.borrow());
-        figures.send_replace(Arc::new(now));
-    };
-    let submariner_namespace = cluster.submariner_namespace.clone();
-    let broker = match operating.broker {
-        Some((path, namespace)) => Source::Kubeconfig { path, namespace },
-        None => Source::Submariner { client: client.clone(), namespace: submariner_namespace },
-    };
-    let replicas = match operating.dns_replicas {
-        replicas if replicas.is_empty() => Replicas::Found { namespace: cluster.namespace.clone() },
-        replicas => Replicas::Given(replicas),
-    };
+    let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
+    let outlets = Outlets { reconciler, own, meters, figures };
+    let broker = broker_of(operating.broker, &client, &cluster);
+    let replicas = replicas_of(operating.dns_replicas, &cluster);
     let sources = Sources { client: client.clone(), replicas, prometheus, meters: metered, clock: unix_seconds };
     let (leader, broker_metrics) = (leadership.clone(), metrics.clone());
     let tellers = move |Beginning { local, instance, changes }: Beginning| -> Tellers {
@@ -145,25 +126,40 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     };
     let mut tasks = Tasks::new(stop.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
-    tasks.spawn("pipeline", feed.run(observer, tellers, stop.clone()));
+    tasks.spawn("pipeline", feed.run(outlets, tellers, stop.clone()));
     tasks.spawn("writer", done(apply::run(client.clone(), outbox, leadership, time, Arc::new(metrics))));
-    tasks.spawn_drained(
-        "lease",
-        done(async move {
-            // Whoever has nothing to write should not keep others from it.
-            let synced = tokio::select! {
-                synced = planned.wait_for(Option::is_some) => synced.is_ok(),
-                () = stop.cancelled() => false,
-            };
-            if synced {
-                lease::run(client, candidate, leads, stop).await;
-            } else {
-                // When the pipeline has ended by itself, it is the one to say why.
-                stop.cancelled().await;
-            }
-        }),
-    );
+    tasks.spawn_drained("lease", done(elect(client, candidate, (planned, leads), stop)));
     tasks.first_to_end().await
+}
+
+fn broker_of(given: Option<(PathBuf, String)>, client: &Client, cluster: &Cluster) -> Source {
+    match given {
+        Some((path, namespace)) => Source::Kubeconfig { path, namespace },
+        None => Source::Submariner { client: client.clone(), namespace: cluster.submariner_namespace.clone() },
+    }
+}
+
+fn replicas_of(given: Vec<SocketAddr>, cluster: &Cluster) -> Replicas {
+    if given.is_empty() { Replicas::Found { namespace: cluster.namespace.clone() } } else { Replicas::Given(given) }
+}
+
+/// Whoever has nothing to write should not keep others from it: the election begins with the first plan.
+async fn elect(
+    client: Client,
+    candidate: Candidate,
+    (mut planned, leads): (watch::Receiver<Option<Arc<Plan>>>, watch::Sender<Leadership>),
+    stop: CancellationToken,
+) {
+    let synced = tokio::select! {
+        synced = planned.wait_for(Option::is_some) => synced.is_ok(),
+        () = stop.cancelled() => false,
+    };
+    if synced {
+        lease::run(client, candidate, leads, stop).await;
+    } else {
+        // When the pipeline has ended by itself, it is the one to say why.
+        stop.cancelled().await;
+    }
 }
 
 /// How other clusters probe a DNS replica.

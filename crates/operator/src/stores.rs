@@ -4,6 +4,8 @@
 //! One task owns the stores and feeds them, so there is no lock. Each change tells which services it touches; those are
 //! observed and planned anew.
 
+mod facts;
+mod place;
 mod pods;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::policy::Mode;
-use landfall_core::pricing::{Location, PriceTable, Rule as PricingRule};
+use landfall_core::pricing::{Location, Rule as PricingRule};
 
 pub use self::pods::LocalPods;
 use crate::accept::{
@@ -20,12 +22,8 @@ use crate::accept::{
     reference,
 };
 use crate::broker;
-use crate::news::{News, news};
 use crate::object::{Kind, Object, ObjectRef, Problem};
 use crate::rounds::Measured;
-
-/// The NetworkPricing that comes with Landfall: its rules are for what no other one is for.
-const DEFAULT_PRICING: &str = "default";
 
 /// What a source of objects says.
 #[derive(Debug)]
@@ -188,32 +186,6 @@ impl Stores {
             .any(|mode| mode == Some(Mode::Optimized))
     }
 
-    /// Where the nodes of this cluster are, one by one.
-    pub fn locations(&self) -> impl Iterator<Item = &Location> {
-        self.nodes.values()
-    }
-
-    /// Where this cluster is. `None`: it has no nodes that we may see.
-    pub fn location(&self) -> Option<Location> {
-        self.place.clone().or_else(|| Location::of_most(self.locations()))
-    }
-
-    /// What traffic costs, by the rules of all NetworkPricings in the order in which they count.
-    pub fn pricing(&self) -> PriceTable {
-        let by_name = |default: bool| {
-            self.pricings.iter().filter(move |(object, _)| (&*object.name == DEFAULT_PRICING) == default)
-        };
-        PriceTable::new(by_name(false).chain(by_name(true)).flat_map(|(_, rules)| rules).cloned().collect())
-    }
-
-    /// The objects of a namespace with facts whose names begin so.
-    pub fn kept_heads(&self, namespace: &str, prefix: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
-        let kept = |(object, _): &(&ObjectRef, &Arc<Facts>)| {
-            &*object.namespace == namespace && object.name.starts_with(prefix)
-        };
-        self.fact_parts.iter().filter(kept).map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
-    }
-
     fn list(&mut self, kind: Kind) -> &mut List {
         self.lists.entry(kind).or_default()
     }
@@ -318,54 +290,6 @@ impl Stores {
         touched.all |= before.map(SelectionPolicy::rule) != Some(policy.rule());
         touched.policies = true;
         self.policies.insert(object, policy);
-    }
-
-    /// `None`: it is gone. Kubelets rewrite their nodes all the time, and almost never move; autoscalers add and remove some
-    /// all the time, and the cluster almost never moves.
-    fn place_node(&mut self, object: ObjectRef, location: Option<Location>, touched: &mut Touched) {
-        if self.nodes.get(&object) == location.as_ref() {
-            return;
-        }
-        // All nodes are looked at for it; nothing is planned before their list is complete.
-        let matters = !touched.all && self.complete(&[Kind::Node]) && self.optimizes();
-        let before = matters.then(|| self.location());
-        match location {
-            Some(location) => self.nodes.insert(object, location),
-            None => self.nodes.remove(&object),
-        };
-        touched.all |= before.is_some_and(|before| before != self.location());
-    }
-
-    /// For what only optimised services are planned from. A policy that makes a service one touches it itself.
-    fn touch_optimized(&self, news: bool, touched: &mut Touched) {
-        touched.all |= news && self.optimizes();
-    }
-
-    /// What a cluster says now may be no news, and then it waits for the next round.
-    fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
-        if !self.optimizes() {
-            return;
-        }
-        match news(before.as_deref(), self.peers.get(cluster).map(Arc::as_ref)) {
-            News::All => touched.all = true,
-            News::Services(services) => touched.services.extend(services),
-        }
-        touched.peers.insert(cluster.clone());
-    }
-
-    /// Whether what the objects of a cluster say together has changed.
-    fn unite_facts(&mut self, cluster: &ClusterId) -> bool {
-        let parts: Vec<&Arc<Facts>> = self.fact_parts.values().filter(|facts| facts.cluster == *cluster).collect();
-        let united = match parts.as_slice() {
-            [only] => Some(Arc::clone(only)),
-            parts => Facts::united(parts.iter().map(|part| &***part)).map(Arc::new),
-        };
-        if self.facts.get(cluster) == united.as_ref() {
-            return false;
-        }
-        self.facts.remove(cluster);
-        self.facts.extend(united.map(|united| (cluster.clone(), united)));
-        true
     }
 
     /// Takes the object from where it was, if that is another service or another store.

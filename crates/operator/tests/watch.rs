@@ -59,7 +59,11 @@ impl Watched {
             Change::ListEnds(kind) => format!("{kind}: complete"),
             Change::Interrupted(kind) => format!("{kind}: interrupted"),
             Change::Apply { object: Object::Node(node), .. } => format!("node {}", node.metadata.name),
-            other => panic!("{other:?}"),
+            other @ (Change::Apply { .. } | Change::Delete(..) | Change::Malformed(_)) => panic!("{other:?}"),
+            other @ (Change::Peer(_) | Change::PeerGone(_) | Change::Broker(_) | Change::Links(_)) => {
+                panic!("{other:?}")
+            }
+            other @ (Change::Measured(_) | Change::Leads(_)) => panic!("{other:?}"),
         }
     }
 

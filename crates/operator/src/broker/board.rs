@@ -250,12 +250,15 @@ impl Board {
 
     /// How it stands with what is there, for conditions and metrics.
     pub fn state(&self, lost: Option<Arc<str>>, now: u64) -> State {
-        let why = |(name, why): (&Box<str>, &Rejection)| (name.clone(), (why.category(), why.to_string().into()));
         State {
             lost,
             double: self.elder(now).map(|double| double.instance.as_str().into()),
             unwritten: None,
-            rejected: self.rejected.iter().map(why).collect(),
+            rejected: self
+                .rejected
+                .iter()
+                .map(|(name, why)| (name.clone(), (why.category(), why.to_string().into())))
+                .collect(),
             incomplete: self.incomplete().into_iter().collect(),
         }
     }

@@ -68,7 +68,7 @@ pub async fn find(source: &Source) -> Result<Option<Credentials>, CredentialsErr
                 Err(error) => return Err(unreadable(chain(&error))),
             };
             let named = all.iter().find(|one| one.metadata.name.as_deref() == Some("submariner"));
-            match named.or(all.first()) {
+            match named.or_else(|| all.first()) {
                 Some(submariner) => of_submariner(client, namespace, &submariner.spec).await,
                 None => Ok(None),
             }

@@ -86,14 +86,12 @@ pub(super) async fn once(
 
 /// The object that is not, or no longer, what this cluster has written.
 fn undone<'a>(change: &'a Change, identity: &Identity) -> Option<&'a str> {
-    match change {
-        Change::Delete(_, object) => Some(&object.name),
-        Change::Apply { object: Object::ClusterFacts(object), .. } => {
-            let ours = object.spec.instance.as_deref() == Some(&*identity.instance);
-            object.metadata.name.as_deref().filter(|_| !ours)
-        }
-        _ => None,
+    if let Change::Delete(_, object) = change {
+        return Some(&object.name);
     }
+    let Change::Apply { object: Object::ClusterFacts(object), .. } = change else { return None };
+    let ours = object.spec.instance.as_deref() == Some(&*identity.instance);
+    object.metadata.name.as_deref().filter(|_| !ours)
 }
 
 /// The receiver of changes is gone.
@@ -168,7 +166,14 @@ impl Reader {
                 self.state.lost.get_or_insert(why);
                 self.told = false;
             }
-            _ => {}
+            // No watch says these.
+            Change::Apply { .. }
+            | Change::Peer(_)
+            | Change::PeerGone(_)
+            | Change::Broker(_)
+            | Change::Links(_)
+            | Change::Measured(_)
+            | Change::Leads(_) => {}
         }
         self.tell_state(ends).await
     }

@@ -189,7 +189,7 @@ impl Subject<'_> {
             ..memory.agent.report(measured, now, tuning)
         };
         // What nobody measured yet has a capacity all the same.
-        let capacity_rps = report.capacity_rps.or(export.map(|export| export.capacity_rps));
+        let capacity_rps = report.capacity_rps.or_else(|| export.map(|export| export.capacity_rps));
         let report = Report { capacity_rps, ..report };
         let interesting = export.is_some() || report.demand_rps.is_some_and(|demand| demand > 0.0);
         Closed { report: interesting.then_some(report), answers_rps: window.answers_rps(self.key) }

@@ -1,0 +1,53 @@
+//! What clusters say of themselves: in objects of this cluster, on the broker, and in this process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use landfall_core::name::ClusterId;
+
+use super::{Stores, Touched};
+use crate::accept::Facts;
+use crate::news::{News, news};
+use crate::object::ObjectRef;
+
+impl Stores {
+    /// The objects of a namespace with facts whose names begin so.
+    pub fn kept_heads(&self, namespace: &str, prefix: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
+        let kept = |(object, _): &(&ObjectRef, &Arc<Facts>)| {
+            &*object.namespace == namespace && object.name.starts_with(prefix)
+        };
+        self.fact_parts.iter().filter(kept).map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
+    }
+
+    /// For what only optimised services are planned from. A policy that makes a service one touches it itself.
+    pub(super) fn touch_optimized(&self, news: bool, touched: &mut Touched) {
+        touched.all |= news && self.optimizes();
+    }
+
+    /// What a cluster says now may be no news, and then it waits for the next round.
+    pub(super) fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
+        if !self.optimizes() {
+            return;
+        }
+        match news(before.as_deref(), self.peers.get(cluster).map(Arc::as_ref)) {
+            News::All => touched.all = true,
+            News::Services(services) => touched.services.extend(services),
+        }
+        touched.peers.insert(cluster.clone());
+    }
+
+    /// Whether what the objects of a cluster say together has changed.
+    pub(super) fn unite_facts(&mut self, cluster: &ClusterId) -> bool {
+        let parts: Vec<&Arc<Facts>> = self.fact_parts.values().filter(|facts| facts.cluster == *cluster).collect();
+        let united = match parts.as_slice() {
+            [only] => Some(Arc::clone(only)),
+            parts => Facts::united(parts.iter().map(|part| &***part)).map(Arc::new),
+        };
+        if self.facts.get(cluster) == united.as_ref() {
+            return false;
+        }
+        self.facts.remove(cluster);
+        self.facts.extend(united.map(|united| (cluster.clone(), united)));
+        true
+    }
+}
