@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -149,6 +150,9 @@ impl Cluster {
     /// Applies a chart of ours as a user gets it, under its own name, with the default values but for those of `set`. The
     /// namespace must be there. May be called again with other values.
     pub async fn install_chart(&self, name: &str, namespace: &str, set: &str) -> Result<()> {
+        // Two may do it at once, with other values.
+        static COUNTER: AtomicU32 = AtomicU32::new(1);
+        let file = format!("{name}-{}.yaml", COUNTER.fetch_add(1, Ordering::Relaxed));
         let mut command = Command::new(control_plane_programs()?.join("helm"));
         command.args(["template", name]).arg(repository().join("charts").join(name));
         command.args(["--namespace", namespace, "--set", set]);
@@ -156,7 +160,7 @@ impl Cluster {
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(variable, self.folder().join("helm"));
         }
-        let rendered = self.keep_output(&format!("chart-{name}.yaml"), command).await?;
+        let rendered = self.keep_output(&file, command).await?;
         self.kubectl_apply(&[&rendered]).await.with_context(|| format!("the rendered chart {name}"))
     }
 
