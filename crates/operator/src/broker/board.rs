@@ -59,6 +59,7 @@ struct Part {
     facts: Facts,
     /// When it was last written, in seconds since 1970 by the broker's clock.
     written: Option<u64>,
+    number: i32,
     parts: i32,
 }
 
@@ -108,6 +109,11 @@ impl Board {
                     Some(refused) => drop(self.rejected.insert(named.clone(), Rejection::InPart(refused))),
                     None => drop(self.rejected.remove(&named)),
                 }
+                // The first part says how many there are.
+                if part.number == 0 {
+                    let goes = |known: &Part| known.facts.cluster == cluster && known.number >= part.parts;
+                    self.parts.retain(|_, known| !goes(known));
+                }
                 self.parts.insert(named, part);
                 Some(cluster)
             }
@@ -142,7 +148,7 @@ impl Board {
         if facts.cluster != self.identity.cluster {
             self.usual.entry(facts.cluster.clone()).or_default().believe(&mut facts.services, now);
         }
-        Ok((Part { facts, written, parts }, in_part))
+        Ok((Part { facts, written, number: part, parts }, in_part))
     }
 
     /// Our own objects must be ours.
@@ -245,7 +251,9 @@ impl Board {
         const SILENT: u64 = 3600;
         let alive = |double: &&Double| self.there(now).saturating_sub(double.written) < SILENT;
         let eldest = self.doubles.values().filter(alive).min_by_key(|double| double.since);
-        eldest.filter(|double| self.since.is_none_or(|since| double.since <= since))
+        // Of two that began in the same second, the one whose id comes first.
+        let elder = |double: &&Double, since| (double.since, &*double.instance) < (since, &*self.identity.instance);
+        eldest.filter(|double| self.since.is_none_or(|since| elder(double, since)))
     }
 
     /// How it stands with what is there, for conditions and metrics.

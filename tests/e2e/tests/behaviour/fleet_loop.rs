@@ -3,10 +3,13 @@
 //!
 //! One fleet for all steps, as each step is a matter of rounds of half a minute.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::exported::{KEPT, POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
+use landfall_e2e::landfall::run_to_end;
 use landfall_e2e::load::Load;
 use landfall_e2e::optimum::{Optimum, Problem};
 use landfall_e2e::wait::report;
@@ -107,9 +110,11 @@ impl Scene {
         let mut world = world();
         world.capacity_rps[1] /= 2.0;
         let expected = world.solve();
+        let predicted = self.predicted(&["--capacity", "west=x0.5"]).await?;
         let since = now();
         self.web.set_pods(&self.fleet, WEST, PODS / 2).await?;
         self.comes_to(&expected, 4 * ROUND).await?;
+        is_within(&self.split().await?, &predicted, POINTS).context("what simulate --live said before")?;
         report(&format!("loop: capacity × 0.5 → optimum ± {POINTS} points after {:?}", since.elapsed()));
 
         tokio::time::sleep(KEPT).await;
@@ -159,6 +164,40 @@ impl Scene {
         self.comes_to(&split, ROUND + TO_PUBLISH).await.context("north is cheap")?;
         report(&format!("loop: other prices → optimum ± {POINTS} points after {:?}", since.elapsed()));
         Ok(())
+    }
+
+    /// What `landfall simulate --live` says that the split would be, after `explain` has told the one in force.
+    async fn predicted(&self, change: &[&str]) -> Result<Split> {
+        let east = self.fleet.of(EAST)?;
+        let kubeconfig = east.member.cluster.control_plane.admin_kubeconfig()?;
+        let broker = self.fleet.broker.control_plane.admin_kubeconfig()?;
+        let service = format!("{}/{}", self.web.namespace, self.web.service);
+        let ask = async |command: &[&str]| -> Result<Value> {
+            let mut arguments: Vec<OsString> = command.iter().map(OsString::from).collect();
+            arguments.extend(["--cluster-id", EAST, "-o", "json", "--kubeconfig"].map(OsString::from));
+            arguments.extend([kubeconfig.clone().into(), "--broker-kubeconfig".into(), broker.clone().into()]);
+            let log = east.member.cluster.folder().join("log/asked.json");
+            let (_, printed) = run_to_end(&arguments, &log, 2 * TO_PUBLISH).await?;
+            // What is remarkable stands beside it, on the other stream.
+            let begin = printed.find(['{', '[']).unwrap_or_default();
+            let mut values = serde_json::Deserializer::from_str(&printed[begin..]).into_iter();
+            let value = values.next().and_then(Result::ok);
+            value.with_context(|| format!("{arguments:?}: {printed}"))
+        };
+        let explained = ask(&["explain", &service, "--from", EAST]).await?;
+        let in_force = self.split().await?[EAST].clone();
+        for candidate in explained["clusters"].as_array().context("no candidates")? {
+            let (cluster, weight) = (candidate["cluster"].as_str(), candidate["weight"].as_f64());
+            let (cluster, weight) = cluster.zip(weight).context("a candidate without a name or a weight")?;
+            ensure!((weight / 1000.0 - in_force[cluster]).abs() < 0.002, "{in_force:?}, and explained: {candidate}");
+        }
+        let simulated = ask(&[&["simulate", "--live", "--service", &service], change].concat()).await?;
+        let rows = simulated[0]["sources"].as_array().context("no sources")?;
+        let row = |row: &Value| -> Option<(String, BTreeMap<String, f64>)> {
+            let share = |(to, weight): (&String, &Value)| Some((to.clone(), weight.as_f64()? / 1000.0));
+            Some((row["source"].as_str()?.to_owned(), row["after"].as_object()?.iter().filter_map(share).collect()))
+        };
+        Ok(rows.iter().filter_map(row).collect())
     }
 
     /// Waits until all clusters publish this split.
