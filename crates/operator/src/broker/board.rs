@@ -355,14 +355,14 @@ mod tests {
     #[test]
     fn a_number_that_cannot_be_is_named_and_the_rest_of_its_object_counts() {
         let mut board = board();
-        board.put(said("west-0", demanding(50.0)), NOW);
+        board.put(said("west-0", demanding(5000.0)), NOW);
         let mut absurd = demanding(1e300);
         absurd["generation"] = json!(8);
         board.put(said("west-0", absurd), NOW);
-        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("field"), Some(1000.0)), "nor is it believed");
+        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("field"), Some(50_000.0)), "nor is it believed");
         assert_eq!(board.facts(&ClusterId::new("west").unwrap()).unwrap().generation, 8);
-        board.put(said("west-0", demanding(50.0)), NOW);
-        assert_eq!((why(&board, "west-0"), demand(&board)), (None, Some(50.0)));
+        board.put(said("west-0", demanding(5000.0)), NOW);
+        assert_eq!((why(&board, "west-0"), demand(&board)), (None, Some(5000.0)));
     }
 
     #[test]
