@@ -78,6 +78,11 @@ impl Plan {
         services.into_iter()
     }
 
+    /// In no order, which takes a tenth of the time.
+    pub fn in_any_order(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<ServicePlan>)> {
+        self.services.iter()
+    }
+
     /// In no order.
     pub fn planned(&self) -> impl Iterator<Item = &ServicePlan> {
         self.services.values().map(Arc::as_ref)

@@ -226,6 +226,7 @@ impl Fleet {
     }
 
     fn publish(&mut self) {
+        let mut news = Vec::new();
         for i in 0..CLUSTERS {
             let Some(own) = self.agents[i].published().cloned() else { continue };
             if self.told[i].as_ref().is_some_and(|told| Arc::ptr_eq(told, &own)) {
@@ -237,10 +238,10 @@ impl Fleet {
             }
             self.reported = self.told.iter().flatten().map(|told| told.services.len()).sum();
             self.told[i] = Some(own);
-            let facts = self.board.facts(&id(i)).unwrap();
-            for agent in &mut self.agents {
-                agent.apply([Change::Peer(Arc::clone(&facts))], self.now + 1);
-            }
+            news.push(self.board.facts(&id(i)).unwrap());
+        }
+        for agent in self.agents.iter_mut().filter(|_| !news.is_empty()) {
+            agent.apply(news.iter().cloned().map(Change::Peer), self.now + 1);
         }
     }
 

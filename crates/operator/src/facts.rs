@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize;
 use landfall_core::optimize::cost::{Path, Tariff, UnitCost, unit_cost};
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{self, Costs, Method, Report, facts};
@@ -190,7 +191,17 @@ impl<'a> Fleet<'a> {
         if !self.hearing.knows() {
             known.method = Method::Keep;
         }
+        for facts in std::iter::once(&mut known.facts).chain(known.whole.as_mut()) {
+            self.leave_out_idle_sources(facts);
+        }
         known
+    }
+
+    /// Who asks for nothing changes no plan. Most clusters of a large fleet ask for few of its services.
+    fn leave_out_idle_sources(&self, facts: &mut optimize::facts::Facts) {
+        if !facts.demand_unknown {
+            facts.sources.retain(|cluster, source| source.demand_rps > 0.0 || *cluster == self.view.local);
+        }
     }
 
     fn costs(&self, objective: &Objective) -> Costs {

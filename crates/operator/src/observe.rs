@@ -1,6 +1,6 @@
 //! From the stores to what the core understands: pure, and the only place that knows both.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,21 +104,27 @@ struct Ground<'a> {
     first: bool,
     /// Made when the first optimised service asks for it: most fleets have none.
     fleet: OnceCell<Fleet<'a>>,
+    /// Of the last service: most that follow each other have the same.
+    policy: RefCell<Arc<Policy>>,
 }
 
 impl<'a> Ground<'a> {
     fn new(stores: &'a Stores, seen: &'a Seen<'a>, first: bool) -> Self {
         let precedence = Precedence::new(stores, &seen.perspective.namespace);
-        Self { stores, seen, precedence, first, fleet: OnceCell::new() }
+        Self { stores, seen, precedence, first, fleet: OnceCell::new(), policy: RefCell::default() }
     }
 
-    fn policy(&self, import: &Import, winner: Option<&SelectionPolicy>) -> Policy {
+    fn policy(&self, import: &Import, winner: Option<&SelectionPolicy>) -> Arc<Policy> {
         let mut policy = policy(self.stores, self.seen.perspective, winner, import);
         if self.seen.facts_now.is_none() {
             // What somebody changes in a file is no noise.
             policy.objective.tuning.hysteresis = 0.0;
         }
-        policy
+        let mut last = self.policy.borrow_mut();
+        if **last != policy {
+            *last = Arc::new(policy);
+        }
+        Arc::clone(&last)
     }
 
     fn guidance(&self, import: &Import, exports: &BTreeMap<ClusterId, Export>) -> Guidance {
@@ -146,7 +152,7 @@ impl<'a> Ground<'a> {
         exports: &BTreeMap<ClusterId, Export>,
         winner: Option<&SelectionPolicy>,
     ) -> Guidance {
-        let policy = Arc::new(self.policy(import, winner));
+        let policy = self.policy(import, winner);
         if policy.mode != Mode::Optimized {
             return Guidance::Policy(policy);
         }

@@ -145,6 +145,9 @@ impl Pipeline {
             }
             Some(plan) => observe::update(plan, &self.stores, &seen, &touched),
         };
+        if self.plan.is_none() {
+            self.planned.0 = now;
+        }
         if let Some(next) = next {
             self.round_seconds = round_seconds(&next);
             self.plan = Some(Arc::new(next));

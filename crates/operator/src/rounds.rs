@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::name::{ClusterId, ServiceKey};
@@ -48,6 +48,8 @@ pub struct Ground<'a> {
 #[derive(Debug)]
 pub struct Rounds {
     memories: BTreeMap<ServiceKey, Memory>,
+    /// The plan that all of them remember. Weak: it lives no longer for it, and no other has its address as long as it is here.
+    decided: Option<Weak<Plan>>,
     leads: bool,
     window: Window,
     schedule: Schedule,
@@ -77,6 +79,7 @@ impl Rounds {
     pub fn new(chance: f64) -> Self {
         Self {
             memories: BTreeMap::new(),
+            decided: None,
             leads: false,
             window: Window::default(),
             schedule: Schedule::default(),
@@ -153,8 +156,13 @@ impl Rounds {
             return true;
         }
         optimized(ground.plan).any(|(key, planned, objective)| {
-            let before = own.services.get(key).copied().unwrap_or_default();
-            let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
+            let subject = Subject { ground, key, planned, objective: &objective };
+            let before = own.services.get(key).copied();
+            if before.is_none() && !subject.concerns(&self.window) {
+                return false;
+            }
+            let before = before.unwrap_or_default();
+            let report = self.newest(subject, now);
             is_news(&before, &report, &objective.tuning)
         })
     }
@@ -180,7 +188,11 @@ impl Rounds {
     pub fn tell(&mut self, ground: Ground<'_>, now: u64) {
         let mut services = BTreeMap::new();
         for (key, planned, objective) in optimized(ground.plan) {
-            let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
+            let subject = Subject { ground, key, planned, objective: &objective };
+            if !subject.concerns(&self.window) {
+                continue;
+            }
+            let report = self.newest(subject, now);
             let before = self.own.as_ref().and_then(|own| own.services.get(key)).and_then(|before| before.demand_rps);
             if let Some(demand) = report.demand_rps.filter(|demand| Some(*demand) != before) {
                 self.memory(key, ground).agent.jump(demand, &objective.tuning);
@@ -201,6 +213,9 @@ impl Rounds {
         for (key, planned, objective) in optimized(ground.plan) {
             known.insert(key.clone());
             let subject = Subject { ground, key, planned, objective: &objective };
+            if !self.memories.contains_key(key) && !subject.concerns(&window) {
+                continue;
+            }
             let closed = subject.close(self.memory(key, ground), &window, now);
             if let Some(mut report) = closed.report {
                 report.capacity_rps = report.capacity_rps.map(|rps| rps * left(ground.head, now));
@@ -256,6 +271,9 @@ impl Rounds {
 
     /// Goes on from what was published, if it was not here before.
     fn memory(&mut self, key: &ServiceKey, ground: Ground<'_>) -> &mut Memory {
+        if !self.memories.contains_key(key) {
+            self.decided = None;
+        }
         self.memories.entry(key.clone()).or_insert_with(|| {
             let last = said(ground).and_then(|said| said.services.get(key).copied());
             let local = ground.local.clone();
@@ -264,8 +282,13 @@ impl Rounds {
         })
     }
 
-    /// Remembers what is in force now.
-    pub fn decided(&mut self, plan: &Plan, now: u64) {
+    /// Remembers what is in force now, when that is something else than the last time.
+    pub fn decided(&mut self, plan: &Arc<Plan>, now: u64) {
+        let same = self.decided.as_ref().is_some_and(|decided| std::ptr::eq(decided.as_ptr(), Arc::as_ptr(plan)));
+        if same {
+            return;
+        }
+        self.decided = Some(Arc::downgrade(plan));
         for (key, memory) in &mut self.memories {
             let Some(planned) = plan.get(key.as_str()) else { continue };
             let share = |share: &Share| (share.cluster.clone(), f64::from(share.weight) / f64::from(TOTAL_WEIGHT));
@@ -304,9 +327,9 @@ fn left(head: &Facts, now: u64) -> f64 {
     head.drain.map_or(1.0, |drain| drain.left(now))
 }
 
-/// The services for which an optimiser decides, or would.
+/// The services for which an optimiser decides, or would, in no order.
 pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
-    plan.services().filter_map(|(key, planned)| Some((key, planned.as_ref(), objective(planned)?)))
+    plan.in_any_order().filter_map(|(key, planned)| Some((key, planned.as_ref(), objective(planned)?)))
 }
 
 fn objective(planned: &ServicePlan) -> Option<Objective> {

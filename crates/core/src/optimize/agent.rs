@@ -38,7 +38,7 @@ pub struct Agent {
     /// What was decided since the last window ended, the decision in force at its beginning first.
     decisions: Vec<Decision>,
     /// What its clients sent in each of the last windows, the newest last.
-    sent: VecDeque<(u64, Shares)>,
+    sent: VecDeque<(u64, Box<[(ClusterId, f64)]>)>,
 }
 
 /// What an agent does, and expects, from a moment on.
@@ -129,7 +129,7 @@ impl Agent {
     /// The same where it is known where they were sent.
     pub fn count_sent(&mut self, demand_rps: f64, sent: Shares, now: u64, tuning: &Tuning) {
         self.demand = self.demand.step(demand_rps, tuning);
-        self.sent.push_back((now, sent));
+        self.sent.push_back((now, sent.into_iter().filter(|(_, rps)| *rps > 0.0).collect()));
         if self.sent.len() > MOST_WINDOWS {
             self.sent.pop_front();
         }
@@ -245,7 +245,10 @@ impl Agent {
     /// What it sent to each exporter in the very window in which that exporter's load was measured.
     pub fn sent(&self, known: &Known) -> Shares {
         let window = |at: u64| self.sent.iter().rev().find(|(end, _)| *end <= at).map(|(_, sent)| sent);
-        let sent = |(exporter, &at): (&ClusterId, &u64)| Some((exporter.clone(), *window(at)?.get(exporter)?));
+        let sent = |(exporter, &at): (&ClusterId, &u64)| {
+            let (_, rps) = window(at)?.iter().find(|(to, _)| to == exporter)?;
+            Some((exporter.clone(), *rps))
+        };
         known.windows.iter().filter_map(sent).collect()
     }
 }

@@ -125,6 +125,7 @@ impl Board {
         }
     }
 
+    /// And what in it is left out.
     fn accepted(
         &mut self,
         named: &str,

@@ -9,8 +9,8 @@ use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::Report;
 use landfall_core::plan::ServicePlan;
 
-use super::Ground;
 use super::window::{Reading, Window};
+use super::{Ground, said};
 use crate::accept::Facts;
 use crate::facts::pods;
 use crate::measure::load::{Capacity, Export, Pods, Sample};
@@ -79,6 +79,12 @@ impl Subject<'_> {
         let counted = || self.ground.stores.pods.count(self.key).unwrap_or_else(|| pods(export).max(1));
         let ready = if export.ready.is_empty() { 0 } else { counted() };
         Some(Pods { ready, nominal_rps: self.objective.capacity_rps_per_pod })
+    }
+
+    /// Whether there is anything here to remember: an export, or clients.
+    pub(super) fn concerns(&self, window: &Window) -> bool {
+        let exported = self.planned.service.exports.contains_key(self.ground.local);
+        exported || window.count(self.key) > 0.0 || said(self.ground).is_some_and(|s| s.services.contains_key(self.key))
     }
 
     /// `None`: nobody counted.
