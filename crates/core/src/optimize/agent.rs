@@ -27,6 +27,9 @@ const MOST_DECISIONS: usize = 64;
 /// By exporter.
 pub type Shares = BTreeMap<ClusterId, f64>;
 
+/// The same for as long as many windows are remembered: small, and without zeros.
+type Sent = Box<[(ClusterId, f64)]>;
+
 #[derive(Debug, Clone)]
 pub struct Agent {
     cluster: ClusterId,
@@ -38,7 +41,7 @@ pub struct Agent {
     /// What was decided since the last window ended, the decision in force at its beginning first.
     decisions: Vec<Decision>,
     /// What its clients sent in each of the last windows, the newest last.
-    sent: VecDeque<(u64, Box<[(ClusterId, f64)]>)>,
+    sent: VecDeque<(u64, Sent)>,
 }
 
 /// What an agent does, and expects, from a moment on.
