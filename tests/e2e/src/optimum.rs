@@ -17,7 +17,7 @@ const HIGHEST_PRICE_MS: f64 = 1e7;
 const STILL_MS: f64 = 1e-6;
 
 /// All that decides a split.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Problem {
     /// Of the clients of each source cluster.
     pub demand_rps: Vec<f64>,
