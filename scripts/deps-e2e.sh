@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests call and a Debian may lack: dig, setpriv with flock, and Prometheus. Does nothing when
-# they are there.
+# Installs what the end-to-end tests call and a Debian may lack: dig, setpriv with flock, Prometheus, and libfaketime.
+# Does nothing when they are there.
 set -euo pipefail
 
 packages=()
@@ -9,6 +9,7 @@ for tool in setpriv flock; do
   command -v "$tool" > /dev/null || { packages+=(util-linux); break; }
 done
 [ -x /usr/bin/prometheus ] || packages+=(prometheus)
+compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' > /dev/null || packages+=(libfaketime)
 [ "${#packages[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then

@@ -67,6 +67,11 @@ impl Exported {
         self.backend(cluster)?.set_slots(count.into()).await
     }
 
+    /// Tells every cluster whether the export of this one is ready.
+    pub async fn set_health(&self, fleet: &Fleet, cluster: &str, health: Health) -> Result<()> {
+        self.write_slice(fleet, cluster, health).await
+    }
+
     /// Has all clusters follow a policy with this spec for the service.
     pub async fn set_policy(&self, fleet: &Fleet, spec: Value) -> Result<()> {
         fleet.apply(&self.here(objects::policy(&self.service, spec))).await

@@ -126,7 +126,8 @@ impl Fleet {
         self.members.iter().find(|it| it.id() == id).with_context(|| format!("no cluster {id} in the fleet"))
     }
 
-    fn of_mut(&mut self, id: &str) -> Result<&mut FleetMember> {
+    /// The same, to restart its programs.
+    pub fn of_mut(&mut self, id: &str) -> Result<&mut FleetMember> {
         self.members.iter_mut().find(|it| it.id() == id).with_context(|| format!("no cluster {id} in the fleet"))
     }
 

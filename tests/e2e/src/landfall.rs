@@ -65,9 +65,24 @@ impl Landfall {
 
     /// Starts it anew as it was started, on the same ports. One that runs still is killed.
     pub fn restart(&mut self) -> Result<()> {
+        self.restart_with(&[])
+    }
+
+    /// As [`Landfall::restart`], with a clock that is off by this, such as `+1h`. Time passes as everywhere.
+    pub fn restart_at(&mut self, offset: &str) -> Result<()> {
+        self.restart_with(&[
+            // Of Debian's package libfaketime; the loader knows what LIB is. Where there is no such file it says so in
+            // the log, and the clock is right.
+            ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1".into()),
+            ("FAKETIME", offset.into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ])
+    }
+
+    fn restart_with(&mut self, environment: &[(&str, OsString)]) -> Result<()> {
         // It fails for one that has ended already.
         let _ = self.process.kill();
-        self.process = Process::start(&landfall_program()?, &self.arguments, &self.log)?;
+        self.process = Process::start_with(&landfall_program()?, &self.arguments, environment, &self.log)?;
         Ok(())
     }
 

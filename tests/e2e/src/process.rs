@@ -82,10 +82,24 @@ impl Process {
     /// SIGTERM, then waits until it has ended by itself. Returns its exit status and how long it took.
     pub async fn terminate(&self, deadline: Duration) -> Result<(ExitStatus, Duration)> {
         let sent = now();
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a process id that is none")?;
-        kill_process(pid, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         let status = self.exit_status(deadline).await?;
         Ok((status, sent.elapsed()))
+    }
+
+    /// SIGSTOP: it is there and does nothing, and its connections stay open.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a process id that is none")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Waits for the program to end by itself.

@@ -1,0 +1,80 @@
+//! The broker is away for five minutes, and programs that start meanwhile: what was agreed stays, health counts, and
+//! nothing swings when it is back. docs/failures.md has the figures.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use landfall_e2e::exported::Split;
+use landfall_e2e::fleet::BROKER;
+use landfall_e2e::member::PROMPT;
+use landfall_e2e::objects::Health;
+use landfall_e2e::{now, run};
+
+use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST, without};
+
+/// Long enough for everything that waits for the broker to have given up, several times.
+const AWAY: Duration = Duration::from_secs(300);
+
+#[test]
+fn while_the_broker_is_away_shares_stay_and_health_counts_also_for_who_starts_then() -> Result<()> {
+    run(async {
+        let mut scene = FaultScene::start("broker away").await?;
+        let outcome = play(&mut scene).await;
+        scene.judge(outcome).await
+    })
+}
+
+async fn play(scene: &mut FaultScene) -> Result<()> {
+    let before = scene.settled().await?;
+    let told = scene.told().await?;
+    let since = now();
+    scene.fleet.control_plane(BROKER)?.stop_api_server()?;
+    scene.goes_on_for("the broker is away", AWAY / 2, &CLUSTERS, &before).await?;
+    scene.was_served("in the first half of the outage", since, &CLUSTERS, &before)?;
+    health_counts(scene, &before).await.context("health while the broker is away")?;
+    let left = AWAY.saturating_sub(since.elapsed());
+    scene.goes_on_for("the broker is away still", left, &CLUSTERS, &before).await?;
+    begin_anew(scene, &before).await.context("programs that start while the broker is away")?;
+
+    scene.fleet.control_plane(BROKER)?.start_api_server().await?;
+    let back = now();
+    scene.report(&format!("the broker was away for {:?}", since.elapsed()));
+    let tell = scene.tell_again(&CLUSTERS, &told, back, ROUND + TO_PUBLISH);
+    let after = scene.goes_on("the broker is back", &CLUSTERS, &before, tell).await?;
+    scene.report(&format!("all facts are fresh {after:?} after the broker is ready"));
+    scene.goes_on_for("with fresh facts", 2 * ROUND, &CLUSTERS, &before).await?;
+    scene.was_served("after the outage", back, &CLUSTERS, &before)
+}
+
+/// North is not ready for a while.
+async fn health_counts(scene: &FaultScene, before: &Split) -> Result<()> {
+    let since = now();
+    scene.set_health(NORTH, Health::NotReady).await?;
+    let took = scene.leaves(&[NORTH], &CLUSTERS, since, 2 * PROMPT).await?;
+    scene.report(&format!(
+        "a backend that is not ready is out of all answers {took:?} after the first cluster was told"
+    ));
+    scene.goes_on_for("north is not ready", 2 * PROMPT, &[EAST], &without(before, NORTH)).await?;
+    let since = now();
+    scene.set_health(NORTH, Health::Ready).await?;
+    let took = scene.returns(NORTH, &CLUSTERS, since, 2 * PROMPT).await?;
+    scene.report(&format!("and back {took:?} after it is ready"));
+    scene.comes_back_to(before, TO_PUBLISH).await
+}
+
+/// Both programs of two clusters crash; the third one lives through it all.
+async fn begin_anew(scene: &mut FaultScene, before: &Split) -> Result<()> {
+    for cluster in [EAST, NORTH] {
+        scene.fleet.kill_programs(cluster)?;
+        let since = now();
+        scene.fleet.restart_programs(cluster).await?;
+        scene.answer_in(cluster).await?;
+        scene.report(&format!("{cluster} is ready without a broker {:?} after its start", since.elapsed()));
+    }
+    // Who killed its DNS was out of the answers of the others until their next probe.
+    scene.returns(EAST, &[WEST, NORTH], now(), TO_PUBLISH).await?;
+    scene.comes_back_to(before, TO_PUBLISH).await?;
+    let since = now();
+    scene.goes_on_for("a round without a broker", ROUND + TO_PUBLISH, &CLUSTERS, before).await?;
+    scene.was_served("begun without a broker", since, &CLUSTERS, before)
+}

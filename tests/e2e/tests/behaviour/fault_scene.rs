@@ -1,0 +1,323 @@
+//! Three clusters and a broker that have agreed on a split, for tests that break something.
+//!
+//! `web` is optimised: a third of what east's clients want goes to the two others, as that is where it waits less, and
+//! everybody has room enough to be without any one of them. `each` goes everywhere alike, so that whoever is out of the
+//! answers is missed in each cluster; it costs nothing to ask for, and nobody learns from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use domain::base::iana::Rcode;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::ListParams;
+use landfall_e2e::cluster::RELEASE_NAMESPACE;
+use landfall_e2e::exported::{POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
+use landfall_e2e::load::Load;
+use landfall_e2e::objects::{self, Health};
+use landfall_e2e::optimum::Problem;
+use landfall_e2e::wait::{report, while_it_holds};
+use landfall_e2e::{Exported, Fleet, Question, await_condition, broker, now};
+use serde_json::{Value, json};
+
+pub(crate) const EAST: &str = "east";
+pub(crate) const WEST: &str = "west";
+pub(crate) const NORTH: &str = "north";
+pub(crate) const CLUSTERS: [&str; 3] = [EAST, WEST, NORTH];
+
+const DEMAND_RPS: [u32; 3] = [30, 5, 5];
+const PODS: [u8; 3] = [4, 3, 3];
+const RTT_MS: u32 = 40;
+
+/// A round and its jitter of a tenth.
+pub(crate) const ROUND: Duration = Duration::from_secs(33);
+
+/// For what comes after a round: facts travel, and weights are published.
+pub(crate) const TO_PUBLISH: Duration = Duration::from_secs(5);
+
+/// A dead cluster is out of all answers by then.
+pub(crate) const OUT: Duration = Duration::from_secs(10);
+
+/// What a share may move by and still is where it was, in points: what is measured of a link is not the same in each round.
+pub(crate) const SWING: f64 = 3.0;
+
+/// What was answered may differ from what was intended, in points, in half a minute of a few clients.
+const ACHIEVED: f64 = 10.0;
+
+/// Between two looks at what goes on.
+const LOOK: Duration = Duration::from_millis(150);
+
+pub(crate) struct FaultScene {
+    pub(crate) fleet: Fleet,
+    pub(crate) web: Exported,
+    /// In the order of [`CLUSTERS`].
+    loads: Vec<Load>,
+    each: Question,
+    name: &'static str,
+}
+
+impl FaultScene {
+    /// Returns when the clusters have come to the optimum and stay there for a round.
+    pub(crate) async fn start(name: &'static str) -> Result<Self> {
+        let rtts = [(EAST, WEST, RTT_MS.into()), (EAST, NORTH, RTT_MS.into()), (WEST, NORTH, RTT_MS.into())];
+        let mut fleet = Fleet::start_apart(name, CLUSTERS.len(), &rtts).await?;
+        let pods: Vec<_> = CLUSTERS.into_iter().zip(PODS).collect();
+        let web = Exported::start(&mut fleet, "shop", "web", &pods).await?;
+        web.set_policy(&fleet, policy()).await?;
+        fleet.apply(&in_shop(objects::import("each", &CLUSTERS))).await?;
+        let alike = json!({EAST: 1, WEST: 1, NORTH: 1});
+        fleet.apply(&in_shop(objects::policy("each", objects::weighted(alike)))).await?;
+        let mut loads = Vec::new();
+        for (cluster, rps) in CLUSTERS.iter().zip(DEMAND_RPS) {
+            loads.push(web.load(&fleet, cluster, rps).await?);
+        }
+        let each = Question::a("each.shop.svc.clusterset.local")?;
+        let scene = Self { fleet, web, loads, each, name };
+        for cluster in CLUSTERS {
+            scene.set_health_of_each(cluster, Health::Ready).await?;
+        }
+        Ok(scene)
+    }
+
+    /// Waits for the optimum, and until nobody moves any more. Returns what is published then.
+    pub(crate) async fn settled(&self) -> Result<Split> {
+        let expected = named(&world().solve().shares);
+        await_condition("the clusters come to the optimum", 3 * ROUND, async || {
+            is_within(&self.split().await?, &expected, SWING)
+        })
+        .await?;
+        let mut split = self.split().await?;
+        let mut since = now();
+        await_condition("the split stands still", 3 * ROUND, async || {
+            tokio::time::sleep(LOOK).await;
+            let next = self.split().await?;
+            if is_within(&next, &split, 1.0).is_err() {
+                (split, since) = (next, now());
+            }
+            ensure!(since.elapsed() >= ROUND, "{split:?}");
+            Ok(())
+        })
+        .await?;
+        self.report(&format!("stands at {split:?}"));
+        Ok(split)
+    }
+
+    pub(crate) fn report(&self, what: &str) {
+        report(&format!("{}: {what}", self.name));
+    }
+
+    /// The shares that are published.
+    pub(crate) async fn split(&self) -> Result<Split> {
+        self.web.split(&self.fleet, &CLUSTERS).await
+    }
+
+    /// Both services.
+    pub(crate) async fn set_health(&self, cluster: &str, health: Health) -> Result<()> {
+        self.set_health_of_each(cluster, health).await?;
+        self.web.set_health(&self.fleet, cluster, health).await
+    }
+
+    async fn set_health_of_each(&self, cluster: &str, health: Health) -> Result<()> {
+        let address = self.fleet.of(cluster)?.exported_address().to_string();
+        self.fleet.apply(&in_shop(objects::slice("each", cluster, &address, health))).await
+    }
+
+    /// Whom DNS in `source` names for `each`: one of the three, always.
+    pub(crate) async fn answer_in(&self, source: &str) -> Result<&str> {
+        let reply = self.fleet.of(source)?.member.ask(&self.each).await.with_context(|| format!("in {source}"))?;
+        ensure!(reply.rcode == Rcode::NOERROR && reply.addresses.len() == 1, "{source} answers {reply}");
+        let named = self.fleet.members().find(|it| reply.addresses == [it.exported_address()]);
+        Ok(named.with_context(|| format!("{source} answers {reply}"))?.id())
+    }
+
+    /// Does `action` while everybody in `sources` answers, and publishes these shares.
+    pub(crate) async fn goes_on<T>(
+        &self,
+        what: &str,
+        sources: &[&str],
+        before: &Split,
+        action: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let expected = before.iter().filter(|(source, _)| sources.contains(&source.as_str()));
+        let expected: Split = expected.map(|(source, row)| (source.clone(), row.clone())).collect();
+        let look = async || {
+            tokio::time::sleep(LOOK).await;
+            for source in sources {
+                self.answer_in(source).await?;
+            }
+            is_within(&self.web.split(&self.fleet, sources).await?, &expected, SWING)
+        };
+        while_it_holds(what, look, action).await
+    }
+
+    /// As [`FaultScene::goes_on`], where the action is to let the time pass.
+    pub(crate) async fn goes_on_for(&self, what: &str, span: Duration, sources: &[&str], before: &Split) -> Result<()> {
+        let pass = async {
+            tokio::time::sleep(span).await;
+            Ok(())
+        };
+        self.goes_on(what, sources, before, pass).await
+    }
+
+    /// Watches the answers for a while: those who are `gone` have to be out of all in `sources` by
+    /// the deadline, and everybody answers throughout. Returns how long after `since` one of them was named last.
+    pub(crate) async fn leaves(
+        &self,
+        gone: &[&str],
+        sources: &[&str],
+        since: Instant,
+        deadline: Duration,
+    ) -> Result<Duration> {
+        let mut last = Duration::ZERO;
+        // A third of the answers named each: none in so many that follow is no luck.
+        while since.elapsed() < deadline + Duration::from_secs(3) {
+            for source in sources {
+                if gone.contains(&self.answer_in(source).await?) {
+                    last = since.elapsed();
+                    ensure!(last <= deadline, "{source} names one of {gone:?} {last:?} after the fault");
+                }
+            }
+            tokio::time::sleep(LOOK / 10).await;
+        }
+        Ok(last)
+    }
+
+    /// Waits until everybody in `sources` names `back` again; everybody answers meanwhile. Returns how long after `since`.
+    pub(crate) async fn returns(
+        &self,
+        back: &str,
+        sources: &[&str],
+        since: Instant,
+        deadline: Duration,
+    ) -> Result<Duration> {
+        let mut missing: BTreeSet<&str> = sources.iter().copied().collect();
+        while !missing.is_empty() {
+            for source in sources {
+                if self.answer_in(source).await? == back {
+                    missing.remove(source);
+                }
+            }
+            ensure!(since.elapsed() <= deadline, "{missing:?} do not name {back} after {deadline:?}");
+            tokio::time::sleep(LOOK / 10).await;
+        }
+        Ok(since.elapsed())
+    }
+
+    /// Waits until these clusters publish what they did before.
+    pub(crate) async fn comes_back_to(&self, before: &Split, deadline: Duration) -> Result<()> {
+        await_condition("the shares are as before", deadline, async || is_within(&self.split().await?, before, SWING))
+            .await
+    }
+
+    /// What clients in these clusters saw since then: nothing was lost, and they were answered as was intended.
+    pub(crate) fn was_served(&self, what: &str, since: Instant, sources: &[&str], intended: &Split) -> Result<()> {
+        for (cluster, load) in CLUSTERS.iter().zip(&self.loads).filter(|(cluster, _)| sources.contains(cluster)) {
+            let tally = load.since(since);
+            let lost = 100.0 * tally.lost_share();
+            let answered: Vec<_> = CLUSTERS.map(|to| 100.0 * tally.answered_share(to)).into();
+            self.report(&format!("{what}: {cluster} was answered {answered:.0?}, {lost:.2} % lost"));
+            ensure!(lost < 1.0, "{what}: {lost:.1} % of the requests from {cluster} are lost");
+            for (to, answered) in CLUSTERS.iter().zip(answered) {
+                let intended = 100.0 * intended[*cluster].get(*to).copied().unwrap_or_default();
+                ensure!(
+                    (answered - intended).abs() <= ACHIEVED,
+                    "{what}: {answered:.0} % of the answers in {cluster} name {to}, not {intended:.0} %"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// When each cluster last told the broker, in seconds since 1970 by the broker's clock.
+    pub(crate) async fn told(&self) -> Result<BTreeMap<String, i64>> {
+        let facts = broker::api(self.fleet.broker.client()).list(&ListParams::default()).await?;
+        let mut told = BTreeMap::new();
+        for object in facts {
+            let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
+            let last = times.map(|time| time.0.as_second()).max().unwrap_or_default();
+            let cluster = object.data["spec"]["cluster"].as_str().context("no cluster")?;
+            let known = told.entry(cluster.to_owned()).or_insert(last);
+            *known = last.max(*known);
+        }
+        Ok(told)
+    }
+
+    /// Waits until all of these have told the broker something that they had not told it `before`; how long after `since`.
+    pub(crate) async fn tell_again(
+        &self,
+        who: &[&str],
+        before: &BTreeMap<String, i64>,
+        since: Instant,
+        deadline: Duration,
+    ) -> Result<Duration> {
+        await_condition("the broker is told anew", deadline, async || {
+            tokio::time::sleep(LOOK).await;
+            let told = self.told().await?;
+            for cluster in who {
+                ensure!(told.get(*cluster) > before.get(*cluster), "{cluster} has not: {told:?}");
+            }
+            Ok(since.elapsed())
+        })
+        .await
+    }
+
+    /// What a cluster's operator believes the time to be, in seconds since 1970.
+    pub(crate) async fn clock_of(&self, cluster: &str) -> Result<i64> {
+        let client = self.fleet.of(cluster)?.member.cluster.client();
+        let lease: Api<Lease> = Api::namespaced(client.clone(), RELEASE_NAMESPACE);
+        let lease = lease.get("landfall-operator").await?;
+        let renewed = lease.spec.and_then(|spec| spec.renew_time).context("a lease that was never renewed")?;
+        Ok(renewed.0.as_second())
+    }
+
+    /// Prints the state of everything when a scenario failed.
+    pub(crate) async fn judge(&self, outcome: Result<()>) -> Result<()> {
+        if outcome.is_err() {
+            self.fleet.dump().await;
+        }
+        outcome
+    }
+}
+
+/// What these shares are when one is out: the rest of them, among those that remain.
+pub(crate) fn without(split: &Split, gone: &str) -> Split {
+    let row = |shares: &BTreeMap<String, f64>| {
+        let rest = 1.0 - shares.get(gone).copied().unwrap_or_default();
+        let part = |(to, share): (&String, &f64)| (to.clone(), if to == gone { 0.0 } else { share / rest });
+        shares.iter().map(part).collect()
+    };
+    split.iter().map(|(source, shares)| (source.clone(), row(shares))).collect()
+}
+
+fn world() -> Problem {
+    let rtt = f64::from(RTT_MS);
+    Problem {
+        demand_rps: DEMAND_RPS.map(f64::from).into(),
+        capacity_rps: PODS.map(|pods| f64::from(u32::from(pods) * POD_RPS)).into(),
+        cost_ms: vec![vec![0.0, rtt, rtt], vec![rtt, 0.0, rtt], vec![rtt, rtt, 0.0]],
+        burstiness: 1.0,
+    }
+}
+
+fn named(shares: &[Vec<f64>]) -> Split {
+    let row = |shares: &Vec<f64>| CLUSTERS.iter().zip(shares).map(|(to, share)| ((*to).to_owned(), *share)).collect();
+    CLUSTERS.iter().zip(shares).map(|(from, shares)| ((*from).to_owned(), row(shares))).collect()
+}
+
+fn policy() -> Value {
+    json!({
+        "loadBalancing": "optimized",
+        "optimizedLoadBalancingParams": "performance",
+        "optimized": {
+            "roundSeconds": 30,
+            "capacityRpsPerPod": POD_RPS,
+            "requestsPerAnswer": REQUESTS_PER_ANSWER,
+        },
+    })
+}
+
+fn in_shop(mut object: Value) -> Value {
+    object["metadata"]["namespace"] = json!("shop");
+    object
+}

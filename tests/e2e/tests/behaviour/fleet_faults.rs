@@ -1,0 +1,172 @@
+//! Parts of clusters fail, one after the other, on one fleet: what is served meanwhile, and when all is as before.
+//! docs/failures.md has the figures.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::exported::Split;
+use landfall_e2e::member::PROMPT;
+use landfall_e2e::objects::Health;
+use landfall_e2e::proxy::Cut;
+use landfall_e2e::wait::{holds_for, unix_seconds};
+use landfall_e2e::{await_condition, now, run};
+
+use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, OUT, ROUND, SWING, TO_PUBLISH, WEST, without};
+
+/// As long as a client's back-off needs to reach its last step.
+const API_AWAY: Duration = Duration::from_secs(30);
+/// Half of what a watch with kube's own back-off may wait for its next try.
+const API_RECOVERY: Duration = Duration::from_secs(15);
+
+const HOUR: i64 = 3600;
+
+#[test]
+fn what_fails_in_one_cluster_stays_there_and_heals_by_itself() -> Result<()> {
+    run(async {
+        let mut scene = FaultScene::start("faults").await?;
+        let outcome = play(&mut scene).await;
+        scene.judge(outcome).await
+    })
+}
+
+async fn play(scene: &mut FaultScene) -> Result<()> {
+    let before = scene.settled().await?;
+    no_dns(scene, &before).await.context("a cluster without DNS")?;
+    no_api_server(scene, &before).await.context("a cluster without its API server")?;
+    wrong_clocks_and_stale_facts(scene, &before).await.context("clocks that are wrong, and facts that are old")?;
+    no_operators(scene, &before).await.context("no operators")?;
+    partition(scene, &before).await.context("a cluster on its own")
+}
+
+/// The one replica of west's DNS is what the others probe there.
+async fn no_dns(scene: &mut FaultScene, before: &Split) -> Result<()> {
+    let others = [EAST, NORTH];
+    let since = now();
+    scene.fleet.of(WEST)?.member.dns.landfall.process.kill()?;
+    let took = scene.leaves(&[WEST], &others, since, OUT).await?;
+    scene.report(&format!("a cluster without DNS is out of the answers of others {took:?} after it died"));
+    scene.goes_on_for("west has no DNS", 2 * PROMPT, &[EAST], &without(before, WEST)).await?;
+
+    let since = now();
+    scene.fleet.of_mut(WEST)?.member.dns.landfall.restart()?;
+    await_condition("west's clients are answered", OUT, async || scene.answer_in(WEST).await.map(drop)).await?;
+    scene.report(&format!("west's own clients are answered {:?} after its DNS starts", since.elapsed()));
+    let took = scene.returns(WEST, &others, since, OUT).await?;
+    scene.report(&format!("and those of others are sent there again {took:?} after"));
+    scene.comes_back_to(before, TO_PUBLISH).await
+}
+
+/// What is published in west cannot be read meanwhile; what DNS says there can.
+async fn no_api_server(scene: &FaultScene, before: &Split) -> Result<()> {
+    let others = [EAST, NORTH];
+    let since = now();
+    scene.fleet.control_plane(WEST)?.stop_api_server()?;
+    let answers_on = holds_for("west answers on", API_AWAY, async || {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        scene.answer_in(WEST).await.map(drop)
+    });
+    scene.goes_on("west's API server is away", &others, before, answers_on).await?;
+    let told = scene.told().await?;
+    let start = async { scene.fleet.control_plane(WEST)?.start_api_server().await };
+    scene.goes_on("west's API server starts", &others, before, start).await?;
+    scene.was_served("without west's API server", since, &CLUSTERS, before)?;
+
+    let since = now();
+    scene.set_health(NORTH, Health::NotReady).await?;
+    let took = scene.leaves(&[NORTH], &CLUSTERS, since, API_RECOVERY).await?;
+    scene.report(&format!("west follows its API server again {took:?} after that is ready"));
+    scene.set_health(NORTH, Health::Ready).await?;
+    scene.returns(NORTH, &CLUSTERS, now(), 2 * PROMPT).await?;
+    scene.comes_back_to(before, TO_PUBLISH).await?;
+    let took = scene.tell_again(&[WEST], &told, since, ROUND + OUT).await?;
+    scene.report(&format!("and tells the broker again {took:?} after"));
+    Ok(())
+}
+
+/// Three rounds in which north's operator is an hour ahead, east's an hour behind, and west's says nothing.
+async fn wrong_clocks_and_stale_facts(scene: &mut FaultScene, before: &Split) -> Result<()> {
+    scene.fleet.of_mut(NORTH)?.member.operator.restart_at("+1h")?;
+    scene.fleet.of_mut(EAST)?.member.operator.restart_at("-1h")?;
+    for (cluster, offset) in [(NORTH, HOUR), (EAST, -HOUR)] {
+        await_condition("the clock is wrong", 2 * OUT, async || {
+            let ahead = scene.clock_of(cluster).await? - i64::try_from(unix_seconds()?)?;
+            ensure!((ahead - offset).abs() < 60, "{cluster} is {ahead} s ahead: is libfaketime installed?");
+            Ok(())
+        })
+        .await?;
+        scene.fleet.of(cluster)?.ready().await?;
+    }
+    scene.fleet.of(WEST)?.member.operator.process.pause()?;
+    let since = now();
+    let told = scene.told().await?;
+    let tell = scene.tell_again(&[EAST, NORTH], &told, since, ROUND + TO_PUBLISH);
+    let took = scene.goes_on("the clocks are wrong", &CLUSTERS, before, tell).await?;
+    scene.report(&format!("who has a wrong clock tells the broker {took:?} after"));
+    let left = (3 * ROUND).saturating_sub(since.elapsed());
+    scene.goes_on_for("the clocks are wrong still", left, &CLUSTERS, before).await?;
+    scene.was_served("with wrong clocks and stale facts", since, &CLUSTERS, before)?;
+    let now_told = scene.told().await?;
+    ensure!(now_told[WEST] == told[WEST], "west was to say nothing: {told:?} {now_told:?}");
+
+    let since = now();
+    scene.fleet.of(WEST)?.member.operator.process.resume()?;
+    let tell = scene.tell_again(&[WEST], &now_told, since, ROUND + OUT);
+    let took = scene.goes_on("west's operator goes on", &CLUSTERS, before, tell).await?;
+    scene.report(&format!("facts of a paused operator are fresh {took:?} after it goes on"));
+    Ok(())
+}
+
+/// Of all clusters at once. They begin anew with the right time.
+async fn no_operators(scene: &mut FaultScene, before: &Split) -> Result<()> {
+    for cluster in CLUSTERS {
+        scene.fleet.of(cluster)?.member.operator.process.kill()?;
+    }
+    let since = now();
+    let told = scene.told().await?;
+    scene.goes_on_for("there is no operator", ROUND, &CLUSTERS, before).await?;
+    scene.was_served("without operators", since, &CLUSTERS, before)?;
+    let since = now();
+    scene.set_health(NORTH, Health::NotReady).await?;
+    let took = scene.leaves(&[NORTH], &CLUSTERS, since, 2 * PROMPT).await?;
+    scene.report(&format!("without operators, a backend that is not ready is out of all answers after {took:?}"));
+    scene.set_health(NORTH, Health::Ready).await?;
+    scene.returns(NORTH, &CLUSTERS, now(), 2 * PROMPT).await?;
+
+    let since = now();
+    for cluster in CLUSTERS {
+        scene.fleet.of_mut(cluster)?.member.operator.restart()?;
+    }
+    let tell = scene.tell_again(&CLUSTERS, &told, since, ROUND + OUT);
+    let took = scene.goes_on("the operators are back", &CLUSTERS, before, tell).await?;
+    scene.report(&format!("all operators have told the broker {took:?} after they start"));
+    scene.goes_on_for("two rounds after", 2 * ROUND, &CLUSTERS, before).await?;
+    scene.was_served("after the operators are back", since, &CLUSTERS, before)
+}
+
+/// East is alone: the others are without it, and its clients are answered by itself, whom alone they can reach.
+async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
+    let others = [WEST, NORTH];
+    let since = now();
+    scene.fleet.partition(EAST, Cut::Silent);
+    let (without_east, alone) =
+        tokio::try_join!(scene.leaves(&[EAST], &others, since, OUT), scene.leaves(&others, &[EAST], since, OUT),)?;
+    scene.report(&format!("a partitioned cluster is out of the answers of others after {without_east:?}"));
+    scene.report(&format!("and sends its own clients to itself alone after {alone:?}"));
+    let told = scene.told().await?;
+    let settled = now();
+    let alone = without(&without(before, WEST), NORTH);
+    let split = Split::from([(EAST.to_owned(), alone[EAST].clone())]);
+    scene.goes_on_for("east is alone", ROUND, &[EAST], &split).await?;
+    scene.goes_on_for("the others are without east", PROMPT, &others, &without(before, EAST)).await?;
+    scene.was_served("while east is alone", settled + Duration::from_secs(6), &[EAST], &alone)?;
+
+    let since = now();
+    scene.fleet.heal(EAST);
+    let took = scene.returns(EAST, &others, since, ROUND).await?;
+    scene.report(&format!("healed: it is in the answers of others again after {took:?}"));
+    scene.comes_back_to(before, ROUND).await?;
+    scene.report(&format!("and all shares are as before (± {SWING} points) after {:?}", since.elapsed()));
+    let took = scene.tell_again(&[EAST], &told, since, ROUND + OUT).await?;
+    scene.report(&format!("and its facts are fresh after {took:?}"));
+    scene.goes_on_for("a round after", ROUND, &CLUSTERS, before).await
+}
