@@ -1,16 +1,17 @@
 //! The broker is away for five minutes, and programs that start meanwhile: what was agreed stays, health counts, and
 //! nothing swings when it is back. docs/failures.md has the figures.
 
+use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use landfall_e2e::exported::Split;
 use landfall_e2e::fleet::BROKER;
 use landfall_e2e::member::PROMPT;
 use landfall_e2e::objects::Health;
-use landfall_e2e::{now, run};
+use landfall_e2e::{await_condition, broker, now, run};
 
-use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST, without};
+use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST};
 
 /// Long enough for everything that waits for the broker to have given up, several times.
 const AWAY: Duration = Duration::from_secs(300);
@@ -32,9 +33,9 @@ async fn play(scene: &mut FaultScene) -> Result<()> {
     scene.goes_on_for("the broker is away", AWAY / 2, &CLUSTERS, &before).await?;
     scene.was_served("in the first half of the outage", since, &CLUSTERS, &before)?;
     health_counts(scene, &before).await.context("health while the broker is away")?;
+    begin_anew(scene, &before).await.context("programs that start while the broker is away")?;
     let left = AWAY.saturating_sub(since.elapsed());
     scene.goes_on_for("the broker is away still", left, &CLUSTERS, &before).await?;
-    begin_anew(scene, &before).await.context("programs that start while the broker is away")?;
 
     scene.fleet.control_plane(BROKER)?.start_api_server().await?;
     let back = now();
@@ -42,8 +43,35 @@ async fn play(scene: &mut FaultScene) -> Result<()> {
     let tell = scene.tell_again(&CLUSTERS, &told, back, ROUND + TO_PUBLISH);
     let after = scene.goes_on("the broker is back", &CLUSTERS, &before, tell).await?;
     scene.report(&format!("all facts are fresh {after:?} after the broker is ready"));
-    scene.goes_on_for("with fresh facts", 2 * ROUND, &CLUSTERS, &before).await?;
+    expired_token(scene, &before).await.context("a token that has expired")?;
     scene.was_served("after the outage", back, &CLUSTERS, &before)
+}
+
+/// The broker does not know north's token any longer; then north is given a new one.
+async fn expired_token(scene: &FaultScene, before: &Split) -> Result<()> {
+    let folder = scene.fleet.broker.folder();
+    let file = folder.join(format!("broker-{NORTH}.kubeconfig"));
+    let good = fs::read_to_string(&file)?;
+    let token = broker::token(&scene.fleet.broker, NORTH).await?;
+    fs::write(&file, good.replace("token: \"", "token: \"expired-"))?;
+    await_condition("north hears nothing of the broker", 2 * TO_PUBLISH, async || {
+        let (_, page) = scene.fleet.of(NORTH)?.member.operator.admin_page("/metrics").await?;
+        ensure!(page.lines().any(|line| line.starts_with("landfall_broker_heard 0")), "it does");
+        Ok(())
+    })
+    .await?;
+    let told = scene.told().await?;
+    scene.goes_on_for("north's token has expired", ROUND, &CLUSTERS, before).await?;
+    ensure!(scene.told().await?[NORTH] == told[NORTH], "north was to tell nothing");
+
+    let since = now();
+    let (head, tail) = good.split_once("token: \"").context("no token")?;
+    let (_, rest) = tail.split_once('"').context("no end of the token")?;
+    fs::write(&file, format!("{head}token: \"{token}\"{rest}"))?;
+    let tell = scene.tell_again(&[NORTH], &told, since, ROUND + TO_PUBLISH);
+    let took = scene.goes_on("north has a new token", &CLUSTERS, before, tell).await?;
+    scene.report(&format!("facts are fresh {took:?} after there is a new token"));
+    Ok(())
 }
 
 /// North is not ready for a while.
@@ -54,7 +82,7 @@ async fn health_counts(scene: &FaultScene, before: &Split) -> Result<()> {
     scene.report(&format!(
         "a backend that is not ready is out of all answers {took:?} after the first cluster was told"
     ));
-    scene.goes_on_for("north is not ready", 2 * PROMPT, &[EAST], &without(before, NORTH)).await?;
+    scene.goes_on_without(NORTH, 2 * PROMPT, &[EAST], before).await?;
     let since = now();
     scene.set_health(NORTH, Health::Ready).await?;
     let took = scene.returns(NORTH, &CLUSTERS, since, 2 * PROMPT).await?;

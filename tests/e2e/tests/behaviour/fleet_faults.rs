@@ -11,7 +11,7 @@ use landfall_e2e::proxy::Cut;
 use landfall_e2e::wait::{holds_for, unix_seconds};
 use landfall_e2e::{await_condition, now, run};
 
-use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, OUT, ROUND, SWING, TO_PUBLISH, WEST, without};
+use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, OUT, ROUND, SWING, TO_PUBLISH, WEST};
 
 /// As long as a client's back-off needs to reach its last step.
 const API_AWAY: Duration = Duration::from_secs(30);
@@ -38,20 +38,20 @@ async fn play(scene: &mut FaultScene) -> Result<()> {
     partition(scene, &before).await.context("a cluster on its own")
 }
 
-/// The one replica of west's DNS is what the others probe there.
+/// The one replica of north's DNS is what the others probe there.
 async fn no_dns(scene: &mut FaultScene, before: &Split) -> Result<()> {
-    let others = [EAST, NORTH];
+    let others = [EAST, WEST];
     let since = now();
-    scene.fleet.of(WEST)?.member.dns.landfall.process.kill()?;
-    let took = scene.leaves(&[WEST], &others, since, OUT).await?;
+    scene.fleet.of(NORTH)?.member.dns.landfall.process.kill()?;
+    let took = scene.leaves(&[NORTH], &others, since, OUT).await?;
     scene.report(&format!("a cluster without DNS is out of the answers of others {took:?} after it died"));
-    scene.goes_on_for("west has no DNS", 2 * PROMPT, &[EAST], &without(before, WEST)).await?;
+    scene.goes_on_without(NORTH, 2 * PROMPT, &[EAST], before).await?;
 
     let since = now();
-    scene.fleet.of_mut(WEST)?.member.dns.landfall.restart()?;
-    await_condition("west's clients are answered", OUT, async || scene.answer_in(WEST).await.map(drop)).await?;
-    scene.report(&format!("west's own clients are answered {:?} after its DNS starts", since.elapsed()));
-    let took = scene.returns(WEST, &others, since, OUT).await?;
+    scene.fleet.of_mut(NORTH)?.member.dns.landfall.restart()?;
+    await_condition("north's clients are answered", OUT, async || scene.answer_in(NORTH).await.map(drop)).await?;
+    scene.report(&format!("north's own clients are answered {:?} after its DNS starts", since.elapsed()));
+    let took = scene.returns(NORTH, &others, since, OUT).await?;
     scene.report(&format!("and those of others are sent there again {took:?} after"));
     scene.comes_back_to(before, TO_PUBLISH).await
 }
@@ -143,30 +143,28 @@ async fn no_operators(scene: &mut FaultScene, before: &Split) -> Result<()> {
     scene.was_served("after the operators are back", since, &CLUSTERS, before)
 }
 
-/// East is alone: the others are without it, and its clients are answered by itself, whom alone they can reach.
+/// North is alone: the others are without it, and its clients are answered by itself, whom alone they can reach.
 async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
-    let others = [WEST, NORTH];
-    let since = now();
-    scene.fleet.partition(EAST, Cut::Silent);
-    let (without_east, alone) =
-        tokio::try_join!(scene.leaves(&[EAST], &others, since, OUT), scene.leaves(&others, &[EAST], since, OUT),)?;
-    scene.report(&format!("a partitioned cluster is out of the answers of others after {without_east:?}"));
-    scene.report(&format!("and sends its own clients to itself alone after {alone:?}"));
+    let others = [EAST, WEST];
     let told = scene.told().await?;
+    let since = now();
+    scene.fleet.partition(NORTH, Cut::Silent);
+    let (without_north, alone) =
+        tokio::try_join!(scene.leaves(&[NORTH], &others, since, OUT), scene.leaves(&others, &[NORTH], since, OUT))?;
+    scene.report(&format!("a partitioned cluster is out of the answers of others after {without_north:?}"));
+    scene.report(&format!("and sends its own clients to itself alone after {alone:?}"));
     let settled = now();
-    let alone = without(&without(before, WEST), NORTH);
-    let split = Split::from([(EAST.to_owned(), alone[EAST].clone())]);
-    scene.goes_on_for("east is alone", ROUND, &[EAST], &split).await?;
-    scene.goes_on_for("the others are without east", PROMPT, &others, &without(before, EAST)).await?;
-    scene.was_served("while east is alone", settled + Duration::from_secs(6), &[EAST], &alone)?;
+    scene.goes_on_without(NORTH, ROUND, &others, before).await?;
+    scene.goes_on_for("north is alone", PROMPT, &[NORTH], before).await?;
+    scene.was_served("while north is alone", settled, &[NORTH], before)?;
 
     let since = now();
-    scene.fleet.heal(EAST);
-    let took = scene.returns(EAST, &others, since, ROUND).await?;
+    scene.fleet.heal(NORTH);
+    let took = scene.returns(NORTH, &others, since, ROUND).await?;
     scene.report(&format!("healed: it is in the answers of others again after {took:?}"));
     scene.comes_back_to(before, ROUND).await?;
     scene.report(&format!("and all shares are as before (± {SWING} points) after {:?}", since.elapsed()));
-    let took = scene.tell_again(&[EAST], &told, since, ROUND + OUT).await?;
+    let took = scene.tell_again(&[NORTH], &told, since, ROUND + OUT).await?;
     scene.report(&format!("and its facts are fresh after {took:?}"));
     scene.goes_on_for("a round after", ROUND, &CLUSTERS, before).await
 }
