@@ -43,34 +43,39 @@ async fn play(scene: &mut FaultScene) -> Result<()> {
     let tell = scene.tell_again(&CLUSTERS, &told, back, ROUND + TO_PUBLISH);
     let after = scene.goes_on("the broker is back", &CLUSTERS, &before, tell).await?;
     scene.report(&format!("all facts are fresh {after:?} after the broker is ready"));
-    expired_token(scene, &before).await.context("a token that has expired")?;
+    refused(scene, &before).await.context("clusters that are refused")?;
     scene.was_served("after the outage", back, &CLUSTERS, &before)
 }
 
-/// The broker does not know north's token any longer; then north is given a new one.
-async fn expired_token(scene: &FaultScene, before: &Split) -> Result<()> {
-    let folder = scene.fleet.broker.folder();
-    let file = folder.join(format!("broker-{NORTH}.kubeconfig"));
+/// The broker does not know north's token any longer, and has too many requests for west's.
+async fn refused(scene: &FaultScene, before: &Split) -> Result<()> {
+    let file = scene.fleet.broker.folder().join(format!("broker-{NORTH}.kubeconfig"));
     let good = fs::read_to_string(&file)?;
-    let token = broker::token(&scene.fleet.broker, NORTH).await?;
     fs::write(&file, good.replace("token: \"", "token: \"expired-"))?;
+    broker::turn_away(&scene.fleet.broker, WEST).await?;
     await_condition("north hears nothing of the broker", 2 * TO_PUBLISH, async || {
         let (_, page) = scene.fleet.of(NORTH)?.member.operator.admin_page("/metrics").await?;
-        ensure!(page.lines().any(|line| line.starts_with("landfall_broker_heard 0")), "it does");
+        let heard = page.lines().find(|line| line.starts_with("landfall_broker_heard "));
+        ensure!(heard.is_some_and(|heard| heard.ends_with('0')), "{heard:?}");
         Ok(())
     })
     .await?;
     let told = scene.told().await?;
-    scene.goes_on_for("north's token has expired", ROUND, &CLUSTERS, before).await?;
-    ensure!(scene.told().await?[NORTH] == told[NORTH], "north was to tell nothing");
+    scene.goes_on_for("two clusters are refused by the broker", ROUND + TO_PUBLISH, &CLUSTERS, before).await?;
+    let now_told = scene.told().await?;
+    for cluster in [NORTH, WEST] {
+        ensure!(now_told[cluster] == told[cluster], "{cluster} was to tell nothing: {told:?} {now_told:?}");
+    }
 
     let since = now();
-    let (head, tail) = good.split_once("token: \"").context("no token")?;
-    let (_, rest) = tail.split_once('"').context("no end of the token")?;
-    fs::write(&file, format!("{head}token: \"{token}\"{rest}"))?;
-    let tell = scene.tell_again(&[NORTH], &told, since, ROUND + TO_PUBLISH);
-    let took = scene.goes_on("north has a new token", &CLUSTERS, before, tell).await?;
-    scene.report(&format!("facts are fresh {took:?} after there is a new token"));
+    fs::write(&file, good)?;
+    broker::let_in(&scene.fleet.broker, WEST).await?;
+    let tell = async {
+        let of = |cluster| scene.tell_again(cluster, &told, since, 2 * ROUND);
+        tokio::try_join!(of(&[NORTH]), of(&[WEST]))
+    };
+    let (north, west) = scene.goes_on("nobody is refused", &CLUSTERS, before, tell).await?;
+    scene.report(&format!("facts are fresh {north:?} after a token is good again, and {west:?} after the last 429"));
     Ok(())
 }
 
