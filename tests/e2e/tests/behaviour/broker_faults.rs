@@ -87,12 +87,12 @@ async fn health_counts(scene: &FaultScene, before: &Split) -> Result<()> {
     scene.report(&format!(
         "a backend that is not ready is out of all answers {took:?} after the first cluster was told"
     ));
-    scene.goes_on_without(NORTH, 2 * PROMPT, &[EAST], before).await?;
+    scene.goes_on_without(NORTH, 2 * PROMPT, &[EAST]).await?;
     let since = now();
     scene.set_health(NORTH, Health::Ready).await?;
     let took = scene.returns(NORTH, &CLUSTERS, since, 2 * PROMPT).await?;
     scene.report(&format!("and back {took:?} after it is ready"));
-    scene.comes_back_to(before, TO_PUBLISH).await
+    scene.comes_back_to(before, ROUND + TO_PUBLISH).await
 }
 
 /// Both programs of two clusters crash; the third one lives through it all.
@@ -106,7 +106,7 @@ async fn begin_anew(scene: &mut FaultScene, before: &Split) -> Result<()> {
     }
     // Who killed its DNS was out of the answers of the others until their next probe.
     scene.returns(EAST, &[WEST, NORTH], now(), TO_PUBLISH).await?;
-    scene.comes_back_to(before, TO_PUBLISH).await?;
+    scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
     let since = now();
     scene.goes_on_for("a round without a broker", ROUND + TO_PUBLISH, &CLUSTERS, before).await?;
     scene.was_served("begun without a broker", since, &CLUSTERS, before)

@@ -45,7 +45,7 @@ async fn no_dns(scene: &mut FaultScene, before: &Split) -> Result<()> {
     scene.fleet.of(NORTH)?.member.dns.landfall.process.kill()?;
     let took = scene.leaves(&[NORTH], &others, since, OUT).await?;
     scene.report(&format!("a cluster without DNS is out of the answers of others {took:?} after it died"));
-    scene.goes_on_without(NORTH, 2 * PROMPT, &[EAST], before).await?;
+    scene.goes_on_without(NORTH, 2 * PROMPT, &[EAST]).await?;
 
     let since = now();
     scene.fleet.of_mut(NORTH)?.member.dns.landfall.restart()?;
@@ -53,7 +53,7 @@ async fn no_dns(scene: &mut FaultScene, before: &Split) -> Result<()> {
     scene.report(&format!("north's own clients are answered {:?} after its DNS starts", since.elapsed()));
     let took = scene.returns(NORTH, &others, since, OUT).await?;
     scene.report(&format!("and those of others are sent there again {took:?} after"));
-    scene.comes_back_to(before, TO_PUBLISH).await
+    scene.comes_back_to(before, ROUND + TO_PUBLISH).await
 }
 
 /// What is published in west cannot be read meanwhile; what DNS says there can.
@@ -77,7 +77,7 @@ async fn no_api_server(scene: &FaultScene, before: &Split) -> Result<()> {
     scene.report(&format!("west follows its API server again {took:?} after that is ready"));
     scene.set_health(NORTH, Health::Ready).await?;
     scene.returns(NORTH, &CLUSTERS, now(), 2 * PROMPT).await?;
-    scene.comes_back_to(before, TO_PUBLISH).await?;
+    scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
     let took = scene.tell_again(&[WEST], &told, since, ROUND + OUT).await?;
     scene.report(&format!("and tells the broker again {took:?} after"));
     Ok(())
@@ -131,6 +131,7 @@ async fn no_operators(scene: &mut FaultScene, before: &Split) -> Result<()> {
     scene.report(&format!("without operators, a backend that is not ready is out of all answers after {took:?}"));
     scene.set_health(NORTH, Health::Ready).await?;
     scene.returns(NORTH, &CLUSTERS, now(), 2 * PROMPT).await?;
+    scene.comes_back_to(before, PROMPT).await?;
 
     let since = now();
     for cluster in CLUSTERS {
@@ -154,7 +155,7 @@ async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
     scene.report(&format!("a partitioned cluster is out of the answers of others after {without_north:?}"));
     scene.report(&format!("and sends its own clients to itself alone after {alone:?}"));
     let settled = now();
-    scene.goes_on_without(NORTH, ROUND, &others, before).await?;
+    scene.goes_on_without(NORTH, ROUND, &others).await?;
     scene.goes_on_for("north is alone", PROMPT, &[NORTH], before).await?;
     scene.was_served("while north is alone", settled, &[NORTH], before)?;
 
@@ -162,7 +163,7 @@ async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
     scene.fleet.heal(NORTH);
     let took = scene.returns(NORTH, &others, since, ROUND).await?;
     scene.report(&format!("healed: it is in the answers of others again after {took:?}"));
-    scene.comes_back_to(before, ROUND).await?;
+    scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
     scene.report(&format!("and all shares are as before (± {SWING} points) after {:?}", since.elapsed()));
     let took = scene.tell_again(&[NORTH], &told, since, ROUND + OUT).await?;
     scene.report(&format!("and its facts are fresh after {took:?}"));
