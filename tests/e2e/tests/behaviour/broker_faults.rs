@@ -19,7 +19,7 @@ const AWAY: Duration = Duration::from_secs(300);
 #[test]
 fn while_the_broker_is_away_shares_stay_and_health_counts_also_for_who_starts_then() -> Result<()> {
     run(async {
-        let mut scene = FaultScene::start("broker away").await?;
+        let mut scene = FaultScene::start("broker-faults").await?;
         let outcome = play(&mut scene).await;
         scene.judge(outcome).await
     })
