@@ -175,7 +175,7 @@ impl FaultScene {
     }
 
     /// Watches the answers for a while: those who are `gone` have to be out of all in `sources` by
-    /// the deadline, and everybody answers throughout. Returns how long after `since` one of them was named last.
+    /// the deadline, and everybody answers throughout. Returns how long after `since` one of them was named last, at most.
     pub(crate) async fn leaves(
         &self,
         gone: &[&str],
@@ -183,7 +183,8 @@ impl FaultScene {
         since: Instant,
         deadline: Duration,
     ) -> Result<Duration> {
-        let mut last = Duration::ZERO;
+        // Whoever is out at the first look was named last before it.
+        let mut last = since.elapsed();
         // A third of the answers named each: none in so many that follow is no luck.
         while since.elapsed() < deadline + Duration::from_secs(3) {
             for source in sources {
