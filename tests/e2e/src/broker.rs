@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -101,51 +101,6 @@ pub async fn admit_lighthouse(broker: &Cluster, cluster_id: &str) -> Result<()> 
         objects::apply(broker.client(), &object).await?;
     }
     Ok(())
-}
-
-/// From now on the broker says to this member that there are too many requests, whatever it wants. What it watches already
-/// it goes on to see.
-pub async fn turn_away(broker: &Cluster, cluster_id: &str) -> Result<()> {
-    for object in overload(cluster_id) {
-        objects::apply(broker.client(), &object).await?;
-    }
-    let member = client(broker, cluster_id).await?;
-    await_condition("the broker turns the member away", ENFORCED, async || {
-        let outcome = api(&member).patch("nobody-0", &PatchParams::default(), &Patch::Merge(json!({}))).await;
-        let Err(kube::Error::Api(status)) = outcome else { bail!("{outcome:?}") };
-        ensure!(status.code == 429, "{status:?}");
-        Ok(())
-    })
-    .await
-}
-
-/// Ends that.
-pub async fn let_in(broker: &Cluster, cluster_id: &str) -> Result<()> {
-    for object in overload(cluster_id) {
-        objects::delete(broker.client(), &object).await?;
-    }
-    Ok(())
-}
-
-/// A level that nothing passes, and all requests of this member in it.
-fn overload(cluster_id: &str) -> [Value; 2] {
-    let flowcontrol = "flowcontrol.apiserver.k8s.io/v1";
-    let subject = json!({"namespace": BROKER_NAMESPACE, "name": account(cluster_id)});
-    [
-        json!({"apiVersion": flowcontrol, "kind": "PriorityLevelConfiguration", "metadata": {"name": "nothing"}, "spec": {
-            "type": "Limited",
-            "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0,
-                "limitResponse": {"type": "Reject"}},
-        }}),
-        json!({"apiVersion": flowcontrol, "kind": "FlowSchema", "metadata": {"name": cluster_id}, "spec": {
-            "matchingPrecedence": 2,
-            "priorityLevelConfiguration": {"name": "nothing"},
-            "rules": [{
-                "subjects": [{"kind": "ServiceAccount", "serviceAccount": subject}],
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"]}],
-            }],
-        }}),
-    ]
 }
 
 /// As Submariner calls it.

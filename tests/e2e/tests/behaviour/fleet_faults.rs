@@ -31,11 +31,39 @@ fn what_fails_in_one_cluster_stays_there_and_heals_by_itself() -> Result<()> {
 
 async fn play(scene: &mut FaultScene) -> Result<()> {
     let before = scene.settled().await?;
+    partition(scene, &before).await.context("a cluster on its own")?;
     no_dns(scene, &before).await.context("a cluster without DNS")?;
     no_api_server(scene, &before).await.context("a cluster without its API server")?;
     wrong_clocks_and_stale_facts(scene, &before).await.context("clocks that are wrong, and facts that are old")?;
-    no_operators(scene, &before).await.context("no operators")?;
-    partition(scene, &before).await.context("a cluster on its own")
+    no_operators(scene, &before).await.context("no operators")
+}
+
+/// North is alone: the others are without it, and its clients are answered by itself, whom alone they can reach.
+async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
+    let others = [EAST, WEST];
+    let told = scene.told().await?;
+    let since = now();
+    scene.fleet.partition(NORTH, Cut::Silent);
+    let (without_north, alone) =
+        tokio::try_join!(scene.leaves(&[NORTH], &others, since, OUT), scene.leaves(&others, &[NORTH], since, OUT))?;
+    scene.report(&format!("a partitioned cluster is out of the answers of others after {without_north:?}"));
+    scene.report(&format!("and sends its own clients to itself alone after {alone:?}"));
+    let settled = now();
+    scene.goes_on_without(NORTH, ROUND, &others).await?;
+    let itself = CLUSTERS.map(|to| (to.to_owned(), f64::from(u8::from(to == NORTH))));
+    let alone = Split::from([(NORTH.to_owned(), itself.into())]);
+    scene.goes_on_for("north is alone", PROMPT, &[NORTH], &alone).await?;
+    scene.was_served("while north is alone", settled, &[NORTH], &alone)?;
+
+    let since = now();
+    scene.fleet.heal(NORTH);
+    let took = scene.returns(NORTH, &others, since, ROUND).await?;
+    scene.report(&format!("healed: it is in the answers of others again after {took:?}"));
+    scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
+    scene.report(&format!("and all shares are as before (± {SWING} points) after {:?}", since.elapsed()));
+    let took = scene.tell_again(&[NORTH], &told, since, ROUND + OUT).await?;
+    scene.report(&format!("and its facts are fresh after {took:?}"));
+    scene.goes_on_for("a round after", ROUND, &CLUSTERS, before).await
 }
 
 /// The one replica of north's DNS is what the others probe there.
@@ -143,30 +171,4 @@ async fn no_operators(scene: &mut FaultScene, before: &Split) -> Result<()> {
     scene.report(&format!("all operators have told the broker {took:?} after they start"));
     scene.goes_on_for("two rounds after", 2 * ROUND, &CLUSTERS, before).await?;
     scene.was_served("after the operators are back", since, &CLUSTERS, before)
-}
-
-/// North is alone: the others are without it, and its clients are answered by itself, whom alone they can reach.
-async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
-    let others = [EAST, WEST];
-    let told = scene.told().await?;
-    let since = now();
-    scene.fleet.partition(NORTH, Cut::Silent);
-    let (without_north, alone) =
-        tokio::try_join!(scene.leaves(&[NORTH], &others, since, OUT), scene.leaves(&others, &[NORTH], since, OUT))?;
-    scene.report(&format!("a partitioned cluster is out of the answers of others after {without_north:?}"));
-    scene.report(&format!("and sends its own clients to itself alone after {alone:?}"));
-    let settled = now();
-    scene.goes_on_without(NORTH, ROUND, &others).await?;
-    scene.goes_on_for("north is alone", PROMPT, &[NORTH], before).await?;
-    scene.was_served("while north is alone", settled, &[NORTH], before)?;
-
-    let since = now();
-    scene.fleet.heal(NORTH);
-    let took = scene.returns(NORTH, &others, since, ROUND).await?;
-    scene.report(&format!("healed: it is in the answers of others again after {took:?}"));
-    scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
-    scene.report(&format!("and all shares are as before (± {SWING} points) after {:?}", since.elapsed()));
-    let took = scene.tell_again(&[NORTH], &told, since, ROUND + OUT).await?;
-    scene.report(&format!("and its facts are fresh after {took:?}"));
-    scene.goes_on_for("a round after", ROUND, &CLUSTERS, before).await
 }
