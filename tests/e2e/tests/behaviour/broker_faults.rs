@@ -9,7 +9,7 @@ use landfall_e2e::exported::Split;
 use landfall_e2e::fleet::BROKER;
 use landfall_e2e::member::PROMPT;
 use landfall_e2e::objects::Health;
-use landfall_e2e::{await_condition, broker, now, run};
+use landfall_e2e::{await_condition, now, run};
 
 use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST};
 
