@@ -16,7 +16,7 @@ RELEASE := $(CARGO) build --release --locked -p landfall --bin landfall --exampl
 # Per fuzz target.
 FUZZ_SECONDS ?= 600
 
-PHONY := help demo test check e2e bench bench-cluster simulate crds fuzz deps fmt clippy doc check-crds check-chart unit
+PHONY := help demo test check e2e e2e-fleet bench bench-cluster simulate crds fuzz deps fmt clippy doc check-crds check-chart unit
 .PHONY: $(PHONY)
 
 help: ## List the targets
@@ -34,7 +34,13 @@ e2e: deps ## Behaviour on real API servers, judged by real clients
 	@bash scripts/deps-e2e.sh
 	@bin=$$(bash scripts/controlplane.sh all); \
 	$(RELEASE); \
-	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast
+	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast --lib --test behaviour
+
+e2e-fleet: deps ## Several clusters around a broker, minutes long: the loop between them, and faults
+	@bash scripts/deps-e2e.sh
+	@bin=$$(bash scripts/controlplane.sh all); \
+	$(RELEASE); \
+	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast --test fleet -- --nocapture
 
 bench: deps ## Benchmarks that need no cluster
 	@$(CARGO) bench --locked --workspace --exclude landfall-e2e --bench '*'

@@ -2,13 +2,9 @@
 
 mod admission;
 mod bed;
-mod broker_faults;
 mod broker_identity;
 mod cannot_run;
 mod conflict;
-mod fault_scene;
-mod fleet_faults;
-mod fleet_loop;
 mod hostile_facts;
 mod housekeeping;
 mod leadership;

@@ -11,7 +11,7 @@ use landfall_e2e::member::PROMPT;
 use landfall_e2e::objects::Health;
 use landfall_e2e::{await_condition, now, run};
 
-use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST};
+use crate::scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST};
 
 /// Long enough for everything that waits for the broker to have given up, several times.
 const AWAY: Duration = Duration::from_secs(300);

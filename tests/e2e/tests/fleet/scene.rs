@@ -2,7 +2,7 @@
 //!
 //! `web` is optimised by latency, and each cluster is promised a fifth of everybody's clients: three fifths stay at home and
 //! the rest goes to the two others alike. Nothing that a busy machine does to the way or to a count moves that; a cluster
-//! that is thought to be out, or to say nothing, does. (Shares that capacity decides are those of `fleet_loop`, and in
+//! that is thought to be out, or to say nothing, does. (Shares that capacity decides are those of `agreement`, and in
 //! virtual time those of `crates/operator/tests/fleet/faults.rs`.) `each` goes everywhere alike, and may be asked for as
 //! often as one likes: nobody plans by that.
 

@@ -11,7 +11,7 @@ use landfall_e2e::proxy::Cut;
 use landfall_e2e::wait::{holds_for, unix_seconds};
 use landfall_e2e::{await_condition, now, run};
 
-use crate::fault_scene::{CLUSTERS, EAST, FaultScene, NORTH, OUT, ROUND, SWING, TO_PUBLISH, WEST};
+use crate::scene::{CLUSTERS, EAST, FaultScene, NORTH, OUT, ROUND, SWING, TO_PUBLISH, WEST};
 
 /// As long as a client's back-off needs to reach its last step.
 const API_AWAY: Duration = Duration::from_secs(30);
