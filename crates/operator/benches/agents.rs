@@ -280,8 +280,8 @@ impl Fleet {
             for (to, agent) in self.agents.iter_mut().enumerate() {
                 let before = agent.plan().unwrap().clone();
                 let heard = (0..CLUSTERS).map(|from| {
-                    let known = if ages[CLUSTERS * from + to] <= round { &facts[from] } else { &older[from] };
-                    let mut known = Facts::clone(known);
+                    let arrived = ages[CLUSTERS * from + to] <= round;
+                    let mut known = Facts::clone([&older, &facts][usize::from(arrived)][from].as_ref());
                     known.observed = Some(self.now);
                     known.services.values_mut().for_each(|report| report.at = self.now);
                     Change::Peer(Arc::new(known))

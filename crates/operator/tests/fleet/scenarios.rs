@@ -131,20 +131,22 @@ fn istio_35124_weights_plus_failover() {
         .asks("east", "web", 10.0)
         .started();
     world.run(5);
-    let shares = |world: &World| ["east", "north", "west"].map(|exporter| world.share("east", exporter));
-    assert_eq!(shares(&world), [0.8, 0.2, 0.0]);
+    let shares = |world: &World| {
+        ["east", "north", "west"].map(|exporter| format!("{:.1}%", 100.0 * world.share("east", exporter)))
+    };
+    assert_eq!(shares(&world), ["80.0%", "20.0%", "0.0%"]);
     world.scale("web", "west", 2);
     world.scale("web", "east", 0);
     world.run(1);
-    assert_eq!(shares(&world), [0.0, 0.8, 0.2], "those that are left, by their weights");
+    assert_eq!(shares(&world), ["0.0%", "80.0%", "20.0%"], "those that are left, by their weights");
     world.scale("web", "north", 0);
     world.run(1);
-    assert_eq!(shares(&world), [0.0, 0.0, 1.0]);
+    assert_eq!(shares(&world), ["0.0%", "0.0%", "100.0%"]);
     world.scale("web", "east", 2);
     world.scale("web", "north", 2);
     world.scale("web", "west", 0);
     world.run(1);
-    assert_eq!(shares(&world), [0.8, 0.2, 0.0]);
+    assert_eq!(shares(&world), ["80.0%", "20.0%", "0.0%"]);
     world.kill("east");
     world.of_mut("east").runs = true;
     world.run(4);
@@ -163,14 +165,16 @@ fn a_minimum_share_holds_beside_explicit_weights_and_while_others_fail() {
         .asks("east", "web", 10.0)
         .started();
     world.run(5);
-    let shares = |world: &World| ["east", "north", "west"].map(|exporter| world.share("east", exporter));
-    assert_eq!(shares(&world), [0.72, 0.18, 0.1]);
+    let shares = |world: &World| {
+        ["east", "north", "west"].map(|exporter| format!("{:.1}%", 100.0 * world.share("east", exporter)))
+    };
+    assert_eq!(shares(&world), ["72.0%", "18.0%", "10.0%"]);
     world.scale("web", "east", 0);
     world.run(1);
-    assert_eq!(shares(&world), [0.0, 0.9, 0.1]);
+    assert_eq!(shares(&world), ["0.0%", "90.0%", "10.0%"]);
     world.scale("web", "north", 0);
     world.run(1);
-    assert_eq!(shares(&world), [0.0, 0.0, 1.0]);
+    assert_eq!(shares(&world), ["0.0%", "0.0%", "100.0%"]);
 }
 
 /// 80/20 is what clients get, not only what was asked for: within the confidence interval over 10,000 answers, and while one

@@ -136,22 +136,22 @@ fn of_two_operators_with_one_id_the_older_goes_on() {
     let (mut older, mut younger) = (board("a"), board("b"));
     older.put(by("a", 1000, 1000), 1000);
     younger.put(by("a", 1000, 1000), 1000);
-    assert!(!older.elder(1000).is_some() && younger.elder(1000).is_some(), "what is there was written by another");
+    assert!(older.elder(1000).is_none() && younger.elder(1000).is_some(), "what is there was written by another");
     assert_eq!(younger.state(None, 1000).double.as_deref(), Some("a"));
     assert_eq!(younger.state(None, 1000).rejected["east-0"].0, "own_id");
     // One that had written before it saw the other, and comes second.
     younger.put(by("b", 2000, 2000), 2000);
-    assert!(!younger.elder(2000).is_some(), "nobody else is there");
+    assert!(younger.elder(2000).is_none(), "nobody else is there");
     for board in [&mut older, &mut younger] {
         board.put(by("a", 1000, 2010), 2010);
         board.put(by("b", 2000, 2020), 2020);
     }
     assert!(
-        !older.elder(2020).is_some() && older.doubles().next().is_some() && older.state(None, 2020).double.is_none()
+        older.elder(2020).is_none() && older.doubles().next().is_some() && older.state(None, 2020).double.is_none()
     );
     younger.put(by("a", 1000, 2030), 2030);
     assert!(younger.elder(2030).is_some());
-    assert!(!younger.elder(2030 + 3600).is_some(), "and after an hour without a word the younger one takes over");
+    assert!(younger.elder(2030 + 3600).is_none(), "and after an hour without a word the younger one takes over");
 }
 
 #[test]
