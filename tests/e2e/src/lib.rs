@@ -10,7 +10,7 @@
 //!               └─ Fleet::start() ── Members, a broker, and a Network between them whose links take time
 //! ```
 //!
-//! In a fleet, what a test [`Exported`](exported::Exported) is served by [`backend`]s of a bounded capacity, and
+//! In a fleet, what a test [`Exported`] is served by [`backend`]s of a bounded capacity, and
 //! [`load`] plays the clients; [`optimum`] says what they should come to. A [`lighthouse`] agent is a real one.
 //!
 //! `make e2e` builds what is missing and runs everything. A single behaviour, with programs that are built already:
