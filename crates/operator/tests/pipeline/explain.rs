@@ -89,7 +89,7 @@ fn the_rows_of_clusters_that_are_not_seen_from_inside_are_planned_too_and_edits_
         share.weight
     };
     let now = then(&[]);
-    assert_eq!(now.shares.len(), 3, "east, north and west");
+    assert_eq!(now.shares.len(), 2, "east and west: in north nobody asks");
     let before = weight(&now, "east", "east");
     assert!(before > 300 && weight(&now, "west", "west") == 1000 && now.overfull.is_empty(), "{now:?}");
     let out = then(&[Edit::Outage(id("west"))]);
