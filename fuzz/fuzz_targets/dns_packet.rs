@@ -135,6 +135,6 @@ fn fleet() -> Plan {
     ];
     let services = services.map(|(name, namespace, service)| (ServiceKey::new(namespace, name).unwrap(), service));
     let link = |cluster| (id(cluster), Link { reachable: true, rtt: None });
-    let view = View { local: id("south"), links: ["east", "west", "east.eu"].map(link).into() };
+    let view = View { local: id("south"), measured: true, links: ["east", "west", "east.eu"].map(link).into() };
     plan(&Snapshot { view, services: services.into() }, &Plan::default(), 1_800_000_000)
 }
