@@ -112,7 +112,7 @@ struct Reader {
 
 impl Reader {
     fn new(board: Board) -> Self {
-        let lost = Some("nothing was heard of it yet".into());
+        let lost = Some("nothing was heard of it yet; the chart landfall-broker must be installed there".into());
         let state = State { lost, ..State::default() };
         Self { board, listed: None, state, unwritten: None, told: false, clocks: None }
     }
