@@ -184,7 +184,10 @@ pub struct ServiceFacts {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub load_rps: Option<f64>,
-    /// The part of that which no plan explains; below 0 when less came than was planned.
+    /// Nobody measured that: it is what the answers of all clusters amount to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "crate::or_default")]
+    pub load_from_answers: bool,
+    /// The part of the load which no plan explains; below 0 when less came than was planned.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     pub residual_rps: Option<f64>,
     /// How far the load was from the plan lately, as a part of the plan.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
-use landfall_core::optimize::agent::{Agent, Measured};
+use landfall_core::optimize::agent::{Agent, Load, Measured};
 use landfall_core::optimize::cost::{ExchangeRate, Path, unit_cost};
 use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::objective::Objective;
@@ -179,7 +179,7 @@ impl Policy for Optimized {
 }
 
 fn measured(past: &Past, i: usize) -> Measured {
-    Measured { load_rps: past.load_rps[i], nominal_rps: past.advertised_rps[i], limit_rps: past.limit_rps[i] }
+    Measured { load: Load::Measured(past.load_rps[i]), nominal_rps: past.advertised_rps[i], limit_rps: past.limit_rps[i] }
 }
 
 /// When the world begins, in seconds since 1970: any time but the first.

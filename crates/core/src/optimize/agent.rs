@@ -91,11 +91,28 @@ struct Planned {
 /// What an agent measured of its own export in a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    pub load_rps: f64,
+    pub load: Load,
     /// As its pods are thought to sustain.
     pub nominal_rps: f64,
     /// What it served per second while it rejected requests; `None`: it rejected none.
     pub limit_rps: Option<f64>,
+}
+
+/// What an export was asked for, in requests per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Load {
+    /// By a meter of its own.
+    Measured(f64),
+    /// What the answers of all clusters amount to. They follow from the plans, and say nothing of what no plan explains.
+    Answers(f64),
+}
+
+impl Load {
+    pub fn rps(self) -> f64 {
+        match self {
+            Self::Measured(rps) | Self::Answers(rps) => rps,
+        }
+    }
 }
 
 impl Agent {
@@ -141,10 +158,14 @@ impl Agent {
     /// Compares the load of its export with what it planned for it. `demands_rps` is what each source says that it asked
     /// for in the window, or in the last one that is known of it.
     pub fn compare(&mut self, measured: Measured, demands_rps: &BTreeMap<ClusterId, f64>, now: u64, tuning: &Tuning) {
-        let Measured { load_rps: measured_rps, nominal_rps, limit_rps } = measured;
+        let Measured { load, nominal_rps, limit_rps } = measured;
         self.calibration = self.calibration.step(nominal_rps, limit_rps);
         let capacity_rps = self.capacity_rps(nominal_rps);
         if let Some(plan) = self.planned(demands_rps, now) {
+            let measured_rps = match load {
+                Load::Measured(rps) => rps,
+                Load::Answers(_) => plan.asked_rps,
+            };
             self.trim = self.trim.step(Window { measured_rps, planned_rps: plan.asked_rps, capacity_rps }, tuning);
             if let Some(planned_rps) = plan.expected_rps {
                 self.deviation = self.deviation.step(Window { measured_rps, planned_rps, capacity_rps }, tuning);
@@ -183,7 +204,8 @@ impl Agent {
             trend_rps: self.demand.trend_rps(tuning),
             measured_demand_rps: None,
             capacity_rps,
-            load_rps: export.map(|export| export.load_rps),
+            load_rps: export.map(|export| export.load.rps()),
+            load_from_answers: export.is_some_and(|export| matches!(export.load, Load::Answers(_))),
             residual_rps: self.trim.published_rps(capacity_rps.unwrap_or(0.0), tuning),
             deviation: self.deviation.published(),
             service_ms: 0.0,
@@ -300,7 +322,7 @@ mod tests {
     }
 
     fn measured(load_rps: f64) -> Measured {
-        Measured { load_rps, nominal_rps: 1000.0, limit_rps: None }
+        Measured { load: Load::Measured(load_rps), nominal_rps: 1000.0, limit_rps: None }
     }
 
     fn residual(agent: &Agent) -> f64 {
@@ -317,6 +339,19 @@ mod tests {
         assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
         agent.compare(measured(600.0), &demands, 2 * T, &tuning);
         assert!((residual(&agent) - 100.0).abs() < 1.0, "half of what is new: {}", residual(&agent));
+    }
+
+    #[test]
+    fn answers_of_other_windows_than_the_plans_are_no_residual() {
+        let tuning = Tuning::default();
+        let mut agent = Agent::new(id("a"));
+        decide(&mut agent, [400.0, 300.0], 0);
+        let demands = BTreeMap::from([(id("a"), 400.0), (id("b"), 300.0)]);
+        let answered = Measured { load: Load::Answers(600.0), ..measured(0.0) };
+        agent.compare(answered, &demands, T, &tuning);
+        let report = agent.report(Some(answered), T, &tuning);
+        assert!(report.residual_rps.abs() < 1e-9 && report.deviation.abs() < 1e-9, "{report:?}");
+        assert_eq!((report.load_rps, report.measured_load_rps()), (Some(600.0), None), "others are told what it is");
     }
 
     #[test]

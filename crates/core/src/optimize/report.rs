@@ -36,6 +36,8 @@ pub struct Report {
     pub capacity_rps: Option<f64>,
     /// What its export was asked for in the window, by whomever.
     pub load_rps: Option<f64>,
+    /// Nobody measured that: it is what the answers of all clusters amount to, those of the others in their last windows.
+    pub load_from_answers: bool,
     /// See [`Trim`](crate::optimize::filter::Trim).
     pub residual_rps: f64,
     /// See [`Deviation`](crate::optimize::filter::Deviation).
@@ -47,6 +49,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// What its export was asked for in the last window, where somebody measured that.
+    pub fn measured_load_rps(&self) -> Option<f64> {
+        self.load_rps.filter(|_| !self.load_from_answers)
+    }
+
     /// What its clients asked for in the last window, as far as it says: what was measured is not said twice when it is what
     /// was expected.
     pub fn measured_or_expected_rps(&self) -> Option<f64> {

@@ -303,6 +303,7 @@ fn services(
             measured_demand_rps: number(RPS, "measuredDemandRps", said.measured_demand_rps),
             capacity_rps: number(RPS, "capacityRps", said.capacity_rps),
             load_rps: number(RPS, "loadRps", said.load_rps),
+            load_from_answers: said.load_from_answers,
             residual_rps: number(RESIDUAL, "residualRps", said.residual_rps).unwrap_or(0.0),
             deviation: number(DEVIATION, "deviation", said.deviation).unwrap_or(0.0),
             service_ms: number(MS, "serviceTimeMs", said.service_time_ms).unwrap_or(0.0),

@@ -139,6 +139,7 @@ fn service(facts: &Facts, key: &ServiceKey) -> api::ServiceFacts {
         answers_rps: answers,
         capacity_rps: capacity_rps.map(short),
         load_rps: load_rps.map(short),
+        load_from_answers: report.load_from_answers,
         residual_rps: some(report.residual_rps),
         deviation: some(report.deviation),
         service_time_ms: some(report.service_ms),

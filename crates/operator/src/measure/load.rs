@@ -8,7 +8,7 @@
 //! All clusters plan with what is said here, and nothing they do corrects a capacity that is wrong: a number that nobody
 //! observed must not stand for ever, and one measurement must not throw it.
 
-use landfall_core::optimize::agent::Measured;
+use landfall_core::optimize::agent::{Load, Measured};
 
 /// Below this utilisation much of it is what a pod uses without any requests, and a quotient says little of what it bears.
 const LEAST_UTILISATION: f64 = 0.3;
@@ -64,8 +64,8 @@ impl Export {
     /// For an [`Agent`](landfall_core::optimize::agent::Agent). `answered_rps`: what the answers of all clusters amount to,
     /// which is what is left where nobody measures. Nothing here tells what was rejected.
     pub fn measured(self, answered_rps: Option<f64>) -> Option<Measured> {
-        let load_rps = self.load_rps.or(answered_rps)?;
-        Some(Measured { load_rps, nominal_rps: self.capacity_rps, limit_rps: None })
+        let load = self.load_rps.map(Load::Measured).or_else(|| answered_rps.map(Load::Answers))?;
+        Some(Measured { load, nominal_rps: self.capacity_rps, limit_rps: None })
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
         let export = capacity.export(Sample::default(), pods(4));
         assert_eq!((export.load_rps, export.measured(None)), (None, None));
         let measured = export.measured(Some(70.0)).unwrap();
-        assert!(near(measured.load_rps, 70.0) && near(measured.nominal_rps, 400.0) && measured.limit_rps.is_none());
+        assert!(measured.load == Load::Answers(70.0) && near(measured.nominal_rps, 400.0) && measured.limit_rps.is_none());
         assert!(near(rps(capacity.step(Sample::default(), pods(7)), pods(7)), 700.0), "more count at once");
     }
 
@@ -174,8 +174,8 @@ mod tests {
         let load = |sample| Capacity::default().step(sample, pods(4)).export(sample, pods(4));
         assert!(near(load(sample(150.0, 0.2)).load_rps.unwrap(), 150.0));
         assert!(near(load(sample(None, 0.5)).load_rps.unwrap(), 200.0), "half of what four pods bear");
-        assert!(near(load(sample(None, 0.5)).measured(Some(7.0)).unwrap().load_rps, 200.0));
-        assert!(near(load(sample(0.0, None)).measured(Some(7.0)).unwrap().load_rps, 0.0), "nothing is a measurement");
+        assert!(near(load(sample(None, 0.5)).measured(Some(7.0)).unwrap().load.rps(), 200.0));
+        assert!(load(sample(0.0, None)).measured(Some(7.0)).unwrap().load == Load::Measured(0.0), "nothing is a measurement");
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Subject<'_> {
         answers
     }
 
-    /// What the exporters measured. Nothing, while somebody asks for the service who does not say yet whom its answers named:
+    /// What the exporters measured, those that do. Nothing, while somebody asks for the service who does not say yet whom its answers named:
     /// its load would be taken for that of the others' clients.
     fn loads(&self, window: &Window) -> BTreeMap<ClusterId, f64> {
         let mut peers = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
@@ -144,7 +144,7 @@ impl Subject<'_> {
         let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
         let said = |(cluster, facts): (&ClusterId, &_)| {
             let facts: &Facts = facts;
-            Some((cluster.clone(), facts.services.get(self.key)?.load_rps?))
+            Some((cluster.clone(), facts.services.get(self.key)?.measured_load_rps()?))
         };
         let mut loads: BTreeMap<ClusterId, f64> = others.map(|(c, f)| (c, f.as_ref())).filter_map(said).collect();
         loads.extend(window.reading(self.key).load_rps.map(|load| (self.ground.local.clone(), load)));

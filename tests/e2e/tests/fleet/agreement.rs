@@ -174,7 +174,7 @@ impl Scene {
             let mut arguments: Vec<OsString> = command.iter().map(OsString::from).collect();
             arguments.extend(["--cluster-id", EAST, "-o", "json", "--kubeconfig"].map(OsString::from));
             arguments.extend([kubeconfig.clone().into(), "--broker-kubeconfig".into(), broker.clone().into()]);
-            let log = east.member.cluster.folder().join("log/asked.json");
+            let log = east.member.cluster.folder().join(format!("log/{}.json", command[0]));
             let (_, printed) = run_to_end(&arguments, &log, 2 * TO_PUBLISH).await?;
             // What is remarkable stands beside it, on the other stream.
             let begin = printed.find(['{', '[']).unwrap_or_default();
