@@ -96,6 +96,11 @@ impl Probes {
         self.rtts_ms.is_empty()
     }
 
+    /// So many of them at most.
+    fn newest(&self, most: usize) -> Self {
+        Self { rtts_ms: self.rtts_ms.range(self.len().saturating_sub(most)..).copied().collect() }
+    }
+
     /// `None`: too few were answered to say anything.
     pub fn summary(&self) -> Option<Summary> {
         let mut answered: Vec<f64> = self.rtts_ms.iter().copied().flatten().collect();
@@ -152,29 +157,34 @@ impl Way {
         self.reach.is_reachable()
     }
 
-    /// Whether the probes since the last round are reason to end it now: the first that tell anything, or ten by which the way
-    /// is much longer or shorter than it was.
+    /// Whether the probes since the last round are reason to end it now: the first that tell anything, or a last ten by which
+    /// the way is much longer or shorter than it was.
     pub fn is_news(&self) -> bool {
-        match (self.probes.summary(), self.rtt.smoothed_ms()) {
-            (Some(_), None) => true,
-            (Some(summary), Some(smoothed)) => {
-                let moved = (summary.median_ms - smoothed).abs() > NEWS.0.max(NEWS.1 * smoothed);
-                self.probes.len() >= NEWS_PROBES && moved
-            }
-            (None, _) => false,
+        match self.rtt.smoothed_ms() {
+            None => self.probes.summary().is_some(),
+            Some(_) => self.moved().is_some(),
         }
+    }
+
+    /// What the last ten probes say, if that is another way than it was.
+    fn moved(&self) -> Option<Summary> {
+        let smoothed = self.rtt.smoothed_ms().filter(|_| self.probes.len() >= NEWS_PROBES)?;
+        let summary = self.probes.newest(NEWS_PROBES).summary()?;
+        let moved = (summary.median_ms - smoothed).abs() > NEWS.0.max(NEWS.1 * smoothed);
+        moved.then_some(summary)
     }
 
     /// Ends a round: its probes become a step of each filter. Returns what to publish. A round with too few answers
     /// changes nothing: whether the peer is there is for [`is_reachable`](Self::is_reachable) to say.
     pub fn close_round(&mut self) -> Option<Conditions> {
-        if let Some(summary) = std::mem::take(&mut self.probes).summary() {
+        if let Some(summary) = self.moved().or_else(|| self.probes.summary()) {
             self.rtt = self.rtt.step(summary.median_ms);
             // In the round in which the way becomes longer, the slowest tenth is as far from the median as both ways differ.
             let jitter_ms = self.jitter.gated(summary.jitter_ms, JITTER_GATE);
             self.jitter = self.jitter.step(jitter_ms, JITTER_BAND);
             self.loss = self.loss.step(summary.loss, LOSS_BAND);
         }
+        self.probes = Probes::default();
         self.conditions()
     }
 
@@ -252,6 +262,19 @@ mod tests {
         assert_eq!(at, Some(9), "five of ten");
         let known = way.close_round().unwrap();
         assert!(known.rtt_ms > 23.0 && known.jitter_ms < 3.0, "{known:?}");
+    }
+
+    #[test]
+    fn what_was_before_a_way_became_longer_does_not_hide_it() {
+        let mut way = Way::default();
+        round(&mut way, [Some(20.0); 30]);
+        (0..25).for_each(|_| way.probed(Some(20.0)));
+        let at = (0..30).position(|_| {
+            way.probed(Some(100.0));
+            way.is_news()
+        });
+        assert_eq!(at, Some(4), "half of the last ten");
+        assert!(way.close_round().unwrap().rtt_ms > 23.0);
     }
 
     #[test]

@@ -179,7 +179,11 @@ impl Policy for Optimized {
 }
 
 fn measured(past: &Past, i: usize) -> Measured {
-    Measured { load: Load::Measured(past.load_rps[i]), nominal_rps: past.advertised_rps[i], limit_rps: past.limit_rps[i] }
+    Measured {
+        load: Load::Measured(past.load_rps[i]),
+        nominal_rps: past.advertised_rps[i],
+        limit_rps: past.limit_rps[i],
+    }
 }
 
 /// When the world begins, in seconds since 1970: any time but the first.

@@ -165,7 +165,9 @@ mod tests {
         let export = capacity.export(Sample::default(), pods(4));
         assert_eq!((export.load_rps, export.measured(None)), (None, None));
         let measured = export.measured(Some(70.0)).unwrap();
-        assert!(measured.load == Load::Answers(70.0) && near(measured.nominal_rps, 400.0) && measured.limit_rps.is_none());
+        assert!(
+            measured.load == Load::Answers(70.0) && near(measured.nominal_rps, 400.0) && measured.limit_rps.is_none()
+        );
         assert!(near(rps(capacity.step(Sample::default(), pods(7)), pods(7)), 700.0), "more count at once");
     }
 
@@ -175,7 +177,10 @@ mod tests {
         assert!(near(load(sample(150.0, 0.2)).load_rps.unwrap(), 150.0));
         assert!(near(load(sample(None, 0.5)).load_rps.unwrap(), 200.0), "half of what four pods bear");
         assert!(near(load(sample(None, 0.5)).measured(Some(7.0)).unwrap().load.rps(), 200.0));
-        assert!(load(sample(0.0, None)).measured(Some(7.0)).unwrap().load == Load::Measured(0.0), "nothing is a measurement");
+        assert!(
+            load(sample(0.0, None)).measured(Some(7.0)).unwrap().load == Load::Measured(0.0),
+            "nothing is a measurement"
+        );
     }
 
     #[test]
