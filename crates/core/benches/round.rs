@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fleet::{Fleet, Rng, id, spread_fleet};
-use landfall_core::name::ClusterId;
+use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{Costs, Report, facts};
@@ -73,7 +73,7 @@ fn reports(fleet: &Fleet) -> BTreeMap<ClusterId, Report> {
 fn round(reports: &BTreeMap<ClusterId, Report>, costs: &Costs) -> Vec<u32> {
     let objective = Objective::default();
     let known = facts(reports, costs, |_| Some(0.0), (&objective, 0));
-    let solution = optimize(&known.facts, &objective.tuning, &BTreeMap::new()).unwrap();
+    let solution = optimize(&known.facts, &objective.tuning, &ByCluster::new()).unwrap();
     weights(&solution.rows[0].shares, 1000)
 }
 

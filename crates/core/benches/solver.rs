@@ -12,7 +12,7 @@
 #[path = "../tests/fleet/mod.rs"]
 mod fleet;
 
-use std::collections::BTreeMap;
+use landfall_core::name::ByCluster;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ struct Case {
     name: &'static str,
     target_us: f64,
     facts: Facts,
-    prices: BTreeMap<landfall_core::name::ClusterId, f64>,
+    prices: ByCluster<f64>,
 }
 
 fn main() {
@@ -74,7 +74,7 @@ fn cases() -> Vec<Case> {
         let mut fleet = square(n, &mut rng);
         cases.push(cold(cold_name, cold_us, &fleet));
         // The demand of one round later: up to 3 % more or less.
-        let prices = solve(&fleet.facts(), &BTreeMap::new()).prices();
+        let prices = solve(&fleet.facts(), &ByCluster::new()).prices();
         fleet.demand.iter_mut().for_each(|demand| *demand *= rng.between(0.97, 1.03));
         cases.push(Case { prices, ..cold(warm_name, warm_us, &fleet) });
     }
@@ -82,10 +82,10 @@ fn cases() -> Vec<Case> {
 }
 
 fn cold(name: &'static str, target_us: f64, fleet: &Fleet) -> Case {
-    Case { name, target_us, facts: fleet.facts(), prices: BTreeMap::new() }
+    Case { name, target_us, facts: fleet.facts(), prices: ByCluster::new() }
 }
 
-fn solve(facts: &Facts, prices: &BTreeMap<landfall_core::name::ClusterId, f64>) -> Solution {
+fn solve(facts: &Facts, prices: &ByCluster<f64>) -> Solution {
     optimize(black_box(facts), &Tuning::default(), prices).unwrap()
 }
 

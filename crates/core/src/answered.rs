@@ -1,10 +1,9 @@
 //! How often answers named each cluster: what a source cluster's demand and its achieved split are measured from.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 
 /// Beyond this many clusters of one service, those that export it no more are forgotten. No fleet has as many, and
 /// clusters that come and go under ever new names must not fill the memory.
@@ -30,7 +29,7 @@ pub(crate) struct Answered {
     /// Answers with clusterset IPs, which are of no cluster.
     clusterset: Counter,
     /// Also clusters that export the service no more: they may come back.
-    clusters: Arc<BTreeMap<ClusterId, Counter>>,
+    clusters: Arc<ByCluster<Counter>>,
 }
 
 impl Answered {
@@ -40,7 +39,7 @@ impl Answered {
         if new.peek().is_none() {
             return self.clone();
         }
-        let mut counters = BTreeMap::clone(&self.clusters);
+        let mut counters = ByCluster::clone(&self.clusters);
         counters.extend(new.map(|cluster| (cluster.clone(), Counter::default())));
         if counters.len() > MOST {
             let kept = |cluster: &ClusterId| Some((cluster.clone(), counters.get(cluster)?.clone()));

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use thiserror::Error;
 
 /// Longest DNS label, and the longest value of a Kubernetes label.
@@ -23,6 +24,10 @@ pub enum InvalidName {
 /// it also travels as a label value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterId(Arc<str>);
+
+/// What there is of each of some clusters, in the order of their ids. A sorted vector: of one service these are few, and
+/// services are many.
+pub type ByCluster<V> = LiteMap<ClusterId, V>;
 
 impl ClusterId {
     pub fn new(id: &str) -> Result<Self, InvalidName> {

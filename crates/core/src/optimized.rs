@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::agent::Expected;
 use crate::optimize::facts::{Exporter, Facts, LEAST_CAPACITY_RPS};
 use crate::optimize::fill::fallback_row;
@@ -39,7 +39,7 @@ pub struct Terms {
 pub fn optimized(
     policy: &Policy,
     known: &Known,
-    (local, exports): (&ClusterId, &BTreeMap<ClusterId, Export>),
+    (local, exports): (&ClusterId, &ByCluster<Export>),
     previous: Option<&Rule>,
 ) -> Rule {
     let goes_on = policy.objective.tuning.hysteresis > 0.0;
@@ -80,7 +80,7 @@ pub fn optimized(
         method: Some(planned.method.unwrap_or(Method::Keep)),
         expected: planned.expected.clone(),
         policy: policy.name.clone(),
-        candidates: exports.keys().map(candidate).collect(),
+        candidates: exports.iter().map(|(cluster, _)| candidate(cluster)).collect(),
     }
 }
 
@@ -89,7 +89,7 @@ fn plan(known: &Known, policy: &Policy, local: &ClusterId) -> Result<Planned, Fa
     if known.method == Method::Keep {
         return Err(Fallback::NoFacts);
     }
-    let solve = |facts: &Facts| optimize(facts, &policy.objective.tuning, &BTreeMap::new());
+    let solve = |facts: &Facts| optimize(facts, &policy.objective.tuning, &ByCluster::new());
     let solution = solve(&known.facts).map_err(|unsolved| match unsolved {
         Unsolved::NobodyEligible => Fallback::NoCapacity,
         Unsolved::Unbalanced { .. } => Fallback::Unsolved,
@@ -236,8 +236,8 @@ mod tests {
         Report { demand_rps: Some(demand_rps), capacity_rps: Some(capacity_rps), ..Report::default() }
     }
 
-    fn exports() -> BTreeMap<ClusterId, Export> {
-        ["a", "b", "c"].map(|name| (id(name), Export::default())).into()
+    fn exports() -> ByCluster<Export> {
+        ["a", "b", "c"].map(|name| (id(name), Export::default())).into_iter().collect()
     }
 
     fn rule(policy: &Policy, reports: [Report; 3], previous: Option<&Rule>) -> Rule {

@@ -1,11 +1,11 @@
 //! The plan: per service, who gets how much, and the tables that answers are drawn from.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::answered::{Answered, Counter};
-use crate::name::{ClusterId, ServiceKey};
+use crate::name::{ByCluster, ClusterId, ServiceKey};
 use crate::optimized::optimized;
 use crate::pick::{Draw, Sequence, index_of, run_of, scale, scatter};
 use crate::resolve::{Share, resolve};
@@ -138,7 +138,7 @@ struct Before<'a> {
 /// What came from the same stays, so that a solution need not be computed again.
 fn rule_of(
     guidance: &Guidance,
-    exports: &BTreeMap<ClusterId, Export>,
+    exports: &ByCluster<Export>,
     local: &ClusterId,
     before: Option<Before<'_>>,
 ) -> Arc<Rule> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::agent::Expected;
 use crate::optimize::report::Method;
 use crate::optimized::Terms;
@@ -155,7 +155,7 @@ impl Fallback {
 
 /// What `policy` gives each of `exports` for the clients of `local`, in any mode but the optimised one, for which
 /// [`optimized`](crate::optimized::optimized) is.
-pub fn rule(policy: &Policy, local: &ClusterId, exports: &BTreeMap<ClusterId, Export>) -> Rule {
+pub fn rule(policy: &Policy, local: &ClusterId, exports: &ByCluster<Export>) -> Rule {
     let prefers_local = policy.local_preference() == LocalPreference::Prefer;
     let weights = weights(policy, local, exports);
     let weights = |cluster: &ClusterId| weights.get(cluster).copied().unwrap_or(Claim::Equal(Reason::Equal));
@@ -188,7 +188,7 @@ enum Claim {
     None(Reason),
 }
 
-fn weights(policy: &Policy, local: &ClusterId, exports: &BTreeMap<ClusterId, Export>) -> BTreeMap<ClusterId, Claim> {
+fn weights(policy: &Policy, local: &ClusterId, exports: &ByCluster<Export>) -> BTreeMap<ClusterId, Claim> {
     let row = policy.row(local);
     let claim = |cluster: &ClusterId| match policy.mode {
         Mode::RoundRobin | Mode::Optimized => Claim::Equal(Reason::Equal),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::congestion::{Curve, Shape, curves};
 use crate::optimize::facts::{Facts, Tuning};
 use crate::optimize::objective::Objective;
@@ -19,7 +19,7 @@ const MILLIONS_IN_30_DAYS: f64 = 30.0 * 86_400.0 / 1e6;
 const FULL: f64 = 1.0 + 1e-9;
 
 /// What one source sends where: parts of 1, by exporter.
-pub type Split = BTreeMap<ClusterId, f64>;
+pub type Split = ByCluster<f64>;
 
 /// What the requests of some sources cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +71,7 @@ impl Savings {
 /// Of `shares`, for the clients of `local`. `None`: nobody knows what they ask for, nobody answers, or no way is known to
 /// somebody who does.
 pub fn savings(known: &Known, objective: &Objective, local: &ClusterId, shares: &[Share]) -> Option<Savings> {
-    let solution = optimize(&known.facts, &objective.tuning, &BTreeMap::new()).ok()?;
+    let solution = optimize(&known.facts, &objective.tuning, &ByCluster::new()).ok()?;
     savings_beside(&solution, known, objective, (local, shares))
 }
 
@@ -82,7 +82,7 @@ pub fn savings_beside(
     objective: &Objective,
     (local, shares): (&ClusterId, &[Share]),
 ) -> Option<Savings> {
-    if known.facts.demand_unknown || !known.counted.contains(local) {
+    if known.facts.demand_unknown || !known.facts.sources.get(local).is_some_and(|source| source.counted) {
         return None;
     }
     let judge = Judge::new(&known.facts, objective, solution);
@@ -120,7 +120,7 @@ fn round_robin(facts: &Facts, source: &ClusterId) -> Split {
 
 fn local_first(facts: &Facts, source: &ClusterId) -> Split {
     match facts.exporters.contains_key(source) {
-        true => Split::from([(source.clone(), 1.0)]),
+        true => Split::from_iter([(source.clone(), 1.0)]),
         false => round_robin(facts, source),
     }
 }
@@ -174,8 +174,8 @@ impl<'a> Judge<'a> {
     }
 
     /// What each exporter is asked for, whatever it can bear; without what no plan explains.
-    pub fn loads(&self, splits: &BTreeMap<ClusterId, Split>) -> BTreeMap<ClusterId, f64> {
-        let mut loads = BTreeMap::new();
+    pub fn loads(&self, splits: &BTreeMap<ClusterId, Split>) -> ByCluster<f64> {
+        let mut loads = ByCluster::new();
         for (source, split) in splits {
             let demand_rps = self.demand_rps(source);
             for (exporter, part) in split {
@@ -198,7 +198,7 @@ impl<'a> Judge<'a> {
         self.facts.sources.get(source).map_or(0.0, |source| source.demand_rps.max(0.0))
     }
 
-    fn cost(&self, source: &ClusterId, split: &Split, loads: &BTreeMap<ClusterId, f64>) -> Option<Cost> {
+    fn cost(&self, source: &ClusterId, split: &Split, loads: &ByCluster<f64>) -> Option<Cost> {
         let costs = &self.facts.sources.get(source)?.costs;
         let mut sum = Cost::default();
         for (exporter, part) in split {

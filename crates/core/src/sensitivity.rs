@@ -1,11 +1,10 @@
 //! What would have to change for a share to begin or to end, and who is full: what a person wants to know who looks at a
 //! plan and wonders how firm it is. Found by planning again with one fact changed, so that congestion answers too.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::cost::UnitCost;
 use crate::optimize::facts::{Facts, Tuning};
 use crate::optimize::objective::Objective;
@@ -149,7 +148,7 @@ pub fn next_changes(
     source: &ClusterId,
     usd_per_gb: &dyn Fn(&ClusterId) -> f64,
 ) -> Vec<NextChange> {
-    let Ok(solution) = optimize(&known.facts, &objective.tuning, &BTreeMap::new()) else { return Vec::new() };
+    let Ok(solution) = optimize(&known.facts, &objective.tuning, &ByCluster::new()) else { return Vec::new() };
     let mut search = Search { known, objective, source, solution: &solution, usd_per_gb, left: MOST_SOLVES };
     let mut found: Vec<(f64, NextChange)> = search.demand().into_iter().collect();
     let mut candidates = solution.explain(&known.facts, source);
@@ -366,6 +365,7 @@ fn change_way(facts: &mut Facts, (from, to): (&ClusterId, &ClusterId), change: i
 mod tests {
     use super::*;
     use crate::optimize::report::{Report, facts};
+    use std::collections::BTreeMap;
 
     fn id(name: &str) -> ClusterId {
         ClusterId::new(name).unwrap()
@@ -384,8 +384,8 @@ mod tests {
         facts(&(0..3).map(report).collect(), &costs, |_| Some(0.0), (&Objective::default(), 0))
     }
 
-    fn shares(facts: &Facts) -> BTreeMap<ClusterId, f64> {
-        optimize(facts, &Tuning::default(), &BTreeMap::new()).unwrap().shares(&id("a")).unwrap()
+    fn shares(facts: &Facts) -> ByCluster<f64> {
+        optimize(facts, &Tuning::default(), &ByCluster::new()).unwrap().shares(&id("a")).unwrap()
     }
 
     #[test]
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn who_is_busy_and_who_gets_the_rest_is_named_and_nobody_while_there_is_room() {
         let of = |known: &Known| {
-            let solution = optimize(&known.facts, &Tuning::default(), &BTreeMap::new()).unwrap();
+            let solution = optimize(&known.facts, &Tuning::default(), &ByCluster::new()).unwrap();
             let busy = busy(&solution, &known.facts, &Tuning::default(), &id("a"));
             busy.iter().map(ToString::to_string).collect::<Vec<_>>()
         };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::name::{ClusterId, ServiceKey};
+use crate::name::{ByCluster, ClusterId, ServiceKey};
 use crate::optimize::report::Known;
 use crate::policy::Policy;
 use crate::resolve::Health;
@@ -53,7 +53,7 @@ pub struct Link {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     pub kind: Kind,
-    pub exports: BTreeMap<ClusterId, Export>,
+    pub exports: ByCluster<Export>,
     pub guidance: Guidance,
 }
 
@@ -83,7 +83,7 @@ pub enum Kind {
 pub struct Export {
     /// The ready ones alone, sorted and without repetition. For a Lighthouse ClusterSetIP export this is the cluster's
     /// service IP.
-    pub ready: Vec<Endpoint>,
+    pub ready: Arc<[Endpoint]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

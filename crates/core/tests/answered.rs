@@ -22,7 +22,7 @@ fn web() -> ServiceKey {
 
 /// One endpoint per cluster, by its last octet.
 fn service(kind: Kind, exports: &[(&str, u8)]) -> Arc<Service> {
-    let export = |last: u8| Export { ready: vec![Endpoint::new([10, 0, 0, last].into(), None)] };
+    let export = |last: u8| Export { ready: vec![Endpoint::new([10, 0, 0, last].into(), None)].into() };
     let exports = exports.iter().map(|&(cluster, last)| (id(cluster), export(last))).collect();
     let policy = Policy { local_preference: Some(LocalPreference::Balance), ..Policy::default() };
     Arc::new(Service { kind, exports, guidance: Guidance::Policy(Arc::new(policy)) })

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::{Fleet, Rng, id, random_fleet, spread_fleet};
-use landfall_core::name::ClusterId;
+use landfall_core::name::ByCluster;
 use landfall_core::optimize::congestion::{Curve, curves};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
@@ -22,7 +22,7 @@ use proptest::prelude::*;
 const FINEST_WEIGHT: u32 = 10_000;
 
 fn cold(facts: &Facts, tuning: &Tuning) -> Solution {
-    optimize(facts, tuning, &BTreeMap::new()).unwrap()
+    optimize(facts, tuning, &ByCluster::new()).unwrap()
 }
 
 fn all_weights(solution: &Solution, total: u32) -> Vec<Vec<u32>> {
@@ -257,7 +257,7 @@ fn fallback_round(
     mut moves: impl FnMut(usize) -> bool,
 ) -> Vec<Vec<f64>> {
     let mut facts = fleet.facts();
-    for (j, exporter) in facts.exporters.values_mut().enumerate() {
+    for (j, exporter) in facts.exporters.iter_mut().map(|(_, exporter)| exporter).enumerate() {
         exporter.measured_rps = sent.iter().map(|row| row[j]).sum();
     }
     let moved = |(i, row): (usize, Vec<f64>)| {
@@ -266,7 +266,7 @@ fn fallback_round(
         }
         let own = row.iter().enumerate().map(|(j, &sent)| (id(j), sent)).collect();
         let shares = fallback_row(&facts, &id(i), &own, tuning).unwrap();
-        shares.into_values().map(|share| share * fleet.demand[i]).collect()
+        shares.values().map(|share| share * fleet.demand[i]).collect()
     };
     sent.into_iter().enumerate().map(moved).collect()
 }
@@ -392,7 +392,7 @@ fn t_18_the_order_of_the_facts_shows_in_no_bit_and_that_of_the_names_in_no_weigh
 #[test]
 fn without_capacity_there_is_no_plan_and_no_panic() {
     let tuning = Tuning::default();
-    let none = BTreeMap::new();
+    let none = ByCluster::new();
     assert_eq!(optimize(&Facts::default(), &tuning, &none), Err(Unsolved::NobodyEligible));
     let fleet =
         Fleet { capacity: vec![0.0, f64::NAN], demand: vec![1.0], cost: vec![vec![1.0, 1.0]], ..Fleet::default() };
@@ -464,14 +464,14 @@ fn any_number() -> impl Strategy<Value = f64> {
 
 prop_compose! {
     fn any_exporter()(n in vec(any_number(), 5)) -> Exporter {
-        Exporter { capacity_rps: n[0], residual_rps: n[1], service_ms: n[2], measured_rps: n[3], deviation: n[4] }
+        Exporter { capacity_rps: n[0], residual_rps: n[1], service_ms: n[2], measured_rps: n[3], deviation: n[4], ..Exporter::default() }
     }
 }
 
 prop_compose! {
     fn any_source()(demand_rps in any_number(), costs in btree_map(0..12_usize, (any_number(), any_number()), 0..12)) -> Source {
         let cost = |(j, (latency_ms, price_ms))| (id(j), UnitCost { latency_ms, price_ms });
-        Source { demand_rps, costs: Arc::new(costs.into_iter().map(cost).collect()) }
+        Source { demand_rps, counted: true, costs: Arc::new(costs.into_iter().map(cost).collect()) }
     }
 }
 
@@ -520,7 +520,7 @@ proptest! {
         prices in btree_map(0..12_usize, any_number(), 0..=12),
         sent in btree_map(0..12_usize, any_number(), 0..=12),
     ) {
-        let by_id = |numbers: BTreeMap<usize, f64>| -> BTreeMap<ClusterId, f64> {
+        let by_id = |numbers: BTreeMap<usize, f64>| -> ByCluster<f64> {
             numbers.into_iter().map(|(j, number)| (id(j), number)).collect()
         };
         match optimize(&facts, &tuning, &by_id(prices)) {

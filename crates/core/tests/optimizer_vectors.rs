@@ -5,10 +5,8 @@
 
 mod fleet;
 
-use std::collections::BTreeMap;
-
 use fleet::{Fleet, id};
-use landfall_core::name::ClusterId;
+use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::congestion::{Shape, curves};
 use landfall_core::optimize::cost::{Bytes, ExchangeRate, Path, Tariff, unit_cost};
 use landfall_core::optimize::facts::Tuning;
@@ -63,8 +61,7 @@ fn t_1_weighted_round_robin() {
         let local_preference = Some(LocalPreference::Balance);
         let policy =
             Policy { mode: Mode::WeightedRoundRobin, local_preference, rows: vec![row.unwrap()], ..Policy::default() };
-        let exports: BTreeMap<ClusterId, Export> =
-            input.keys().map(|name| (cluster(name), Export::default())).collect();
+        let exports: ByCluster<Export> = input.keys().map(|name| (cluster(name), Export::default())).collect();
         let rule = rule(&policy, &cluster(&"source".to_owned()), &exports);
         let first = rule.candidates.iter().map(|candidate| candidate.priority).min();
         for candidate in rule.candidates {
@@ -113,7 +110,7 @@ fn t_1_joint() {
         let epsilons = input["eps"].as_f64().map_or_else(|| vec![0.1, 0.5, 5.0], |epsilon| vec![epsilon]);
         for epsilon_ms in epsilons {
             let tuning = Tuning { epsilon_ms, ..Tuning::default() };
-            let solution = optimize(&fleet.facts(), &tuning, &BTreeMap::new()).unwrap();
+            let solution = optimize(&fleet.facts(), &tuning, &ByCluster::new()).unwrap();
             for (row, expected) in solution.rows.iter().zip(rows(&expect["p"])) {
                 assert_near(vector, row.source.as_str(), &row.shares, &expected);
             }
@@ -144,12 +141,14 @@ fn t_1_fallback() {
             cost: vec![numbers(&input["c"])],
         };
         let mut facts = fleet.facts();
-        for (exporter, measured) in facts.exporters.values_mut().zip(numbers(&input["yRef"])) {
+        for (exporter, measured) in
+            facts.exporters.iter_mut().map(|(_, exporter)| exporter).zip(numbers(&input["yRef"]))
+        {
             exporter.measured_rps = measured;
         }
         let sent = numbers(&input["xRef"]).into_iter().enumerate().map(|(j, sent)| (id(j), sent)).collect();
         let tuning = Tuning { fallback_theta: number(&input["theta"]), ..Tuning::default() };
-        let shares: Vec<f64> = fallback_row(&facts, &id(0), &sent, &tuning).unwrap().into_values().collect();
+        let shares: Vec<f64> = fallback_row(&facts, &id(0), &sent, &tuning).unwrap().values().copied().collect();
         assert_near(vector, "p", &shares, &numbers(&expect["p"]));
         let loads: Vec<f64> = shares.iter().map(|share| share * demand).collect();
         assert_near(vector, "x", &loads, &numbers(&expect["x"]));
@@ -210,7 +209,7 @@ fn t_1_what_changes_nothing() {
     };
     let shares = |fleet: &Fleet, burstiness: f64| -> Vec<Vec<f64>> {
         let tuning = Tuning { burstiness, ..Tuning::default() };
-        let solution = optimize(&fleet.facts(), &tuning, &BTreeMap::new()).unwrap();
+        let solution = optimize(&fleet.facts(), &tuning, &ByCluster::new()).unwrap();
         solution.rows.into_iter().map(|row| row.shares).collect()
     };
     let expected = shares(&fleet, 1.0);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::Exporter;
 use landfall_core::optimize::objective::Objective;
@@ -76,7 +76,7 @@ prop_compose! {
 
 prop_compose! {
     /// How many endpoints of each exporter are ready.
-    fn exports()(ready in btree_map(0..CLUSTERS, 0_u8..3, 0..=CLUSTERS)) -> BTreeMap<ClusterId, Export> {
+    fn exports()(ready in btree_map(0..CLUSTERS, 0_u8..3, 0..=CLUSTERS)) -> ByCluster<Export> {
         let export = |i, ready| Export { ready: (0..ready).map(|n| endpoint(i, n + 1)).collect() };
         ready.into_iter().map(|(i, ready)| (cluster(i), export(i, ready))).collect()
     }
@@ -122,7 +122,7 @@ prop_compose! {
 fn known(
     reports: &BTreeMap<ClusterId, Report>,
     costs: &Costs,
-    exports: &BTreeMap<ClusterId, Export>,
+    exports: &ByCluster<Export>,
     objective: &Objective,
 ) -> Known {
     let assumed_rps = |export: &Export| export.ready.len().max(1) as f64 * objective.capacity_rps_per_pod;
@@ -258,7 +258,7 @@ proptest! {
             ..Policy::default()
         };
         let ready = |i: usize| i < 2 || !down[i - 2];
-        let export = |i| Export { ready: if ready(i) { vec![endpoint(i, 1)] } else { Vec::new() } };
+        let export = |i| Export { ready: ready(i).then(|| endpoint(i, 1)).into_iter().collect() };
         let service = Service {
             kind: Kind::Headless,
             exports: (0..weights.len()).map(|i| (cluster(i), export(i))).collect(),
@@ -339,7 +339,7 @@ proptest! {
     ) {
         let mut after = before.clone();
         if let Guidance::Optimized(_, known, _) = &mut after.guidance {
-            let sources = Arc::make_mut(known).facts.sources.values_mut();
+            let sources = Arc::make_mut(known).facts.sources.iter_mut().map(|(_, source)| source);
             sources.zip(factors).for_each(|(source, factor)| source.demand_rps *= factor);
         }
         let (first, anew) = (planned(&before, &view), planned(&after, &view));
@@ -385,7 +385,7 @@ fn chi_square(counts: &BTreeMap<ClusterId, u32>, shares: &[Share], draws: u32) -
 const CRITICAL: f64 = 18.47;
 
 fn five_clusters(policy: Policy) -> Service {
-    let exports: BTreeMap<_, _> = (1..=5).map(|i| (cluster(i), Export { ready: vec![endpoint(i, 1)] })).collect();
+    let exports: ByCluster<_> = (1..=5).map(|i| (cluster(i), Export { ready: [endpoint(i, 1)].into() })).collect();
     let guidance = match policy.mode {
         Mode::Optimized => {
             let known = overflowing(&exports, &policy.objective);
@@ -397,7 +397,7 @@ fn five_clusters(policy: Policy) -> Service {
 }
 
 /// Cluster 9 asks for more than the four that are nearest to it can serve.
-fn overflowing(exports: &BTreeMap<ClusterId, Export>, objective: &Objective) -> Known {
+fn overflowing(exports: &ByCluster<Export>, objective: &Objective) -> Known {
     let report = |demand_rps, capacity_rps| Report {
         demand_rps: Some(demand_rps),
         capacity_rps: Some(capacity_rps),

@@ -191,6 +191,7 @@ pub fn align<const N: usize>(rows: Vec<[String; N]>) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use landfall_core::name::ByCluster;
     use landfall_core::name::ServiceKey;
     use landfall_core::optimize::cost::UnitCost;
     use landfall_core::optimize::objective::Objective;
@@ -210,7 +211,7 @@ mod tests {
             let endpoint = ready.contains(&cluster).then(|| Endpoint::new([10, 0, 0, last].into(), None));
             (id(cluster), Export { ready: endpoint.into_iter().collect() })
         };
-        let exports: BTreeMap<ClusterId, Export> = [export("b", 1), export("c", 2)].into();
+        let exports: ByCluster<Export> = [export("b", 1), export("c", 2)].into_iter().collect();
         let report = |demand_rps| Report { demand_rps, capacity_rps: Some(200.0), ..Report::default() };
         let reports = [(id("a"), report(demand_rps)), (id("b"), report(Some(0.0)))].into();
         let way = BTreeMap::from([(id("b"), UnitCost { latency_ms: 10.0, price_ms: 5.0 })]);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use landfall_core::name::ClusterId;
+use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
 use landfall_core::optimize::{optimize, weights};
@@ -46,7 +46,7 @@ fn number(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap_or_else(|| panic!("{name} is not in {value}"))
 }
 
-fn entries<T>(value: &Value, read: impl Fn(&Value) -> T) -> BTreeMap<ClusterId, T> {
+fn entries<T, M: FromIterator<(ClusterId, T)>>(value: &Value, read: impl Fn(&Value) -> T) -> M {
     value.as_object().unwrap().iter().map(|(name, value)| (id(name), read(value))).collect()
 }
 
@@ -57,11 +57,13 @@ fn facts(printed: &Value) -> Facts {
         service_ms: number(value, "serviceMs"),
         measured_rps: number(value, "measuredRps"),
         deviation: number(value, "deviation"),
+        ..Exporter::default()
     };
     let cost = |value: &Value| UnitCost { latency_ms: number(value, "latencyMs"), price_ms: number(value, "priceMs") };
     let source = |value: &Value| Source {
         demand_rps: number(value, "demandRps"),
         costs: Arc::new(entries(&value["costs"], cost)),
+        ..Source::default()
     };
     Facts {
         exporters: entries(&printed["exporters"], exporter),
@@ -93,7 +95,7 @@ fn tuning(printed: &Value) -> Tuning {
 /// Of 1000, by exporter.
 fn recomputed(inputs: &Value, source: &str) -> BTreeMap<String, u64> {
     let solution =
-        optimize(&facts(&inputs["facts"]), &tuning(&inputs["objective"]["tuning"]), &BTreeMap::new()).unwrap();
+        optimize(&facts(&inputs["facts"]), &tuning(&inputs["objective"]["tuning"]), &ByCluster::new()).unwrap();
     let nominal = weights(&solution.row(&id(source)).unwrap().shares, NOMINAL_TOTAL);
     let candidate = |(exporter, nominal): (&landfall_core::optimize::Planned, u32)| Candidate {
         cluster: exporter.cluster.clone(),

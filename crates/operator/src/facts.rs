@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize;
 use landfall_core::optimize::cost::{Path, Tariff, UnitCost, unit_cost};
 use landfall_core::optimize::objective::Objective;
@@ -116,7 +116,8 @@ pub struct Ways(RefCell<Option<Known>>);
 struct Known {
     view: View,
     pricing: PriceTable,
-    clusters: BTreeMap<ClusterId, Arc<Facts>>,
+    /// Without their services: the facts of a round are not to be kept for as long as ways stay.
+    clusters: Vec<Facts>,
     costs: Vec<(Objective, Costs)>,
 }
 
@@ -153,22 +154,22 @@ impl<'a> Fleet<'a> {
         let same = |known: &Known| {
             known.view == *self.view
                 && known.pricing == self.pricing
-                && known.clusters.values().map(network).eq(self.clusters.values().map(network))
+                && known.clusters.iter().map(network).eq(self.clusters.values().map(Arc::as_ref).map(network))
         };
         if !known.as_ref().is_some_and(same) {
-            let clusters = self.clusters.clone();
+            let without_services = |facts: &Arc<Facts>| Facts {
+                services: Arc::default(),
+                answers_rps: Arc::default(),
+                ..Facts::clone(facts)
+            };
+            let clusters = self.clusters.values().map(without_services).collect();
             let (view, pricing) = (self.view.clone(), self.pricing.clone());
             *known = Some(Known { view, pricing, clusters, costs: Vec::new() });
         }
     }
 
     /// What there is to decide from about one service.
-    pub fn known(
-        &self,
-        key: &ServiceKey,
-        objective: &Objective,
-        exports: &BTreeMap<ClusterId, Export>,
-    ) -> report::Known {
+    pub fn known(&self, key: &ServiceKey, objective: &Objective, exports: &ByCluster<Export>) -> report::Known {
         let said = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
             let report = facts.services.get(key)?;
             let at = self.now.map_or(0, |now| self.hearing.counts_as_of(report.at, now));
@@ -200,7 +201,12 @@ impl<'a> Fleet<'a> {
     /// Who asks for nothing changes no plan. Most clusters of a large fleet ask for few of its services.
     fn leave_out_idle_sources(&self, facts: &mut optimize::facts::Facts) {
         if !facts.demand_unknown {
-            facts.sources.retain(|cluster, source| source.demand_rps > 0.0 || *cluster == self.view.local);
+            let asks = |(cluster, source): &(&ClusterId, &optimize::facts::Source)| {
+                source.demand_rps > 0.0 || **cluster == self.view.local
+            };
+            // Not `retain`, which keeps the room of all.
+            let asking = facts.sources.iter().filter(asks).map(|(cluster, source)| (cluster.clone(), source.clone()));
+            facts.sources = asking.collect();
         }
     }
 
@@ -261,7 +267,7 @@ impl<'a> Fleet<'a> {
 }
 
 /// What the costs of ways depend on: where a cluster is, its links, and what it is billed.
-fn network(facts: &Arc<Facts>) -> impl PartialEq + use<'_> {
+fn network(facts: &Facts) -> impl PartialEq + use<'_> {
     (&facts.cluster, &facts.location, &facts.links, &facts.egress_usd_per_gb)
 }
 

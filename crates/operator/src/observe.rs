@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::report::Method;
 use landfall_core::plan::Plan;
 use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
-use landfall_core::snapshot::{Export, Guidance, Link, Service, Snapshot, View};
+use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, Service, Snapshot, View};
+use litemap::LiteMap;
 
 use crate::accept::{Import, PeerLink, SelectionPolicy, Slice};
 use crate::facts::{Fleet, Ways};
 use crate::hearing::Hearing;
 use crate::precedence::{Precedence, submariner};
 use crate::rounds::Rounds;
-use crate::stores::{Stores, Touched};
+use crate::stores::{Slices, Stores, Touched};
 
 /// A gateway's heartbeat comes every 5 s; Submariner itself takes one for dead after three that are missing.
 const GATEWAY_STALE_AFTER: u64 = 15;
@@ -127,7 +128,7 @@ impl<'a> Ground<'a> {
         Arc::clone(&last)
     }
 
-    fn guidance(&self, import: &Import, exports: &BTreeMap<ClusterId, Export>) -> Guidance {
+    fn guidance(&self, import: &Import, exports: &ByCluster<Export>) -> Guidance {
         match self.seen.perspective.guide {
             Guide::Policies => {
                 let served = self.by_policy(import, exports, self.precedence.winner(&import.key));
@@ -146,12 +147,7 @@ impl<'a> Ground<'a> {
         }
     }
 
-    fn by_policy(
-        &self,
-        import: &Import,
-        exports: &BTreeMap<ClusterId, Export>,
-        winner: Option<&SelectionPolicy>,
-    ) -> Guidance {
+    fn by_policy(&self, import: &Import, exports: &ByCluster<Export>, winner: Option<&SelectionPolicy>) -> Guidance {
         let policy = self.policy(import, winner);
         if policy.mode != Mode::Optimized {
             return Guidance::Policy(policy);
@@ -172,23 +168,29 @@ impl<'a> Ground<'a> {
 fn service(ground: &Ground<'_>, key: &ServiceKey) -> Option<Service> {
     let stores = ground.stores;
     let import = stores.imports.get(key)?;
-    let mut exports: BTreeMap<ClusterId, Export> =
-        import.exporters.iter().map(|cluster| (cluster.clone(), Export::default())).collect();
-    let none = BTreeMap::new();
+    let mut found: ByCluster<Vec<&Slice>> =
+        import.exporters.iter().map(|cluster| (cluster.clone(), Vec::new())).collect();
+    let none = Slices::new();
     let slices = stores.slices.get(key).unwrap_or(&none);
     for slice in slices.values().filter(|slice| !replaced(slice, slices)) {
-        exports.entry(slice.cluster.clone()).or_default().ready.extend(slice.ready.iter().cloned());
+        found.entry(slice.cluster.clone()).or_default().push(slice);
     }
-    for export in exports.values_mut() {
-        export.ready.sort_unstable();
-        export.ready.dedup();
-    }
+    let exports = found.into_iter().map(|(cluster, slices)| (cluster, Export { ready: united(&slices) })).collect();
     let guidance = ground.guidance(import, &exports);
     Some(Service { kind: import.kind.clone(), exports, guidance })
 }
 
+/// The endpoints of all, sorted and each once, as those of each are. Most clusters have one slice, which is shared.
+fn united(slices: &[&Slice]) -> Arc<[Endpoint]> {
+    if let [alone] = slices {
+        return Arc::clone(&alone.ready);
+    }
+    let all: BTreeSet<&Endpoint> = slices.iter().flat_map(|slice| slice.ready.iter()).collect();
+    all.into_iter().cloned().collect()
+}
+
 /// A legacy slice counts only while its cluster has no other for the service.
-fn replaced(slice: &Slice, slices: &BTreeMap<Box<str>, Arc<Slice>>) -> bool {
+fn replaced(slice: &Slice, slices: &Slices) -> bool {
     slice.legacy && slices.values().any(|other| other.cluster == slice.cluster && !other.legacy)
 }
 
@@ -217,7 +219,7 @@ fn policy(stores: &Stores, perspective: &Perspective, winner: Option<&SelectionP
 fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) -> Option<Row> {
     let local = &perspective.local;
     let mut weights = import.weights.get(local).cloned().unwrap_or_default();
-    for own in stores.export_weights.get(&import.key).into_iter().flat_map(BTreeMap::values) {
+    for own in stores.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values) {
         if let Some(&weight) = own.weights.get(local) {
             weights.entry(own.exporter.clone()).or_insert(weight);
         }
@@ -233,7 +235,7 @@ fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) ->
 }
 
 fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPreference> {
-    let own = stores.export_weights.get(&import.key).into_iter().flat_map(BTreeMap::values);
+    let own = stores.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values);
     import.local_preference.or_else(|| own.filter_map(|weights| weights.local_preference).next())
 }
 

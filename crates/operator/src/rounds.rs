@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use landfall_core::achieved::{Achieved, achieved};
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::agent::Agent;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{self, Report};
@@ -201,6 +201,7 @@ impl Rounds {
         }
         let generation = self.own.as_ref().map_or(0, |own| own.generation);
         let answers_rps = self.own.as_ref().map(|own| own.answers_rps.clone()).unwrap_or_default();
+        let services = services.into();
         self.publish(ground, Facts { generation, services, answers_rps, ..Facts::silent(ground.local.clone()) }, now);
     }
 
@@ -228,6 +229,7 @@ impl Rounds {
         self.memories.retain(|key, _| known.contains(key));
         let before =
             said(ground).map_or(0, |said| said.generation).max(self.own.as_ref().map_or(0, |own| own.generation));
+        let (services, answers_rps) = (services.into(), answers_rps.into());
         let facts = Facts { generation: before + 1, services, answers_rps, ..Facts::silent(ground.local.clone()) };
         self.schedule = self.schedule.begun(now);
         self.publish(ground, facts, now);
@@ -235,7 +237,7 @@ impl Rounds {
 
     /// Whether answers named whom they should, service by service.
     fn split(&self, ground: Ground<'_>, window: &Window, now: u64) -> BTreeMap<ServiceKey, Vec<Achieved>> {
-        let whole = |shares: BTreeMap<ClusterId, f64>| -> BTreeMap<ClusterId, u32> {
+        let whole = |shares: ByCluster<f64>| -> BTreeMap<ClusterId, u32> {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a whole")]
             let part = |share: f64| (share.clamp(0.0, 1.0) * f64::from(NOMINAL_TOTAL)).round() as u32;
             shares.into_iter().map(|(cluster, share)| (cluster, part(share))).collect()
@@ -298,7 +300,7 @@ impl Rounds {
     }
 
     /// What this cluster's clients sent in the windows in which the others measured their loads. `None`: nobody counts here.
-    pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<BTreeMap<ClusterId, f64>> {
+    pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<ByCluster<f64>> {
         self.memories.get(key).map(|memory| memory.agent.sent(known))
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::policy::Mode;
 use landfall_core::pricing::{Location, Rule as PricingRule};
+use litemap::LiteMap;
 
 pub use self::pods::LocalPods;
 use crate::accept::{
@@ -75,13 +76,16 @@ impl Touched {
     }
 }
 
+/// By their names.
+pub type Slices = LiteMap<Box<str>, Arc<Slice>>;
+
 #[derive(Debug, Default)]
 pub struct Stores {
     pub imports: BTreeMap<ServiceKey, Import>,
-    pub slices: BTreeMap<ServiceKey, BTreeMap<Box<str>, Arc<Slice>>>,
+    pub slices: BTreeMap<ServiceKey, Slices>,
     /// Of the services of this cluster, exported or not.
     pub pods: LocalPods,
-    pub export_weights: BTreeMap<ServiceKey, BTreeMap<ObjectRef, ExportWeights>>,
+    pub export_weights: BTreeMap<ServiceKey, LiteMap<ObjectRef, ExportWeights>>,
     pub policies: BTreeMap<ObjectRef, SelectionPolicy>,
     pub submariners: BTreeMap<ObjectRef, Submariner>,
     pub gateways: BTreeMap<ObjectRef, Gateway>,
@@ -102,8 +106,13 @@ pub struct Stores {
     /// Where each import and slice was put, for when its labels change or it goes.
     places: HashMap<(Kind, ObjectRef), ServiceKey>,
     lists: HashMap<Kind, List>,
+    /// Ids of clusters that were seen.
+    names: HashSet<ClusterId>,
     problems: BTreeMap<(Kind, ObjectRef), Problem>,
 }
+
+/// Far more than a fleet has clusters.
+const MOST_NAMES: usize = 4096;
 
 /// How far the list of one kind is.
 #[derive(Debug, Default)]
@@ -231,8 +240,9 @@ impl Stores {
                 self.gateways.insert(object, gateway);
             }
             Accepted::Ignored => self.delete(kind, &object, touched),
-            Accepted::Import(import) => {
+            Accepted::Import(mut import) => {
                 let key = import.key.clone();
+                import.exporters.iter_mut().for_each(|exporter| *exporter = self.known(exporter));
                 self.move_to(kind, &object, &key, touched);
                 touched.policies = true;
                 self.imports.insert(key, import);
@@ -242,7 +252,13 @@ impl Stores {
                 self.move_to(kind, &object, &key, touched);
                 self.export_weights.entry(key).or_default().insert(object, weights);
             }
-            Accepted::Slice(slice) => {
+            Accepted::Slice(mut slice) => {
+                let known = self.imports.get_key_value(&slice.key).map(|(key, _)| key);
+                slice.key = known
+                    .or_else(|| self.slices.get_key_value(&slice.key).map(|(key, _)| key))
+                    .unwrap_or(&slice.key)
+                    .clone();
+                slice.cluster = self.known(&slice.cluster);
                 let key = slice.key.clone();
                 self.move_to(kind, &object, &key, touched);
                 self.slices.entry(key).or_default().insert(object.name, Arc::new(slice));
@@ -266,6 +282,18 @@ impl Stores {
                 self.touch_optimized(news, touched);
             }
         }
+    }
+
+    /// The same id, kept once for all objects that name it.
+    fn known(&mut self, cluster: &ClusterId) -> ClusterId {
+        if let Some(known) = self.names.get(cluster) {
+            return known.clone();
+        }
+        if self.names.len() >= MOST_NAMES {
+            self.names.clear();
+        }
+        self.names.insert(cluster.clone());
+        cluster.clone()
     }
 
     fn insert_submariner(&mut self, object: ObjectRef, submariner: Submariner, touched: &mut Touched) {
@@ -367,7 +395,7 @@ impl Stores {
 }
 
 /// Removes an entry, and the inner map with its last one.
-fn remove_entry<Q, K, V>(maps: &mut BTreeMap<ServiceKey, BTreeMap<K, V>>, key: &ServiceKey, entry: &Q)
+fn remove_entry<Q, K, V>(maps: &mut BTreeMap<ServiceKey, LiteMap<K, V>>, key: &ServiceKey, entry: &Q)
 where
     K: std::borrow::Borrow<Q> + Ord,
     Q: Ord + ?Sized,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::optimize;
 use landfall_core::optimize::report::{Known, Method, Report};
 use landfall_core::optimized::optimized;
@@ -129,7 +129,7 @@ pub fn outcome(pipelines: &[Pipeline], key: &ServiceKey, edits: &[Edit], now: Op
 struct World {
     view: View,
     policy: Arc<Policy>,
-    exports: BTreeMap<ClusterId, Export>,
+    exports: ByCluster<Export>,
     known: Known,
 }
 
@@ -175,7 +175,7 @@ impl World {
         if facts.demand_unknown {
             return (None, Vec::new());
         }
-        let Ok(solution) = optimize(facts, &objective.tuning, &BTreeMap::new()) else { return (None, Vec::new()) };
+        let Ok(solution) = optimize(facts, &objective.tuning, &ByCluster::new()) else { return (None, Vec::new()) };
         let judge = Judge::new(facts, objective, &solution);
         let splits: BTreeMap<ClusterId, Split> =
             shares.iter().filter_map(|(source, row)| Some((source.clone(), split(row)?))).collect();
@@ -199,18 +199,18 @@ fn view(view: &View, edits: &[Edit]) -> View {
     view
 }
 
-fn exports(now: &BTreeMap<ClusterId, Export>, key: &ServiceKey, edits: &[Edit]) -> BTreeMap<ClusterId, Export> {
+fn exports(now: &ByCluster<Export>, key: &ServiceKey, edits: &[Edit]) -> ByCluster<Export> {
     // Nobody is sent there: it stands for a pod, or for many.
     let endpoint = Endpoint::new([192, 0, 2, 1].into(), None);
     let mut exports = now.clone();
     for facts in edits.iter().filter_map(Edit::added) {
         if facts.services.get(key).is_some_and(|report| report.capacity_rps.is_some()) {
-            exports.insert(facts.cluster.clone(), Export { ready: vec![endpoint.clone()] });
+            exports.insert(facts.cluster.clone(), Export { ready: [endpoint.clone()].into() });
         }
     }
     for (cluster, export) in &mut exports {
         if edits.iter().any(|edit| edit.is_outage_of(cluster)) {
-            export.ready.clear();
+            export.ready = Arc::default();
         }
     }
     exports
@@ -251,5 +251,5 @@ fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &Serv
 }
 
 fn report<'a>(facts: &'a mut Facts, key: &ServiceKey) -> &'a mut Report {
-    facts.services.entry(key.clone()).or_default()
+    Arc::make_mut(&mut facts.services).entry(key.clone()).or_default()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall_core::name::ClusterId;
+use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::agent::{Agent, Load, Measured};
 use landfall_core::optimize::cost::{ExchangeRate, Path, unit_cost};
 use landfall_core::optimize::facts::Tuning;
@@ -34,7 +34,7 @@ pub struct Optimized {
     reports: Vec<Vec<Report>>,
     /// The demands that were published within the round, because they jumped.
     early: BTreeMap<usize, f64>,
-    prices: BTreeMap<ClusterId, f64>,
+    prices: ByCluster<f64>,
 }
 
 impl Optimized {
@@ -44,7 +44,7 @@ impl Optimized {
         let ids: Vec<ClusterId> = (0..world.size()).map(id).collect();
         let agents = ids.iter().cloned().map(Agent::new).collect();
         let objective = Objective { round_seconds: world.round_seconds, tuning, ..Objective::default() };
-        Self { variant, objective, ids, agents, reports: Vec::new(), early: BTreeMap::new(), prices: BTreeMap::new() }
+        Self { variant, objective, ids, agents, reports: Vec::new(), early: BTreeMap::new(), prices: ByCluster::new() }
     }
 
     /// What each cluster measured in the round that is over, and what it publishes of that.

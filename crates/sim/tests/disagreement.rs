@@ -6,7 +6,7 @@ mod replayed;
 
 use std::collections::BTreeMap;
 
-use landfall_core::name::ClusterId;
+use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
 use landfall_core::optimize::filter::{Deviation, Trim, Window};
@@ -59,7 +59,7 @@ fn views(world: &World, wrong: Wrong, seed: u64) -> Vec<Facts> {
         };
         Facts {
             exporters: (0..n).map(|j| (id(j), exporter(j))).collect(),
-            sources: (0..n).map(|i| (id(i), Source { demand_rps: asks(i), costs: costs(i) })).collect(),
+            sources: (0..n).map(|i| (id(i), Source { demand_rps: asks(i), counted: true, costs: costs(i) })).collect(),
             demand_unknown: false,
         }
     };
@@ -84,7 +84,7 @@ fn rounds(replay: &Replay, wrong: Wrong, seed: u64, count: usize) -> Vec<f64> {
             }
         }
         let plans: Vec<Solution> =
-            views.iter().map(|view| optimize(view, &tuning, &BTreeMap::new()).unwrap()).collect();
+            views.iter().map(|view| optimize(view, &tuning, &ByCluster::new()).unwrap()).collect();
         let shares = Matrix::from_fn(n, |i, j| plans[i].rows[i].shares[j]);
         let load = loads(world, round, &shares);
         for (j, trim) in trims.iter_mut().enumerate() {

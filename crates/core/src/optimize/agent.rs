@@ -8,11 +8,11 @@
 //! An agent computes from what was *published*, its own report included: one that knew more about itself than the others do
 //! would plan something else for all than they do.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::name::ClusterId;
-use crate::optimize::facts::Tuning;
+use crate::name::{ByCluster, ClusterId};
+use crate::optimize::facts::{Exporter, Tuning};
 use crate::optimize::fill::fallback_row;
 use crate::optimize::filter::{Calibration, Demand, Deviation, Row, Trim, Window};
 use crate::optimize::report::{Known, Method, Report};
@@ -25,10 +25,7 @@ const MOST_WINDOWS: usize = 13;
 const MOST_DECISIONS: usize = 64;
 
 /// By exporter.
-pub type Shares = BTreeMap<ClusterId, f64>;
-
-/// The same for as long as many windows are remembered: small, and without zeros.
-type Sent = Box<[(ClusterId, f64)]>;
+pub type Shares = ByCluster<f64>;
 
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -41,7 +38,7 @@ pub struct Agent {
     /// What was decided since the last window ended, the decision in force at its beginning first.
     decisions: Vec<Decision>,
     /// What its clients sent in each of the last windows, the newest last.
-    sent: VecDeque<(u64, Sent)>,
+    sent: VecDeque<(u64, Shares)>,
 }
 
 /// What an agent does, and expects, from a moment on.
@@ -60,22 +57,28 @@ pub struct Expected {
     shares: Shares,
     /// With the demand and the residual that were known.
     load_rps: f64,
-    /// Whose demand was known.
-    counted: BTreeSet<ClusterId>,
+    /// Whose demand was not.
+    unknown: Box<[ClusterId]>,
 }
 
 impl Expected {
     pub fn new(solution: &Solution, exporter: &ClusterId, known: &Known) -> Self {
-        let counted = known.counted.clone();
+        let unknown = known.facts.sources.iter().filter(|(_, source)| !source.counted);
+        let unknown = unknown.map(|(cluster, _)| cluster.clone()).collect();
         let Ok(column) = solution.exporters.binary_search_by(|planned| planned.cluster.cmp(exporter)) else {
-            return Self { shares: Shares::new(), load_rps: 0.0, counted };
+            return Self { shares: Shares::new(), load_rps: 0.0, unknown };
         };
         let planned = &solution.exporters[column];
         Self {
             shares: solution.rows.iter().map(|row| (row.source.clone(), row.shares[column])).collect(),
             load_rps: planned.load_rps + planned.residual_rps,
-            counted,
+            unknown,
         }
+    }
+
+    /// Whether it reckoned with what this source asks for.
+    fn covers(&self, source: &ClusterId) -> bool {
+        self.shares.contains_key(source) && !self.unknown.contains(source)
     }
 }
 
@@ -142,7 +145,7 @@ impl Agent {
     /// A window ended, and this is what the local clients asked for in it.
     pub fn count(&mut self, demand_rps: f64, now: u64, tuning: &Tuning) {
         let mut sent = self.intended(now);
-        sent.values_mut().for_each(|share| *share *= demand_rps);
+        sent.iter_mut().for_each(|(_, share)| *share *= demand_rps);
         self.count_sent(demand_rps, sent, now, tuning);
     }
 
@@ -157,7 +160,7 @@ impl Agent {
 
     /// Compares the load of its export with what it planned for it. `demands_rps` is what each source says that it asked
     /// for in the window, or in the last one that is known of it.
-    pub fn compare(&mut self, measured: Measured, demands_rps: &BTreeMap<ClusterId, f64>, now: u64, tuning: &Tuning) {
+    pub fn compare(&mut self, measured: Measured, demands_rps: &ByCluster<f64>, now: u64, tuning: &Tuning) {
         let Measured { load, nominal_rps, limit_rps } = measured;
         self.calibration = self.calibration.step(nominal_rps, limit_rps);
         let capacity_rps = self.capacity_rps(nominal_rps);
@@ -177,14 +180,14 @@ impl Agent {
     }
 
     /// `None`: in some part of the window it did not know what the others do.
-    fn planned(&self, demands_rps: &BTreeMap<ClusterId, f64>, now: u64) -> Option<Planned> {
+    fn planned(&self, demands_rps: &ByCluster<f64>, now: u64) -> Option<Planned> {
         let demand = |source: &ClusterId| demands_rps.get(source).copied().unwrap_or(0.0);
         let mut plan = Planned { asked_rps: 0.0, expected_rps: Some(0.0) };
         for (part, decision) in stretches(&self.decisions, now) {
             let expected = decision.expected.as_ref()?;
             plan.asked_rps += part * expected.shares.iter().map(|(source, share)| share * demand(source)).sum::<f64>();
-            // Who is counted for the first time is no error of the plan.
-            let complete = demands_rps.keys().all(|source| expected.counted.contains(source));
+            // Who asks for the first time is no error of the plan.
+            let complete = demands_rps.iter().all(|(source, &rps)| rps <= 0.0 || expected.covers(source));
             plan.expected_rps = plan.expected_rps.filter(|_| complete).map(|sum| sum + part * expected.load_rps);
         }
         (!self.decisions.is_empty()).then_some(plan)
@@ -270,11 +273,10 @@ impl Agent {
     /// What it sent to each exporter in the very window in which that exporter's load was measured.
     pub fn sent(&self, known: &Known) -> Shares {
         let window = |at: u64| self.sent.iter().rev().find(|(end, _)| *end <= at).map(|(_, sent)| sent);
-        let sent = |(exporter, &at): (&ClusterId, &u64)| {
-            let (_, rps) = window(at)?.iter().find(|(to, _)| to == exporter)?;
-            Some((exporter.clone(), *rps))
+        let sent = |(cluster, exporter): (&ClusterId, &Exporter)| {
+            Some((cluster.clone(), *window(exporter.measured_at)?.get(cluster)?))
         };
-        known.windows.iter().filter_map(sent).collect()
+        known.facts.exporters.iter().filter_map(sent).collect()
     }
 }
 
@@ -288,6 +290,7 @@ fn stretches(decisions: &[Decision], now: u64) -> impl Iterator<Item = (f64, &De
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;
@@ -317,7 +320,7 @@ mod tests {
 
     fn decide(agent: &mut Agent, demands_rps: [f64; 2], now: u64) -> Shares {
         let known = known(demands_rps, now);
-        let joint = optimize(&known.facts, &Tuning::default(), &BTreeMap::new()).unwrap();
+        let joint = optimize(&known.facts, &Tuning::default(), &ByCluster::new()).unwrap();
         agent.decide(&known, Some(&joint), now, &Tuning::default()).unwrap().clone()
     }
 
@@ -334,7 +337,7 @@ mod tests {
         let tuning = Tuning::default();
         let mut agent = Agent::new(id("a"));
         decide(&mut agent, [400.0, 300.0], 0);
-        let demands = BTreeMap::from([(id("a"), 400.0), (id("b"), 300.0)]);
+        let demands = ByCluster::from_iter([(id("a"), 400.0), (id("b"), 300.0)]);
         agent.compare(measured(400.0), &demands, T, &tuning);
         assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
         agent.compare(measured(600.0), &demands, 2 * T, &tuning);
@@ -346,7 +349,7 @@ mod tests {
         let tuning = Tuning::default();
         let mut agent = Agent::new(id("a"));
         decide(&mut agent, [400.0, 300.0], 0);
-        let demands = BTreeMap::from([(id("a"), 400.0), (id("b"), 300.0)]);
+        let demands = ByCluster::from_iter([(id("a"), 400.0), (id("b"), 300.0)]);
         let answered = Measured { load: Load::Answers(600.0), ..measured(0.0) };
         agent.compare(answered, &demands, T, &tuning);
         let report = agent.report(Some(answered), T, &tuning);
@@ -362,7 +365,7 @@ mod tests {
         decide(&mut agent, [0.0, 600.0], 0);
         let spilled = decide(&mut agent, [0.0, 1500.0], 100);
         assert!(spilled[&id("a")] > 0.99, "a stays at home");
-        let demands = BTreeMap::from([(id("b"), 1500.0)]);
+        let demands = ByCluster::from_iter([(id("b"), 1500.0)]);
         let mut other = Agent::new(id("b"));
         decide(&mut other, [0.0, 600.0], 0);
         let sent = 1500.0 * decide(&mut other, [0.0, 1500.0], 100)[&id("a")];
@@ -374,14 +377,7 @@ mod tests {
     fn the_row_in_force_stays_when_there_is_no_new_one() {
         let mut agent = Agent::new(id("a"));
         let row = decide(&mut agent, [400.0, 300.0], 0);
-        let nobody = Known {
-            facts: Facts::default(),
-            method: Method::Keep,
-            windows: BTreeMap::new(),
-            counted: BTreeSet::new(),
-            whole: None,
-            sent: None,
-        };
+        let nobody = Known { facts: Facts::default(), method: Method::Keep, whole: None, sent: None };
         assert_eq!(agent.decide(&nobody, None, T, &Tuning::default()), Ok(&row));
         let fallback = Known { method: Method::Fallback, ..nobody };
         assert_eq!(agent.decide(&fallback, None, T, &Tuning::default()), Err(Unsolved::NobodyEligible));
@@ -397,7 +393,9 @@ mod tests {
         decide(&mut agent, [0.0, 300.0], T);
         agent.count(0.0, 2 * T, &tuning);
         let mut known = known([400.0, 300.0], 2 * T);
-        known.windows = BTreeMap::from([(id("a"), T), (id("b"), 2 * T)]);
+        for (exporter, at) in [("a", T), ("b", 2 * T)] {
+            known.facts.exporters[&id(exporter)].measured_at = at;
+        }
         let sent = agent.sent(&known);
         assert!((sent[&id("a")] - 400.0).abs() < 1.0, "{sent:?}");
         assert!(sent.get(&id("b")).is_none_or(|rps| *rps < 1.0), "{sent:?}");

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::facts::{MOST_RPS, within};
 
 /// With fewer in a window the next answer changes the quotient by more than a demand may err.
@@ -22,7 +22,7 @@ pub const LEAST_ANSWERS: f64 = 20.0;
 const REQUESTS_PER_ANSWER: (f64, f64) = (0.01, 10_000.0);
 
 /// Answers per second that named an exporter: by the cluster of who asked, and the exporter.
-pub type Answers = BTreeMap<ClusterId, BTreeMap<ClusterId, f64>>;
+pub type Answers = BTreeMap<ClusterId, ByCluster<f64>>;
 
 /// Of one service, in one window, as all clusters say.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ pub struct Observed<'a> {
     /// The own ones too.
     pub answers: &'a Answers,
     /// What the exporters measured, those that do.
-    pub loads_rps: &'a BTreeMap<ClusterId, f64>,
+    pub loads_rps: &'a ByCluster<f64>,
     pub window_seconds: f64,
     /// What an answer brings where nobody can tell.
     pub requests_per_answer: f64,
@@ -81,11 +81,11 @@ mod tests {
         ClusterId::new(name).unwrap()
     }
 
-    fn row(numbers: &[(&str, f64)]) -> BTreeMap<ClusterId, f64> {
+    fn row(numbers: &[(&str, f64)]) -> ByCluster<f64> {
         numbers.iter().map(|(name, number)| (id(name), *number)).collect()
     }
 
-    fn observed<'a>(answers: &'a Answers, loads_rps: &'a BTreeMap<ClusterId, f64>) -> Observed<'a> {
+    fn observed<'a>(answers: &'a Answers, loads_rps: &'a ByCluster<f64>) -> Observed<'a> {
         Observed { answers, loads_rps, window_seconds: 300.0, requests_per_answer: 2.0 }
     }
 
@@ -161,7 +161,7 @@ mod tests {
             let name = |i: usize| id(&format!("c{i}"));
             let of = |i: usize| (0..CLUSTERS).map(|j| (name(j), answers[i * CLUSTERS + j])).collect();
             let all: Answers = (0..CLUSTERS).map(|i| (name(i), of(i))).collect();
-            let loads = BTreeMap::new();
+            let loads = ByCluster::new();
             let observed = observed(&all, &loads);
             let demands: f64 = all.keys().map(|source| observed.demand_rps(source)).sum();
             let answered: f64 = all.keys().map(|exporter| observed.answered_rps(exporter)).sum();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::congestion::Shape;
 use crate::optimize::cost::UnitCost;
 
@@ -27,8 +27,8 @@ pub const MOST_PRICE_MS: f64 = 1e12;
 /// order, so the order in which facts arrived cannot matter.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Facts {
-    pub exporters: BTreeMap<ClusterId, Exporter>,
-    pub sources: BTreeMap<ClusterId, Source>,
+    pub exporters: ByCluster<Exporter>,
+    pub sources: ByCluster<Source>,
     /// Nobody knows what the sources ask for: then all of them together for half of the capacity, each alike.
     pub demand_unknown: bool,
 }
@@ -43,6 +43,8 @@ pub struct Exporter {
     pub service_ms: f64,
     /// Its load in the last window. Only the [fallback](crate::optimize::fill::fallback_row) reads it.
     pub measured_rps: f64,
+    /// When that window ended, in seconds since 1970. 0: nobody measured.
+    pub measured_at: u64,
     /// How far its load was from what was planned, as a part of that: the published
     /// [`Deviation`](crate::optimize::filter::Deviation).
     pub deviation: f64,
@@ -50,8 +52,10 @@ pub struct Exporter {
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Source {
-    /// What its clients ask for: a filtered [`Demand`](crate::optimize::filter::Demand).
+    /// What its clients ask for: a filtered [`Demand`](crate::optimize::filter::Demand). 0 when it is not known.
     pub demand_rps: f64,
+    /// Whether it said so.
+    pub counted: bool,
     /// The cost matrix, by exporter. One that is absent cannot be reached from here.
     pub costs: Arc<BTreeMap<ClusterId, UnitCost>>,
 }

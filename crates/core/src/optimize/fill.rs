@@ -5,9 +5,7 @@
 //! trample on each other; so each fills only its share α of an exporter, and takes 1/α times its load as the whole. That
 //! is a majorant of the common cost: however many sources move at once, the cost of all cannot rise.
 
-use std::collections::BTreeMap;
-
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::Unsolved;
 use crate::optimize::congestion::{Curve, curves};
 use crate::optimize::facts::{Door, Facts, Field, Source, Tuning};
@@ -134,9 +132,9 @@ impl Vessel {
 pub fn fallback_row(
     facts: &Facts,
     source: &ClusterId,
-    sent_rps: &BTreeMap<ClusterId, f64>,
+    sent_rps: &ByCluster<f64>,
     tuning: &Tuning,
-) -> Result<BTreeMap<ClusterId, f64>, Unsolved> {
+) -> Result<ByCluster<f64>, Unsolved> {
     let tuning = tuning.within_limits();
     let mut door = Door::default();
     let (offers, full) = eligible(facts, &mut door);
@@ -178,7 +176,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn new((exporter, fact): Offer<'_>, sent_rps: &BTreeMap<ClusterId, f64>, door: &mut Door) -> Self {
+    fn new((exporter, fact): Offer<'_>, sent_rps: &ByCluster<f64>, door: &mut Door) -> Self {
         let (measured, sent) = (fact.measured_rps, sent_rps.get(exporter).copied().unwrap_or(0.0));
         Self {
             load: door.read(Field::MeasuredLoad, (exporter, None), measured),

@@ -1,9 +1,7 @@
 //! How measurements become facts, and how a new plan replaces an old one: each filter is a value, and its `step` makes the
 //! next one from what was measured. Nothing here knows the time; a step is a round.
 
-use std::collections::BTreeMap;
-
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::facts::{MOST_DEVIATION, MOST_RPS, Tuning, within};
 
 /// The part of its capacity that a trim can reach.
@@ -185,13 +183,13 @@ impl Calibration {
 /// The row in force: it changes when the new one differs enough to be worth the change.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
-    shares: BTreeMap<ClusterId, f64>,
+    shares: ByCluster<f64>,
 }
 
 impl Row {
     /// `proposed` names everybody eligible; a cluster that carried weight and is not among them is reason enough.
     #[must_use]
-    pub fn step(self, proposed: BTreeMap<ClusterId, f64>, tuning: &Tuning) -> Self {
+    pub fn step(self, proposed: ByCluster<f64>, tuning: &Tuning) -> Self {
         let carried = |(id, share): (&ClusterId, &f64)| *share > 0.0 && !proposed.contains_key(id);
         let lost_one = self.shares.iter().any(carried);
         if self.shares.is_empty() || lost_one || self.distance(&proposed) >= tuning.within_limits().hysteresis {
@@ -200,13 +198,13 @@ impl Row {
         self
     }
 
-    pub fn shares(&self) -> &BTreeMap<ClusterId, f64> {
+    pub fn shares(&self) -> &ByCluster<f64> {
         &self.shares
     }
 
     /// Σ |p_j − q_j|, 2 for two rows that have nothing in common.
-    fn distance(&self, other: &BTreeMap<ClusterId, f64>) -> f64 {
-        let share = |row: &BTreeMap<ClusterId, f64>, id| row.get(id).copied().unwrap_or(0.0);
+    fn distance(&self, other: &ByCluster<f64>) -> f64 {
+        let share = |row: &ByCluster<f64>, id| row.get(id).copied().unwrap_or(0.0);
         let ours = self.shares.iter().map(|(id, p)| (p - share(other, id)).abs());
         let theirs = other.iter().filter(|(id, _)| !self.shares.contains_key(*id)).map(|(_, q)| q.abs());
         ours.chain(theirs).sum()
@@ -223,7 +221,7 @@ mod tests {
 
     const NONSENSE: [f64; 5] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300];
 
-    fn row(shares: &[(&str, f64)]) -> BTreeMap<ClusterId, f64> {
+    fn row(shares: &[(&str, f64)]) -> ByCluster<f64> {
         shares.iter().map(|&(id, share)| (ClusterId::new(id).unwrap(), share)).collect()
     }
 

@@ -14,11 +14,9 @@
 //! solver started: an agent that was restarted starts cold, the others at their last prices. Both end within rounding of
 //! the one optimum, and [`weights`] rounds in two steps so that this shows in no weight.
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::resolve::{Claim, apportion};
 
 pub mod agent;
@@ -109,7 +107,7 @@ pub struct Terms<'a> {
 
 /// The best shares for all sources together. `prices` are those of an earlier solution, and save time when little has
 /// changed; an empty map is a cold start. They never change the weights.
-pub fn optimize(facts: &Facts, tuning: &Tuning, prices: &BTreeMap<ClusterId, f64>) -> Result<Solution, Unsolved> {
+pub fn optimize(facts: &Facts, tuning: &Tuning, prices: &ByCluster<f64>) -> Result<Solution, Unsolved> {
     let tuning = tuning.within_limits();
     let mut door = Door::default();
     let problem = Problem::new(facts, &tuning, &mut door)?;
@@ -160,7 +158,7 @@ fn loads(asked: &[f64], shares: &[f64], exporters: usize) -> Vec<f64> {
 
 impl Solution {
     /// To start the next one from.
-    pub fn prices(&self) -> BTreeMap<ClusterId, f64> {
+    pub fn prices(&self) -> ByCluster<f64> {
         self.exporters.iter().map(|planned| (planned.cluster.clone(), planned.congestion_price_ms)).collect()
     }
 
@@ -169,14 +167,14 @@ impl Solution {
     }
 
     /// By exporter, as the [`filter::Row`] wants it.
-    pub fn shares(&self, source: &ClusterId) -> Option<BTreeMap<ClusterId, f64>> {
+    pub fn shares(&self, source: &ClusterId) -> Option<ByCluster<f64>> {
         let shares = &self.row(source)?.shares;
         Some(self.exporters.iter().zip(shares).map(|(planned, &share)| (planned.cluster.clone(), share)).collect())
     }
 
     /// With other shares for one source, by exporter.
     #[must_use]
-    pub fn with_row(mut self, source: &ClusterId, shares: &BTreeMap<ClusterId, f64>) -> Self {
+    pub fn with_row(mut self, source: &ClusterId, shares: &ByCluster<f64>) -> Self {
         let share = |planned: &Planned| shares.get(&planned.cluster).copied().unwrap_or(0.0);
         let shares: Vec<f64> = self.exporters.iter().map(share).collect();
         self.rows.iter_mut().filter(|row| row.source == *source).for_each(|row| row.shares.clone_from(&shares));

@@ -1,8 +1,6 @@
 //! The facts about one service as the solver wants them: numbers only, in range, in the order of the cluster ids.
 
-use std::collections::BTreeMap;
-
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::Unsolved;
 use crate::optimize::congestion::{Curve, curves};
 use crate::optimize::cost::UnitCost;
@@ -117,7 +115,7 @@ impl<'a> Problem<'a> {
     }
 
     /// The prices of an earlier solution, unless one is missing or is no price, or the start could show in the shares.
-    pub(super) fn known_prices(&self, prices: &BTreeMap<ClusterId, f64>) -> Option<Vec<f64>> {
+    pub(super) fn known_prices(&self, prices: &ByCluster<f64>) -> Option<Vec<f64>> {
         const NO_PRICE: f64 = 1e12;
         if !self.forgets_its_start() {
             return None;

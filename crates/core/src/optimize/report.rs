@@ -1,9 +1,9 @@
 //! What a cluster tells the others about a service, and what that is worth as it ages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::name::ClusterId;
+use crate::name::{ByCluster, ClusterId};
 use crate::optimize::cost::UnitCost;
 use crate::optimize::facts::{Exporter, Facts, Source};
 use crate::optimize::objective::Objective;
@@ -80,14 +80,10 @@ pub enum Method {
 pub struct Known {
     pub facts: Facts,
     pub method: Method,
-    /// When the window ended in which each exporter's load was measured.
-    pub windows: BTreeMap<ClusterId, u64>,
-    /// Whose demand is known.
-    pub counted: BTreeSet<ClusterId>,
     /// The facts as they would be if all exporters could answer, when some cannot.
     pub whole: Option<Facts>,
     /// What the local cluster sent to each exporter in the window of its load: what the fallback needs. `None`: nobody counts.
-    pub sent: Option<BTreeMap<ClusterId, f64>>,
+    pub sent: Option<ByCluster<f64>>,
 }
 
 /// The facts that follow from what was published. `costs` names the sources. `eligible` tells who can answer at all, and what
@@ -118,8 +114,9 @@ pub fn facts(
     };
     let count = everybody_counts(&known);
     let source = |(cluster, costs): (&ClusterId, &Arc<_>)| {
-        let demand_rps = known.get(cluster).and_then(|report| report.demand_rps).filter(|_| count).unwrap_or(0.0);
-        (cluster.clone(), Source { demand_rps, costs: Arc::clone(costs) })
+        let said = known.get(cluster).and_then(|report| report.demand_rps);
+        let demand_rps = said.filter(|_| count).unwrap_or(0.0);
+        (cluster.clone(), Source { demand_rps, counted: said.is_some(), costs: Arc::clone(costs) })
     };
     let facts = Facts {
         exporters: costs.keys().filter_map(exporter).collect(),
@@ -127,16 +124,7 @@ pub fn facts(
         demand_unknown: !count,
     };
     let method = if known.is_empty() && !said.is_empty() { Method::Keep } else { method(&known, objective) };
-    let counted = known.iter().filter(|(_, report)| report.demand_rps.is_some());
-    let measured = known.iter().filter(|(_, report)| report.load_rps.is_some());
-    Known {
-        facts,
-        method,
-        counted: counted.map(|(&cluster, _)| cluster.clone()).collect(),
-        whole: None,
-        sent: None,
-        windows: measured.map(|(&cluster, report)| (cluster.clone(), report.at)).collect(),
-    }
+    Known { facts, method, whole: None, sent: None }
 }
 
 /// Whole rounds, so that facts do not change with every second. `None`: it is from the future, and nothing is believed of it.
@@ -176,6 +164,7 @@ fn exporter(report: &Report, assumed_rps: f64) -> Exporter {
         residual_rps: report.residual_rps,
         service_ms: report.service_ms,
         measured_rps: report.load_rps.unwrap_or(0.0),
+        measured_at: if report.load_rps.is_some() { report.at } else { 0 },
         deviation: report.deviation,
     }
 }
@@ -266,7 +255,9 @@ mod tests {
         let assumed = ["a", "b", "c", "d"].map(|name| (capacity(&known, name) - 70.0).abs() < 1e-9);
         assert_eq!(assumed, [true, true, false, true], "who said something too long ago is out, who never did is not");
         assert!(!known.facts.exporters.contains_key(&id("c")));
-        assert!(!known.facts.demand_unknown && known.counted == [id("a")].into());
+        let counted = |name: &str| known.facts.sources[&id(name)].counted;
+        assert!(!known.facts.demand_unknown);
+        assert_eq!(["a", "b", "c", "d"].map(counted), [true, false, false, false]);
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Fleet {
             let ways = row.iter().enumerate().filter(|(_, cost)| **cost < f64::INFINITY);
             ways.map(|(j, &latency_ms)| (exporter(j), UnitCost { latency_ms, price_ms: 0.0 })).collect()
         };
-        let ask = |(i, &demand_rps)| (source(i), Source { demand_rps, costs: costs(&self.cost[i]).into() });
+        let ask =
+            |(i, &demand_rps)| (source(i), Source { demand_rps, counted: true, costs: costs(&self.cost[i]).into() });
         Facts {
             exporters: self.capacity.iter().enumerate().map(export).collect(),
             sources: self.demand.iter().enumerate().map(ask).collect(),

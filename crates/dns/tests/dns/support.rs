@@ -43,7 +43,7 @@ pub(crate) fn export(endpoints: &[&str]) -> Export {
     let mut ready: Vec<Endpoint> = endpoints.iter().map(endpoint).collect();
     ready.sort();
     ready.dedup();
-    Export { ready }
+    Export { ready: ready.into() }
 }
 
 pub(crate) fn service(kind: Kind, exports: &[(&str, &[&str])]) -> Arc<Service> {

@@ -228,7 +228,7 @@ proptest! {
                 .shares
                 .iter()
                 .filter(|share| share.eligible)
-                .flat_map(|share| &planned.service.exports[&share.cluster].ready)
+                .flat_map(|share| planned.service.exports[&share.cluster].ready.iter())
                 .map(|endpoint| endpoint.address)
                 .filter(|address| address.is_ipv4() == (qtype == Rtype::A))
                 .collect();

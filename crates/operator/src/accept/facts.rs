@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use landfall_api as api;
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::facts::MOST_RPS;
 use landfall_core::optimize::report::Report;
 use landfall_core::pricing::{Continent, Location};
@@ -45,9 +46,10 @@ pub struct Facts {
     /// From this cluster to the others.
     pub egress_usd_per_gb: BTreeMap<ClusterId, f64>,
     /// Each from the end of the window in which the object was written that it comes from.
-    pub services: BTreeMap<ServiceKey, Report>,
-    /// Answers a second that named each exporting cluster, in that window.
-    pub answers_rps: BTreeMap<ServiceKey, BTreeMap<ClusterId, f64>>,
+    /// Shared, as all that is here is copied by many who need the rest.
+    pub services: Arc<BTreeMap<ServiceKey, Report>>,
+    /// Answers a second that named each exporting cluster, in that window. Shared too.
+    pub answers_rps: Arc<BTreeMap<ServiceKey, ByCluster<f64>>>,
     /// Where the others can see how far it is.
     pub probe_addresses: Vec<SocketAddr>,
     pub drain: Option<Drain>,
@@ -89,8 +91,8 @@ impl Facts {
             location: Location::default(),
             links: BTreeMap::new(),
             egress_usd_per_gb: BTreeMap::new(),
-            services: BTreeMap::new(),
-            answers_rps: BTreeMap::new(),
+            services: Arc::default(),
+            answers_rps: Arc::default(),
             probe_addresses: Vec::new(),
             drain: None,
         }
@@ -114,8 +116,8 @@ impl Facts {
             parameter_hash: newer.parameter_hash.or(self.parameter_hash),
             links: united(self.links, &newer.links),
             egress_usd_per_gb: united(self.egress_usd_per_gb, &newer.egress_usd_per_gb),
-            services: united(self.services, &newer.services),
-            answers_rps: united(self.answers_rps, &newer.answers_rps),
+            services: united_shared(self.services, &newer.services),
+            answers_rps: united_shared(self.answers_rps, &newer.answers_rps),
             probe_addresses: if newer.probe_addresses.is_empty() {
                 self.probe_addresses
             } else {
@@ -127,6 +129,19 @@ impl Facts {
             observed: newer.observed,
         }
     }
+}
+
+fn united_shared<K: Ord + Clone, V: Clone>(
+    mut older: Arc<BTreeMap<K, V>>,
+    newer: &Arc<BTreeMap<K, V>>,
+) -> Arc<BTreeMap<K, V>> {
+    if older.is_empty() {
+        return Arc::clone(newer);
+    }
+    if !newer.is_empty() {
+        Arc::make_mut(&mut older).extend(newer.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    older
 }
 
 fn united<K: Ord + Clone, V: Clone>(mut older: BTreeMap<K, V>, newer: &BTreeMap<K, V>) -> BTreeMap<K, V> {
@@ -150,8 +165,8 @@ pub(super) fn accept_facts(facts: &api::ClusterFacts) -> Result<(Facts, Option<R
         location: spec.location.as_ref().map(|said| location(said, &mut left_out)).unwrap_or_default(),
         links: links(&spec.links, &mut left_out),
         egress_usd_per_gb: egress(&spec.egress, &mut left_out),
-        services: services(&spec.services, (observed.unwrap_or(0), hash), &mut left_out),
-        answers_rps: answers(&spec.services, &mut left_out),
+        services: services(&spec.services, (observed.unwrap_or(0), hash), &mut left_out).into(),
+        answers_rps: answers(&spec.services, &mut left_out).into(),
         probe_addresses: probe_addresses(&spec.probe_addresses, &mut left_out),
         drain: spec.drain.as_ref().map(|drain| Drain {
             since: u64::try_from(drain.since.0.as_second()).unwrap_or(0),
@@ -206,12 +221,12 @@ fn parameter_hash(field: &str, hash: Option<&str>) -> Result<Option<u64>, Refuse
 }
 
 /// What is wrong with a service is said where its numbers are read.
-fn answers(said: &[api::ServiceFacts], left_out: &mut LeftOut) -> BTreeMap<ServiceKey, BTreeMap<ClusterId, f64>> {
+fn answers(said: &[api::ServiceFacts], left_out: &mut LeftOut) -> BTreeMap<ServiceKey, ByCluster<f64>> {
     let mut answers = BTreeMap::new();
     for (i, said) in said.iter().take(MOST_SERVICES).enumerate().filter(|(_, said)| !said.answers_rps.is_empty()) {
         let Ok(key) = ServiceKey::new(&said.namespace, &said.name) else { continue };
         let field = format!("spec.services[{i}].answersRps");
-        let mut row = BTreeMap::new();
+        let mut row = ByCluster::new();
         for (id, &rps) in said.answers_rps.iter().take(MOST_CLUSTERS) {
             let Some(id) = left_out.or_none(cluster(&field, id)) else { continue };
             row.extend(left_out.believe(RPS, &field, Some(rps)).map(|rps| (id, rps)));

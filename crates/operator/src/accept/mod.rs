@@ -126,7 +126,8 @@ pub struct Slice {
     pub cluster: ClusterId,
     /// Its name ends in the cluster's: an old agent's, which a newer one replaced without deleting it.
     pub legacy: bool,
-    pub ready: Box<[Endpoint]>,
+    /// Sorted, and each once.
+    pub ready: Arc<[Endpoint]>,
 }
 
 /// Of a service of this cluster, by a slice that Kubernetes keeps of it.
@@ -252,18 +253,18 @@ fn accept_slice(slice: &api::EndpointSlice) -> Result<(Accepted, Option<Refused>
     let legacy = meta.name.strip_suffix(source.as_str()).is_some_and(|head| head.ends_with('-'));
     let publish_all = meta.annotations.get(PUBLISH_NOT_READY).is_some_and(|value| value == "true");
 
-    let mut ready = Vec::new();
+    let mut ready = BTreeSet::new();
     let mut left_out = None;
     for endpoint in slice.endpoints.iter().filter(|endpoint| publish_all || endpoint.conditions.ready.unwrap_or(true)) {
         let hostname = endpoint.hostname.as_deref().filter(|name| is_label(&name.to_ascii_lowercase()));
         for address in &endpoint.addresses {
             match usable(&slice.address_type, address) {
-                Some(address) => ready.push(Endpoint::new(address, hostname)),
+                Some(address) => drop(ready.insert(Endpoint::new(address, hostname))),
                 None => left_out = left_out.or_else(|| Some(Refused::unusable(&slice.address_type, address))),
             }
         }
     }
-    Ok((Accepted::Slice(Slice { key, cluster, legacy, ready: ready.into() }), left_out))
+    Ok((Accepted::Slice(Slice { key, cluster, legacy, ready: ready.into_iter().collect() }), left_out))
 }
 
 /// What is not a service's is not ours either, and no reason to complain.

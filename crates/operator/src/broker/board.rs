@@ -147,7 +147,7 @@ impl Board {
             return Err(Rejection::TooMany);
         }
         if facts.cluster != self.identity.cluster {
-            self.usual.entry(facts.cluster.clone()).or_default().believe(&mut facts.services, now);
+            self.usual.entry(facts.cluster.clone()).or_default().believe(Arc::make_mut(&mut facts.services), now);
         }
         Ok((Part { facts, written, number: part, parts }, in_part))
     }
@@ -206,7 +206,7 @@ impl Board {
             let at = part.written.map(|written| written.saturating_add_signed(self.ahead)).or(part.facts.observed);
             let mut facts = part.facts.clone();
             facts.observed = at;
-            facts.services.values_mut().for_each(|report| report.at = at.unwrap_or(0));
+            Arc::make_mut(&mut facts.services).values_mut().for_each(|report| report.at = at.unwrap_or(0));
             facts
         };
         let parts: Vec<Facts> = self.parts.values().filter(|part| part.facts.cluster == *cluster).map(dated).collect();

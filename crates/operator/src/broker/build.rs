@@ -162,6 +162,8 @@ fn short(number: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn facts(services: usize) -> Facts {
@@ -169,7 +171,7 @@ mod tests {
         for i in 0..services {
             let key = ServiceKey::new("shop", &format!("web-{i:05}")).unwrap();
             let report = Report { demand_rps: Some(123.456), capacity_rps: Some(1e5 / 3.0), ..Report::default() };
-            facts.services.insert(key, report);
+            Arc::make_mut(&mut facts.services).insert(key, report);
         }
         facts
     }
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn numbers_have_four_digits_and_nothing_is_said_twice() {
         let mut facts = facts(1);
-        let report = facts.services.values_mut().next().unwrap();
+        let report = Arc::make_mut(&mut facts.services).values_mut().next().unwrap();
         report.measured_demand_rps = Some(123.458);
         let said = &parts(&facts, &identity(), 5)[0].services[0];
         assert_eq!((said.demand_rps, said.capacity_rps), (Some(123.5), Some(33330.0)));

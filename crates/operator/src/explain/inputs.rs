@@ -106,13 +106,15 @@ impl FactsInput {
 }
 
 impl From<&Exporter> for ExporterInput {
-    fn from(&Exporter { capacity_rps, residual_rps, service_ms, measured_rps, deviation }: &Exporter) -> Self {
+    fn from(
+        &Exporter { capacity_rps, residual_rps, service_ms, measured_rps, measured_at: _, deviation }: &Exporter,
+    ) -> Self {
         Self { capacity_rps, residual_rps, service_ms, measured_rps, deviation }
     }
 }
 
 impl From<&Source> for SourceInput {
-    fn from(Source { demand_rps, costs }: &Source) -> Self {
+    fn from(Source { demand_rps, counted: _, costs }: &Source) -> Self {
         let cost = |&UnitCost { latency_ms, price_ms }: &UnitCost| CostInput { latency_ms, price_ms };
         let costs = costs.iter().map(|(exporter, way)| (exporter.to_string(), cost(way)));
         Self { demand_rps: *demand_rps, costs: costs.collect() }

@@ -4,11 +4,10 @@
 mod inputs;
 mod origin;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_core::achieved::{Achieved, achieved};
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::facts::Facts;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{Known, Method};
@@ -263,7 +262,7 @@ fn achieved_split(
 fn cluster(
     (candidate, share): (&Candidate, &Share),
     policy: &Policy,
-    (local, exports): (&ClusterId, &BTreeMap<ClusterId, Export>),
+    (local, exports): (&ClusterId, &ByCluster<Export>),
     ground: Option<Ground<'_>>,
 ) -> ClusterShare {
     let export = exports.get(&share.cluster);
@@ -311,7 +310,7 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
     let local = &ground.view.local;
     let solution = match known.method {
         Method::Keep => None,
-        Method::Joint | Method::Fallback => optimize(&known.facts, &objective.tuning, &BTreeMap::new()).ok(),
+        Method::Joint | Method::Fallback => optimize(&known.facts, &objective.tuning, &ByCluster::new()).ok(),
     };
     let fresh = optimized(policy, known, (local, &planned.service.exports), None);
     let nominal = |rule: &landfall_core::rule::Rule| -> Vec<(u8, u32)> {

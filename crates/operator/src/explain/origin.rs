@@ -94,7 +94,9 @@ impl Ground<'_> {
             _ if self.known.facts.demand_unknown => {
                 Input::assumed(None, "nobody knows all demands: half of the capacity is assumed, from all alike")
             }
-            Some(report) if self.known.counted.contains(source) => self.said(source, value, Some(report.at)),
+            Some(report) if self.known.facts.sources.get(source).is_some_and(|source| source.counted) => {
+                self.said(source, value, Some(report.at))
+            }
             _ => Input::assumed(value, "not counted there: what it asks for is in the residuals of the exporters"),
         }
     }

@@ -124,9 +124,11 @@ mod tests {
 
     fn answering() -> Plan {
         let exports = ["east", "west"]
-            .map(|cluster| (id(cluster), Export { ready: vec![Endpoint::new([10, 0, 0, 1].into(), None)] }));
+            .map(|cluster| (id(cluster), Export { ready: [Endpoint::new([10, 0, 0, 1].into(), None)].into() }));
         let guidance = Guidance::Policy(Arc::default());
-        let service = |kind| Arc::new(Service { kind, exports: exports.clone().into(), guidance: guidance.clone() });
+        let service = |kind| {
+            Arc::new(Service { kind, exports: exports.clone().into_iter().collect(), guidance: guidance.clone() })
+        };
         let per_cluster = Kind::ClusterSetIp { ips: Vec::new() };
         let services = [
             ("web", per_cluster.clone()),

@@ -1,8 +1,6 @@
 //! One service at the end of a round.
 
-use std::collections::BTreeMap;
-
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::agent::Agent;
 use landfall_core::optimize::demand::{Answers, Observed};
 use landfall_core::optimize::objective::Objective;
@@ -21,7 +19,7 @@ pub(super) struct Memory {
     pub(super) agent: Agent,
     pub(super) capacity: Capacity,
     /// How many requests an answer brings, by the exporter that it names.
-    brings: BTreeMap<ClusterId, f64>,
+    brings: ByCluster<f64>,
     /// In how many windows that was measured.
     learnt: f64,
 }
@@ -32,7 +30,7 @@ const BRINGS_GAIN: f64 = 0.05;
 
 impl Memory {
     pub(super) fn new(agent: Agent) -> Self {
-        Self { agent, capacity: Capacity::default(), brings: BTreeMap::new(), learnt: 0.0 }
+        Self { agent, capacity: Capacity::default(), brings: ByCluster::new(), learnt: 0.0 }
     }
 
     fn learn(&mut self, observed: &Observed<'_>) {
@@ -54,13 +52,13 @@ impl Memory {
 pub(super) struct Demand {
     pub(super) rps: f64,
     /// By exporting cluster.
-    pub(super) sent: BTreeMap<ClusterId, f64>,
+    pub(super) sent: ByCluster<f64>,
 }
 
 pub(super) struct Closed {
     /// `None`: it is of no interest to anybody.
     pub(super) report: Option<Report>,
-    pub(super) answers_rps: BTreeMap<ClusterId, f64>,
+    pub(super) answers_rps: ByCluster<f64>,
 }
 
 /// A service, and what is known of it.
@@ -88,13 +86,13 @@ impl Subject<'_> {
     }
 
     /// `None`: nobody counted.
-    fn demand(&self, window: &Window, brings: &BTreeMap<ClusterId, f64>) -> Option<Demand> {
+    fn demand(&self, window: &Window, brings: &ByCluster<f64>) -> Option<Demand> {
         let per_answer = self.objective.requests_per_answer;
         let counted = window.counted().then(|| window.answers_rps(self.key))?;
         let requests = |(cluster, rps): (&ClusterId, &f64)| {
             (cluster.clone(), rps * brings.get(cluster).copied().unwrap_or(per_answer))
         };
-        let sent: BTreeMap<ClusterId, f64> = counted.iter().map(requests).collect();
+        let sent: ByCluster<f64> = counted.iter().map(requests).collect();
         // Who is behind a clusterset IP the network decides; that they were asked for counts all the same.
         let nowhere = window.all_answers_rps(self.key) - counted.values().sum::<f64>();
         Some(Demand { rps: sent.values().sum::<f64>() + nowhere.max(0.0) * per_answer, sent })
@@ -105,20 +103,15 @@ impl Subject<'_> {
     pub(super) fn demand_since(
         &self,
         window: &Window,
-        (published, answered): (&Report, Option<&BTreeMap<ClusterId, f64>>),
+        (published, answered): (&Report, Option<&ByCluster<f64>>),
     ) -> Option<f64> {
-        let before: f64 = answered.into_iter().flat_map(BTreeMap::values).sum();
+        let before: f64 = answered.into_iter().flat_map(ByCluster::values).sum();
         let last = published.measured_or_expected_rps().filter(|_| before > 0.0 && window.counted());
         let now = || window.answers_rps(self.key).values().sum::<f64>();
-        last.map(|last| last * now() / before).or_else(|| Some(self.demand(window, &BTreeMap::new())?.rps))
+        last.map(|last| last * now() / before).or_else(|| Some(self.demand(window, &ByCluster::new())?.rps))
     }
 
-    fn observed<'o>(
-        &self,
-        answers: &'o Answers,
-        loads_rps: &'o BTreeMap<ClusterId, f64>,
-        window: &Window,
-    ) -> Observed<'o> {
+    fn observed<'o>(&self, answers: &'o Answers, loads_rps: &'o ByCluster<f64>, window: &Window) -> Observed<'o> {
         let requests_per_answer = self.objective.requests_per_answer;
         Observed { answers, loads_rps, window_seconds: window.seconds(), requests_per_answer }
     }
@@ -135,27 +128,27 @@ impl Subject<'_> {
 
     /// What the exporters measured, those that do. Nothing, while somebody asks for the service who does not say yet whom its answers named:
     /// its load would be taken for that of the others' clients.
-    fn loads(&self, window: &Window) -> BTreeMap<ClusterId, f64> {
+    fn loads(&self, window: &Window) -> ByCluster<f64> {
         let mut peers = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
         let asks = |facts: &Facts| facts.services.get(self.key).is_some_and(|report| report.demand_rps > Some(0.0));
         if peers.any(|(_, facts)| asks(facts) && !facts.answers_rps.contains_key(self.key)) {
-            return BTreeMap::new();
+            return ByCluster::new();
         }
         let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
         let said = |(cluster, facts): (&ClusterId, &_)| {
             let facts: &Facts = facts;
             Some((cluster.clone(), facts.services.get(self.key)?.measured_load_rps()?))
         };
-        let mut loads: BTreeMap<ClusterId, f64> = others.map(|(c, f)| (c, f.as_ref())).filter_map(said).collect();
+        let mut loads: ByCluster<f64> = others.map(|(c, f)| (c, f.as_ref())).filter_map(said).collect();
         loads.extend(window.reading(self.key).load_rps.map(|load| (self.ground.local.clone(), load)));
         loads
     }
 
     /// What each source says that it asked for.
-    fn demands(&self, own: Option<f64>) -> BTreeMap<ClusterId, f64> {
+    fn demands(&self, own: Option<f64>) -> ByCluster<f64> {
         let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
         let said = |facts: &Facts| facts.services.get(self.key)?.measured_or_expected_rps();
-        let mut demands: BTreeMap<ClusterId, f64> =
+        let mut demands: ByCluster<f64> =
             others.filter_map(|(cluster, facts)| Some((cluster.clone(), said(facts)?))).collect();
         demands.extend(own.map(|own| (self.ground.local.clone(), own)));
         demands

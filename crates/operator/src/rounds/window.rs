@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 
 /// So many standard deviations from what was expected are no accident.
 const SIGNIFICANT: f64 = 4.0;
@@ -87,12 +87,12 @@ impl Window {
     }
 
     /// Answers that named each cluster, per second.
-    pub(super) fn answers_rps(&self, key: &ServiceKey) -> BTreeMap<ClusterId, f64> {
+    pub(super) fn answers_rps(&self, key: &ServiceKey) -> ByCluster<f64> {
         let named =
             |(cluster, count): (&Option<ClusterId>, &u64)| Some((cluster.clone()?, *count as f64 / self.seconds));
         match self.counted() {
             true => self.answers.get(key).into_iter().flatten().filter_map(named).collect(),
-            false => BTreeMap::new(),
+            false => ByCluster::new(),
         }
     }
 

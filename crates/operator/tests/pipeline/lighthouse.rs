@@ -26,7 +26,7 @@ fn a_headless_service_has_the_ready_pods_of_all_clusters_by_hostname() {
         assert_eq!(db.service.kind, ServiceKind::Headless);
         assert_eq!(addresses(db), ["192.168.5.1", "192.168.6.1"], "192.168.5.2 is not ready");
         let hostnames: Vec<&str> =
-            db.service.exports.values().flat_map(|export| &export.ready).map(|ready| &*ready.hostname).collect();
+            db.service.exports.values().flat_map(|export| export.ready.iter()).map(|ready| &*ready.hostname).collect();
         assert_eq!(hostnames, ["web-0", "web-0"]);
     }
 }
@@ -49,7 +49,7 @@ fn a_newer_agents_service_has_addresses_of_both_families() {
         .service
         .exports
         .values()
-        .flat_map(|export| &export.ready)
+        .flat_map(|export| export.ready.iter())
         .map(|ready| ready.address.to_string())
         .collect();
     assert_eq!(all, ["10.253.9.1", "fd00:9::1", "10.253.10.1"]);
