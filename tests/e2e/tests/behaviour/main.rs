@@ -16,6 +16,7 @@ mod outage;
 mod presence;
 mod prometheus;
 mod readiness;
+mod shadow;
 mod submariner;
 mod tables;
 mod weights;

@@ -1,0 +1,92 @@
+//! A policy that is only tried: what it would do is published beside what is served, and that stays as it would be without it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Result, ensure};
+use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::{Question, await_condition, objects, run, two_clusters, with_temp_ns};
+use serde_json::{Value, json};
+
+const EAST: &str = "10.1.0.1";
+const WEST: &str = "10.2.0.1";
+
+/// Draws are spread evenly, so that a share of so many answers is off by two at most.
+const ANSWERS: usize = 40;
+const OFF: usize = 2;
+
+#[test]
+fn a_policy_in_shadow_shows_what_it_would_do_and_is_served_when_it_is_enforced() -> Result<()> {
+    run(async {
+        with_temp_ns(&two_clusters().await?.east, "shadow", async |ns| {
+            ns.export("pay", &[("east", EAST), ("west", WEST)]).await?;
+            ns.apply(tried("pay", "Shadow")).await?;
+            let (alone, tried_so) = (json!({"east": 1000, "west": 0}), json!({"east": 250, "west": 750}));
+            publishes(&ns, "with no other policy", &alone, None, Some(&tried_so)).await?;
+            answers(&ns, ANSWERS).await?;
+
+            let namespace = objects::namespace_policy("all", objects::weighted(json!({"east": 1, "west": 1})));
+            ns.apply(namespace).await?;
+            let (alike, all) = (json!({"east": 500, "west": 500}), format!("{}/all", ns.name));
+            publishes(&ns, "with one of the namespace", &alike, Some(&all), Some(&tried_so)).await?;
+            answers(&ns, ANSWERS / 2).await?;
+
+            ns.apply(tried("pay", "Enforce")).await?;
+            let pay = format!("{}/pay", ns.name);
+            publishes(&ns, "when it is enforced", &tried_so, Some(&pay), None).await?;
+            answers(&ns, ANSWERS / 4).await
+        })
+        .await
+    })
+}
+
+/// A quarter to east, three to west.
+fn tried(service: &str, enforcement: &str) -> Value {
+    let mut spec = objects::weighted(json!({"east": 3, "west": 1}));
+    spec["enforcement"] = json!(enforcement);
+    objects::policy(service, spec)
+}
+
+/// Waits until these weights are published as served, by this policy, and those as what would be.
+async fn publishes(
+    ns: &Namespace<'_>,
+    what: &str,
+    served: &Value,
+    policy: Option<&str>,
+    tried: Option<&Value>,
+) -> Result<()> {
+    await_condition(what, SOON, async || {
+        let status = ns.selection("pay").await?["status"].clone();
+        let weight = |it: &Value| Some((it["cluster"].as_str()?.to_owned(), it["weight"].clone()));
+        let weights: serde_json::Map<_, _> =
+            status["clusters"].as_array().into_iter().flatten().filter_map(weight).collect();
+        ensure!(Value::from(weights) == *served && status["policy"] == json!(policy), "{status}");
+        let shadow = tried.map(|weights| {
+            json!({
+                "policy": format!("{}/pay", ns.name),
+                "mode": "weighted-round-robin",
+                "summary": "east 25% west 75%",
+                "weights": weights,
+            })
+        });
+        ensure!(status["shadow"] == json!(shadow), "{status}");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until so many of the answers name east. (DNS is told when we are, and may follow a moment later.)
+async fn answers(ns: &Namespace<'_>, of_east: usize) -> Result<()> {
+    let question = Question::a(&ns.host("pay"))?;
+    let (east, west): (IpAddr, IpAddr) = (EAST.parse()?, WEST.parse()?);
+    await_condition(&format!("{of_east} of {ANSWERS} answers name east"), SOON, async || {
+        let mut counts: BTreeMap<Vec<IpAddr>, usize> = BTreeMap::new();
+        for _ in 0..ANSWERS {
+            *counts.entry(ns.member.ask(&question).await?.addresses).or_default() += 1;
+        }
+        let count = |address: IpAddr| counts.get(&vec![address]).copied().unwrap_or_default();
+        ensure!(count(east) + count(west) == ANSWERS && count(east).abs_diff(of_east) <= OFF, "{counts:?}");
+        Ok(())
+    })
+    .await
+}
