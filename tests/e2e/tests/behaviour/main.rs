@@ -5,6 +5,7 @@ mod bed;
 mod broker_identity;
 mod cannot_run;
 mod conflict;
+mod drain;
 mod hostile_facts;
 mod housekeeping;
 mod leadership;

@@ -1,0 +1,218 @@
+//! `landfall drain`: refused while the others cannot bear it. Else the cluster is emptied over some time, nobody is left
+//! without an answer meanwhile, and it can be taken back.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::cluster::RELEASE_NAMESPACE;
+use landfall_e2e::exported::{POD_RPS, REQUESTS_PER_ANSWER};
+use landfall_e2e::landfall::run_to_end;
+use landfall_e2e::load::Load;
+use landfall_e2e::wait::report;
+use landfall_e2e::{Exported, Fleet, await_condition, now, objects, run};
+use serde_json::{Value, json};
+
+const EAST: &str = "east";
+const WEST: &str = "west";
+const CLUSTERS: [&str; 2] = [EAST, WEST];
+
+/// Each serves its own clients. Of all 56 requests a second the eight pods of east bear what is more than nine tenths of what
+/// the four of west do.
+const DEMAND_RPS: [u32; 2] = [36, 20];
+const PODS: [u8; 2] = [8, 4];
+const RTT_MS: u64 = 20;
+
+/// A cluster tells of its capacity every ten seconds at most, so that it is once between all and nothing.
+const OVER: Duration = Duration::from_secs(15);
+
+/// A cluster tells what cannot wait at most every ten seconds, and the others follow.
+const NEWS: Duration = Duration::from_secs(15);
+
+/// What demand there is shows when clients have asked for a while.
+const SETTLED: Duration = Duration::from_secs(45);
+
+/// The command reads all that is there, once.
+const COMMAND: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_cluster_is_emptied_only_where_the_others_can_bear_it_and_serves_again_when_that_is_taken_back() -> Result<()> {
+    run(async {
+        let scene = Scene::start().await?;
+        let outcome = scene.play().await;
+        if outcome.is_err() {
+            scene.fleet.dump().await;
+        }
+        outcome
+    })
+}
+
+struct Scene {
+    fleet: Fleet,
+    web: Exported,
+    loads: Vec<Load>,
+}
+
+impl Scene {
+    async fn start() -> Result<Self> {
+        let mut fleet = Fleet::start_apart("drain", 2, &[(EAST, WEST, RTT_MS)]).await?;
+        let web = Exported::start(&mut fleet, "shop", "web", &[(EAST, PODS[0]), (WEST, PODS[1])]).await?;
+        web.set_policy(&fleet, policy()).await?;
+        let mut loads = Vec::new();
+        for (cluster, rps) in CLUSTERS.iter().zip(DEMAND_RPS) {
+            loads.push(web.load(&fleet, cluster, rps).await?);
+        }
+        Ok(Self { fleet, web, loads })
+    }
+
+    async fn play(&self) -> Result<()> {
+        let demand: u32 = DEMAND_RPS.iter().sum();
+        await_condition("the demand is known, and west serves its own", SETTLED, async || {
+            let mut known = 0.0;
+            for cluster in CLUSTERS {
+                known += self.said(cluster, "demandRps").await?;
+            }
+            ensure!((known - f64::from(demand)).abs() < 10.0, "{known} requests/s are known of {demand}");
+            self.west_serves_its_own().await
+        })
+        .await?;
+        self.is_refused().await.context("of east, whose load west cannot bear")?;
+        self.is_forced().await.context("of east, by force")?;
+        self.empties().await.context("of west, whose load east can bear")?;
+        self.serves_again().await.context("of west, taken back")
+    }
+
+    async fn is_refused(&self) -> Result<()> {
+        let (code, printed) = self.drain(EAST, "refused", &[]).await?;
+        ensure!(code == Some(1), "exit code {code:?}: {printed}");
+        let left = 9 * u32::from(PODS[1]) * POD_RPS / 10;
+        let words = format!("shop/web: the others can bear {left} requests/s of ");
+        let (_, rest) = printed.split_once(&words).with_context(|| format!("not {words:?}: {printed}"))?;
+        let numbers =
+            rest.split_once("; ").and_then(|(demand, rest)| Some((demand, rest.split_once(" are too many")?.0)));
+        let (demand, missing) = numbers.with_context(|| printed.clone())?;
+        let (demand, missing): (f64, f64) = (demand.parse()?, missing.parse()?);
+        ensure!((demand - f64::from(left) - missing).abs() <= 1.0 && missing >= 10.0, "{printed}");
+        let remedy = "east is not drained; give the others more capacity first, or use --force";
+        ensure!(printed.contains(remedy), "{printed}");
+        let written = self.written(EAST).await?;
+        ensure!(written.is_none(), "something is written: {written:?}");
+        Ok(())
+    }
+
+    /// Over so long a time that nothing moves before it is taken back.
+    async fn is_forced(&self) -> Result<()> {
+        let (code, printed) = self.drain(EAST, "forced", &["--force", "--over", "24h"]).await?;
+        ensure!(code == Some(0) && printed.contains("are too many"), "exit code {code:?}: {printed}");
+        ensure!(printed.contains("east is emptied over 86400 s; landfall drain east --undo"), "{printed}");
+        let written = self.written(EAST).await?.context("nothing is written")?;
+        ensure!(written["drain"]["overSeconds"] == 86_400, "{written}");
+        self.undo(EAST, "forced-undo").await
+    }
+
+    async fn empties(&self) -> Result<()> {
+        let since = now();
+        let (code, printed) = self.drain(WEST, "drained", &["--over", "15s"]).await?;
+        ensure!(code == Some(0) && printed.starts_with("west is emptied over 15 s"), "exit code {code:?}: {printed}");
+        let mut offers = vec![(Duration::ZERO, f64::from(u32::from(PODS[1]) * POD_RPS))];
+        let emptied = await_condition("west offers nothing", OVER + NEWS, async || {
+            let offered = self.said(WEST, "capacityRps").await?;
+            if offers.last().is_some_and(|(_, before)| (offered - before).abs() > 1e-9) {
+                offers.push((since.elapsed(), offered));
+            }
+            ensure!(offered < 1e-9, "west offers {offers:?}");
+            Ok(since.elapsed())
+        })
+        .await?;
+        ensure!(offers.is_sorted_by(|before, after| before.1 > after.1) && offers.len() > 2, "{offers:?}");
+        // When it began is written in whole seconds.
+        ensure!(emptied + Duration::from_secs(1) >= OVER, "it was to take {OVER:?}: {offers:?}");
+        await_condition("nobody is sent to west", NEWS, async || {
+            let split = self.web.split(&self.fleet, &CLUSTERS).await?;
+            ensure!(CLUSTERS.iter().all(|source| split[*source][WEST] < 1e-9), "{split:?}");
+            Ok(())
+        })
+        .await?;
+        report(&format!(
+            "drain: west offers {offers:.1?} requests/s; nobody is sent to it after {:?}",
+            since.elapsed()
+        ));
+        self.all_were_answered(since)
+    }
+
+    async fn serves_again(&self) -> Result<()> {
+        let since = now();
+        self.undo(WEST, "undone").await?;
+        await_condition("west serves its own", NEWS, async || self.west_serves_its_own().await).await?;
+        report(&format!("drain: west serves its own clients again {:?} after it is taken back", since.elapsed()));
+        self.all_were_answered(since)
+    }
+
+    async fn undo(&self, cluster: &str, name: &str) -> Result<()> {
+        let (code, printed) = self.drain(cluster, name, &["--undo"]).await?;
+        let says_so = printed.starts_with(&format!("{cluster} serves again"));
+        ensure!(code == Some(0) && says_so, "exit code {code:?}: {printed}");
+        let written = self.written(cluster).await?.context("its facts are gone")?;
+        ensure!(written["drain"].is_null(), "{written}");
+        Ok(())
+    }
+
+    fn all_were_answered(&self, since: Instant) -> Result<()> {
+        for (cluster, load) in CLUSTERS.iter().zip(&self.loads) {
+            let tally = load.since(since);
+            ensure!(
+                tally.failed == 0 && !tally.answers.is_empty(),
+                "{cluster}: {} of {:?}",
+                tally.failed,
+                tally.answers
+            );
+        }
+        Ok(())
+    }
+
+    /// Runs the command as somebody does whose cluster it is. Returns its exit code and what it printed.
+    async fn drain(&self, cluster: &str, name: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
+        let member = &self.fleet.of(cluster)?.member.cluster;
+        let broker = self.fleet.broker.folder().join(format!("broker-{cluster}.kubeconfig"));
+        let mut arguments: Vec<OsString> = ["drain", cluster].iter().chain(more).map(OsString::from).collect();
+        arguments.extend(["--kubeconfig".into(), member.control_plane.admin_kubeconfig()?.into()]);
+        arguments.extend(["--broker-kubeconfig".into(), broker.into()]);
+        let log = member.folder().join("log").join(format!("drain-{name}.log"));
+        let (status, printed) = run_to_end(&arguments, &log, COMMAND).await?;
+        Ok((status.code(), printed))
+    }
+
+    /// What people say of a cluster, in its own API server.
+    async fn written(&self, cluster: &str) -> Result<Option<Value>> {
+        let client = self.fleet.of(cluster)?.member.cluster.client();
+        let api = objects::api(client, "landfall.dev/v1alpha1", "ClusterFacts", Some(RELEASE_NAMESPACE));
+        Ok(api.get_opt(cluster).await?.map(|facts| facts.data["spec"].clone()))
+    }
+
+    /// What a cluster says of the service on the broker.
+    async fn said(&self, cluster: &str, field: &str) -> Result<f64> {
+        let facts = self.fleet.facts().await?;
+        let own = facts.iter().filter(|facts| facts["spec"]["cluster"] == cluster);
+        let services = own.filter_map(|facts| facts["spec"]["services"].as_array()).flatten();
+        let said = services.filter(|it| it["name"] == "web").find_map(|it| it[field].as_f64());
+        said.with_context(|| format!("{cluster} has said no {field}"))
+    }
+
+    async fn west_serves_its_own(&self) -> Result<()> {
+        let split = self.web.split(&self.fleet, &CLUSTERS).await?;
+        ensure!(split[WEST][WEST] > 0.5, "{split:?}");
+        Ok(())
+    }
+}
+
+fn policy() -> Value {
+    json!({
+        "loadBalancing": "optimized",
+        "optimizedLoadBalancingParams": "performance",
+        "optimized": {
+            "roundSeconds": 30,
+            "capacityRpsPerPod": POD_RPS,
+            "requestsPerAnswer": REQUESTS_PER_ANSWER,
+        },
+    })
+}
