@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::certificates::Credentials;
@@ -103,6 +103,13 @@ impl ControlPlane {
         Ok(Client::try_from(config)?)
     }
 
+    /// A client that does not say who it is: for requests that do.
+    pub async fn nobody(&self) -> Result<Client> {
+        let mut config = self.admin_config().await?;
+        (config.auth_info, config.default_retry) = (AuthInfo::default(), false);
+        Ok(Client::try_from(config)?)
+    }
+
     async fn admin_config(&self) -> Result<Config> {
         let kubeconfig = Kubeconfig::read_from(self.admin_kubeconfig()?)?;
         Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
@@ -143,6 +150,12 @@ impl ControlPlane {
     #[must_use]
     pub fn authority(&self) -> &Path {
         &self.credentials.authority
+    }
+
+    /// The certificate that the API server shows, and its key.
+    #[must_use]
+    pub fn server_identity(&self) -> (&Path, &Path) {
+        (&self.credentials.server_certificate, &self.credentials.server_key)
     }
 
     /// The folder of this cluster's files; logs are in `log/` below it.

@@ -30,6 +30,7 @@ pub mod dump;
 pub mod exported;
 pub mod files;
 pub mod fleet;
+pub mod front;
 pub mod http;
 pub mod landfall;
 pub mod lighthouse;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bed;
+mod broker_errors;
 mod broker_identity;
 mod cannot_run;
 mod conflict;
