@@ -76,7 +76,8 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
         let (changes, mut queue) = mpsc::channel(CHANGES);
         let mut watches = JoinSet::new();
         for &kind in required(Guide::Policies) {
-            watches.spawn(watch::watch(client.clone(), kind, watch::Scope::All, changes.clone(), || {}));
+            let scope = watch::Scope::All.of(kind, &server.namespace);
+            watches.spawn(watch::watch(client.clone(), kind, scope, changes.clone(), || {}));
         }
         let mut batch = Vec::with_capacity(CHANGES);
         while pipeline.plan().is_none() {

@@ -44,12 +44,23 @@ const MOST_FACTS_BYTES: usize = 512 * 1024;
 /// Which objects are of use; of kinds that are no EndpointSlices all of them, or all of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// All of one namespace.
+    /// All that the clusters say in a namespace of the broker.
+    Broker(String),
+    /// All of one namespace of this cluster.
     Namespace(String),
     /// Those of the local services too: who counts pods.
     All,
     /// Those of the clusterset: who answers. The others are many, and change with every pod.
     Clusterset,
+}
+
+impl Scope {
+    /// The same for objects of this kind, with `own` as our namespace. What people say of clusters is there. In another one is
+    /// what clusters say, where the broker is a namespace of this cluster: nobody is to believe that before the board has seen it.
+    #[must_use]
+    pub fn of(self, kind: Kind, own: &str) -> Self {
+        if kind == Kind::ClusterFacts { Self::Namespace(own.to_owned()) } else { self }
+    }
 }
 
 /// Sends all changes of one kind until the receiver is gone. `errors` counts the interruptions.
@@ -59,7 +70,7 @@ pub async fn watch(client: Client, kind: Kind, scope: Scope, changes: mpsc::Send
     let mut denials = 0;
     let mut was_served = false;
     // Whoever cannot see what others say must not take it for nothing.
-    let optional = !kind.is_required() && !matches!(scope, Scope::Namespace(_));
+    let optional = !kind.is_required() && !matches!(scope, Scope::Broker(_));
     loop {
         let discovered = match timeout(DISCOVERY, served(&client, kind)).await {
             Ok(discovered) => discovered.map_err(|error| Ended::of(&error)),
@@ -185,7 +196,9 @@ async fn follow(
     changes: &mpsc::Sender<Change>,
 ) -> Result<Ended, Stopping> {
     let api: Api<Raw> = match scope {
-        Scope::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        Scope::Broker(namespace) | Scope::Namespace(namespace) => {
+            Api::namespaced_with(client.clone(), namespace, resource)
+        }
         Scope::All | Scope::Clusterset => Api::all_with(client.clone(), resource),
     };
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS);

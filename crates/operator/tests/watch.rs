@@ -158,6 +158,21 @@ async fn a_replica_is_sent_the_slices_of_the_clusterset_and_an_operator_all() {
     assert_eq!(clusterset.until_complete().await, complete);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_people_say_of_clusters_is_looked_for_in_our_own_namespace_alone() {
+    let scope = Scope::All.of(Kind::ClusterFacts, "ours");
+    let mut watched = Watched::start_in(scope, Kind::ClusterFacts, |path, _| match path {
+        "/apis/landfall.dev/v1alpha1" => resources("landfall.dev/v1alpha1", "clusterfacts", "ClusterFacts"),
+        path if !path.starts_with("/apis/landfall.dev/v1alpha1/namespaces/ours/clusterfacts?") => {
+            panic!("asked for {path}")
+        }
+        path if path.contains("watch=") => None,
+        _ => Some((200, json!({"kind": "ClusterFactsList", "metadata": {"resourceVersion": "7"}, "items": []}))),
+    });
+    assert_eq!(watched.until_complete().await, ["ClusterFacts: list", "ClusterFacts: complete"]);
+    assert_eq!(Scope::All.of(Kind::Node, "ours"), Scope::All);
+}
+
 /// `selected`: by the label of the clusterset. Panics when it is otherwise.
 fn slices(path: &str, selected: bool) -> Option<(u16, Value)> {
     match path {

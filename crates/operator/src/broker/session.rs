@@ -29,7 +29,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 pub(super) async fn run(client: &Client, namespace: &str, ends: &mut Ends) {
     let (sender, mut queue) = mpsc::channel(QUEUE);
     let metrics = ends.metrics.clone();
-    let scope = Scope::Namespace(namespace.to_owned());
+    let scope = Scope::Broker(namespace.to_owned());
     let watch = source::watch(client.clone(), Kind::ClusterFacts, scope, sender, move || metrics.broker_error());
     let mut watch = std::pin::pin!(watch);
     let api: Api<ClusterFacts> = Api::namespaced(client.clone(), namespace);

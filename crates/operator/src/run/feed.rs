@@ -63,7 +63,7 @@ impl Feed {
         };
         tracing::info!(cluster = %local, "the API server answers; watching");
         let (changes, queue) = mpsc::channel(CHANGES);
-        let mut sources = watches(&client, guide, &metrics, &changes);
+        let mut sources = watches(&client, (guide, &cluster.namespace), &metrics, &changes);
         let mut pipeline = Pipeline::new(
             Perspective {
                 local: local.clone(),
@@ -105,7 +105,12 @@ impl Feed {
     }
 }
 
-fn watches(client: &kube::Client, guide: Guide, metrics: &Metrics, changes: &mpsc::Sender<Change>) -> JoinSet<()> {
+fn watches(
+    client: &kube::Client,
+    (guide, own): (Guide, &str),
+    metrics: &Metrics,
+    changes: &mpsc::Sender<Change>,
+) -> JoinSet<()> {
     let scope = match guide {
         Guide::Policies => source::Scope::All,
         Guide::Selections => source::Scope::Clusterset,
@@ -114,7 +119,7 @@ fn watches(client: &kube::Client, guide: Guide, metrics: &Metrics, changes: &mps
     for &kind in required(guide) {
         let metrics = metrics.clone();
         let error = move || metrics.watch_error(kind);
-        watches.spawn(source::watch(client.clone(), kind, scope.clone(), changes.clone(), error));
+        watches.spawn(source::watch(client.clone(), kind, scope.clone().of(kind, own), changes.clone(), error));
     }
     watches
 }

@@ -1,9 +1,11 @@
 //! The optimised mode on a real API server: what clusters say of themselves decides, and what was planned is answered.
 
 use anyhow::{Result, ensure};
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::cluster::RELEASE_NAMESPACE;
+use landfall_e2e::member::{Namespace, PROMPT, SOON};
 use landfall_e2e::objects::Health;
 use landfall_e2e::optimum::Problem;
+use landfall_e2e::wait::holds_for;
 use landfall_e2e::{Member, await_condition, objects, run, with_temp_ns};
 use serde_json::{Value, json};
 
@@ -21,10 +23,20 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
         with_temp_ns(&member, "optimized", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
             ns.apply(policy("performance")).await?;
+            let said = [("east", 1500), ("west", 0), ("north", 0)];
+            for (cluster, demand) in said {
+                ns.apply(facts(&ns, cluster, demand)).await?;
+            }
             published(&ns, "without facts clients stay", Some("DemandUnknown"), |w| w == [1000, 0, 0]).await?;
+            holds_for("what is said in another namespace is nothing", PROMPT, async || {
+                let status = ns.selection("pay").await?["status"].clone();
+                ensure!(status["reason"] == "DemandUnknown", "{status}");
+                Ok(())
+            })
+            .await?;
 
-            for (cluster, demand) in [("east", 1500), ("west", 0), ("north", 0)] {
-                ns.apply(facts(&ns, cluster, demand, 1000)).await?;
+            for (cluster, demand) in said {
+                say(&ns, cluster, demand).await?;
             }
             let spilled = |w: [u64; 3]| (500..700).contains(&w[0]) && w[1] > 300 && w[2] < 50;
             let clusters = published(&ns, "what does not fit goes to the nearest", None, spilled).await?;
@@ -38,7 +50,7 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
             published(&ns, "and in cost mode to where leaving costs nothing", None, free).await?;
 
             ns.apply(policy("performance")).await?;
-            ns.apply(facts(&ns, "east", 500, 1000)).await?;
+            say(&ns, "east", 500).await?;
             published(&ns, "a smaller demand stays at home", None, |w| w == [1000, 0, 0]).await?;
             ns.answers("pay", EAST, SOON).await?;
             member.operator.process.kill()?;
@@ -58,7 +70,7 @@ fn what_is_published_is_the_optimum_of_the_facts_as_somebody_else_works_it_out()
         with_temp_ns(&member, "optimum", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
             for (cluster, demand) in [("east", 1100), ("west", 300), ("north", 500)] {
-                ns.apply(facts(&ns, cluster, demand, 1000)).await?;
+                say(&ns, cluster, demand).await?;
             }
             ns.apply(policy("performance")).await?;
             let cost_ms = vec![vec![0.0, 20.0, 80.0], vec![20.0, 0.0, 80.0], vec![80.0, 80.0, 0.0]];
@@ -107,15 +119,23 @@ fn pricing() -> Value {
     })
 }
 
-/// West is 20 ms away and in another cloud, north 80 ms, at a site of our own.
-fn facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32, capacity_rps: u32) -> Value {
+/// Says it where people say what is so of clusters.
+async fn say(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Result<()> {
+    let mut facts = facts(ns, cluster, demand_rps);
+    facts["metadata"]["namespace"] = json!(RELEASE_NAMESPACE);
+    objects::apply(ns.member.cluster.client(), &facts).await?;
+    Ok(())
+}
+
+/// West is 20 ms away and in another cloud, north 80 ms, at a site of our own. Each can bear 1000 requests a second.
+fn facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Value {
     let (provider, links) = match cluster {
         "east" => (None, json!([{"cluster": "west", "rttMs": 20}, {"cluster": "north", "rttMs": 80}])),
         "west" => (Some("gcp"), json!([{"cluster": "north", "rttMs": 80}])),
         _ => (Some("site"), json!([])),
     };
     let service = json!({
-        "namespace": ns.name, "name": "pay", "demandRps": demand_rps, "capacityRps": capacity_rps, "serviceTimeMs": 20,
+        "namespace": ns.name, "name": "pay", "demandRps": demand_rps, "capacityRps": 1000, "serviceTimeMs": 20,
     });
     let mut spec = json!({"cluster": cluster, "links": links, "services": [service]});
     if let Some(provider) = provider {
