@@ -75,6 +75,11 @@ impl Prometheus {
         metrics.clone_into(&mut self.page.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Kills it: nobody listens there any more.
+    pub fn stop(&self) -> Result<()> {
+        self.process.kill()
+    }
+
     /// Status and body of an instant query. `query` is in the form that a URL has.
     pub async fn query(&self, query: &str) -> Result<(u16, Value)> {
         let http::HttpReply { status, body, .. } =

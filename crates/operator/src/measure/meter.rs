@@ -159,13 +159,15 @@ async fn read(sources: &Sources, meters: &Meters, complaints: &mut Complaints) -
     let readings: Vec<_> = futures::stream::iter(meters.iter().map(one)).buffer_unordered(READINGS).collect().await;
     let mut read = BTreeMap::new();
     for (key, load, utilisation, busy) in readings {
-        let mut value = |asked: Result<Option<f64>, String>| match asked {
-            Ok(value) => value,
-            Err(why) => {
-                complaints.say(&format!("Prometheus about {key}"), why);
-                None
-            }
-        };
+        let whys: BTreeSet<String> =
+            [&load, &utilisation].into_iter().filter_map(|asked| asked.clone().err()).collect();
+        let of = format!("Prometheus about {key}");
+        // In one line, or two queries that fail in different ways would take turns and be said again and again.
+        match whys.is_empty() {
+            true => complaints.withdraw(&of),
+            false => complaints.say(&of, Vec::from_iter(whys).join("; and ")),
+        }
+        let value = |asked: Result<Option<f64>, String>| asked.ok().flatten();
         let reading = Reading { load_rps: value(load), utilisation: value(utilisation).or(busy) };
         read.insert(key, reading);
     }

@@ -5,4 +5,5 @@
 mod agreement;
 mod broker_faults;
 mod cluster_faults;
+mod metered;
 mod scene;
