@@ -44,7 +44,7 @@ pub fn optimized(
 ) -> Rule {
     let goes_on = policy.objective.tuning.hysteresis > 0.0;
     let before = previous.filter(|rule| goes_on && rule.mode == Mode::Optimized).map(Planned::of).unwrap_or_default();
-    let (planned, fallback) = match plan(known, policy, local) {
+    let (planned, fallback) = match plan(known, policy, local, &before.prices()) {
         Ok(planned) => {
             let aside = Some(local).filter(|local| !before.turns.contains_key(*local));
             (planned.steadied(&before, aside, policy.objective.tuning.hysteresis), caveat(known))
@@ -85,11 +85,11 @@ pub fn optimized(
 }
 
 /// The error: why there is none.
-fn plan(known: &Known, policy: &Policy, local: &ClusterId) -> Result<Planned, Fallback> {
+fn plan(known: &Known, policy: &Policy, local: &ClusterId, prices: &ByCluster<f64>) -> Result<Planned, Fallback> {
     if known.method == Method::Keep {
         return Err(Fallback::NoFacts);
     }
-    let solve = |facts: &Facts| optimize(facts, &policy.objective.tuning, &ByCluster::new());
+    let solve = |facts: &Facts| optimize(facts, &policy.objective.tuning, prices);
     let solution = solve(&known.facts).map_err(|unsolved| match unsolved {
         Unsolved::NobodyEligible => Fallback::NoCapacity,
         Unsolved::Unbalanced { .. } => Fallback::Unsolved,
@@ -194,6 +194,11 @@ impl Planned {
             self.turns.extend(old);
         }
         self
+    }
+
+    /// To start the next solution from.
+    fn prices(&self) -> ByCluster<f64> {
+        self.terms.iter().map(|(cluster, terms)| (cluster.clone(), terms.congestion_ms)).collect()
     }
 
     fn turn(&self, cluster: &ClusterId) -> (Turn, Reason) {

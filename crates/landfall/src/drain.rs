@@ -21,14 +21,15 @@ use crate::{FOUND, WELL, args};
 const MANAGER: &str = "landfall-drain";
 
 pub fn run(args: &args::Drain) -> Result<u8> {
-    let server = args::ApiServer { cluster_id: Some(args.cluster.clone()), ..args.server.clone() };
-    let present = Present::load(None, &server)?;
-    let pipeline = present.clusters.first().context("nothing was read of the cluster")?;
+    // Whoever takes it back need not know how the fleet is, which a broker that is away does not tell.
     if args.undo {
         write(args, None)?;
         print(&format!("{} serves again; its share grows in the next round, within seconds\n", args.cluster))?;
         return Ok(WELL);
     }
+    let server = args::ApiServer { cluster_id: Some(args.cluster.clone()), ..args.server.clone() };
+    let present = Present::load(None, &server)?;
+    let pipeline = present.clusters.first().context("nothing was read of the cluster")?;
     let short = short(pipeline, args);
     for (key, short) in &short {
         let Short { demand_rps, left_rps } = short;

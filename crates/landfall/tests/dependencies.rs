@@ -32,8 +32,8 @@ fn assert_only(package: &str, allowed: &[&str]) {
 }
 
 #[test]
-fn core_knows_nothing_but_the_standard_library() {
-    assert_only("landfall-core", &["thiserror"]);
+fn core_knows_nothing_but_the_standard_library_and_a_sorted_map() {
+    assert_only("landfall-core", &["litemap", "thiserror"]);
 }
 
 #[test]

@@ -74,8 +74,7 @@ fn completed(mut own: Facts, stores: &Stores, view: &View) -> Facts {
 
 /// Everybody who is mentioned.
 fn others(stores: &Stores) -> impl Iterator<Item = &ClusterId> {
-    let exporters = stores.imports.values().flat_map(|import| &import.exporters);
-    stores.facts.keys().chain(stores.peers.keys()).chain(exporters)
+    stores.facts.keys().chain(stores.peers.keys()).chain(stores.imports.exporters())
 }
 
 /// Where another cluster says that it is.

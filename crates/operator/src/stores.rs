@@ -5,6 +5,7 @@
 //! observed and planned anew.
 
 mod facts;
+mod imports;
 mod place;
 mod pods;
 
@@ -17,10 +18,10 @@ use landfall_core::policy::Mode;
 use landfall_core::pricing::{Location, Rule as PricingRule};
 use litemap::LiteMap;
 
+pub use self::imports::Imports;
 pub use self::pods::LocalPods;
 use crate::accept::{
-    Accepted, ExportWeights, Facts, Gateway, Import, PeerLink, Selection, SelectionPolicy, Slice, Submariner, accept,
-    reference,
+    Accepted, ExportWeights, Facts, Gateway, PeerLink, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
 };
 use crate::broker;
 use crate::object::{Kind, Object, ObjectRef, Problem};
@@ -81,7 +82,7 @@ pub type Slices = LiteMap<Box<str>, Arc<Slice>>;
 
 #[derive(Debug, Default)]
 pub struct Stores {
-    pub imports: BTreeMap<ServiceKey, Import>,
+    pub imports: Imports,
     pub slices: BTreeMap<ServiceKey, Slices>,
     /// Of the services of this cluster, exported or not.
     pub pods: LocalPods,
@@ -245,7 +246,7 @@ impl Stores {
                 import.exporters.iter_mut().for_each(|exporter| *exporter = self.known(exporter));
                 self.move_to(kind, &object, &key, touched);
                 touched.policies = true;
-                self.imports.insert(key, import);
+                self.imports.insert(import);
             }
             Accepted::ExportWeights(weights) => {
                 let key = weights.key.clone();
@@ -253,7 +254,7 @@ impl Stores {
                 self.export_weights.entry(key).or_default().insert(object, weights);
             }
             Accepted::Slice(mut slice) => {
-                let known = self.imports.get_key_value(&slice.key).map(|(key, _)| key);
+                let known = self.imports.get(&slice.key).map(|import| &import.key);
                 slice.key = known
                     .or_else(|| self.slices.get_key_value(&slice.key).map(|(key, _)| key))
                     .unwrap_or(&slice.key)

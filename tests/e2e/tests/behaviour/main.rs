@@ -2,6 +2,7 @@
 
 mod admission;
 mod bed;
+mod broker_at_home;
 mod broker_errors;
 mod broker_identity;
 mod cannot_run;

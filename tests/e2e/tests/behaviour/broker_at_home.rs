@@ -1,0 +1,54 @@
+//! The broker may be a namespace of a cluster that takes part. What clusters say there is not what people say of them, which
+//! goes before what is measured.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use landfall_e2e::broker::{self, facts};
+use landfall_e2e::cluster::{Cluster, McsCrds, RELEASE_NAMESPACE};
+use landfall_e2e::dump::dump;
+use landfall_e2e::{Member, await_condition, objects, run};
+use serde_json::json;
+
+const EAST: &str = "east";
+
+/// A cluster tells what cannot wait every ten seconds at most.
+const NEWS: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_drain_that_is_taken_back_is_over_also_where_the_broker_is_in_the_same_cluster() -> Result<()> {
+    run(async {
+        let cluster = Cluster::start("broker-at-home", EAST, McsCrds::Current).await?;
+        broker::prepare(&cluster, &[EAST]).await?;
+        let way = broker::kubeconfig(&cluster, EAST, cluster.control_plane.api_address().port()).await?;
+        let member = Member::start_with(cluster, &[], |_| vec!["--broker-kubeconfig".into(), way.into()]).await?;
+        let outcome = scenario(&member).await;
+        if outcome.is_err() {
+            dump(&member.cluster, None).await;
+        }
+        outcome
+    })
+}
+
+async fn scenario(member: &Member) -> Result<()> {
+    let client = member.cluster.client();
+    let mut said = facts(EAST, EAST);
+    said["metadata"]["namespace"] = json!(RELEASE_NAMESPACE);
+    said["spec"]["drain"] = json!({"since": "2026-01-01T00:00:00Z", "overSeconds": 86_400});
+    objects::apply(client, &said).await?;
+    tells_of_a_drain(member, true).await?;
+    objects::delete(client, &said).await?;
+    tells_of_a_drain(member, false).await
+}
+
+/// Waits until what east says of itself on the broker is so.
+async fn tells_of_a_drain(member: &Member, expected: impl Into<serde_json::Value>) -> Result<()> {
+    let expected = expected.into();
+    await_condition(&format!("the broker is told of a drain: {expected}"), NEWS, async || {
+        let told = broker::api(member.cluster.client()).get("east-0").await?;
+        let spec = &told.data["spec"];
+        ensure!(json!(spec["drain"].is_object()) == expected, "{spec}");
+        Ok(())
+    })
+    .await
+}
