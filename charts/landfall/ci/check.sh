@@ -20,7 +20,9 @@ Deployment landfall-system/landfall-dns
 Deployment landfall-system/landfall-operator
 PodDisruptionBudget landfall-system/landfall-dns
 PodDisruptionBudget landfall-system/landfall-operator
+Role landfall-system/landfall-dns
 Role landfall-system/landfall-operator
+RoleBinding landfall-system/landfall-dns
 RoleBinding landfall-system/landfall-operator
 Service landfall-system/landfall-dns
 ServiceAccount landfall-system/landfall-dns
@@ -39,7 +41,8 @@ has default '- --listen=0.0.0.0:53'
 has default '- --admin=0.0.0.0:8080'
 has default 'capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}'
 has default 'prometheus.io/port: "8081"'
-has default 'resources: [networkpricings, clusterfacts]'
+has default 'resources: [networkpricings]'
+has default '- --dns-service=landfall-dns'
 has default '- {from: {provider: aws}, usdPerGb: 0.09}  # 2026'
 has_no default '--cluster-id'
 has_no default '--broker-kubeconfig'

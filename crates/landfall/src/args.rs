@@ -219,9 +219,12 @@ pub struct Operator {
     /// The namespace of the clusterset on the broker of --broker-kubeconfig
     #[arg(long, default_value = "submariner-k8s-broker", value_name = "NAMESPACE")]
     pub broker_namespace: String,
-    /// The admin port of a DNS replica; may be repeated. Where absent, those behind the Service landfall-dns, port 8081
+    /// The admin port of a DNS replica; may be repeated. Where absent, those behind --dns-service, port 8081
     #[arg(long, value_name = "ADDR:PORT")]
     pub dns_replica: Vec<SocketAddr>,
+    /// The Service of the DNS replicas, in the namespace of Landfall
+    #[arg(long, default_value = "landfall-dns", value_name = "NAME")]
+    pub dns_service: String,
     /// The address that probes of other clusters leave from; where absent, as routes say
     #[arg(long, value_name = "IP")]
     pub probe_source: Option<IpAddr>,

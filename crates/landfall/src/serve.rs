@@ -24,6 +24,7 @@ pub fn operator(args: args::Operator) -> Result<u8> {
         identity: args.identity.unwrap_or_else(identity),
         broker: args.broker_kubeconfig.map(|path| (path, args.broker_namespace)),
         dns_replicas: args.dns_replica,
+        dns_service: args.dns_service,
         probe_source: args.probe_source,
         prometheus: args.prometheus,
     };

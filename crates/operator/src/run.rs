@@ -66,6 +66,8 @@ pub struct Operating {
     pub broker: Option<(PathBuf, String)>,
     /// The admin ports of the DNS replicas. Empty: those behind their Service.
     pub dns_replicas: Vec<SocketAddr>,
+    /// Its name.
+    pub dns_service: String,
     pub probe_source: Option<IpAddr>,
     /// The URL of a Prometheus.
     pub prometheus: Option<String>,
@@ -102,7 +104,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
     let outlets = Outlets { reconciler, own, meters, figures };
     let broker = broker_of(operating.broker, &client, &cluster);
-    let replicas = replicas_of(operating.dns_replicas, &cluster);
+    let replicas = replicas_of((operating.dns_replicas, operating.dns_service), &cluster);
     let sources = Sources { client: client.clone(), replicas, prometheus, meters: metered, clock: unix_seconds };
     let (leader, broker_metrics) = (leadership.clone(), metrics.clone());
     let tellers = move |Beginning { local, instance, changes }: Beginning| -> Tellers {
@@ -139,8 +141,11 @@ fn broker_of(given: Option<(PathBuf, String)>, client: &Client, cluster: &Cluste
     }
 }
 
-fn replicas_of(given: Vec<SocketAddr>, cluster: &Cluster) -> Replicas {
-    if given.is_empty() { Replicas::Found { namespace: cluster.namespace.clone() } } else { Replicas::Given(given) }
+fn replicas_of((given, service): (Vec<SocketAddr>, String), cluster: &Cluster) -> Replicas {
+    match given.is_empty() {
+        true => Replicas::Found { namespace: cluster.namespace.clone(), service },
+        false => Replicas::Given(given),
+    }
 }
 
 /// Whoever has nothing to write should not keep others from it: the election begins with the first plan.

@@ -6,7 +6,7 @@ use crate::measure::page::{Counts, Page};
 
 /// After so many seconds of silence it is not known when what a process counts happened. And who has collected for so long
 /// knows all processes that are older.
-const FORGET: u64 = 600;
+pub const FORGET: u64 = 600;
 /// Processes that are known by their id: those of a fleet's largest DNS deployments, restarts included.
 const MOST: usize = 1024;
 

@@ -26,8 +26,7 @@ use crate::measure::page::{self, MOST_OCTETS, Page, PageError};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Replicas that are asked at once: with pages of 8 MiB, all of them are 64 MiB.
 const AT_ONCE: usize = 8;
-/// The Service of the DNS replicas, and their admin port.
-const SERVICE: &str = "kubernetes.io/service-name=landfall-dns";
+/// Of DNS replicas.
 const ADMIN_PORT: u16 = 8081;
 
 /// Why a replica was not understood.
@@ -88,9 +87,10 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> CollectError {
 
 /// The admin ports of the replicas that are ready, as the EndpointSlices of their Service say. Each once, also where it has
 /// an address of either family.
-pub async fn replicas(client: &Client, namespace: &str) -> kube::Result<Vec<SocketAddr>> {
+pub async fn replicas(client: &Client, (namespace, service): (&str, &str)) -> kube::Result<Vec<SocketAddr>> {
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
-    Ok(ready(&slices.list(&ListParams::default().labels(SERVICE)).await?.items))
+    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+    Ok(ready(&slices.list(&of_service).await?.items))
 }
 
 fn ready(slices: &[EndpointSlice]) -> Vec<SocketAddr> {

@@ -9,7 +9,7 @@ use landfall_core::name::ServiceKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::answers::{Tallies, add};
+use super::answers::{FORGET, Tallies, add};
 use super::collect::{collect, replicas};
 use super::pod_metrics::{self, Usage};
 use super::prometheus::{Prometheus, of_service};
@@ -20,21 +20,20 @@ use crate::stores::Change;
 
 /// Between two looks at the counters of the DNS replicas: what one that dies takes with it.
 const COLLECT: Duration = Duration::from_secs(2);
-/// In looks: how often meters are read, and replicas searched.
-const READ_EVERY: u32 = 5;
+/// Between two readings of a meter.
+const READ: Duration = Duration::from_secs(10);
+/// In looks: how often replicas are searched.
 const SEARCH_EVERY: u32 = 10;
 /// For a search.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Readings under way at once.
 const READINGS: usize = 8;
-/// What a step counts for when the process was stopped in the middle of it.
-const LONGEST: f64 = 600.0;
 
 /// Whom to ask.
 #[derive(Debug, Clone)]
 pub enum Replicas {
-    /// Behind the Service in this namespace.
-    Found { namespace: String },
+    /// Behind this Service.
+    Found { namespace: String, service: String },
     /// As somebody says.
     Given(Vec<SocketAddr>),
 }
@@ -76,8 +75,33 @@ pub async fn run(sources: Sources, mut leadership: watch::Receiver<Leadership>, 
     }
 }
 
-/// Returns when the receiver is gone.
+/// Returns when the receiver is gone. Whoever is slow to say what a load is holds up nobody who counts answers.
 async fn measure(sources: &Sources, changes: &mpsc::Sender<Change>) {
+    tokio::select! {
+        () = count(sources, changes) => {}
+        () = meter(sources, changes) => {}
+    }
+}
+
+async fn meter(sources: &Sources, changes: &mpsc::Sender<Change>) {
+    let mut ticks = interval(READ);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut complaints = Complaints::default();
+    loop {
+        ticks.tick().await;
+        let meters = sources.meters.borrow().clone();
+        let readings = read(sources, &meters, &mut complaints).await;
+        if readings.is_empty() {
+            continue;
+        }
+        let measured = Measured { readings, ..Measured::default() };
+        if changes.send(Change::Measured(Box::new(measured))).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn count(sources: &Sources, changes: &mpsc::Sender<Change>) {
     let mut ticks = interval(COLLECT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut state = Collector::default();
@@ -86,11 +110,7 @@ async fn measure(sources: &Sources, changes: &mpsc::Sender<Change>) {
         if turn % SEARCH_EVERY == 0 || state.replicas.is_empty() {
             state.search(sources).await;
         }
-        let mut measured = state.collect(sources).await;
-        if turn % READ_EVERY == 0 {
-            let meters = sources.meters.borrow().clone();
-            measured.readings = read(sources, &meters, &mut state.complaints).await;
-        }
+        let measured = state.collect(sources).await;
         if changes.send(Change::Measured(Box::new(measured))).await.is_err() {
             return;
         }
@@ -110,11 +130,21 @@ impl Collector {
     async fn search(&mut self, sources: &Sources) {
         match &sources.replicas {
             Replicas::Given(replicas) => self.replicas.clone_from(replicas),
-            Replicas::Found { namespace } => match timeout(PATIENCE, replicas(&sources.client, namespace)).await {
-                Ok(Ok(found)) => self.replicas = found,
-                Ok(Err(error)) => self.complaints.say("DNS replicas", crate::watch::chain(&error)),
-                Err(_) => self.complaints.say("DNS replicas", "no answer in time".to_owned()),
-            },
+            Replicas::Found { namespace, service } => {
+                match timeout(PATIENCE, replicas(&sources.client, (namespace, service))).await {
+                    Ok(Ok(found)) => {
+                        match found.is_empty() {
+                            true => self
+                                .complaints
+                                .say("DNS replicas", format!("none is ready behind Service {namespace}/{service}")),
+                            false => self.complaints.withdraw("DNS replicas"),
+                        }
+                        self.replicas = found;
+                    }
+                    Ok(Err(error)) => self.complaints.say("DNS replicas", crate::watch::chain(&error)),
+                    Err(_) => self.complaints.say("DNS replicas", "no answer in time".to_owned()),
+                }
+            }
         }
     }
 
@@ -136,7 +166,9 @@ impl Collector {
         let now = Instant::now();
         if heard {
             let since = self.last.replace(now).unwrap_or(now);
-            measured.seconds = (now - since).as_secs_f64().min(LONGEST);
+            // After a longer silence it is not known what was answered meanwhile.
+            let seconds = (now - since).as_secs_f64();
+            measured.seconds = if seconds > FORGET as f64 { 0.0 } else { seconds };
             measured.probe_addresses = probes.into_iter().collect();
         }
         measured
