@@ -142,9 +142,18 @@ impl Verdict {
     }
 }
 
+/// Those where Submariner's operator looks for its own. One elsewhere is none of ours.
+pub fn submariners<'a>(
+    stores: &'a Stores,
+    perspective: &Perspective,
+) -> impl Iterator<Item = (&'a ObjectRef, &'a Submariner)> + Clone {
+    let namespace = perspective.submariner_namespace.clone();
+    let here = move |object: &ObjectRef| namespace.as_ref().is_none_or(|namespace| *namespace == object.namespace);
+    stores.submariners.iter().filter(move |(object, _)| here(object))
+}
+
 /// The Submariner resource that counts: there is one, named `submariner`, unless somebody made a mistake.
 pub fn submariner<'a>(stores: &'a Stores, perspective: &Perspective) -> Option<(&'a ObjectRef, &'a Submariner)> {
-    let here = |object: &ObjectRef| perspective.submariner_namespace.as_ref().is_none_or(|ns| *ns == object.namespace);
-    let mut candidates = stores.submariners.iter().filter(|(object, _)| here(object));
+    let mut candidates = submariners(stores, perspective);
     candidates.clone().find(|(object, _)| &*object.name == "submariner").or_else(|| candidates.next())
 }

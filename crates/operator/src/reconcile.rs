@@ -15,7 +15,7 @@ use crate::hearing::Hearing;
 use crate::object::{Kind, ObjectRef};
 use crate::outbox::{Outbox, Target, Write};
 use crate::pipeline::{Observer, Pipeline};
-use crate::precedence::{Precedence, submariner};
+use crate::precedence::{Precedence, submariner, submariners};
 use crate::publish::{Told, fingerprint, savings_status, selection_status};
 use crate::status::{policy_status, submariner_conditions};
 use crate::stores::Touched;
@@ -132,7 +132,7 @@ impl Reconciler {
     fn submariners(&self, pipeline: &Pipeline) {
         let stores = pipeline.stores();
         let in_force = submariner(stores, pipeline.perspective()).map(|(object, _)| object);
-        for (object, submariner) in &stores.submariners {
+        for (object, submariner) in submariners(stores, pipeline.perspective()) {
             let in_force = Some(object) == in_force;
             let broker = stores.broker.as_ref().filter(|_| in_force);
             let conditions = submariner_conditions(submariner, (in_force, broker), &(self.clock)());
