@@ -8,10 +8,40 @@ pub enum Hearing {
     NoBroker,
     /// There is one, and it has told nothing yet.
     Nothing,
-    /// It tells, and was away from and to, last time.
-    Clear { away: Option<(u64, u64)> },
+    /// It tells, and was away now and then.
+    Clear(Away),
     /// It has been away since, in seconds since 1970. What it said stays as old as it was then.
-    Lost { since: u64 },
+    Lost { since: u64, before: Away },
+}
+
+/// When it was away, from and to: the last times, the oldest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Away {
+    times: [Option<(u64, u64)>; Self::MOST],
+}
+
+impl Away {
+    /// A broker that comes and goes for hours is away for all of them.
+    const MOST: usize = 8;
+
+    fn and(mut self, time: (u64, u64)) -> Self {
+        if let [Some((from, _)), Some((_, to)), ..] = self.times
+            && self.times.iter().all(Option::is_some)
+        {
+            self.times[1] = Some((from, to));
+            self.times.rotate_left(1);
+            self.times[Self::MOST - 1] = None;
+        }
+        if let Some(free) = self.times.iter_mut().find(|known| known.is_none()) {
+            *free = Some(time);
+        }
+        self
+    }
+
+    /// For how long it was away since then.
+    fn since(self, at: u64) -> u64 {
+        self.times.iter().flatten().map(|&(from, to)| to.saturating_sub(from.max(at))).sum()
+    }
 }
 
 impl Hearing {
@@ -21,10 +51,10 @@ impl Hearing {
         match (self, lost) {
             (_, None) => Self::NoBroker,
             (Self::NoBroker | Self::Nothing, Some(true)) => Self::Nothing,
-            (Self::NoBroker | Self::Nothing, Some(false)) => Self::Clear { away: None },
-            (Self::Clear { .. }, Some(true)) => Self::Lost { since: now },
-            (Self::Lost { since }, Some(false)) => Self::Clear { away: Some((since, now)) },
-            (same @ (Self::Clear { .. } | Self::Lost { .. }), _) => same,
+            (Self::NoBroker | Self::Nothing, Some(false)) => Self::Clear(Away::default()),
+            (Self::Clear(before), Some(true)) => Self::Lost { since: now, before },
+            (Self::Lost { since, before }, Some(false)) => Self::Clear(before.and((since, now))),
+            (same @ (Self::Clear(_) | Self::Lost { .. }), _) => same,
         }
     }
 
@@ -35,12 +65,15 @@ impl Hearing {
 
     /// When something counts as said that was said at `at`: only the time counts in which there could have been news.
     pub fn counts_as_of(self, at: u64, now: u64) -> u64 {
-        let (from, to) = match self {
-            Self::NoBroker | Self::Nothing | Self::Clear { away: None } => return at,
-            Self::Clear { away: Some(away) } => away,
-            Self::Lost { since } => (since, now),
+        let away = match self {
+            _ if at == 0 => 0,
+            Self::NoBroker | Self::Nothing => 0,
+            Self::Clear(away) => away.since(at),
+            // The clock was set back meanwhile: it is as old as it was when the broker went.
+            Self::Lost { since, .. } if now < since => return now.saturating_sub(since.saturating_sub(at)).max(1),
+            Self::Lost { since, before } => before.since(at) + now.saturating_sub(since.max(at)),
         };
-        if at == 0 || at >= to { at } else { at + to.saturating_sub(from.max(at)) }
+        at + away
     }
 }
 
@@ -64,9 +97,23 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_while_the_broker_is_away_makes_nothing_newer() {
-        let lost = Hearing::Lost { since: 5000 };
-        assert_eq!((lost.counts_as_of(900, 1400), lost.counts_as_of(4900, 1400)), (900, 4900));
+    fn a_broker_that_comes_and_goes_is_away_for_all_of_the_time_that_it_was() {
+        let mut hearing = Hearing::Nothing.step(Some(false), 1000);
+        for i in 1..=20 {
+            hearing = hearing.step(Some(true), 1000 * i);
+            let age = 1000 * i + 990 - hearing.counts_as_of(900, 1000 * i + 990);
+            assert!((100..=100 + 10 * (i - 1)).contains(&age), "{i}: {age} s old");
+            hearing = hearing.step(Some(false), 1000 * i + 990);
+        }
+        let age = 21_000 - hearing.counts_as_of(900, 21_000);
+        assert!((100..=400).contains(&age), "{age} s, of which 10 in a thousand could be heard");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_while_the_broker_is_away_makes_nothing_newer_or_of_the_future() {
+        let lost = Hearing::Lost { since: 5000, before: Away::default() };
+        assert_eq!(lost.counts_as_of(4900, 1400), 1300, "100 s old, as it was");
+        assert_eq!(lost.counts_as_of(900, 1400), 1, "too old, and not unknown");
     }
 
     #[test]

@@ -206,6 +206,7 @@ impl Agent {
             demand_rps: self.demand.rps(tuning),
             trend_rps: self.demand.trend_rps(tuning),
             measured_demand_rps: None,
+            pod_capacity_rps: None,
             capacity_rps,
             load_rps: export.map(|export| export.load.rps()),
             load_from_answers: export.is_some_and(|export| matches!(export.load, Load::Answers(_))),
@@ -280,12 +281,17 @@ impl Agent {
     }
 }
 
-/// Each decision with the part of the time until `now` in which it was in force.
+/// Each decision with the part of the time until `now` in which it was in force. When the clock was set back nobody knows for how
+/// long each was, and the last one counts for all.
 fn stretches(decisions: &[Decision], now: u64) -> impl Iterator<Item = (f64, &Decision)> {
+    let set_back = decisions.iter().any(|decision| decision.at > now);
+    let decisions = if set_back { &decisions[decisions.len() - 1..] } else { decisions };
     let begin = decisions.first().map_or(now, |first| first.at);
     let whole = now.saturating_sub(begin).max(1) as f64;
     let ends = decisions.iter().skip(1).map(|next| next.at).chain(std::iter::once(now));
-    decisions.iter().zip(ends).map(move |(decision, end)| (end.saturating_sub(decision.at) as f64 / whole, decision))
+    let part = move |decision: &Decision, end: u64| end.saturating_sub(decision.at) as f64 / whole;
+    let timed = decisions.iter().zip(ends);
+    timed.map(move |(decision, end)| (if set_back { 1.0 } else { part(decision, end) }, decision))
 }
 
 #[cfg(test)]
@@ -370,6 +376,18 @@ mod tests {
         decide(&mut other, [0.0, 600.0], 0);
         let sent = 1500.0 * decide(&mut other, [0.0, 1500.0], 100)[&id("a")];
         agent.compare(measured(sent * 2.0 / 3.0), &demands, T, &tuning);
+        assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_no_residual() {
+        let tuning = Tuning::default();
+        let mut agent = Agent::new(id("a"));
+        decide(&mut agent, [400.0, 300.0], 10_000);
+        decide(&mut agent, [500.0, 300.0], 10_002);
+        assert!((agent.intended(6400).values().sum::<f64>() - 1.0).abs() < 1e-9);
+        let demands = ByCluster::from_iter([(id("a"), 500.0), (id("b"), 300.0)]);
+        agent.compare(measured(500.0), &demands, 6400, &tuning);
         assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
     }
 

@@ -34,6 +34,8 @@ pub struct Report {
     pub measured_demand_rps: Option<f64>,
     /// What its export can sustain; `None`: not known.
     pub capacity_rps: Option<f64>,
+    /// What one pod of it can sustain, where that was learnt. Of use for the cluster itself alone, when it begins again.
+    pub pod_capacity_rps: Option<f64>,
     /// What its export was asked for in the window, by whomever.
     pub load_rps: Option<f64>,
     /// Nobody measured that: it is what the answers of all clusters amount to, those of the others in their last windows.
@@ -123,7 +125,7 @@ pub fn facts(
         sources: costs.iter().map(source).collect(),
         demand_unknown: !count,
     };
-    let method = if known.is_empty() && !said.is_empty() { Method::Keep } else { method(&known, objective) };
+    let method = if known.is_empty() && !reports.is_empty() { Method::Keep } else { method(&known, objective) };
     Known { facts, method, whole: None, sent: None }
 }
 
