@@ -180,6 +180,10 @@ pub struct ServiceFacts {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub capacity_rps: Option<f64>,
+    /// What one of its pods can bear, where that was learnt from load and utilisation.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
+    #[schemars(range(min = 0))]
+    pub pod_capacity_rps: Option<f64>,
     /// What the export was asked for in the last window, by whomever.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]

@@ -193,6 +193,11 @@ impl<'a> Fleet<'a> {
         }
         for facts in std::iter::once(&mut known.facts).chain(known.whole.as_mut()) {
             self.leave_out_idle_sources(facts);
+            // What was sent is looked up by the time at which the load was measured, and not by how old that counts.
+            for (cluster, exporter) in facts.exporters.iter_mut().filter(|(_, exporter)| exporter.measured_at > 0) {
+                let said = self.clusters.get(cluster).and_then(|facts| facts.services.get(key));
+                exporter.measured_at = said.map_or(0, |report| report.at);
+            }
         }
         known
     }

@@ -209,7 +209,7 @@ impl Pipeline {
         }
         let head = facts::head(&self.stores, &self.view);
         let (stores, local, round_seconds) = (&self.stores, &self.perspective.local, self.round_seconds);
-        let ground = Ground { stores, plan, local, head: &head, round_seconds };
+        let ground = Ground { stores, plan, local, head: &head, round_seconds, hearing: self.hearing, now };
         match self.rounds.due(ground, now) {
             Due::Nothing => {}
             Due::News => self.rounds.tell(ground, now),

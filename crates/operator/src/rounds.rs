@@ -16,7 +16,7 @@ use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::agent::Agent;
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{self, Report};
+use landfall_core::optimize::report::{self, LAST_ROUNDS, Report};
 use landfall_core::optimize::schedule::{LEAST_SECONDS, Schedule, is_news};
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::resolve::{Share, TOTAL_WEIGHT};
@@ -24,6 +24,8 @@ use landfall_core::rule::NOMINAL_TOTAL;
 use landfall_core::snapshot::Guidance;
 
 use crate::accept::{Facts, PeerLink};
+use crate::hearing::Hearing;
+use crate::measure::load::Capacity;
 use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;
@@ -43,6 +45,21 @@ pub struct Ground<'a> {
     pub head: &'a Facts,
     /// Of the plan.
     pub round_seconds: f64,
+    pub hearing: Hearing,
+    /// In seconds since 1970.
+    pub now: u64,
+}
+
+impl Ground<'_> {
+    /// What the other clusters say, those that have not been silent for too long.
+    fn others(&self) -> impl Iterator<Item = (&ClusterId, &Facts)> {
+        let counts = |facts: &Facts| {
+            let at = facts.observed.map_or(self.now, |at| self.hearing.counts_as_of(at, self.now));
+            (self.now.saturating_sub(at) as f64) < LAST_ROUNDS * self.round_seconds
+        };
+        let others = self.stores.peers.iter().filter(|(cluster, _)| *cluster != self.local);
+        others.map(|(cluster, facts)| (cluster, facts.as_ref())).filter(move |(_, facts)| counts(facts))
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +77,8 @@ pub struct Rounds {
     /// Where in the allowance of a round's length this cluster is: between 0 and 1.
     chance: f64,
     own: Option<Arc<Facts>>,
+    /// Whether these are ours, and not what a predecessor said.
+    spoke: bool,
     /// Of the last round.
     achieved: Arc<BTreeMap<ServiceKey, Vec<Achieved>>>,
     probe_addresses: Vec<SocketAddr>,
@@ -87,6 +106,7 @@ impl Rounds {
             looked: 0,
             chance,
             own: None,
+            spoke: false,
             achieved: Arc::default(),
             probe_addresses: Vec::new(),
         }
@@ -108,9 +128,9 @@ impl Rounds {
         self.window.add(measured);
     }
 
-    /// The newest facts that are to be published.
+    /// The newest facts that are to be published. What a predecessor said is not said again: it would count as new.
     pub fn own(&self) -> Option<&Arc<Facts>> {
-        self.own.as_ref()
+        self.own.as_ref().filter(|_| self.spoke)
     }
 
     /// What is due now.
@@ -170,7 +190,7 @@ impl Rounds {
     /// What would be said of a service now, in the middle of a round.
     fn newest(&self, subject: Subject<'_>, now: u64) -> Report {
         let published = self.own.as_ref().and_then(|own| own.services.get(subject.key).copied()).unwrap_or_default();
-        let capacity = subject.capacity_rps(self.memories.get(subject.key), published.load_rps);
+        let capacity = subject.capacity_rps(self.memories.get(subject.key), &published);
         let expected = published.demand_rps;
         let answered = self.own.as_ref().and_then(|own| own.answers_rps.get(subject.key));
         let demand = subject.demand_since(&self.window, (&published, answered));
@@ -187,6 +207,7 @@ impl Rounds {
     /// Publishes what cannot wait. The round goes on.
     pub fn tell(&mut self, ground: Ground<'_>, now: u64) {
         let mut services = BTreeMap::new();
+        let mut answers_rps = self.own.as_ref().map(|own| BTreeMap::clone(&own.answers_rps)).unwrap_or_default();
         for (key, planned, objective) in optimized(ground.plan) {
             let subject = Subject { ground, key, planned, objective: &objective };
             if !subject.concerns(&self.window) {
@@ -194,14 +215,18 @@ impl Rounds {
             }
             let report = self.newest(subject, now);
             let before = self.own.as_ref().and_then(|own| own.services.get(key)).and_then(|before| before.demand_rps);
+            // Who is told that clients ask wants to know whom they were sent to.
+            if before.is_none() {
+                let answered = self.window.answers_rps(key);
+                answers_rps.extend((!answered.is_empty()).then(|| (key.clone(), answered)));
+            }
             if let Some(demand) = report.demand_rps.filter(|demand| Some(*demand) != before) {
                 self.memory(key, ground).agent.jump(demand, &objective.tuning);
             }
             services.insert(key.clone(), Report { at: now, ..report });
         }
         let generation = self.own.as_ref().map_or(0, |own| own.generation);
-        let answers_rps = self.own.as_ref().map(|own| own.answers_rps.clone()).unwrap_or_default();
-        let services = services.into();
+        let (services, answers_rps) = (services.into(), answers_rps.into());
         self.publish(ground, Facts { generation, services, answers_rps, ..Facts::silent(ground.local.clone()) }, now);
     }
 
@@ -230,7 +255,12 @@ impl Rounds {
         let before =
             said(ground).map_or(0, |said| said.generation).max(self.own.as_ref().map_or(0, |own| own.generation));
         let (services, answers_rps) = (services.into(), answers_rps.into());
-        let facts = Facts { generation: before + 1, services, answers_rps, ..Facts::silent(ground.local.clone()) };
+        let facts = Facts {
+            generation: before.saturating_add(1),
+            services,
+            answers_rps,
+            ..Facts::silent(ground.local.clone())
+        };
         self.schedule = self.schedule.begun(now);
         self.publish(ground, facts, now);
     }
@@ -261,6 +291,7 @@ impl Rounds {
     fn publish(&mut self, ground: Ground<'_>, facts: Facts, now: u64) {
         let Facts { generation, services, answers_rps, .. } = facts;
         self.told = now;
+        self.spoke = true;
         self.own = Some(Arc::new(Facts {
             generation,
             services,
@@ -280,7 +311,7 @@ impl Rounds {
             let last = said(ground).and_then(|said| said.services.get(key).copied());
             let local = ground.local.clone();
             let agent = last.map_or_else(|| Agent::new(local.clone()), |last| Agent::resumed(local.clone(), &last));
-            Memory::new(agent)
+            Memory::new(agent, Capacity::learnt(last.and_then(|last| last.pod_capacity_rps)))
         })
     }
 

@@ -47,6 +47,8 @@ pub enum Change {
     Peer(Arc<Facts>),
     /// A cluster says nothing any more.
     PeerGone(ClusterId),
+    /// No others say anything, whatever was heard before, of this broker or of another one.
+    PeersListed(BTreeSet<ClusterId>),
     /// How it stands with the broker. `None`: there is none.
     Broker(Option<broker::State>),
     /// What was found of the ways to the others by probing them.
@@ -146,11 +148,15 @@ impl Stores {
                 let before = self.peers.insert(cluster.clone(), facts);
                 self.touch_news(&cluster, before, touched);
             }
-            Change::PeerGone(cluster) => {
-                let before = self.peers.remove(&cluster);
-                self.touch_news(&cluster, before, touched);
+            Change::PeerGone(cluster) => self.peer_goes(&cluster, touched),
+            Change::PeersListed(listed) => {
+                let gone: Vec<_> = self.peers.keys().filter(|cluster| !listed.contains(*cluster)).cloned().collect();
+                gone.iter().for_each(|cluster| self.peer_goes(cluster, touched));
             }
             Change::Broker(state) => {
+                if state.is_none() {
+                    self.apply(Change::PeersListed(BTreeSet::new()), touched);
+                }
                 touched.policies |= self.broker != state;
                 self.broker = state;
             }
@@ -163,6 +169,11 @@ impl Stores {
                 self.complain(problem, touched);
             }
         }
+    }
+
+    fn peer_goes(&mut self, cluster: &ClusterId, touched: &mut Touched) {
+        let before = self.peers.remove(cluster);
+        self.touch_news(cluster, before, touched);
     }
 
     /// Whether a complete list of every one of these kinds has been seen.

@@ -245,7 +245,10 @@ fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &Serv
             change(b, &|facts| facts.links.entry(a.clone()).or_default().rtt_ms = Some(*ms));
         }
         Edit::Add(facts) => {
-            clusters.insert(facts.cluster.clone(), Arc::clone(facts));
+            // As if it spoke now: what is in a file may be of any time.
+            let mut facts = Facts::clone(facts);
+            Arc::make_mut(&mut facts.services).values_mut().for_each(|report| report.at = 0);
+            clusters.insert(facts.cluster.clone(), Arc::new(facts));
         }
     }
 }

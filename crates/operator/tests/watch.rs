@@ -60,7 +60,11 @@ impl Watched {
             Change::Interrupted(kind) => format!("{kind}: interrupted"),
             Change::Apply { object: Object::Node(node), .. } => format!("node {}", node.metadata.name),
             other @ (Change::Apply { .. } | Change::Delete(..) | Change::Malformed(_)) => panic!("{other:?}"),
-            other @ (Change::Peer(_) | Change::PeerGone(_) | Change::Broker(_) | Change::Links(_)) => {
+            other @ (Change::Peer(_)
+            | Change::PeerGone(_)
+            | Change::PeersListed(_)
+            | Change::Broker(_)
+            | Change::Links(_)) => {
                 panic!("{other:?}")
             }
             other @ (Change::Measured(_) | Change::Leads(_)) => panic!("{other:?}"),

@@ -27,12 +27,13 @@ const MOST_SERVICES: usize = 50_000;
 #[derive(Debug, Clone, Default)]
 pub struct Usual {
     services: BTreeMap<ServiceKey, Levels>,
-    /// When it was last told, in seconds since 1970.
-    at: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Levels {
+    /// When it was last told, in seconds since 1970. Each service for itself: the objects of a cluster come one after the
+    /// other.
+    at: Option<u64>,
     demand: Level,
     measured: Level,
     capacity: Level,
@@ -46,14 +47,14 @@ struct Level(Option<f64>);
 impl Usual {
     /// Cuts what is beyond belief. Returns how many numbers were.
     pub fn believe(&mut self, reports: &mut BTreeMap<ServiceKey, Report>, now: u64) -> usize {
-        let elapsed = now.saturating_sub(self.at.replace(now).unwrap_or(now)) as f64;
-        let most = 10_f64.powf(elapsed / TENFOLD_SECONDS);
         if self.services.len() > MOST_SERVICES {
             self.services.clear();
         }
         let mut cut = 0;
         for (key, report) in reports {
             let levels = self.services.entry(key.clone()).or_default();
+            let elapsed = now.saturating_sub(levels.at.replace(now).unwrap_or(now)) as f64;
+            let most = 10_f64.powf(elapsed / TENFOLD_SECONDS);
             let mut believe = |level: &mut Level, number: &mut Option<f64>| {
                 let Some(said) = *number else { return };
                 let believed = level.believe(said, most);
@@ -64,6 +65,9 @@ impl Usual {
             believe(&mut levels.measured, &mut report.measured_demand_rps);
             believe(&mut levels.capacity, &mut report.capacity_rps);
             believe(&mut levels.load, &mut report.load_rps);
+            // What grows by more than all of it per round is no trend.
+            let most = report.demand_rps.unwrap_or(0.0);
+            report.trend_rps = report.trend_rps.clamp(-most, most);
         }
         cut
     }
@@ -119,6 +123,25 @@ mod tests {
     fn what_goes_on_growing_is_believed_in_time() {
         let later: Vec<(u64, f64)> = (0..=288).map(|i| (i * 300, if i == 0 { 5000.0 } else { 200_000.0 })).collect();
         assert!((believed(&later).last().unwrap() - 200_000.0).abs() < 1e-6, "a day later");
+    }
+
+    #[test]
+    fn services_that_are_told_of_in_objects_of_the_same_second_have_each_their_usual() {
+        let mut usual = Usual::default();
+        let mut said = |at: u64, name: &str, rps: f64| {
+            let key = ServiceKey::new("shop", name).unwrap();
+            let report = Report { demand_rps: Some(rps), trend_rps: 1e7, ..Report::default() };
+            let mut reports = BTreeMap::from([(key.clone(), report)]);
+            usual.believe(&mut reports, at);
+            reports[&key]
+        };
+        for i in 0..=288 {
+            said(i * 300, "web", 5000.0);
+            said(i * 300, "db", if i == 0 { 5000.0 } else { 200_000.0 });
+        }
+        let report = said(289 * 300, "db", 200_000.0);
+        assert_eq!(report.demand_rps, Some(200_000.0), "a day later");
+        assert!(report.trend_rps <= 200_000.0, "{report:?}");
     }
 
     #[test]

@@ -252,6 +252,7 @@ fn probe_addresses(said: &[String], left_out: &mut LeftOut) -> Vec<SocketAddr> {
 }
 
 fn may_be_probed(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
@@ -317,6 +318,7 @@ fn services(
             trend_rps: number(RESIDUAL, "trendRps", said.trend_rps).unwrap_or(0.0),
             measured_demand_rps: number(RPS, "measuredDemandRps", said.measured_demand_rps),
             capacity_rps: number(RPS, "capacityRps", said.capacity_rps),
+            pod_capacity_rps: number(RPS, "podCapacityRps", said.pod_capacity_rps),
             load_rps: number(RPS, "loadRps", said.load_rps),
             load_from_answers: said.load_from_answers,
             residual_rps: number(RESIDUAL, "residualRps", said.residual_rps).unwrap_or(0.0),

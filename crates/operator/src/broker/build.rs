@@ -138,6 +138,7 @@ fn service(facts: &Facts, key: &ServiceKey) -> api::ServiceFacts {
         measured_demand_rps: measured_demand_rps.map(short).filter(|rps| Some(*rps) != demand_rps.map(short)),
         answers_rps: answers,
         capacity_rps: capacity_rps.map(short),
+        pod_capacity_rps: report.pod_capacity_rps.map(short),
         load_rps: load_rps.map(short),
         load_from_answers: report.load_from_answers,
         residual_rps: some(report.residual_rps),

@@ -151,12 +151,9 @@ impl Reader {
             Change::ListEnds(_) => {
                 let listed = self.listed.take().unwrap_or_default();
                 let gone: Vec<_> = self.board.names().into_iter().filter(|name| !listed.contains(name)).collect();
-                let before = self.board.clusters();
                 gone.iter().for_each(|name| drop(self.board.remove(name)));
                 ask_the_time(api, &ends.identity, &mut self.board, ends.clock).await;
-                for cluster in before.difference(&self.board.clusters()) {
-                    send(ends, Change::PeerGone(cluster.clone())).await?;
-                }
+                send(ends, Change::PeersListed(self.board.clusters())).await?;
                 self.tell_all(ends).await?;
                 self.state.lost = None;
                 self.told = false;
@@ -170,6 +167,7 @@ impl Reader {
             Change::Apply { .. }
             | Change::Peer(_)
             | Change::PeerGone(_)
+            | Change::PeersListed(_)
             | Change::Broker(_)
             | Change::Links(_)
             | Change::Measured(_)

@@ -27,6 +27,7 @@ use self::origin::Ground;
 pub use self::origin::{Input, Origins};
 use crate::facts::{Fleet, Ways};
 use crate::pipeline::Pipeline;
+use crate::rounds::round_seconds;
 
 /// Of one service, for the clients of one cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -235,19 +236,14 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         clusterset_ips: planned.clusterset_ips().iter().map(ToString::to_string).collect(),
         clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), ground)).collect(),
         optimized: ground.map(|ground| optimised(planned, &policy, ground)),
-        achieved: achieved_split(pipeline, key, &policy, &planned.shares),
+        achieved: achieved_split(pipeline, key, &planned.shares),
     })
 }
 
 /// Of the last round, as this cluster has published it.
-fn achieved_split(
-    pipeline: &Pipeline,
-    key: &ServiceKey,
-    policy: &Policy,
-    shares: &[Share],
-) -> Option<Vec<AchievedShare>> {
+fn achieved_split(pipeline: &Pipeline, key: &ServiceKey, shares: &[Share]) -> Option<Vec<AchievedShare>> {
     let own = pipeline.stores().peers.get(&pipeline.perspective().local)?;
-    let seconds = policy.objective.round_seconds;
+    let seconds = round_seconds(pipeline.plan()?);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

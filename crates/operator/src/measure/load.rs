@@ -70,6 +70,16 @@ impl Export {
 }
 
 impl Capacity {
+    /// Goes on from what one pod was said to bear, if that was known.
+    pub fn learnt(per_pod_rps: Option<f64>) -> Self {
+        Self { per_pod_rps: sane(per_pod_rps).filter(|rps| *rps > 0.0), pods: 0.0 }
+    }
+
+    /// What a ready pod bears. `None`: it was never measured, and the configuration counts.
+    pub fn per_pod_rps(self) -> Option<f64> {
+        self.per_pod_rps
+    }
+
     #[must_use]
     pub fn step(self, sample: Sample, pods: Pods) -> Self {
         let per_pod_rps = self.calibrated(sample, pods);

@@ -6,6 +6,7 @@ use landfall_core::optimize::demand::{Answers, Observed};
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::Report;
 use landfall_core::plan::ServicePlan;
+use landfall_core::snapshot::Export as ExportedBy;
 
 use super::window::{Reading, Window};
 use super::{Ground, said};
@@ -29,11 +30,14 @@ pub(super) struct Memory {
 const BRINGS_GAIN: f64 = 0.05;
 
 impl Memory {
-    pub(super) fn new(agent: Agent) -> Self {
-        Self { agent, capacity: Capacity::default(), brings: ByCluster::new(), learnt: 0.0 }
+    pub(super) fn new(agent: Agent, capacity: Capacity) -> Self {
+        Self { agent, capacity, brings: ByCluster::new(), learnt: 0.0 }
     }
 
-    fn learn(&mut self, observed: &Observed<'_>) {
+    /// What was learnt of an exporter that nobody measures now, or of whom answers are not known, stays for as long as it
+    /// exports.
+    fn learn(&mut self, observed: &Observed<'_>, exports: &ByCluster<ExportedBy>) {
+        self.brings.retain(|exporter, _| exports.contains_key(exporter));
         if !observed.loads_rps.is_empty() {
             self.learnt += 1.0;
         }
@@ -43,7 +47,6 @@ impl Memory {
             let known = self.brings.entry(exporter.clone()).or_insert(now);
             *known *= (now / *known).powf(gain);
         }
-        self.brings.retain(|exporter, _| observed.loads_rps.contains_key(exporter));
     }
 }
 
@@ -118,7 +121,7 @@ impl Subject<'_> {
 
     /// The own ones of this window, and what the others published of their last.
     fn answers(&self, window: &Window) -> Answers {
-        let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
+        let others = self.ground.others();
         let said =
             others.filter_map(|(cluster, facts)| Some((cluster.clone(), facts.answers_rps.get(self.key)?.clone())));
         let mut answers: Answers = said.collect();
@@ -129,24 +132,21 @@ impl Subject<'_> {
     /// What the exporters measured, those that do. Nothing, while somebody asks for the service who does not say yet whom its answers named:
     /// its load would be taken for that of the others' clients.
     fn loads(&self, window: &Window) -> ByCluster<f64> {
-        let mut peers = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
         let asks = |facts: &Facts| facts.services.get(self.key).is_some_and(|report| report.demand_rps > Some(0.0));
-        if peers.any(|(_, facts)| asks(facts) && !facts.answers_rps.contains_key(self.key)) {
+        if self.ground.others().any(|(_, facts)| asks(facts) && !facts.answers_rps.contains_key(self.key)) {
             return ByCluster::new();
         }
-        let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
-        let said = |(cluster, facts): (&ClusterId, &_)| {
-            let facts: &Facts = facts;
+        let said = |(cluster, facts): (&ClusterId, &Facts)| {
             Some((cluster.clone(), facts.services.get(self.key)?.measured_load_rps()?))
         };
-        let mut loads: ByCluster<f64> = others.map(|(c, f)| (c, f.as_ref())).filter_map(said).collect();
+        let mut loads: ByCluster<f64> = self.ground.others().filter_map(said).collect();
         loads.extend(window.reading(self.key).load_rps.map(|load| (self.ground.local.clone(), load)));
         loads
     }
 
     /// What each source says that it asked for.
     fn demands(&self, own: Option<f64>) -> ByCluster<f64> {
-        let others = self.ground.stores.peers.iter().filter(|(cluster, _)| *cluster != self.ground.local);
+        let others = self.ground.others();
         let said = |facts: &Facts| facts.services.get(self.key)?.measured_or_expected_rps();
         let mut demands: ByCluster<f64> =
             others.filter_map(|(cluster, facts)| Some((cluster.clone(), said(facts)?))).collect();
@@ -154,22 +154,20 @@ impl Subject<'_> {
         demands
     }
 
-    /// What the export can bear now, as far as was learnt of it.
-    /// `load_rps`: what it was asked for last.
-    pub(super) fn capacity_rps(&self, memory: Option<&Memory>, load_rps: Option<f64>) -> Option<f64> {
+    /// What the export can bear now, as far as was learnt of it, before or, where nothing is remembered, as was published.
+    pub(super) fn capacity_rps(&self, memory: Option<&Memory>, published: &Report) -> Option<f64> {
         let pods = self.pods()?;
-        let nominal_rps = pods.ready as f64 * pods.nominal_rps;
-        let Some(memory) = memory else { return Some(nominal_rps) };
-        let sample = Sample { answered_rps: load_rps, ..Sample::default() };
-        let export = memory.capacity.step(sample, pods).export(sample, pods);
-        Some(memory.agent.capacity_rps(export.capacity_rps))
+        let known = memory.map_or_else(|| Capacity::learnt(published.pod_capacity_rps), |memory| memory.capacity);
+        let sample = Sample { answered_rps: published.load_rps, ..Sample::default() };
+        let capacity_rps = known.step(sample, pods).export(sample, pods).capacity_rps;
+        Some(memory.map_or(capacity_rps, |memory| memory.agent.capacity_rps(capacity_rps)))
     }
 
     pub(super) fn close(&self, memory: &mut Memory, window: &Window, now: u64) -> Closed {
         let tuning = &self.objective.tuning;
         let (answers, loads) = (self.answers(window), self.loads(window));
         if window.counted() {
-            memory.learn(&self.observed(&answers, &loads, window));
+            memory.learn(&self.observed(&answers, &loads, window), &self.planned.service.exports);
         }
         let demand = self.demand(window, &memory.brings);
         if let Some(demand) = &demand {
@@ -185,6 +183,7 @@ impl Subject<'_> {
         let report = Report {
             measured_demand_rps: demand.map(|demand| demand.rps),
             parameter_hash: Some(self.objective.parameter_hash()),
+            pod_capacity_rps: export.and_then(|_| memory.capacity.per_pod_rps()),
             ..memory.agent.report(measured, now, tuning)
         };
         // What nobody measured yet has a capacity all the same.
