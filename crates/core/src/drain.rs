@@ -1,5 +1,7 @@
 //! Whether the others can bear what a cluster serves.
 
+use std::collections::BTreeSet;
+
 use crate::name::ClusterId;
 use crate::optimize::objective::Objective;
 use crate::optimize::report::Known;
@@ -19,11 +21,16 @@ impl Short {
 }
 
 /// `None`: the others can bear it, or the cluster exports nothing of it that could be missed. While demands are not known,
-/// nobody can tell, and what the exporters measured counts in their place.
-pub fn short_without(known: &Known, objective: &Objective, cluster: &ClusterId) -> Option<Short> {
+/// nobody can tell, and what the exporters measured counts in their place. Who is `drained` already bears nothing for long.
+pub fn short_without(
+    known: &Known,
+    objective: &Objective,
+    cluster: &ClusterId,
+    drained: &BTreeSet<ClusterId>,
+) -> Option<Short> {
     let exporters = &known.facts.exporters;
     let serves = exporters.get(cluster).is_some_and(|exporter| exporter.capacity_rps > 0.0);
-    let others = exporters.iter().filter(|(other, _)| *other != cluster);
+    let others = exporters.iter().filter(|(other, _)| *other != cluster && !drained.contains(*other));
     let left: f64 = others.map(|(_, exporter)| exporter.capacity_rps - exporter.residual_rps.max(0.0)).sum();
     let left_rps = left.max(0.0) * objective.tuning.within_limits().target_utilisation;
     let demands: f64 = known.facts.sources.values().map(|source| source.demand_rps).sum();
@@ -46,17 +53,23 @@ mod tests {
     }
 
     fn short(demands: [f64; 2], capacities: [f64; 2]) -> Option<Short> {
+        short_beside(demands, capacities, &[])
+    }
+
+    fn short_beside(demands: [f64; 2], capacities: [f64; 2], drained: &[&str]) -> Option<Short> {
         let report =
             |i: usize| Report { demand_rps: Some(demands[i]), capacity_rps: Some(capacities[i]), ..Report::default() };
         let reports = BTreeMap::from([(id("a"), report(0)), (id("b"), report(1))]);
         let costs = [(id("a"), Arc::default()), (id("b"), Arc::default())].into();
         let known = facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0));
-        short_without(&known, &Objective::default(), &id("a"))
+        short_without(&known, &Objective::default(), &id("a"), &drained.iter().map(|name| id(name)).collect())
     }
 
     #[test]
     fn the_others_can_bear_what_fits_below_their_target_and_the_rest_is_missing() {
         assert_eq!(short([500.0, 300.0], [1000.0, 1000.0]), None);
+        let beside = short_beside([500.0, 300.0], [1000.0, 1000.0], &["b"]);
+        assert_eq!(beside, Some(Short { demand_rps: 800.0, left_rps: 0.0 }), "b goes too");
         let missing = short([500.0, 500.0], [1000.0, 1000.0]).unwrap();
         assert!((missing.missing_rps() - 100.0).abs() < 1e-9, "{missing:?}");
     }

@@ -10,6 +10,7 @@ use landfall_operator::broker::credentials::Source;
 use landfall_operator::observe::{Guide, Perspective};
 use landfall_operator::pipeline::{Age, Pipeline, required};
 use landfall_operator::run::unix_seconds;
+use landfall_operator::stores::Change;
 use landfall_operator::{start, watch};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,9 +20,9 @@ use crate::serve::{log, runtime};
 use crate::{args, fleet};
 
 /// A person waits for it.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 /// Why the API server does not answer, once; kinds that are not installed there are none of a reader's business.
-const ONLY_WHY: &str = "off,landfall_operator::start=warn";
+pub const ONLY_WHY: &str = "off,landfall_operator::start=warn";
 /// Changes that wait to be taken in.
 const CHANGES: usize = 1024;
 
@@ -44,8 +45,20 @@ impl Present {
         }
         log(ONLY_WHY);
         let pipeline = runtime()?.block_on(load_live(server))?;
-        let problems = fleet::problems(&pipeline).into_iter().collect();
+        let problems = fleet::problems(&pipeline).into_iter().chain(unheard(&pipeline)).collect();
         Ok(Self { clusters: vec![pipeline], now: Some(unix_seconds()), problems })
+    }
+}
+
+/// Why it is not known what the other clusters say.
+pub fn unheard(pipeline: &Pipeline) -> Option<String> {
+    match &pipeline.stores().broker {
+        None => Some(
+            "there is no broker in a Submariner resource here, so what the other clusters say is not known; if the operator \
+             has one, name it with --broker-kubeconfig"
+                .to_owned(),
+        ),
+        Some(broker) => broker.lost.as_ref().map(|why| format!("the broker does not tell what the others say: {why}")),
     }
 }
 
@@ -70,7 +83,11 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
         };
         let identity = Identity { cluster: perspective.local.clone(), instance: start::instance(&client).await? };
         let said = broker::look(&source, identity, unix_seconds).await;
-        let said = said.map_err(|why| anyhow!("the broker: {why}"))?;
+        // What is published is there all the same, and stays in force without a broker.
+        let lost = |why: String| {
+            vec![Change::Broker(Some(broker::State { lost: Some(why.into()), ..broker::State::default() }))]
+        };
+        let said = said.unwrap_or_else(lost);
         let mut pipeline = Pipeline::new(perspective, Age::Live).in_cluster(start::location(&client).await?);
         pipeline.apply(said, unix_seconds());
         let (changes, mut queue) = mpsc::channel(CHANGES);
@@ -86,6 +103,9 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
             }
             pipeline.apply(batch.drain(..), unix_seconds());
         }
+        // Who could be reached when the operator here last said so: nothing is probed for one look.
+        let own = pipeline.stores().peers.get(&pipeline.perspective().local).map(|own| own.links.clone());
+        pipeline.apply(own.map(Change::Links), unix_seconds());
         Ok(pipeline)
     };
     let late = |_| anyhow!("the API server has not told everything within {} s; is it up?", PATIENCE.as_secs());
