@@ -174,10 +174,10 @@ pub struct Live {
     /// Nothing of that cluster answers; may be repeated, as all that follow
     #[arg(long, value_name = "CLUSTER", value_parser = cluster_id, requires = "live")]
     pub outage: Vec<ClusterId>,
-    /// Its clients ask for so much per second, or so many times what they ask for now
+    /// Its clients ask for so much per second of each service, or so many times what they ask for now
     #[arg(long, value_name = "CLUSTER=RPS|xTIMES", value_parser = whatif::amount, requires = "live")]
     pub demand: Vec<(ClusterId, Amount)>,
-    /// It can bear so much per second, or so many times what it can bear now
+    /// It can bear so much per second of each service, or so many times what it can bear now
     #[arg(long, value_name = "CLUSTER=RPS|xTIMES", value_parser = whatif::amount, requires = "live")]
     pub capacity: Vec<(ClusterId, Amount)>,
     /// A gigabyte from the first to the second costs so much

@@ -137,22 +137,39 @@ impl Tuning {
         }
     }
 
-    pub(super) fn numbers(&self) -> [f64; 14] {
+    /// All of them, each with the name by which it is printed.
+    pub fn settings(&self) -> [(&'static str, f64); 14] {
+        let Self {
+            target_utilisation,
+            burstiness,
+            epsilon_ms,
+            trim_gain,
+            trim_dead_band,
+            demand_gain,
+            demand_least_alpha,
+            demand_jump,
+            trend_gain,
+            trend_damping,
+            headroom_deviations,
+            deviation_gain,
+            fallback_theta,
+            hysteresis,
+        } = *self;
         [
-            self.target_utilisation,
-            self.burstiness,
-            self.epsilon_ms,
-            self.trim_gain,
-            self.trim_dead_band,
-            self.demand_gain,
-            self.demand_least_alpha,
-            self.demand_jump,
-            self.trend_gain,
-            self.trend_damping,
-            self.headroom_deviations,
-            self.deviation_gain,
-            self.fallback_theta,
-            self.hysteresis,
+            ("targetUtilisation", target_utilisation),
+            ("burstiness", burstiness),
+            ("epsilonMs", epsilon_ms),
+            ("trimGain", trim_gain),
+            ("trimDeadBand", trim_dead_band),
+            ("demandGain", demand_gain),
+            ("demandLeastAlpha", demand_least_alpha),
+            ("demandJump", demand_jump),
+            ("trendGain", trend_gain),
+            ("trendDamping", trend_damping),
+            ("headroomDeviations", headroom_deviations),
+            ("deviationGain", deviation_gain),
+            ("fallbackTheta", fallback_theta),
+            ("hysteresis", hysteresis),
         ]
     }
 

@@ -55,7 +55,7 @@ impl Objective {
             *round_seconds,
             *requests_per_answer,
         ];
-        let numbers = own.into_iter().chain(tuning.within_limits().numbers());
+        let numbers = own.into_iter().chain(tuning.within_limits().settings().map(|(_, number)| number));
         let bytes = numbers.flat_map(|number| number.to_bits().to_le_bytes());
         bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use landfall_core::optimize::cost::UnitCost;
-use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
+use landfall_core::optimize::facts::{Exporter, Facts, Source};
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::Known;
 use serde::Serialize;
@@ -63,26 +63,7 @@ pub struct ObjectiveInput {
     pub requests_per_answer: f64,
     /// Clusters that have another one plan something else.
     pub parameter_hash: String,
-    pub tuning: TuningInput,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TuningInput {
-    pub target_utilisation: f64,
-    pub burstiness: f64,
-    pub epsilon_ms: f64,
-    pub trim_gain: f64,
-    pub trim_dead_band: f64,
-    pub demand_gain: f64,
-    pub demand_least_alpha: f64,
-    pub demand_jump: f64,
-    pub trend_gain: f64,
-    pub trend_damping: f64,
-    pub headroom_deviations: f64,
-    pub deviation_gain: f64,
-    pub fallback_theta: f64,
-    pub hysteresis: f64,
+    pub tuning: BTreeMap<&'static str, f64>,
 }
 
 impl Inputs {
@@ -132,44 +113,7 @@ impl ObjectiveInput {
             round_seconds: objective.round_seconds,
             requests_per_answer: objective.requests_per_answer,
             parameter_hash: format!("{:016x}", objective.parameter_hash()),
-            tuning: objective.tuning.into(),
-        }
-    }
-}
-
-impl From<Tuning> for TuningInput {
-    fn from(tuning: Tuning) -> Self {
-        let Tuning {
-            target_utilisation,
-            burstiness,
-            epsilon_ms,
-            trim_gain,
-            trim_dead_band,
-            demand_gain,
-            demand_least_alpha,
-            demand_jump,
-            trend_gain,
-            trend_damping,
-            headroom_deviations,
-            deviation_gain,
-            fallback_theta,
-            hysteresis,
-        } = tuning;
-        Self {
-            target_utilisation,
-            burstiness,
-            epsilon_ms,
-            trim_gain,
-            trim_dead_band,
-            demand_gain,
-            demand_least_alpha,
-            demand_jump,
-            trend_gain,
-            trend_damping,
-            headroom_deviations,
-            deviation_gain,
-            fallback_theta,
-            hysteresis,
+            tuning: objective.tuning.settings().into(),
         }
     }
 }

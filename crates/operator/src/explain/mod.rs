@@ -359,7 +359,10 @@ fn method(method: Method) -> Word {
             "Fallback",
             "computed from what is known: the demands do not explain half of the loads, or a cluster plans with other settings",
         ),
-        Method::Keep => ("Keep", "not computed: everything that is known is too old, so the weights from before stay"),
+        Method::Keep => (
+            "Keep",
+            "not computed: what is known is too old, or nothing was heard of the broker, so the weights from before stay",
+        ),
     };
     Word { word, meaning }
 }
