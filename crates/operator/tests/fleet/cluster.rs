@@ -179,8 +179,8 @@ impl Cluster {
         }
     }
 
-    /// Hands over what was measured. `loads`: of its own exports.
-    pub(crate) fn measure(&mut self, loads: impl Iterator<Item = (ServiceKey, f64)>, now: u64) {
+    /// Hands over what was measured. `readings`: of its own exports.
+    pub(crate) fn measure(&mut self, readings: impl Iterator<Item = (ServiceKey, Reading)>, now: u64) {
         if !now.is_multiple_of(COLLECT) {
             return;
         }
@@ -191,8 +191,7 @@ impl Cluster {
             *count -= whole as f64;
             measured.answers.entry(key.clone()).or_default().insert(Some(cluster.clone()), whole);
         }
-        let reading = |load| Reading { load_rps: Some(load), utilisation: None };
-        measured.readings = loads.map(|(key, load)| (key, reading(load))).collect();
+        measured.readings = readings.collect();
         self.inbox.push(Change::Measured(Box::new(measured)));
     }
 

@@ -1,9 +1,17 @@
 //! What goes wrong around the loop: nothing of it moves a share more than health does.
 
-use crate::world::{OPTIMIZED, ROUND, World, moved};
+use landfall_api::{ClusterFactsSpec, ServiceFacts};
+use landfall_core::optimize::report::Report;
+
+use crate::cluster::written;
+use crate::world::{OPTIMIZED, ROUND, World, moved, web};
 
 /// Ten milliseconds apart. East has more to do than it can, north and west have room.
 fn spilling() -> World {
+    world().started()
+}
+
+fn world() -> World {
     World::new(&["east", "north", "west"], OPTIMIZED)
         .apart(|_, _| 10.0)
         .exports("web", "east", 10)
@@ -12,7 +20,11 @@ fn spilling() -> World {
         .asks("east", "web", 140.0)
         .asks("north", "web", 60.0)
         .asks("west", "web", 60.0)
-        .started()
+}
+
+/// What a cluster publishes of the service.
+fn published(world: &World, cluster: &str) -> Report {
+    world.of(cluster).pipeline.published().unwrap().services[&web()]
 }
 
 /// A row that differs by less than this is kept (see `Tuning::hysteresis`), so what is a swing is more.
@@ -150,4 +162,38 @@ fn a_fleet_that_starts_is_where_it_stays_within_two_rounds() {
     world.run(20 * ROUND);
     let late = world.shares("web");
     assert!(moved(&early, &late) < NO_SWING, "{early:?} {late:?}");
+}
+
+#[test]
+fn what_was_learnt_of_pods_goes_on_when_another_operator_begins_to_lead() {
+    let mut world = world().bearing(7.0).started();
+    world.run(40 * ROUND);
+    let before = published(&world, "east").capacity_rps.unwrap();
+    assert!((before - 70.0).abs() < 7.0, "ten pods that bear 7 and not 10: {before}");
+    world.restart(0);
+    world.watch(2 * ROUND, |world| {
+        let Some(own) = world.of("east").pipeline.published() else { return };
+        let now = own.services[&web()].capacity_rps.unwrap();
+        assert!((now - before).abs() < 0.1 * before, "{before} → {now}");
+    });
+    assert!(world.of("east").pipeline.published().is_some());
+}
+
+#[test]
+fn who_asks_and_does_not_say_whom_it_was_sent_to_makes_nobody_forget_what_an_answer_brings() {
+    let mut world = world().bringing(40.0).started();
+    world.run(10 * ROUND);
+    let before = world.shares("web");
+    let demand = |world: &World| published(world, "east").demand_rps.unwrap();
+    assert!((demand(&world) - 140.0).abs() < 14.0, "{}", demand(&world));
+    let web =
+        ServiceFacts { namespace: "shop".into(), name: "web".into(), demand_rps: Some(1.0), ..Default::default() };
+    let said = ClusterFactsSpec { cluster: "south".into(), part: Some(0), services: vec![web], ..Default::default() };
+    let object = written(said, world.now);
+    world.write(object, 2);
+    world.watch(3 * ROUND, |world| {
+        assert!((demand(world) - 140.0).abs() < 20.0, "{}", demand(world));
+        let now = world.shares("web");
+        assert!(moved(&before, &now) < NO_SWING, "{before:?} {now:?}");
+    });
 }

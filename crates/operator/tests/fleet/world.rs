@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall_api::ClusterFacts;
 use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_operator::rounds::Reading;
 
 use crate::cluster::Cluster;
 use crate::manifests::{PRICES, applied, export, import, node, objects, pods, policy};
@@ -35,6 +36,10 @@ pub(crate) struct World {
     rtt_ms: fn(usize, usize) -> f64,
     pods: BTreeMap<(&'static str, &'static str), usize>,
     demand: BTreeMap<(&'static str, &'static str), f64>,
+    /// Requests that a client makes with an answer.
+    brings: f64,
+    /// What a pod can bear, where that is measured.
+    bears_rps: Option<f64>,
     /// Whom nobody reaches.
     dead: Vec<&'static str>,
 }
@@ -53,6 +58,8 @@ impl World {
             rtt_ms: |_, _| 0.5,
             pods: BTreeMap::new(),
             demand: BTreeMap::new(),
+            brings: 1.0,
+            bears_rps: None,
             dead: Vec::new(),
         }
     }
@@ -71,6 +78,18 @@ impl World {
     /// So much its clients ask for, in requests per second.
     pub(crate) fn asks(mut self, cluster: &'static str, service: &'static str, rps: f64) -> Self {
         self.demand.insert((cluster, service), rps);
+        self
+    }
+
+    /// A client makes so many requests with each answer.
+    pub(crate) fn bringing(mut self, requests: f64) -> Self {
+        self.brings = requests;
+        self
+    }
+
+    /// So much a pod can bear, whatever the policy says, and how busy it is is measured.
+    pub(crate) fn bearing(mut self, rps: f64) -> Self {
+        self.bears_rps = Some(rps);
         self
     }
 
@@ -189,15 +208,17 @@ impl World {
             cluster.probe(ids.iter().enumerate().filter(|(_, id)| **id != own).map(rtt), now);
             for ((source, service), rps) in &self.demand {
                 if *source == own.as_str() {
-                    cluster.answer(&ServiceKey::new("shop", service).unwrap(), *rps);
+                    cluster.answer(&ServiceKey::new("shop", service).unwrap(), *rps / self.brings);
                 }
             }
-            let exported = self.pods.keys().filter(|(_, exporter)| *exporter == own.as_str());
-            let load = |(service, exporter): &(&'static str, &'static str)| {
+            let exported = self.pods.iter().filter(|((_, exporter), _)| *exporter == own.as_str());
+            let reading = |((service, exporter), ready): (&(&'static str, &'static str), &usize)| {
                 let load = loads.get(&(*service, *exporter)).copied().unwrap_or(0.0);
-                (ServiceKey::new("shop", service).unwrap(), load)
+                let utilisation = self.bears_rps.map(|rps| load / (rps * *ready as f64));
+                let reading = Reading { load_rps: Some(load), utilisation };
+                (ServiceKey::new("shop", service).unwrap(), reading)
             };
-            cluster.measure(exported.map(load), now);
+            cluster.measure(exported.map(reading), now);
             cluster.step(now);
         }
         for from in 0..self.clusters.len() {
