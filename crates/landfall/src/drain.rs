@@ -26,6 +26,7 @@ const MANAGER: &str = "landfall-drain";
 pub fn run(args: &args::Drain) -> Result<u8> {
     // Whoever takes it back need not know how the fleet is, which a broker that is away does not tell.
     if args.undo {
+        log(ONLY_WHY);
         write(args, false)?;
         print(&format!("{} serves again; the others are told within ten seconds\n", args.cluster))?;
         return Ok(WELL);
@@ -104,7 +105,6 @@ fn others(pipeline: &Pipeline, args: &args::Drain) -> Vec<String> {
 
 /// Says it in the facts of the cluster, from which its operator takes it, or takes it back.
 fn write(args: &args::Drain, drained: bool) -> Result<()> {
-    log(ONLY_WHY);
     let done = async {
         let client = start::client(args.server.kubeconfig.as_deref()).await?;
         let local = start::cluster_id(&client, &args.server.submariner_namespace).await;
