@@ -60,6 +60,8 @@ pub struct Demand {
     trend_rps: f64,
     error: f64,
     absolute_error: f64,
+    /// What it was before it jumped in the round that goes on.
+    jumped_from: Option<f64>,
 }
 
 impl Demand {
@@ -75,18 +77,24 @@ impl Demand {
         let Some(level) = self.level_rps else {
             return Self { level_rps: Some(measured), ..self };
         };
+        // The mean of a round in which it jumped is between what was before and what is now, and says nothing against either.
+        if let Some(before) = self.jumped_from
+            && (before.min(level)..=before.max(level)).contains(&measured)
+        {
+            return Self { jumped_from: None, ..self };
+        }
         let g = tuning.demand_gain;
         let trend = tuning.trend_damping * self.trend_rps;
         let surprise = measured - (level + trend);
         let error = (1.0 - g) * self.error + g * surprise;
         let absolute_error = (1.0 - g) * self.absolute_error + g * surprise.abs();
         if surprise.abs() > tuning.demand_jump * level {
-            return Self { level_rps: Some(measured), trend_rps: 0.0, error, absolute_error };
+            return Self { level_rps: Some(measured), error, absolute_error, ..Self::default() };
         }
         let tracking = (error.abs() / absolute_error.max(f64::MIN_POSITIVE)).clamp(tuning.demand_least_alpha, 1.0);
         let next = (level + trend + tracking * surprise).max(0.0);
         let trend_rps = trend + tuning.trend_gain * (next - level - trend);
-        Self { level_rps: Some(next), trend_rps, error, absolute_error }
+        Self { level_rps: Some(next), trend_rps, error, absolute_error, jumped_from: None }
     }
 
     /// Takes a measurement that is a jump at once, in the middle of a round. `None`: it is none.
@@ -94,7 +102,8 @@ impl Demand {
         let measured = rps(measured_rps);
         let jumped = |level: f64| (measured - level).abs() > tuning.within_limits().demand_jump * level;
         let known = self.level_rps.is_some_and(|level| !jumped(level));
-        (!known).then_some(Self { level_rps: Some(measured), trend_rps: 0.0, ..self })
+        let before = self.jumped_from.or(self.level_rps).unwrap_or(0.0);
+        (!known).then_some(Self { level_rps: Some(measured), trend_rps: 0.0, jumped_from: Some(before), ..self })
     }
 
     /// What is expected for the next round.
@@ -223,6 +232,20 @@ mod tests {
 
     fn row(shares: &[(&str, f64)]) -> ByCluster<f64> {
         shares.iter().map(|&(id, share)| (ClusterId::new(id).unwrap(), share)).collect()
+    }
+
+    #[test]
+    fn the_round_in_which_a_demand_began_or_jumped_does_not_drag_it_back() {
+        let tuning = Tuning::default();
+        let rps = |demand: Demand| demand.rps(&tuning).unwrap();
+        let begun = Demand::default().jump(105.0, &tuning).unwrap().step(92.0, &tuning);
+        assert!((rps(begun) - 105.0).abs() < 1e-9, "the first seconds of that round were without clients");
+        assert!((rps(begun.step(100.0, &tuning)) - 100.0).abs() < 1.0, "{begun:?}");
+        let known = (0..10).fold(Demand::default(), |demand, _| demand.step(50.0, &tuning));
+        let jumped = known.jump(100.0, &tuning).unwrap().step(75.0, &tuning);
+        assert!((rps(jumped) - 100.0).abs() < 1e-9, "{jumped:?}");
+        let fell = known.jump(100.0, &tuning).unwrap().step(40.0, &tuning);
+        assert!((rps(fell) - 40.0).abs() < 1e-9, "it was a spike: {fell:?}");
     }
 
     #[test]
