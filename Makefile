@@ -40,7 +40,7 @@ e2e-fleet: deps ## Several clusters around a broker, minutes long: the loop betw
 	@bash scripts/deps-e2e.sh
 	@bin=$$(bash scripts/controlplane.sh all); \
 	$(RELEASE); \
-	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast --test fleet -- --nocapture
+	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast --test fleet -- --nocapture --test-threads=1
 
 bench: deps ## Benchmarks that need no cluster
 	@$(CARGO) bench --locked --workspace --exclude landfall-e2e --bench '*'

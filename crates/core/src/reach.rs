@@ -96,6 +96,13 @@ impl Probes {
         self.rtts_ms.is_empty()
     }
 
+    /// The last ones, up to the last answer.
+    fn forget_failures(&mut self) {
+        while self.rtts_ms.back().is_some_and(Option::is_none) {
+            self.rtts_ms.pop_back();
+        }
+    }
+
     /// So many of them at most.
     fn newest(&self, most: usize) -> Self {
         Self { rtts_ms: self.rtts_ms.range(self.len().saturating_sub(most)..).copied().collect() }
@@ -147,10 +154,13 @@ impl Way {
         Self { reach, ..Self::default() }
     }
 
-    /// Takes in a probe.
+    /// Takes in a probe. Those of a peer that is not there say nothing of the way to it: nothing of them is loss.
     pub fn probed(&mut self, rtt_ms: Option<f64>) {
         self.reach = self.reach.step(rtt_ms);
-        self.probes.push(rtt_ms);
+        match self.reach.is_reachable() {
+            true => self.probes.push(rtt_ms),
+            false => self.probes.forget_failures(),
+        }
     }
 
     pub fn is_reachable(&self) -> bool {
@@ -327,13 +337,24 @@ mod tests {
         let mut way = Way::default();
         let quiet = || (0..200).map(|_| Some(10.0));
         let one_lost = || quiet().take(199).chain([None]);
+        let one_in_ten = || quiet().enumerate().map(|(i, ms)| ms.filter(|_| i % 10 > 0));
         let first = round(&mut way, quiet()).unwrap();
         assert_eq!(round(&mut way, one_lost()), Some(first), "half a point is nothing");
-        let lossy = (0..20).fold(first, |_, _| round(&mut way, quiet().take(180).chain([None; 20])).unwrap());
+        let lossy = (0..20).fold(first, |_, _| round(&mut way, one_in_ten()).unwrap());
         assert!((lossy.loss - 0.1).abs() < 0.01, "{lossy:?}");
         let shaky = || (0..200).map(|i| Some(if i % 4 == 0 { 30.0 } else { 10.0 }));
         let shaken = (0..20).fold(lossy, |_, _| round(&mut way, shaky()).unwrap());
         assert!((shaken.jitter_ms - 20.0).abs() < 2.1 && (shaken.rtt_ms - 10.0).abs() < 1e-9, "{shaken:?}");
+    }
+
+    #[test]
+    fn a_peer_that_was_away_is_as_near_as_before_and_no_packet_was_lost_on_the_way() {
+        let mut way = Way::default();
+        let known = round(&mut way, [Some(5.0); 30]);
+        let away = round(&mut way, [Some(5.0); 10].into_iter().chain([None; 20]));
+        assert!(!way.is_reachable() && away == known, "{away:?}");
+        let back = round(&mut way, [None; 10].into_iter().chain([Some(5.0); 20]));
+        assert!(way.is_reachable() && back == known, "{back:?}");
     }
 
     #[test]

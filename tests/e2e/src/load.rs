@@ -39,7 +39,8 @@ pub struct Clients {
     pub count: usize,
     /// Time between two requests of one client.
     pub period: Duration,
-    /// The time in which they begin, one after the other. As long as an answer is kept, or all ask anew at the same time.
+    /// The time in which they begin, one after the other, and after which each asks anew at the latest: as long as an answer is
+    /// kept. Whatever happens, they never come to ask all at the same time.
     pub spread: Duration,
 }
 
@@ -101,6 +102,7 @@ impl Load {
                 routes: Arc::clone(&routes),
                 journal: Arc::clone(&journal),
                 kept: None,
+                turns: (start, clients.spread),
             };
             tasks.spawn(client.send(start, clients.period));
         }
@@ -189,6 +191,8 @@ struct Client {
     journal: Arc<Mutex<Journal>>,
     /// The answer that may be used still, and until when.
     kept: Option<(Route, Instant)>,
+    /// When it began, and after how long it asks anew, again and again.
+    turns: (Instant, Duration),
 }
 
 impl Client {
@@ -209,6 +213,12 @@ impl Client {
         }
     }
 
+    fn next_turn(&self) -> Instant {
+        let (began, every) = self.turns;
+        let turns = began.elapsed().as_millis() / every.as_millis().max(1) + 1;
+        began + every * u32::try_from(turns).unwrap_or(u32::MAX)
+    }
+
     async fn resolve(&mut self) -> Option<Route> {
         if let Some((route, until)) = &self.kept
             && now() < *until
@@ -220,7 +230,7 @@ impl Client {
         let route = self.routes.get(reply.addresses.first()?)?.clone();
         note(&self.journal, Entry::Answer(route.cluster.clone()));
         let ttl = Duration::from_secs(reply.ttl.unwrap_or_default().into());
-        self.kept = Some((route.clone(), now() + ttl));
+        self.kept = Some((route.clone(), self.next_turn().min(now() + ttl)));
         Some(route)
     }
 }
@@ -295,7 +305,7 @@ mod tests {
             host: "web.shop.svc.clusterset.local".into(),
             count: 4,
             period: Duration::from_millis(80),
-            spread: Duration::from_millis(80),
+            spread: Duration::from_millis(1040),
         };
         let since = now();
         let load = Load::start(clients, routes).await?;
