@@ -126,7 +126,7 @@ impl Scene {
             ensure!(lost < 0.01, "{:.1} % of the requests from {cluster} are lost", 100.0 * lost);
         }
         self.web.set_pods(&self.fleet, WEST, PODS).await?;
-        self.comes_to(world, 2 * ROUND + TO_PUBLISH).await.context("and back")
+        self.comes_to(world, 4 * ROUND).await.context("and back")
     }
 
     /// West, to which east sends the most, dies and comes back.
