@@ -35,7 +35,7 @@ pub fn run(args: &args::Drain) -> Result<u8> {
     let present = Present::load(None, &server)?;
     let pipeline = present.clusters.first().context("nothing was read of the cluster")?;
     present.problems.iter().for_each(|problem| eprintln!("{problem}"));
-    let unknown = unknown(pipeline);
+    let unknown = unknown(pipeline, args);
     if let Some(why) = &unknown {
         eprintln!("whether the others can bear what {} serves is not known: {why}", args.cluster);
     }
@@ -64,7 +64,7 @@ pub fn run(args: &args::Drain) -> Result<u8> {
 }
 
 /// Why nobody can tell what the others can bear.
-fn unknown(pipeline: &Pipeline) -> Option<String> {
+fn unknown(pipeline: &Pipeline, args: &args::Drain) -> Option<String> {
     let unheard = unheard(pipeline).map(|_| "what they say is not known".to_owned());
     unheard.or_else(|| {
         let optimized = |planned: &ServicePlan| match planned.service.guidance.served() {
@@ -72,8 +72,9 @@ fn unknown(pipeline: &Pipeline) -> Option<String> {
             Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
         };
         let services = pipeline.plan().into_iter().flat_map(|plan| plan.services());
+        let exported = services.filter(|(_, planned)| planned.service.exports.contains_key(&args.cluster));
         let uncounted =
-            services.filter(|(_, planned)| optimized(planned) == Some(true)).map(|(key, _)| key.to_string());
+            exported.filter(|(_, planned)| optimized(planned) == Some(true)).map(|(key, _)| key.to_string());
         let uncounted: Vec<String> = uncounted.collect();
         (!uncounted.is_empty()).then(|| format!("nobody knows what clients ask of {}", uncounted.join(", ")))
     })

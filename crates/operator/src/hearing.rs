@@ -73,7 +73,8 @@ impl Hearing {
             Self::Lost { since, .. } if now < since => return now.saturating_sub(since.saturating_sub(at)).max(1),
             Self::Lost { since, before } => before.since(at) + now.saturating_sub(since.max(at)),
         };
-        at + away
+        // The clock may have been set back into a time that is over.
+        (at + away).min(at.max(now))
     }
 }
 
@@ -114,6 +115,8 @@ mod tests {
         let lost = Hearing::Lost { since: 5000, before: Away::default() };
         assert_eq!(lost.counts_as_of(4900, 1400), 1300, "100 s old, as it was");
         assert_eq!(lost.counts_as_of(900, 1400), 1, "too old, and not unknown");
+        let back = lost.step(Some(false), 9000);
+        assert_eq!(back.counts_as_of(1390, 1400), 1400, "not of the future");
     }
 
     #[test]

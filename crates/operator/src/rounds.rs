@@ -216,7 +216,7 @@ impl Rounds {
             let report = self.newest(subject, now);
             let before = self.own.as_ref().and_then(|own| own.services.get(key)).and_then(|before| before.demand_rps);
             // Who is told that clients ask wants to know whom they were sent to.
-            if before.is_none() {
+            if !answers_rps.contains_key(key) {
                 let answered = self.window.answers_rps(key);
                 answers_rps.extend((!answered.is_empty()).then(|| (key.clone(), answered)));
             }

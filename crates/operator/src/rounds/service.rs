@@ -6,7 +6,7 @@ use landfall_core::optimize::demand::{Answers, Observed};
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::Report;
 use landfall_core::plan::ServicePlan;
-use landfall_core::snapshot::Export as ExportedBy;
+use landfall_core::snapshot::Service;
 
 use super::window::{Reading, Window};
 use super::{Ground, said};
@@ -36,8 +36,8 @@ impl Memory {
 
     /// What was learnt of an exporter that nobody measures now, or of whom answers are not known, stays for as long as it
     /// exports.
-    fn learn(&mut self, observed: &Observed<'_>, exports: &ByCluster<ExportedBy>) {
-        self.brings.retain(|exporter, _| exports.contains_key(exporter));
+    fn learn(&mut self, observed: &Observed<'_>, service: &Service) {
+        self.brings.retain(|exporter, _| service.exports.contains_key(exporter));
         if !observed.loads_rps.is_empty() {
             self.learnt += 1.0;
         }
@@ -167,7 +167,7 @@ impl Subject<'_> {
         let tuning = &self.objective.tuning;
         let (answers, loads) = (self.answers(window), self.loads(window));
         if window.counted() {
-            memory.learn(&self.observed(&answers, &loads, window), &self.planned.service.exports);
+            memory.learn(&self.observed(&answers, &loads, window), &self.planned.service);
         }
         let demand = self.demand(window, &memory.brings);
         if let Some(demand) = &demand {
