@@ -14,7 +14,6 @@ use std::sync::{Arc, Weak};
 
 use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
-use landfall_core::optimize::agent::Agent;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{self, LAST_ROUNDS, Report};
 use landfall_core::optimize::schedule::{LEAST_SECONDS, Schedule, is_news};
@@ -25,7 +24,6 @@ use landfall_core::snapshot::Guidance;
 
 use crate::accept::{Facts, PeerLink};
 use crate::hearing::Hearing;
-use crate::measure::load::Capacity;
 use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;
@@ -68,7 +66,10 @@ pub struct Rounds {
     /// The plan that all of them remember. Weak: it lives no longer for it, and no other has its address as long as it is here.
     decided: Option<Weak<Plan>>,
     leads: bool,
+    /// Since the last round ended.
     window: Window,
+    /// Since anything was last told: what began in the middle of a round is not to be taken for the mean of the round.
+    since_told: Window,
     schedule: Schedule,
     /// When anything was last published, a round or news, in seconds since 1970.
     told: u64,
@@ -101,6 +102,7 @@ impl Rounds {
             decided: None,
             leads: false,
             window: Window::default(),
+            since_told: Window::default(),
             schedule: Schedule::default(),
             told: 0,
             looked: 0,
@@ -125,7 +127,8 @@ impl Rounds {
         if !measured.probe_addresses.is_empty() {
             self.probe_addresses.clone_from(&measured.probe_addresses);
         }
-        self.window.add(measured);
+        self.since_told.add(&measured);
+        self.window.add(&measured);
     }
 
     /// The newest facts that are to be published. What a predecessor said is not said again: it would count as new.
@@ -190,16 +193,18 @@ impl Rounds {
     /// What would be said of a service now, in the middle of a round.
     fn newest(&self, subject: Subject<'_>, now: u64) -> Report {
         let published = self.own.as_ref().and_then(|own| own.services.get(subject.key).copied()).unwrap_or_default();
-        let capacity = subject.capacity_rps(self.memories.get(subject.key), &published);
+        let memory = self.memories.get(subject.key);
+        let capacity = subject.capacity_rps(memory, &published);
         let expected = published.demand_rps;
         let answered = self.own.as_ref().and_then(|own| own.answers_rps.get(subject.key));
-        let demand = subject.demand_since(&self.window, (&published, answered));
-        let per_answer = demand.map_or(1.0, |demand| demand / self.window.all_answers_rps(subject.key));
+        let demand = subject.demand_since(&self.since_told, (&published, answered), memory);
+        let per_answer = demand.map_or(1.0, |demand| demand / self.since_told.all_answers_rps(subject.key));
         let per_answer = if per_answer.is_finite() { per_answer } else { subject.objective.requests_per_answer };
-        let jumped = demand.filter(|_| self.window.is_significant(subject.key, expected, per_answer));
+        let asked = demand.filter(|_| self.since_told.is_significant(subject.key, expected, per_answer));
         Report {
             capacity_rps: capacity.map(|rps| rps * left(subject.ground.head, now)),
-            demand_rps: jumped.or(expected),
+            demand_rps: asked.or(expected),
+            measured_demand_rps: asked.or(published.measured_demand_rps),
             ..published
         }
     }
@@ -215,13 +220,10 @@ impl Rounds {
             }
             let report = self.newest(subject, now);
             let before = self.own.as_ref().and_then(|own| own.services.get(key)).and_then(|before| before.demand_rps);
-            // Who is told that clients ask wants to know whom they were sent to.
-            if !answers_rps.contains_key(key) {
-                let answered = self.window.answers_rps(key);
-                answers_rps.extend((!answered.is_empty()).then(|| (key.clone(), answered)));
-            }
             if let Some(demand) = report.demand_rps.filter(|demand| Some(*demand) != before) {
                 self.memory(key, ground).agent.jump(demand, &objective.tuning);
+                // Of the same window: the next news is told from both.
+                answers_rps.insert(key.clone(), self.since_told.answers_rps(key));
             }
             services.insert(key.clone(), Report { at: now, ..report });
         }
@@ -291,6 +293,7 @@ impl Rounds {
     fn publish(&mut self, ground: Ground<'_>, facts: Facts, now: u64) {
         let Facts { generation, services, answers_rps, .. } = facts;
         self.told = now;
+        self.since_told = Window::default();
         self.spoke = true;
         self.own = Some(Arc::new(Facts {
             generation,
@@ -308,10 +311,13 @@ impl Rounds {
             self.decided = None;
         }
         self.memories.entry(key.clone()).or_insert_with(|| {
-            let last = said(ground).and_then(|said| said.services.get(key).copied());
             let local = ground.local.clone();
-            let agent = last.map_or_else(|| Agent::new(local.clone()), |last| Agent::resumed(local.clone(), &last));
-            Memory::new(agent, Capacity::learnt(last.and_then(|last| last.pod_capacity_rps)))
+            let last = said(ground).and_then(|said| Some((said.services.get(key)?, said.answers_rps.get(key))));
+            match last {
+                Some((last, Some(answers_rps))) => Memory::resumed(local, last, answers_rps),
+                Some((last, None)) => Memory::resumed(local, last, &ByCluster::new()),
+                None => Memory::new(local),
+            }
         })
     }
 

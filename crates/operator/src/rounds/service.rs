@@ -23,25 +23,60 @@ pub(super) struct Memory {
     brings: ByCluster<f64>,
     /// In how many windows that was measured.
     learnt: f64,
+    /// All answers of the last window, per second.
+    answered_rps: f64,
+    /// For how many windows anybody has asked, up to [`TOLD_AFTER`].
+    asked: u8,
 }
 
 /// How much of what answers brought in a window is taken over at least. It hardly changes, but loads and answers of one window come
 /// together from windows of several ages. A share that moves would look like a demand that moves, by which it would move again.
 const BRINGS_GAIN: f64 = 0.05;
 
+/// Where answers become more or fewer by a larger part, what was answered before tells little of a load.
+const STEADY: f64 = 0.25;
+
+/// In the first windows in which clients ask, exporters still tell of those before.
+const TOLD_AFTER: u8 = 3;
+
 impl Memory {
-    pub(super) fn new(agent: Agent, capacity: Capacity) -> Self {
-        Self { agent, capacity, brings: ByCluster::new(), learnt: 0.0 }
+    pub(super) fn new(local: ClusterId) -> Self {
+        Self {
+            agent: Agent::new(local),
+            capacity: Capacity::default(),
+            brings: ByCluster::new(),
+            learnt: 0.0,
+            answered_rps: 0.0,
+            asked: 0,
+        }
+    }
+
+    /// Goes on from what its cluster said last. `answers_rps` belong to what it said that was asked for.
+    pub(super) fn resumed(local: ClusterId, last: &Report, answers_rps: &ByCluster<f64>) -> Self {
+        let brought = last.measured_or_expected_rps().unwrap_or(0.0) / answers_rps.values().sum::<f64>();
+        let known = brought.is_finite() && brought > 0.0;
+        let told = answers_rps.keys().filter(|_| known);
+        Self {
+            agent: Agent::resumed(local.clone(), last),
+            capacity: Capacity::learnt(last.pod_capacity_rps),
+            brings: told.map(|exporter| (exporter.clone(), brought)).collect(),
+            ..Self::new(local)
+        }
     }
 
     /// What was learnt of an exporter that nobody measures now, or of whom answers are not known, stays for as long as it
     /// exports.
     fn learn(&mut self, observed: &Observed<'_>, service: &Service) {
         self.brings.retain(|exporter, _| service.exports.contains_key(exporter));
-        if !observed.loads_rps.is_empty() {
-            self.learnt += 1.0;
+        let answered_rps = observed.answers.values().flat_map(ByCluster::values).sum();
+        let before = std::mem::replace(&mut self.answered_rps, answered_rps);
+        self.asked = if answered_rps > 0.0 { (self.asked + 1).min(TOLD_AFTER) } else { 0 };
+        if self.asked < TOLD_AFTER || observed.loads_rps.is_empty() {
+            return;
         }
-        let gain = (1.0 / self.learnt).max(BRINGS_GAIN);
+        let steady = (answered_rps - before).abs() <= STEADY * before;
+        self.learnt += if steady { 1.0 } else { 0.0 };
+        let gain = if steady { (1.0 / self.learnt).max(BRINGS_GAIN) } else { 0.0 };
         for exporter in observed.loads_rps.keys() {
             let Some(now) = observed.measured_per_answer(exporter) else { continue };
             let known = self.brings.entry(exporter.clone()).or_insert(now);
@@ -107,11 +142,13 @@ impl Subject<'_> {
         &self,
         window: &Window,
         (published, answered): (&Report, Option<&ByCluster<f64>>),
+        memory: Option<&Memory>,
     ) -> Option<f64> {
         let before: f64 = answered.into_iter().flat_map(ByCluster::values).sum();
         let last = published.measured_or_expected_rps().filter(|_| before > 0.0 && window.counted());
         let now = || window.answers_rps(self.key).values().sum::<f64>();
-        last.map(|last| last * now() / before).or_else(|| Some(self.demand(window, &ByCluster::new())?.rps))
+        let learnt = || memory.map(|memory| memory.brings.clone()).unwrap_or_default();
+        last.map(|last| last * now() / before).or_else(|| Some(self.demand(window, &learnt())?.rps))
     }
 
     fn observed<'o>(&self, answers: &'o Answers, loads_rps: &'o ByCluster<f64>, window: &Window) -> Observed<'o> {

@@ -57,18 +57,18 @@ impl Mean {
 }
 
 impl Window {
-    pub(super) fn add(&mut self, measured: Measured) {
+    pub(super) fn add(&mut self, measured: &Measured) {
         self.seconds += measured.seconds.max(0.0);
-        for (key, counts) in measured.answers {
-            let known = self.answers.entry(key).or_default();
+        for (key, counts) in &measured.answers {
+            let known = self.answers.entry(key.clone()).or_default();
             for (cluster, count) in counts {
-                let known = known.entry(cluster).or_default();
-                *known = known.saturating_add(count);
+                let known = known.entry(cluster.clone()).or_default();
+                *known = known.saturating_add(*count);
             }
         }
-        for (key, reading) in measured.readings {
+        for (key, reading) in &measured.readings {
             self.loads.entry(key.clone()).or_default().add(reading.load_rps);
-            self.utilisations.entry(key).or_default().add(reading.utilisation);
+            self.utilisations.entry(key.clone()).or_default().add(reading.utilisation);
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let mut window = Window::default();
         for _ in 0..2 {
             let answers = BTreeMap::from([(key(), BTreeMap::from([(Some(east.clone()), count / 2)]))]);
-            window.add(Measured { seconds: seconds / 2.0, answers, ..Measured::default() });
+            window.add(&Measured { seconds: seconds / 2.0, answers, ..Measured::default() });
         }
         window
     }
@@ -163,7 +163,7 @@ mod tests {
         let mut window = Window::default();
         for load_rps in [Some(10.0), None, Some(30.0), Some(f64::NAN)] {
             let readings = BTreeMap::from([(key(), Reading { load_rps, utilisation: None })]);
-            window.add(Measured { readings, ..Measured::default() });
+            window.add(&Measured { readings, ..Measured::default() });
         }
         assert_eq!(window.reading(&key()), Reading { load_rps: Some(20.0), utilisation: None });
     }

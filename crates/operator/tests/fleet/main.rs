@@ -5,6 +5,7 @@
 
 mod agreement;
 mod cluster;
+mod demand;
 mod faults;
 mod manifests;
 mod scenarios;
