@@ -46,7 +46,13 @@ fn ms(rtt: Duration) -> f64 {
 
 /// What the local cluster has told the others, and for what that leaves open what is seen here.
 pub fn own(stores: &Stores, view: &View) -> Facts {
-    completed(Facts::clone(&said_by(stores, &view.local)), stores, view)
+    let mut own = Facts::clone(&said_by(stores, &view.local));
+    // Who can be reached is seen here sooner than it comes back from the broker, if that is there at all.
+    let people = stores.facts.get(&view.local);
+    for (peer, link) in &mut own.links {
+        link.reachable = people.and_then(|said| said.links.get(peer)?.reachable);
+    }
+    completed(own, stores, view)
 }
 
 fn completed(mut own: Facts, stores: &Stores, view: &View) -> Facts {

@@ -65,6 +65,23 @@ fn while_the_broker_is_away_for_an_hour_only_health_moves_shares_and_nothing_swi
     broker_away_for(3600);
 }
 
+/// That it was dead has been told to the others, and that it is not can be told to nobody.
+#[test]
+fn while_the_broker_is_away_a_dead_cluster_that_comes_back_is_answered_again_at_once() {
+    let mut world = spilling();
+    world.run(8 * ROUND);
+    let before = world.shares("web");
+    assert!(before["east"]["west"] > 0.1, "{before:?}");
+    world.kill("west");
+    world.run(2 * ROUND);
+    assert!(world.share("east", "west") < 1e-9);
+    world.lose_broker();
+    world.run(ROUND);
+    world.revive("west");
+    world.run(5);
+    assert!((world.share("east", "west") - before["east"]["west"]).abs() < NO_SWING, "{:?}", world.shares("web"));
+}
+
 #[test]
 fn while_the_broker_is_away_a_demand_that_changes_moves_nothing() {
     let mut world = spilling();
