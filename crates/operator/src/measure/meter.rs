@@ -216,10 +216,14 @@ async fn usages(sources: &Sources, meters: &Meters, complaints: &mut Complaints)
         .collect();
     let mut usages = BTreeMap::new();
     for namespace in namespaces {
+        let of = format!("metrics.k8s.io about {namespace}");
         match timeout(PATIENCE, pod_metrics::usage(&sources.client, namespace, (sources.clock)())).await {
-            Ok(Ok(usage)) => drop(usages.insert(namespace.to_owned(), usage)),
-            Ok(Err(error)) => complaints.say("metrics.k8s.io", crate::watch::chain(&error)),
-            Err(_) => complaints.say("metrics.k8s.io", "no answer in time".to_owned()),
+            Ok(Ok(usage)) => {
+                complaints.withdraw(&of);
+                usages.insert(namespace.to_owned(), usage);
+            }
+            Ok(Err(error)) => complaints.say(&of, crate::watch::chain(&error)),
+            Err(_) => complaints.say(&of, "no answer in time".to_owned()),
         }
     }
     usages
