@@ -50,7 +50,12 @@ impl Figures {
             *rejected.entry(category).or_default() += 1;
         }
         let round = pipeline.published().map_or(0, |own| own.generation);
-        let savings = if round == before.round { Arc::clone(&before.savings) } else { Arc::new(all_savings(pipeline)) };
+        let savings = match pipeline.rounds().leads() {
+            true if round == before.round => Arc::clone(&before.savings),
+            true => Arc::new(all_savings(pipeline)),
+            // Whoever leads now tells them.
+            false => Arc::default(),
+        };
         let mut methods = BTreeMap::new();
         for (_, planned, _) in pipeline.plan().iter().flat_map(|plan| optimized(plan)) {
             if let Some(of) = planned.rule.method {

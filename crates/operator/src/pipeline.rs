@@ -161,6 +161,7 @@ impl Pipeline {
             self.rounds.add(*measured);
         } else if let Change::Leads(leads) = change {
             self.rounds.lead(leads);
+            touched.leads = true;
         } else {
             if let Change::Peer(facts) = &change {
                 touched.all |= self.is_heard_again(facts) && self.stores.optimizes();

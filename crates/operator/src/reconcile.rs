@@ -20,8 +20,9 @@ use crate::publish::{Told, fingerprint, savings_status, selection_status};
 use crate::status::{policy_status, submariner_conditions};
 use crate::stores::Touched;
 
-/// Of the name of the local object that holds what is kept of a peer.
-const HEAD: &str = "peer-";
+/// What the name of the local object begins with that holds what is kept of a peer. No cluster id has a dot: objects that people
+/// name after a cluster are never taken for one.
+const HEAD: &str = "peer.";
 
 /// Fills the outbox.
 pub struct Reconciler {
@@ -110,7 +111,8 @@ impl Reconciler {
         }
         let object =
             |cluster: &ClusterId| ObjectRef::new(&pipeline.perspective().namespace, &format!("{HEAD}{cluster}"));
-        let kept = stores.kept_heads(&pipeline.perspective().namespace, HEAD);
+        let mut kept = stores.facts_in(&pipeline.perspective().namespace);
+        kept.retain(|at, facts| *at == object(&facts.cluster));
         for (cluster, facts) in stores.peers.iter().filter(|(cluster, _)| *cluster != local) {
             let object = object(cluster);
             let told = |facts: &Facts| (facts.probe_addresses.clone(), facts.location.clone());
@@ -123,8 +125,7 @@ impl Reconciler {
             let write = (!same).then(|| Write::Head(Box::new(build::head(&head))));
             self.outbox.set(Target::Head(object), write, Instant::now());
         }
-        for (object, facts) in kept.into_iter().filter(|(_, facts)| !stores.peers.contains_key(&facts.cluster)) {
-            debug_assert!(object.name.starts_with(HEAD) && facts.cluster != *local, "only what we keep is deleted");
+        for (object, _) in kept.into_iter().filter(|(_, facts)| !stores.peers.contains_key(&facts.cluster)) {
             self.outbox.set(Target::Head(object), Some(Write::DeleteHead), Instant::now());
         }
     }

@@ -68,6 +68,8 @@ pub struct Touched {
     pub peers: BTreeSet<ClusterId>,
     /// A policy or the Submariner resource changed, so their conditions may.
     pub policies: bool,
+    /// This replica began or ended to lead.
+    pub leads: bool,
     /// What is wrong since now.
     pub problems: Vec<Problem>,
 }
@@ -75,7 +77,7 @@ pub struct Touched {
 impl Touched {
     /// Nothing that a plan or a condition comes from.
     pub fn is_nothing(&self) -> bool {
-        !self.all && !self.policies && self.services.is_empty() && self.peers.is_empty()
+        !self.all && !self.policies && !self.leads && self.services.is_empty() && self.peers.is_empty()
     }
 }
 

@@ -11,12 +11,10 @@ use crate::news::{News, news};
 use crate::object::ObjectRef;
 
 impl Stores {
-    /// The objects of a namespace with facts whose names begin so.
-    pub fn kept_heads(&self, namespace: &str, prefix: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
-        let kept = |(object, _): &(&ObjectRef, &Arc<Facts>)| {
-            &*object.namespace == namespace && object.name.starts_with(prefix)
-        };
-        self.fact_parts.iter().filter(kept).map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
+    /// The objects of a namespace.
+    pub fn facts_in(&self, namespace: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
+        let there = self.fact_parts.iter().filter(|(object, _)| &*object.namespace == namespace);
+        there.map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
     }
 
     /// For what only optimised services are planned from. A policy that makes a service one touches it itself.
@@ -26,6 +24,7 @@ impl Stores {
 
     /// What a cluster says now may be no news, and then it waits for the next round.
     pub(super) fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
+        touched.peers.insert(cluster.clone());
         if !self.optimizes() {
             return;
         }
@@ -33,7 +32,6 @@ impl Stores {
             News::All => touched.all = true,
             News::Services(services) => touched.services.extend(services),
         }
-        touched.peers.insert(cluster.clone());
     }
 
     /// Whether what the objects of a cluster say together has changed.

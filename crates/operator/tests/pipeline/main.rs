@@ -8,6 +8,7 @@ mod changes;
 mod explain;
 mod lighthouse;
 mod optimized;
+mod peers;
 mod places;
 mod pods;
 mod policies;

@@ -100,7 +100,8 @@ fn where_nothing_is_optimised_places_prices_and_facts_touch_nothing_until_a_poli
     untouched(pipeline.feed(deleted(Kind::ClusterFacts, "broker", "c3-0")));
     let peer =
         synced("c2", &facts("c2-0", &format!("cluster: c2, generation: 1, {east}, {}", numbers(90)))).own_facts();
-    untouched(pipeline.feed(vec![Change::Peer(Arc::new(peer))]));
+    let told = pipeline.feed(vec![Change::Peer(Arc::new(peer))]);
+    assert_eq!(told, Touched { peers: [id("c2")].into(), ..Touched::default() });
 
     assert!(pipeline.feed(applied(&optimizing())).all);
     let terms: Vec<_> = pipeline.service("web.shop").rule.candidates.iter().map(|known| known.terms.unwrap()).collect();

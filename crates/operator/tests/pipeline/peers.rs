@@ -1,0 +1,78 @@
+//! What is kept of the other clusters for those who have no access to the broker, and what whoever begins to lead does at once.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_operator::accept::Facts;
+use landfall_operator::broker::State;
+use landfall_operator::metering::meters;
+use landfall_operator::outbox::{Outbox, Target, Write};
+use landfall_operator::pipeline::{Observer, Pipeline};
+use landfall_operator::reconcile::Reconciler;
+use landfall_operator::stores::{Change, Touched};
+use tokio::time::Instant;
+
+use crate::optimized::web;
+use crate::support::{Feed, NOW, import, list, pipeline, slice, synced};
+use landfall_operator::observe::Guide;
+
+/// What is to be written of ClusterFacts after these changes, `name` or `name (gone)`.
+fn kept(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<String> {
+    let touched = pipeline.feed(changes);
+    let outbox = Arc::new(Outbox::default());
+    let mut reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: || Time(Timestamp::UNIX_EPOCH) };
+    reconciler.settled(pipeline, &touched);
+    let head = |(target, write)| match (target, write) {
+        (Target::Head(object), Write::DeleteHead) => Some(format!("{} (gone)", object.name)),
+        (Target::Head(object), _) => Some(object.name.to_string()),
+        _ => None,
+    };
+    std::iter::from_fn(|| outbox.take(Instant::now()).ok()).filter_map(head).collect()
+}
+
+fn says(cluster: &str, probe_address: &str) -> Change {
+    let facts = Facts::silent(ClusterId::new(cluster).unwrap());
+    Change::Peer(Arc::new(Facts { probe_addresses: vec![probe_address.parse().unwrap()], ..facts }))
+}
+
+/// In round-robin mode, which needs no facts but has to know who is dead.
+fn fleet() -> Pipeline {
+    let web = import("shop", "web", "ClusterSetIP", &["east", "west"]) + &slice("shop", "web", "east", &["10.0.0.1"]);
+    let mut pipeline = pipeline("east", Guide::Policies);
+    pipeline.apply(list(&web), NOW);
+    pipeline.feed(vec![Change::Broker(Some(State::default()))]);
+    pipeline
+}
+
+#[test]
+fn where_a_peer_can_be_probed_is_kept_for_dns_replicas_whatever_the_mode() {
+    let mut pipeline = fleet();
+    assert_eq!(kept(&mut pipeline, vec![says("west", "10.9.0.1:8081")]), ["peer.west"]);
+    assert_eq!(kept(&mut pipeline, vec![says("west", "10.9.0.2:8081")]), ["peer.west"], "its replica has moved");
+}
+
+#[test]
+fn what_people_say_of_a_cluster_is_never_taken_for_what_is_kept_of_another() {
+    let mut pipeline = fleet();
+    let object = |name: &str, cluster: &str| {
+        format!(
+            "---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {{name: {name}, namespace: \
+             landfall-system}}\nspec: {{cluster: {cluster}}}\n"
+        )
+    };
+    let said = list(&(object("peer-1", "peer-1") + &object("peer.gone", "gone") + &object("west", "west")));
+    assert_eq!(kept(&mut pipeline, said), ["peer.gone (gone)"]);
+}
+
+/// Meters are read for the one who leads: it must not need news of anybody to know which.
+#[test]
+fn whoever_begins_to_lead_knows_at_once_what_to_measure() {
+    let mut pipeline = synced("east", &web(""));
+    assert!(meters(&pipeline).is_empty());
+    let touched: Touched = pipeline.feed(vec![Change::Leads(true)]);
+    assert!(!touched.is_nothing(), "the others of this process are told");
+    assert!(meters(&pipeline).contains_key(&ServiceKey::new("shop", "web").unwrap()));
+    assert!(!pipeline.feed(vec![Change::Leads(false)]).is_nothing() && meters(&pipeline).is_empty());
+}
