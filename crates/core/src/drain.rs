@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::name::ClusterId;
+use crate::optimize::facts::Exporter;
 use crate::optimize::objective::Objective;
 use crate::optimize::report::Known;
 
@@ -34,7 +35,9 @@ pub fn short_without(
     let left: f64 = others.map(|(_, exporter)| exporter.capacity_rps - exporter.residual_rps.max(0.0)).sum();
     let left_rps = left.max(0.0) * objective.tuning.within_limits().target_utilisation;
     let demands: f64 = known.facts.sources.values().map(|source| source.demand_rps).sum();
-    let measured: f64 = exporters.values().map(|exporter| exporter.measured_rps).sum();
+    // Load that no plan explains stays where it is, and is already missing from what is left there.
+    let planned = |exporter: &Exporter| (exporter.measured_rps - exporter.residual_rps.max(0.0)).max(0.0);
+    let measured: f64 = exporters.values().map(planned).sum();
     let demand_rps = if known.facts.demand_unknown { measured } else { demands.max(measured) };
     let nobody_left = left_rps <= 0.0 && serves;
     (serves && (demand_rps > left_rps || nobody_left)).then_some(Short { demand_rps, left_rps })
@@ -72,6 +75,21 @@ mod tests {
         assert_eq!(beside, Some(Short { demand_rps: 800.0, left_rps: 0.0 }), "b goes too");
         let missing = short([500.0, 500.0], [1000.0, 1000.0]).unwrap();
         assert!((missing.missing_rps() - 100.0).abs() < 1e-9, "{missing:?}");
+    }
+
+    #[test]
+    fn what_clients_ask_for_that_landfall_does_not_answer_stays_where_it_is_and_counts_once() {
+        let report = |demand, load, residual_rps| Report {
+            demand_rps: Some(demand),
+            load_rps: Some(load),
+            residual_rps,
+            capacity_rps: Some(1000.0),
+            ..Report::default()
+        };
+        let reports = BTreeMap::from([(id("a"), report(400.0, 400.0, 0.0)), (id("b"), report(0.0, 400.0, 400.0))]);
+        let costs = [(id("a"), Arc::default()), (id("b"), Arc::default())].into();
+        let known = facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0));
+        assert_eq!(short_without(&known, &Objective::default(), &id("a"), &BTreeSet::new()), None, "400 of 540");
     }
 
     #[test]
