@@ -32,6 +32,8 @@ use crate::stores::Change;
 
 /// Between two looks for other credentials.
 const CREDENTIALS: Duration = Duration::from_secs(5);
+/// In looks: an API server that restarts says for a moment that there are no such resources, and a fleet must not go with it.
+const GONE_AFTER: u32 = 6;
 /// For one look.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -123,13 +125,15 @@ async fn follow(source: &Source, credentials: Credentials, ends: &mut Ends) -> E
         Err(why) => return Ended::Unusable(format!("the credentials of the broker cannot be used: {why}")),
     };
     let renewed = async {
-        loop {
+        let mut missing = 0;
+        while missing < GONE_AFTER {
             sleep(CREDENTIALS).await;
             match timeout(PATIENCE, find(source)).await {
                 // What cannot be read now may still be right.
                 Err(_) | Ok(Err(_)) => {}
-                Ok(Ok(Some(found))) if found.fingerprint == credentials.fingerprint => {}
-                Ok(Ok(_)) => return,
+                Ok(Ok(Some(found))) if found.fingerprint == credentials.fingerprint => missing = 0,
+                Ok(Ok(Some(_))) => return,
+                Ok(Ok(None)) => missing += 1,
             }
         }
     };
