@@ -37,6 +37,9 @@ pub enum Rejection {
     /// The rest of it counts.
     #[error(transparent)]
     InPart(Refused),
+    /// It counts as far as it is believed.
+    #[error("{0} numbers are more than ten times what is usual; ten times counts, and the usual follows within hours")]
+    Unusual(usize),
 }
 
 impl Rejection {
@@ -49,6 +52,7 @@ impl Rejection {
             Self::Refused(Refused::Version { .. }) => "version",
             Self::Refused(_) | Self::InPart(_) => "field",
             Self::Malformed(_) => "malformed",
+            Self::Unusual(_) => "unusual",
         }
     }
 }
@@ -106,7 +110,7 @@ impl Board {
             Ok((part, in_part)) => {
                 let cluster = part.facts.cluster.clone();
                 match in_part {
-                    Some(refused) => drop(self.rejected.insert(named.clone(), Rejection::InPart(refused))),
+                    Some(rejection) => drop(self.rejected.insert(named.clone(), rejection)),
                     None => drop(self.rejected.remove(&named)),
                 }
                 // The first part says how many there are.
@@ -131,7 +135,7 @@ impl Board {
         named: &str,
         object: api::ClusterFacts,
         now: u64,
-    ) -> Result<(Part, Option<Refused>), Rejection> {
+    ) -> Result<(Part, Option<Rejection>), Rejection> {
         let written = written(&object);
         let (part, parts) = (object.spec.part.unwrap_or(0), object.spec.parts.unwrap_or(1));
         if *named != *name(&object.spec.cluster, part) {
@@ -146,10 +150,11 @@ impl Board {
         if clusters.len() >= MOST_CLUSTERS && !clusters.contains(&facts.cluster) {
             return Err(Rejection::TooMany);
         }
-        if facts.cluster != self.identity.cluster {
-            self.usual.entry(facts.cluster.clone()).or_default().believe(Arc::make_mut(&mut facts.services), now);
-        }
-        Ok((Part { facts, written, number: part, parts }, in_part))
+        // The own numbers too: whoever believed itself more than others do would plan something else than they.
+        let usual = self.usual.entry(facts.cluster.clone()).or_default();
+        let cut = usual.believe(Arc::make_mut(&mut facts.services), now);
+        let unusual = (cut > 0).then_some(Rejection::Unusual(cut));
+        Ok((Part { facts, written, number: part, parts }, in_part.map(Rejection::InPart).or(unusual)))
     }
 
     /// Our own objects must be ours.
@@ -364,6 +369,22 @@ mod tests {
         assert_eq!(board.facts(&ClusterId::new("west").unwrap()).unwrap().generation, 8);
         board.put(said("west-0", demanding(5000.0)), NOW);
         assert_eq!((why(&board, "west-0"), demand(&board)), (None, Some(5000.0)));
+        board.put(said("west-0", demanding(90_000.0)), NOW);
+        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("unusual"), Some(50_000.0)), "ten times as much is");
+    }
+
+    #[test]
+    fn what_others_would_not_believe_of_us_we_do_not_either() {
+        let mut board = board();
+        let ours = |rps: f64| {
+            let services = json!([{"namespace": "shop", "name": "web", "demandRps": rps}]);
+            said("east-0", json!({"cluster": "east", "instance": "ours", "services": services}))
+        };
+        board.put(ours(5000.0), NOW);
+        board.put(ours(90_000.0), NOW);
+        let facts = board.facts(&ClusterId::new("east").unwrap()).unwrap();
+        let demands: Vec<_> = facts.services.values().map(|report| report.demand_rps).collect();
+        assert_eq!((why(&board, "east-0"), demands), (Some("unusual"), vec![Some(50_000.0)]));
     }
 
     #[test]
