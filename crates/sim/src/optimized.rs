@@ -70,6 +70,7 @@ impl Optimized {
             let demands = self.ids.iter().enumerate().filter_map(demand).collect();
             let export = measured(past, i);
             self.agents[i].compare(export, &demands, now, &self.objective.tuning);
+            self.agents[i].begin_window(now);
         }
         let again = |(i, agent): (usize, &Agent)| agent.report(Some(measured(past, i)), now, &self.objective.tuning);
         let compared: Vec<Report> = self.agents.iter().enumerate().map(again).collect();

@@ -135,7 +135,7 @@ impl Agent {
     /// Goes on from what its cluster published last, as far as that tells.
     pub fn resumed(cluster: ClusterId, last: &Report) -> Self {
         Self {
-            demand: last.demand_rps.map(Demand::at).unwrap_or_default(),
+            demand: last.demand_rps.map(Demand::resumed).unwrap_or_default(),
             trim: Trim::at(last.residual_rps),
             deviation: Deviation::at(last.deviation),
             ..Self::new(cluster)
@@ -174,7 +174,10 @@ impl Agent {
                 self.deviation = self.deviation.step(Window { measured_rps, planned_rps, capacity_rps }, tuning);
             }
         }
-        // The decision in force goes on into the window that begins.
+    }
+
+    /// A window begins, whatever was measured in the last one: the decision in force goes on into it.
+    pub fn begin_window(&mut self, now: u64) {
         self.decisions.drain(..self.decisions.len().saturating_sub(1));
         self.decisions.iter_mut().for_each(|decision| decision.at = now);
     }
@@ -345,8 +348,10 @@ mod tests {
         decide(&mut agent, [400.0, 300.0], 0);
         let demands = ByCluster::from_iter([(id("a"), 400.0), (id("b"), 300.0)]);
         agent.compare(measured(400.0), &demands, T, &tuning);
+        agent.begin_window(T);
         assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
         agent.compare(measured(600.0), &demands, 2 * T, &tuning);
+        agent.begin_window(2 * T);
         assert!((residual(&agent) - 100.0).abs() < 1.0, "half of what is new: {}", residual(&agent));
     }
 
@@ -389,6 +394,16 @@ mod tests {
         let demands = ByCluster::from_iter([(id("a"), 500.0), (id("b"), 300.0)]);
         agent.compare(measured(500.0), &demands, 6400, &tuning);
         assert!(residual(&agent).abs() < 1e-9, "{}", residual(&agent));
+    }
+
+    #[test]
+    fn what_was_intended_is_of_the_window_also_where_nothing_is_exported() {
+        let mut agent = Agent::new(id("a"));
+        let only = |exporter: &str| Shares::from_iter([(id(exporter), 1.0)]);
+        agent.decided(only("a"), None, 0);
+        agent.begin_window(60 * T);
+        agent.decided(only("b"), None, 60 * T);
+        assert_eq!(agent.intended(61 * T), only("b"), "for how long it was another one before is no matter");
     }
 
     #[test]

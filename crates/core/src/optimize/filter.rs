@@ -60,14 +60,19 @@ pub struct Demand {
     trend_rps: f64,
     error: f64,
     absolute_error: f64,
-    /// What it was before it jumped in the round that goes on.
-    jumped_from: Option<f64>,
+    /// The mean of the round that goes on says nothing if it is between the level and this: what it was before it jumped.
+    doubtful_to: Option<f64>,
 }
 
 impl Demand {
-    /// As if it had been measured before.
-    pub fn at(rps: f64) -> Self {
-        Self { level_rps: Some(self::rps(rps)), ..Self::default() }
+    /// Clients that were without answers for a while all ask at once when there are some again. Up to so much more in the
+    /// first round is taken for that.
+    const RUSH: f64 = 0.25;
+
+    /// As it was measured before somebody began anew.
+    pub fn resumed(rps: f64) -> Self {
+        let level = self::rps(rps);
+        Self { level_rps: Some(level), doubtful_to: Some((1.0 + Self::RUSH) * level), ..Self::default() }
     }
 
     #[must_use]
@@ -77,11 +82,10 @@ impl Demand {
         let Some(level) = self.level_rps else {
             return Self { level_rps: Some(measured), ..self };
         };
-        // The mean of a round in which it jumped is between what was before and what is now, and says nothing against either.
-        if let Some(before) = self.jumped_from
-            && (before.min(level)..=before.max(level)).contains(&measured)
+        if let Some(other) = self.doubtful_to
+            && (other.min(level)..=other.max(level)).contains(&measured)
         {
-            return Self { jumped_from: None, ..self };
+            return Self { doubtful_to: None, ..self };
         }
         let g = tuning.demand_gain;
         let trend = tuning.trend_damping * self.trend_rps;
@@ -94,16 +98,17 @@ impl Demand {
         let tracking = (error.abs() / absolute_error.max(f64::MIN_POSITIVE)).clamp(tuning.demand_least_alpha, 1.0);
         let next = (level + trend + tracking * surprise).max(0.0);
         let trend_rps = trend + tuning.trend_gain * (next - level - trend);
-        Self { level_rps: Some(next), trend_rps, error, absolute_error, jumped_from: None }
+        Self { level_rps: Some(next), trend_rps, error, absolute_error, doubtful_to: None }
     }
 
-    /// Takes a measurement that is a jump at once, in the middle of a round. `None`: it is none.
+    /// Takes a measurement that is a jump at once, in the middle of a round, the mean of which will be between what was before
+    /// and what is now. `None`: it is none.
     pub fn jump(self, measured_rps: f64, tuning: &Tuning) -> Option<Self> {
         let measured = rps(measured_rps);
         let jumped = |level: f64| (measured - level).abs() > tuning.within_limits().demand_jump * level;
         let known = self.level_rps.is_some_and(|level| !jumped(level));
-        let before = self.jumped_from.or(self.level_rps).unwrap_or(0.0);
-        (!known).then_some(Self { level_rps: Some(measured), trend_rps: 0.0, jumped_from: Some(before), ..self })
+        let before = self.doubtful_to.or(self.level_rps).unwrap_or(0.0);
+        (!known).then_some(Self { level_rps: Some(measured), trend_rps: 0.0, doubtful_to: Some(before), ..self })
     }
 
     /// What is expected for the next round.
@@ -246,6 +251,17 @@ mod tests {
         assert!((rps(jumped) - 100.0).abs() < 1e-9, "{jumped:?}");
         let fell = known.jump(100.0, &tuning).unwrap().step(40.0, &tuning);
         assert!((rps(fell) - 40.0).abs() < 1e-9, "it was a spike: {fell:?}");
+    }
+
+    #[test]
+    fn clients_that_come_back_all_at_once_are_no_more_than_before() {
+        let tuning = Tuning::default();
+        let rps = |demand: Demand| demand.rps(&tuning).unwrap();
+        let rush = Demand::resumed(50.0).step(58.0, &tuning);
+        assert!((rps(rush) - 50.0).abs() < 1e-9, "{rush:?}");
+        assert!(rps(rush.step(58.0, &tuning)) > 57.0, "they stay that many: {rush:?}");
+        assert!((rps(Demand::resumed(50.0).step(80.0, &tuning)) - 80.0).abs() < 1e-9, "that is too many");
+        assert!(rps(Demand::resumed(50.0).step(45.0, &tuning)) < 50.0, "and this is no rush");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::agent::Agent;
 use landfall_core::optimize::demand::{Answers, Observed};
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::Report;
+use landfall_core::optimize::report::{FRESH_ROUNDS, Report};
 use landfall_core::plan::ServicePlan;
 use landfall_core::snapshot::Service;
 
@@ -27,6 +27,8 @@ pub(super) struct Memory {
     answered_rps: f64,
     /// For how many windows anybody has asked, up to [`TOLD_AFTER`].
     asked: u8,
+    /// For how many windows nobody has counted answers here.
+    uncounted: u8,
 }
 
 /// How much of what answers brought in a window is taken over at least. It hardly changes, but loads and answers of one window come
@@ -48,6 +50,7 @@ impl Memory {
             learnt: 0.0,
             answered_rps: 0.0,
             asked: 0,
+            uncounted: 0,
         }
     }
 
@@ -203,6 +206,7 @@ impl Subject<'_> {
     pub(super) fn close(&self, memory: &mut Memory, window: &Window, now: u64) -> Closed {
         let tuning = &self.objective.tuning;
         let (answers, loads) = (self.answers(window), self.loads(window));
+        memory.uncounted = if window.counted() { 0 } else { memory.uncounted.saturating_add(1) };
         if window.counted() {
             memory.learn(&self.observed(&answers, &loads, window), &self.planned.service);
         }
@@ -217,6 +221,7 @@ impl Subject<'_> {
         if let Some(measured) = measured {
             memory.agent.compare(measured, &self.demands(demand.as_ref().map(|demand| demand.rps)), now, tuning);
         }
+        memory.agent.begin_window(now);
         let report = Report {
             measured_demand_rps: demand.map(|demand| demand.rps),
             parameter_hash: Some(self.objective.parameter_hash()),
@@ -225,7 +230,10 @@ impl Subject<'_> {
         };
         // What nobody measured yet has a capacity all the same.
         let capacity_rps = report.capacity_rps.or_else(|| export.map(|export| export.capacity_rps));
-        let report = Report { capacity_rps, ..report };
+        // What was counted long ago would be told as new for ever.
+        let known = f64::from(memory.uncounted) < FRESH_ROUNDS;
+        let (demand_rps, trend_rps) = if known { (report.demand_rps, report.trend_rps) } else { (None, 0.0) };
+        let report = Report { capacity_rps, demand_rps, trend_rps, ..report };
         let interesting = export.is_some() || report.demand_rps.is_some_and(|demand| demand > 0.0);
         Closed { report: interesting.then_some(report), answers_rps: window.answers_rps(self.key) }
     }

@@ -39,6 +39,8 @@ pub(crate) struct Cluster {
     pub(crate) runs: bool,
     /// It writes nothing any more, for whatever reason.
     pub(crate) mute: bool,
+    /// Whether its DNS replicas tell what they answered.
+    pub(crate) counts: bool,
     inbox: Vec<Change>,
     ways: BTreeMap<ClusterId, Way>,
     written: Option<Arc<Facts>>,
@@ -70,6 +72,7 @@ impl Cluster {
             hears: true,
             runs: true,
             mute: false,
+            counts: true,
             inbox: Vec::new(),
             ways: BTreeMap::new(),
             written: None,
@@ -184,8 +187,9 @@ impl Cluster {
         if !now.is_multiple_of(COLLECT) {
             return;
         }
-        let mut measured = Measured { seconds: COLLECT as f64, ..Measured::default() };
-        for ((key, cluster), count) in &mut self.answers {
+        let seconds = if self.counts { COLLECT as f64 } else { 0.0 };
+        let mut measured = Measured { seconds, ..Measured::default() };
+        for ((key, cluster), count) in self.answers.iter_mut().filter(|_| self.counts) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
             let whole = *count as u64;
             *count -= whole as f64;

@@ -73,3 +73,19 @@ fn what_an_answer_brings_is_known_to_who_begins_to_lead() {
     world.restart(0);
     world.watch(1000, |world| assert!((850.0..950.0).contains(&told(world)), "{}: {}", world.now, told(world)));
 }
+
+/// What was counted last counts for six rounds, as what a silent cluster said does.
+#[test]
+fn a_demand_that_nobody_counts_any_more_is_not_told_for_ever() {
+    let mut world = quiet();
+    world.demand("east", "web", ASKED);
+    world.run(1000);
+    world.of_mut("east").counts = false;
+    world.run(1500);
+    assert!(told(&world) > 0.95 * ASKED, "{}", told(&world));
+    world.run(1200);
+    assert!(told(&world) < 1e-9, "{}", told(&world));
+    world.of_mut("east").counts = true;
+    world.run(700);
+    assert!(told(&world) > 0.95 * ASKED, "{}", told(&world));
+}
