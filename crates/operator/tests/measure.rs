@@ -154,10 +154,25 @@ async fn the_cpu_of_pods_is_read_from_all_pages_of_a_namespace() {
 
 #[tokio::test]
 async fn without_a_metrics_server_nothing_is_known_and_nothing_wrong() {
-    for server in [|_: &str| refused(404), |_: &str| refused(403), |_: &str| refused(503)] {
+    for server in [|_: &str| refused(404), |_: &str| refused(403)] {
         assert_eq!(usage(&api_server(server), "shop", NOW).await.unwrap().utilisation(["a"]), None);
     }
     let no_pods: fn(&str) -> (u16, Value) = |path| if path.starts_with("/api/") { refused(403) } else { pods(path) };
     assert_eq!(usage(&api_server(no_pods), "shop", NOW).await.unwrap().utilisation(["a"]), None);
     assert!(usage(&api_server(|_| refused(500)), "shop", NOW).await.is_err());
+}
+
+/// What an API server says of one that was there a moment ago, and what it says after it noticed.
+#[tokio::test]
+async fn a_metrics_server_that_is_gone_is_one_failure_however_it_is_put() {
+    for server in [
+        |_: &str| (503, json!("error trying to reach service: dial tcp 10.96.4.2:443: connect: connection refused")),
+        |_: &str| (503, json!("service unavailable")),
+    ] {
+        let why = usage(&api_server(server), "shop", NOW).await.unwrap_err().to_string();
+        assert_eq!(why, "a metrics-server is registered and does not answer");
+    }
+    let gone: fn(&str) -> (u16, Value) = |path| if path.starts_with("/api/") { refused(503) } else { pods(path) };
+    let why = usage(&api_server(gone), "shop", NOW).await.unwrap_err().to_string();
+    assert!(!why.contains("metrics-server"), "it is the API server itself: {why}");
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::StreamExt;
 use kube::Client;
 use landfall_core::name::ServiceKey;
 use tokio::sync::{mpsc, watch};
@@ -176,7 +177,6 @@ impl Collector {
 }
 
 async fn read(sources: &Sources, meters: &Meters, complaints: &mut Complaints) -> BTreeMap<ServiceKey, Reading> {
-    use futures::StreamExt;
     let usages = usages(sources, meters, complaints).await;
     let one = |(key, meter): (&ServiceKey, &Meter)| {
         let (key, queries) = (key.clone(), meter.queries.clone());
@@ -193,12 +193,7 @@ async fn read(sources: &Sources, meters: &Meters, complaints: &mut Complaints) -
     for (key, load, utilisation, busy) in readings {
         let whys: BTreeSet<String> =
             [&load, &utilisation].into_iter().filter_map(|asked| asked.clone().err()).collect();
-        let of = format!("Prometheus about {key}");
-        // In one line, or two queries that fail in different ways would take turns and be said again and again.
-        match whys.is_empty() {
-            true => complaints.withdraw(&of),
-            false => complaints.say(&of, Vec::from_iter(whys).join("; and ")),
-        }
+        complaints.report(&format!("Prometheus about {key}"), whys);
         let value = |asked: Result<Option<f64>, String>| asked.ok().flatten();
         let reading = Reading { load_rps: value(load), utilisation: value(utilisation).or(busy) };
         read.insert(key, reading);
@@ -214,19 +209,19 @@ async fn usages(sources: &Sources, meters: &Meters, complaints: &mut Complaints)
         .filter(|(_, meter)| !asked(meter) && !meter.pods.is_empty())
         .map(|(key, _)| key.namespace())
         .collect();
-    let mut usages = BTreeMap::new();
-    for namespace in namespaces {
-        let of = format!("metrics.k8s.io about {namespace}");
-        match timeout(PATIENCE, pod_metrics::usage(&sources.client, namespace, (sources.clock)())).await {
-            Ok(Ok(usage)) => {
-                complaints.withdraw(&of);
-                usages.insert(namespace.to_owned(), usage);
-            }
-            Ok(Err(error)) => complaints.say(&of, crate::watch::chain(&error)),
-            Err(_) => complaints.say(&of, "no answer in time".to_owned()),
+    // One after the other, those of a metrics-server that hangs would hold up all readings.
+    let one = |namespace: &str| {
+        let namespace = namespace.to_owned();
+        async move {
+            let usage = timeout(PATIENCE, pod_metrics::usage(&sources.client, &namespace, (sources.clock)())).await;
+            let usage = usage.map_err(|_| "no answer in time".to_owned());
+            (namespace, usage.and_then(|usage| usage.map_err(|error| crate::watch::chain(&error))))
         }
-    }
-    usages
+    };
+    let asked: Vec<_> =
+        futures::stream::iter(namespaces.into_iter().map(one)).buffer_unordered(READINGS).collect().await;
+    complaints.report("metrics.k8s.io", asked.iter().filter_map(|(_, usage)| usage.as_ref().err().cloned()).collect());
+    asked.into_iter().filter_map(|(namespace, usage)| Some((namespace, usage.ok()?))).collect()
 }
 
 async fn ask(sources: &Sources, key: &ServiceKey, query: Option<&str>) -> Result<Option<f64>, String> {
@@ -247,6 +242,14 @@ impl Complaints {
     /// As many as are remembered; with more, each is said again.
     const MOST: usize = 1000;
 
+    /// All that is wrong with it, in one line, or two that fail in different ways would take turns and be said again and again.
+    fn report(&mut self, of: &str, whys: BTreeSet<String>) {
+        match whys.is_empty() {
+            true => self.withdraw(of),
+            false => self.say(of, Vec::from_iter(whys).join("; and ")),
+        }
+    }
+
     fn say(&mut self, of: &str, why: String) {
         if self.0.get(of) == Some(&why) {
             return;
@@ -260,5 +263,72 @@ impl Complaints {
 
     fn withdraw(&mut self, of: &str) {
         self.0.remove(of);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use hyper::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// Of an API server that answers whatever it is asked with this status, and lists nothing. 0: it does not answer.
+    fn sources(status: &Arc<AtomicU16>) -> Sources {
+        let status = Arc::clone(status);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let code = status.load(Ordering::Relaxed);
+            let body = if code == 200 { r#"{"items": []}"# } else { "no" };
+            let response =
+                Response::builder().status(code.max(100)).body(Full::new(Bytes::from_static(body.as_bytes())));
+            async move {
+                match code {
+                    0 => std::future::pending().await,
+                    _ => Ok::<_, Infallible>(response.unwrap()),
+                }
+            }
+        });
+        Sources {
+            client: Client::new(service, "default"),
+            replicas: Replicas::Given(Vec::new()),
+            prometheus: None,
+            meters: watch::channel(Meters::new()).1,
+            clock: || 0,
+        }
+    }
+
+    /// One export in each of three namespaces, without any query.
+    fn meters() -> Meters {
+        let meter = Meter { queries: Queries::default(), pods: BTreeSet::from(["pod".into()]) };
+        let keys = ["shop", "bank", "post"].map(|namespace| ServiceKey::new(namespace, "web").unwrap());
+        keys.into_iter().map(|key| (key, meter.clone())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_pod_metrics_is_one_complaint_and_none_when_all_is_well_again() {
+        let status = Arc::new(AtomicU16::new(200));
+        let (sources, meters) = (sources(&status), meters());
+        let mut complaints = Complaints::default();
+        for (code, expected) in [(404, 0), (503, 1), (503, 1), (500, 1), (200, 0), (503, 1), (404, 0)] {
+            status.store(code, Ordering::Relaxed);
+            let usages = usages(&sources, &meters, &mut complaints).await;
+            assert_eq!(complaints.0.len(), expected, "{code}: {:?}", complaints.0);
+            assert_eq!(usages.len(), if expected == 0 { meters.len() } else { 0 });
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_metrics_server_that_hangs_is_waited_for_in_all_namespaces_at_once() {
+        let began = Instant::now();
+        let mut complaints = Complaints::default();
+        assert!(usages(&sources(&Arc::default()), &meters(), &mut complaints).await.is_empty());
+        assert!(began.elapsed() < 2 * PATIENCE, "{:?}", began.elapsed());
+        assert_eq!(complaints.0["metrics.k8s.io"], "no answer in time");
     }
 }

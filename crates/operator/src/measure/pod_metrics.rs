@@ -9,11 +9,22 @@ use kube::Client;
 use landfall_api::Meta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use thiserror::Error;
 
 /// A metrics-server measures every 15 s. What is older than this is of pods that are gone, or of a server that is stuck.
 const MOST_AGE: u64 = 180;
 /// Pods are large, and of each but a few bytes are read.
 const PAGE: u32 = 500;
+
+/// Why nothing is known of the pods of a namespace that should be.
+#[derive(Debug, Error)]
+pub enum UsageError {
+    /// An API server finds other words for it from moment to moment, and from one connection to the next.
+    #[error("a metrics-server is registered and does not answer")]
+    Gone,
+    #[error("the API server cannot be asked for pods and what they use")]
+    ApiServer(#[from] kube::Error),
+}
 
 /// The CPU of the pods of a namespace.
 #[derive(Debug, Default)]
@@ -40,9 +51,12 @@ impl Usage {
 }
 
 /// `now` is in seconds since 1970. Where metrics are not served, or not for us, nothing is known of any pod.
-pub async fn usage(client: &Client, namespace: &str, now: u64) -> kube::Result<Usage> {
-    let Some(metrics) = get::<List<PodMetrics>>(client, &metrics_path(namespace)).await? else {
-        return Ok(Usage::default());
+pub async fn usage(client: &Client, namespace: &str, now: u64) -> Result<Usage, UsageError> {
+    let metrics = match get::<List<PodMetrics>>(client, &metrics_path(namespace)).await {
+        Ok(Some(metrics)) => metrics,
+        Ok(None) => return Ok(Usage::default()),
+        Err(kube::Error::Api(status)) if status.code == 503 => return Err(UsageError::Gone),
+        Err(error) => return Err(error.into()),
     };
     let mut pods = Vec::new();
     let mut next = Some(String::new());
@@ -56,12 +70,12 @@ pub async fn usage(client: &Client, namespace: &str, now: u64) -> kube::Result<U
     Ok(joined(&pods, &metrics.items, now))
 }
 
-/// `None`: it is not served (503: not yet, or no longer), or not for us.
+/// `None`: it is not served, or not for us.
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> kube::Result<Option<T>> {
     let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
     match client.request(request).await {
         Ok(read) => Ok(Some(read)),
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 503) => Ok(None),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
         Err(error) => Err(error),
     }
 }
