@@ -3,6 +3,7 @@
 //! `make e2e-fleet`, on a machine that does little else: what is measured here is time.
 
 mod agreement;
+mod alone;
 mod broker_faults;
 mod cluster_faults;
 mod metered;

@@ -1,0 +1,66 @@
+//! One cluster, in which the broker is, too: for what a cluster tells the others of its own exports.
+
+use std::ffi::OsString;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use landfall_e2e::cluster::{Cluster, McsCrds};
+use landfall_e2e::member::Namespace;
+use landfall_e2e::objects;
+use landfall_e2e::{Member, broker};
+use serde_json::{Value, json};
+
+pub(crate) const EAST: &str = "east";
+pub(crate) const ADDRESS: &str = "10.1.0.1";
+
+/// A pod is said to bear so much.
+pub(crate) const RPS_PER_POD: f64 = 100.0;
+
+/// A round and its jitter of a tenth, the one that was under way, and what comes after.
+pub(crate) const ROUND: Duration = Duration::from_secs(45);
+
+/// Meters are read every ten seconds.
+pub(crate) const READ: Duration = Duration::from_secs(12);
+
+/// Its operator is given these arguments beside those that it needs.
+pub(crate) async fn start(name: &str, more: Vec<OsString>) -> Result<Member> {
+    let cluster = Cluster::start(name, EAST, McsCrds::Current).await?;
+    broker::prepare(&cluster, &[EAST]).await?;
+    let way = broker::kubeconfig(&cluster, EAST, cluster.control_plane.api_address().port()).await?;
+    Member::start_with(cluster, &[], |dns| {
+        let replica = dns.landfall.admin.to_string();
+        let mut arguments = vec!["--broker-kubeconfig".into(), way.into(), "--dns-replica".into(), replica.into()];
+        arguments.extend(more);
+        arguments
+    })
+    .await
+}
+
+/// Optimises a service, with more of its settings.
+pub(crate) fn policy(service: &str, more: &Value) -> Value {
+    let mut optimized = json!({"roundSeconds": 30, "capacityRpsPerPod": RPS_PER_POD});
+    for (name, setting) in more.as_object().into_iter().flatten() {
+        optimized[name] = setting.clone();
+    }
+    objects::policy(service, json!({"loadBalancing": "optimized", "optimized": optimized}))
+}
+
+/// What east says of a service on the broker.
+pub(crate) async fn said(ns: &Namespace<'_>, service: &str) -> Result<Value> {
+    let facts = broker::api(ns.member.cluster.client()).get("east-0").await?;
+    let services = facts.data["spec"]["services"].as_array().context("nothing is said of any service")?;
+    let said = services.iter().find(|it| it["namespace"] == ns.name && it["name"] == service);
+    said.cloned().with_context(|| format!("nothing is said of {service}: {services:?}"))
+}
+
+pub(crate) fn number(said: &Value, field: &str) -> Result<f64> {
+    said[field].as_f64().with_context(|| format!("no {field}: {said}"))
+}
+
+/// The lines of the operator's log by which something about this was not measured.
+pub(crate) fn complaints(member: &Member, about: &str) -> Result<Vec<String>> {
+    let log = fs::read_to_string(member.cluster.folder().join("log/landfall-operator-a.log"))?;
+    let lines = log.lines().filter(|line| line.contains("not measured") && line.contains(about));
+    Ok(lines.map(String::from).collect())
+}
