@@ -38,7 +38,7 @@ e2e: deps ## Behaviour on real API servers, judged by real clients
 
 e2e-fleet: deps ## Several clusters around a broker, minutes long: the loop between them, and faults
 	@bash scripts/deps-e2e.sh
-	@bin=$$(bash scripts/controlplane.sh all); \
+	@bin=$$(bash scripts/controlplane.sh fleet); \
 	$(RELEASE); \
 	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast --test fleet -- --nocapture --test-threads=1
 

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Builds the programs of the end-to-end bed: from the Go module tests/e2e/controlplane `hyperkube` (etcd, API server,
-# controller manager, kubectl) and `helm`, and from tests/e2e/lighthouse `lighthouse-agent`. Prints the folder that
-# holds them; progress goes to stderr.
+# controller manager, kubectl) and `helm`, from tests/e2e/lighthouse `lighthouse-agent`, and from
+# tests/e2e/metrics-server `metrics-server`. Prints the folder that holds them; progress goes to stderr.
 #
-#   scripts/controlplane.sh helm   only helm: enough to render the chart
-#   scripts/controlplane.sh all    everything (default)
+#   scripts/controlplane.sh helm    only helm: enough to render the chart
+#   scripts/controlplane.sh all     what `make e2e` needs: all but metrics-server (default)
+#   scripts/controlplane.sh fleet   what `make e2e-fleet` needs: everything
 #
 # The folder is named after the sources, so a second run costs nothing. Go's own caches are the user's: a second
-# clone on the same machine only links. A cold build takes about ten CPU minutes.
+# clone on the same machine only links. A cold build takes about ten CPU minutes, and six more for metrics-server.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 module=$root/tests/e2e/controlplane
 neighbour=$root/tests/e2e/lighthouse
+metrics=$root/tests/e2e/metrics-server
 wanted=${1:-all}
 
 say() { printf 'controlplane: %s\n' "$*" >&2; }
@@ -54,6 +56,7 @@ build() {
 
 # Clients judge a server by its version, and charts are rendered for one: an unstamped build calls itself v0.0.0.
 build_hyperkube() {
+  cd "$module"
   local version flags='' package
   version=$(version_of k8s.io/kubernetes)
   for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -63,6 +66,7 @@ build_hyperkube() {
 }
 
 build_helm() {
+  cd "$module"
   local kubernetes flags='' package
   kubernetes=$(version_of k8s.io/kubernetes)
   for package in helm.sh/helm/v3/pkg/chartutil helm.sh/helm/v3/pkg/lint/rules; do
@@ -72,33 +76,41 @@ build_helm() {
 }
 
 # Of a module of its own: see its generate-go-mod.sh.
-build_lighthouse() {
+build_lighthouse_agent() {
   cd "$neighbour"
   build lighthouse-agent github.com/submariner-io/lighthouse/pkg/agent "-X main.version=$(version_of github.com/submariner-io/lighthouse)"
 }
 
+# Of a module of its own as well, for the same reason.
+build_metrics_server() {
+  cd "$metrics"
+  build metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server \
+    "-X k8s.io/client-go/pkg/version.gitVersion=$(version_of sigs.k8s.io/metrics-server)"
+}
+
 minor_of() { printf '%s' "$1" | cut -d. -f2; }
 
-case $wanted in helm | all) ;; *) fail "usage: controlplane.sh [helm|all]" ;; esac
+case $wanted in
+  helm) programs=(helm) ;;
+  all) programs=(helm hyperkube lighthouse-agent) ;;
+  fleet) programs=(helm hyperkube lighthouse-agent metrics-server) ;;
+  *) fail "usage: controlplane.sh [helm|all|fleet]" ;;
+esac
 
-key=$(cat "$module"/go.{mod,sum} "$module"/*.go "$neighbour"/go.{mod,sum} | sha256sum | cut -c1-16)
+key=$(cat "$module"/go.{mod,sum} "$module"/*.go {"$neighbour","$metrics"}/go.{mod,sum} | sha256sum | cut -c1-16)
 out=$root/target/e2e/bin-$key
 mkdir -p "$out"
 exec 9> "$out/.lock"
 flock 9
 
 complete() {
-  [ -x "$out/helm" ] && { [ "$wanted" = helm ] || { [ -x "$out/hyperkube" ] && [ -x "$out/lighthouse-agent" ]; }; }
+  local program
+  for program in "${programs[@]}"; do [ -x "$out/$program" ] || return; done
 }
 
 if ! complete; then
   ensure_go
   export CGO_ENABLED=0 GOTOOLCHAIN=auto GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off
-  cd "$module"
-  build_helm
-  if [ "$wanted" = all ]; then
-    build_hyperkube
-    build_lighthouse
-  fi
+  for program in "${programs[@]}"; do "build_${program//-/_}"; done
 fi
 printf '%s\n' "$out"

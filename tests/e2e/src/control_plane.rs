@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::certificates::Credentials;
+use crate::certificates::{AGGREGATOR, Credentials};
 use crate::files::{control_plane_programs, run_folder};
 use crate::process::{Process, await_while_running};
 
@@ -190,6 +190,14 @@ impl ControlPlane {
             flag("audit-policy-file", &crate::files::fixture("audit-policy.yaml")),
             flag("audit-log-path", &self.audit_log()),
             "--audit-log-mode=blocking".into(),
+            // For APIs that others serve.
+            flag("proxy-client-cert-file", &credentials.aggregator_certificate),
+            flag("proxy-client-key-file", &credentials.aggregator_key),
+            flag("requestheader-client-ca-file", &credentials.authority),
+            format!("--requestheader-allowed-names={AGGREGATOR}").into(),
+            "--requestheader-username-headers=X-Remote-User".into(),
+            "--requestheader-group-headers=X-Remote-Group".into(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
         ]
     }
 }

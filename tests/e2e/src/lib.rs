@@ -11,7 +11,8 @@
 //! ```
 //!
 //! In a fleet, what a test [`Exported`] is served by [`backend`]s of a bounded capacity, and
-//! [`load`] plays the clients; [`optimum`] says what they should come to. A [`lighthouse`] agent is a real one.
+//! [`load`] plays the clients; [`optimum`] says what they should come to. A [`lighthouse`] agent is a real one, and so are
+//! [`prometheus`] and [`metrics_server`]; the [`kubelet`] that the latter asks is not.
 //!
 //! `make e2e` builds what is missing and runs everything. A single behaviour, with programs that are built already:
 //! `cargo test -p landfall-e2e --test behaviour outage`. After a run, `target/e2e/run-*` has the logs.
@@ -32,10 +33,12 @@ pub mod files;
 pub mod fleet;
 pub mod front;
 pub mod http;
+pub mod kubelet;
 pub mod landfall;
 pub mod lighthouse;
 pub mod load;
 pub mod member;
+pub mod metrics_server;
 pub mod objects;
 pub mod optimum;
 pub mod process;

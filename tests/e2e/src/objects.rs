@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 /// Kinds whose status is a subresource of which the tests play the owner. (A Gateway's status is none, nor is a ServiceSelection's.)
-const WITH_STATUS: [&str; 3] = ["ServiceImport", "ServiceExport", "Submariner"];
+const WITH_STATUS: [&str; 5] = ["ServiceImport", "ServiceExport", "Submariner", "Node", "Pod"];
 
 /// Whether an endpoint is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

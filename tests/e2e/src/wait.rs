@@ -20,8 +20,13 @@ pub fn now() -> Instant {
 
 /// Seconds since 1970, as heartbeats in annotations have them.
 pub fn unix_seconds() -> Result<u64> {
+    Ok(since_1970()?.as_secs())
+}
+
+/// By the clock that all programs of a test share.
+pub fn since_1970() -> Result<Duration> {
     #[expect(clippy::disallowed_methods, reason = "as above")]
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
 }
 
 /// Calls `look` until it succeeds and returns what it returned.

@@ -7,4 +7,5 @@ mod alone;
 mod broker_faults;
 mod cluster_faults;
 mod metered;
+mod pod_metrics;
 mod scene;

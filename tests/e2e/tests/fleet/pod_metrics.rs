@@ -1,0 +1,185 @@
+//! Without any query, how busy an export is follows from the CPU that a metrics-server says its pods use, over what they ask
+//! for. That times what the pods bear is the load that the others are told; and without a metrics-server a cluster goes on as
+//! if nobody measured.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::kubelet::{Kubelet, NODE};
+use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::metrics_server::{MetricsServer, RESOLUTION};
+use landfall_e2e::objects::{self, Health};
+use landfall_e2e::wait::{report, while_it_holds};
+use landfall_e2e::{await_condition, now, run, with_temp_ns};
+use serde_json::{Value, json};
+
+use super::alone::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
+
+const PODS: [&str; 4] = ["pay-1", "pay-2", "pay-3", "pay-4"];
+/// Of the same namespace, and of no service.
+const OTHER: &str = "batch-1";
+
+/// In cores, of the container of a pod that serves. The other one asks for none.
+const REQUESTED: f64 = 0.5;
+const SIDECAR_USES: f64 = 0.4;
+/// Of each pod, and on average half of what it asks for, and then nine tenths.
+const AT_FIRST: [f64; 4] = [0.15, 0.2, 0.3, 0.35];
+const LATER: [f64; 4] = [0.4, 0.45, 0.5, 0.45];
+
+/// A kubelet is asked twice before anything is known.
+const TWO_SCRAPES: Duration = RESOLUTION.saturating_mul(3);
+
+/// A round of which a part was before what changed, and the one after it.
+const TWO_ROUNDS: Duration = ROUND.saturating_mul(2);
+
+/// An API server looks every half minute whether what it passes requests on to is there.
+const NOTICED: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_a_metrics_server_says_of_pods_is_told_the_broker_as_load_and_without_it_the_operator_goes_on_and_says_so_once()
+-> Result<()> {
+    run(async {
+        let member = alone::start("pod-metrics", Vec::new()).await?;
+        let kubelet = Kubelet::start(&member.cluster).await?;
+        with_temp_ns(&member, "pod-metrics", async |ns| {
+            uses(&kubelet, &ns, &AT_FIRST)?;
+            export(&ns).await?;
+            let mut metrics_server = MetricsServer::start(&member.cluster).await?;
+            scenario(&ns, &kubelet, &mut metrics_server).await
+        })
+        .await
+    })
+}
+
+async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut MetricsServer) -> Result<()> {
+    await_condition("the metrics-server has measured the pods", TWO_SCRAPES, async || {
+        let measured = metrics_server.pods(ns.name).await?;
+        ensure!(measured.len() == PODS.len() + 1, "{measured:?}");
+        Ok(())
+    })
+    .await?;
+    let complaints = || alone::complaints(ns.member, "metrics.k8s.io");
+    ensure!(complaints()?.is_empty(), "where there is no metrics-server nobody misses it: {:?}", complaints()?);
+
+    is_told(ns, 0.5, PODS.len()).await?;
+    uses(kubelet, ns, &LATER)?;
+    is_told(ns, 0.9, PODS.len()).await?;
+    // No autoscaler takes a pod from those that are as busy as that: nobody hopes that it comes back.
+    ns.apply(slice(&PODS[..3])?).await?;
+    is_told(ns, 0.9, 3).await?;
+
+    metrics_server.stop()?;
+    await_condition("the operator says that nobody measures pods", READ + SOON, async || {
+        let complaints = complaints()?;
+        ensure!(complaints.iter().any(|it| it.contains("a metrics-server is registered")), "{complaints:?}");
+        Ok(())
+    })
+    .await?;
+    let look = async || {
+        let complaints = complaints()?;
+        ensure!(complaints.len() == 1, "{complaints:#?}");
+        ns.member.operator.process.check_running()?;
+        ns.answers_now("pay", ADDRESS).await
+    };
+    // To an API server, one that just went is something else than one that is known to be gone.
+    while_it_holds("without it the operator goes on, and has said so", look, async {
+        await_condition("the API server notices", NOTICED, async || {
+            let (available, why) = metrics_server.availability().await?;
+            ensure!(!available, "{why}");
+            Ok(())
+        })
+        .await?;
+        tokio::time::sleep(READ).await;
+        ns.apply(slice(&PODS)?).await?;
+        await_condition("the others are told what answers amount to, and of one pod more", TWO_ROUNDS, async || {
+            let said = said(ns, "pay").await?;
+            let capacity = number(&said, "capacityRps")?;
+            ensure!(said["loadFromAnswers"] == true && is_near(capacity, bears(PODS.len())), "{said}");
+            Ok(())
+        })
+        .await
+    })
+    .await?;
+
+    metrics_server.restart().await?;
+    is_told(ns, 0.9, PODS.len()).await?;
+    ensure!(complaints()?.len() == 1, "{:#?}", complaints()?);
+    metrics_server.stop()?;
+    await_condition("it says so anew when it goes again", READ + SOON, async || {
+        ensure!(complaints()?.len() == 2, "{:#?}", complaints()?);
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the broker is told that so many pods are there and as busy as this, and that somebody measured it.
+async fn is_told(ns: &Namespace<'_>, utilisation: f64, pods: usize) -> Result<()> {
+    let since = now();
+    let what = format!("the broker is told of {pods} pods that are busy by {utilisation}");
+    let said = await_condition(&what, TWO_SCRAPES + READ + TWO_ROUNDS, async || {
+        let said = said(ns, "pay").await?;
+        let (load, capacity) = (number(&said, "loadRps")?, number(&said, "capacityRps")?);
+        let as_expected = is_near(load, utilisation * bears(pods)) && is_near(capacity, bears(pods));
+        ensure!(as_expected && said["loadFromAnswers"].is_null(), "{said}");
+        Ok(said)
+    })
+    .await?;
+    report(&format!("pod metrics: {said} after {:?}", since.elapsed()));
+    Ok(())
+}
+
+/// By configuration: to learn what a pod bears, somebody has to measure requests.
+fn bears(pods: usize) -> f64 {
+    RPS_PER_POD * pods as f64
+}
+
+fn is_near(is: f64, expected: f64) -> bool {
+    (is - expected).abs() < 0.01 * expected
+}
+
+/// Pods that run, and a service of all but one of them.
+async fn export(ns: &Namespace<'_>) -> Result<()> {
+    for pod in PODS.iter().chain([&OTHER]) {
+        // A namespace has no account for its pods in the first moments.
+        await_condition(&format!("pod {pod} is admitted"), SOON, async || ns.apply(self::pod(pod)).await).await?;
+    }
+    ns.export("pay", &[(EAST, ADDRESS)]).await?;
+    ns.apply(slice(&PODS)?).await?;
+    ns.apply(policy("pay", &json!({}))).await
+}
+
+fn pod(name: &str) -> Value {
+    let cpu = format!("{}m", 1000.0 * REQUESTED);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"nodeName": NODE, "containers": [
+            {"name": "web", "image": "none", "resources": {"requests": {"cpu": cpu}}},
+            {"name": "sidecar", "image": "none"},
+        ]},
+        "status": {"phase": "Running"},
+    })
+}
+
+/// As Kubernetes' own controller writes it, with the names of the pods.
+fn slice(pods: &[&str]) -> Result<Value> {
+    let addresses: Vec<String> = (1..=pods.len()).map(|pod| format!("10.1.1.{pod}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let mut slice = objects::local_slice("pay", &addresses, Health::Ready);
+    let endpoints = slice["endpoints"].as_array_mut().context("no endpoints")?;
+    for (endpoint, pod) in endpoints.iter_mut().zip(pods) {
+        endpoint["targetRef"] = json!({"kind": "Pod", "name": pod});
+    }
+    Ok(slice)
+}
+
+/// Has the containers that serve use so many cores, and all others whatever they like.
+fn uses(kubelet: &Kubelet, ns: &Namespace<'_>, cores: &[f64; 4]) -> Result<()> {
+    let serving = PODS.into_iter().zip(*cores).chain([(OTHER, 4.0)]);
+    for (pod, cores) in serving {
+        kubelet.uses((ns.name, pod, "web"), cores)?;
+        kubelet.uses((ns.name, pod, "sidecar"), SIDECAR_USES)?;
+    }
+    Ok(())
+}
