@@ -172,10 +172,13 @@ impl Rounds {
 
     fn has_news(&self, ground: Ground<'_>, now: u64) -> bool {
         let Some(own) = &self.own else { return true };
-        if own.drain != ground.head.drain || own.probe_addresses != self.probe_addresses {
+        let head = ground.head;
+        if own.drain != head.drain || own.probe_addresses != self.probe_addresses {
             return true;
         }
-        if links_have_moved(&own.links, &ground.head.links) {
+        if prices_have_moved(&own.egress_usd_per_gb, &head.egress_usd_per_gb)
+            || links_have_moved(&own.links, &head.links)
+        {
             return true;
         }
         optimized(ground.plan).any(|(key, planned, objective)| {
@@ -354,6 +357,14 @@ fn links_have_moved(before: &BTreeMap<ClusterId, PeerLink>, now: &BTreeMap<Clust
         rtt || before.reachable.unwrap_or(true) != now.reachable.unwrap_or(true)
     };
     now.iter().any(|(peer, now)| moved(&before.get(peer).copied().unwrap_or_default(), now))
+}
+
+/// What was read back from the broker has four digits.
+fn prices_have_moved(before: &BTreeMap<ClusterId, f64>, now: &BTreeMap<ClusterId, f64>) -> bool {
+    let alike = |(before, now): ((&ClusterId, &f64), (&ClusterId, &f64))| {
+        before.0 == now.0 && (before.1 - now.1).abs() <= 1e-3 * now.1.abs()
+    };
+    before.len() != now.len() || !before.iter().zip(now).all(alike)
 }
 
 /// What this cluster has published, as the others have it.

@@ -6,6 +6,7 @@ use landfall_core::achieved::{Verdict, achieved};
 use landfall_core::name::ClusterId;
 use landfall_core::plan::Family;
 
+use crate::manifests::{applied, objects};
 use crate::world::{OPTIMIZED, ROUND, World, web};
 
 fn id(cluster: &str) -> ClusterId {
@@ -254,4 +255,21 @@ fn flapping_readiness() {
     world.run(10 * ROUND);
     let after = &world.shares("web")["east"];
     assert!((after["west"] - calm["west"]).abs() < 0.05, "and when it stays, it is as before: {calm:?} {after:?}");
+}
+
+/// Rounds may take minutes, and money goes meanwhile.
+#[test]
+fn a_price_that_changes_is_told_to_the_others_within_eleven_seconds() {
+    const LONG: &str = "{loadBalancing: optimized, optimized: {roundSeconds: 300, capacityRpsPerPod: 10}}";
+    let mut world = World::new(&["east", "west"], LONG).apart(|_, _| 10.0);
+    world = world.exports("web", "east", 10).exports("web", "west", 10).asks("east", "web", 50.0).started();
+    world.run(700);
+    let told = |world: &World| world.broker["east-0"].0.spec.egress.first().and_then(|price| price.usd_per_gb);
+    assert_eq!(told(&world), Some(0.0), "one zone");
+    let price = "---\napiVersion: landfall.dev/v1alpha1\nkind: NetworkPricing\nmetadata: {name: ours}\nspec: {rules: \
+                 [{usdPerGb: 0.05}]}\n";
+    let now = world.now;
+    world.of_mut("east").see(|| applied(objects(price)), now);
+    world.run(11);
+    assert_eq!(told(&world), Some(0.05));
 }
