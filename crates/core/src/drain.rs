@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::name::ClusterId;
-use crate::optimize::facts::Exporter;
+use crate::optimize::facts::{Exporter, Source};
 use crate::optimize::objective::Objective;
 use crate::optimize::report::Known;
 
@@ -22,19 +22,23 @@ impl Short {
 }
 
 /// `None`: the others can bear it, or the cluster exports nothing of it that could be missed. While demands are not known,
-/// nobody can tell, and what the exporters measured counts in their place. Who is `drained` already bears nothing for long.
+/// nobody can tell, and what the exporters measured counts in their place. Who is `drained` already bears nothing for long, and
+/// whom nobody who asks can reach bears nothing at all.
 pub fn short_without(
     known: &Known,
     objective: &Objective,
     cluster: &ClusterId,
     drained: &BTreeSet<ClusterId>,
 ) -> Option<Short> {
-    let exporters = &known.facts.exporters;
+    let (exporters, sources) = (&known.facts.exporters, &known.facts.sources);
     let serves = exporters.get(cluster).is_some_and(|exporter| exporter.capacity_rps > 0.0);
+    let asks = |source: &&Source| known.facts.demand_unknown || source.demand_rps > 0.0;
+    let reached: BTreeSet<&ClusterId> = sources.values().filter(asks).flat_map(|source| source.costs.keys()).collect();
     let others = exporters.iter().filter(|(other, _)| *other != cluster && !drained.contains(*other));
+    let others = others.filter(|(other, _)| reached.contains(other));
     let left: f64 = others.map(|(_, exporter)| exporter.capacity_rps - exporter.residual_rps.max(0.0)).sum();
     let left_rps = left.max(0.0) * objective.tuning.within_limits().target_utilisation;
-    let demands: f64 = known.facts.sources.values().map(|source| source.demand_rps).sum();
+    let demands: f64 = sources.values().map(|source| source.demand_rps).sum();
     // Load that no plan explains stays where it is, and is already missing from what is left there.
     let planned = |exporter: &Exporter| (exporter.measured_rps - exporter.residual_rps.max(0.0)).max(0.0);
     let measured: f64 = exporters.values().map(planned).sum();
@@ -49,10 +53,20 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::optimize::report::{Report, facts};
+    use crate::optimize::cost::UnitCost;
+    use crate::optimize::report::{Costs, Report, facts};
 
     fn id(name: &str) -> ClusterId {
         ClusterId::new(name).unwrap()
+    }
+
+    /// Between `a` and `b`, but for those that are cut.
+    fn ways(cut: &[(&str, &str)]) -> Costs {
+        let row = |from: &str| {
+            let there = ["a", "b"].into_iter().filter(|to| !cut.contains(&(from, *to)));
+            Arc::new(there.map(|to| (id(to), UnitCost { latency_ms: 1.0, price_ms: 0.0 })).collect())
+        };
+        ["a", "b"].into_iter().map(|from| (id(from), row(from))).collect()
     }
 
     fn short(demands: [f64; 2], capacities: [f64; 2]) -> Option<Short> {
@@ -63,8 +77,7 @@ mod tests {
         let report =
             |i: usize| Report { demand_rps: Some(demands[i]), capacity_rps: Some(capacities[i]), ..Report::default() };
         let reports = BTreeMap::from([(id("a"), report(0)), (id("b"), report(1))]);
-        let costs = [(id("a"), Arc::default()), (id("b"), Arc::default())].into();
-        let known = facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0));
+        let known = facts(&reports, &ways(&[]), |_| Some(0.0), (&Objective::default(), 0));
         short_without(&known, &Objective::default(), &id("a"), &drained.iter().map(|name| id(name)).collect())
     }
 
@@ -87,9 +100,17 @@ mod tests {
             ..Report::default()
         };
         let reports = BTreeMap::from([(id("a"), report(400.0, 400.0, 0.0)), (id("b"), report(0.0, 400.0, 400.0))]);
-        let costs = [(id("a"), Arc::default()), (id("b"), Arc::default())].into();
-        let known = facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0));
+        let known = facts(&reports, &ways(&[]), |_| Some(0.0), (&Objective::default(), 0));
         assert_eq!(short_without(&known, &Objective::default(), &id("a"), &BTreeSet::new()), None, "400 of 540");
+    }
+
+    #[test]
+    fn whom_nobody_reaches_who_asks_can_bear_nothing() {
+        let report = |demand| Report { demand_rps: Some(demand), capacity_rps: Some(1000.0), ..Report::default() };
+        let reports = BTreeMap::from([(id("a"), report(400.0)), (id("b"), report(0.0))]);
+        let known = facts(&reports, &ways(&[("a", "b")]), |_| Some(0.0), (&Objective::default(), 0));
+        let short = short_without(&known, &Objective::default(), &id("a"), &BTreeSet::new());
+        assert_eq!(short, Some(Short { demand_rps: 400.0, left_rps: 0.0 }), "b reaches itself, and asks for nothing");
     }
 
     #[test]
