@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use kube::Client;
 use landfall_operator::broker;
 use landfall_operator::broker::build::Identity;
 use landfall_operator::broker::credentials::Source;
@@ -62,6 +63,14 @@ pub fn unheard(pipeline: &Pipeline) -> Option<String> {
     }
 }
 
+/// Where the credentials of the broker are.
+pub fn source(server: &args::ApiServer, client: &Client) -> Source {
+    match &server.broker_kubeconfig {
+        Some(path) => Source::Kubeconfig { path: path.clone(), namespace: server.broker_namespace.clone() },
+        None => Source::Submariner { client: client.clone(), namespace: server.submariner_namespace.clone() },
+    }
+}
+
 /// All lists once, from the API server of a cluster.
 async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
     let client = start::client(server.kubeconfig.as_deref()).await?;
@@ -77,10 +86,7 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
             submariner_namespace: Some(server.submariner_namespace.as_str().into()),
             guide: Guide::Policies,
         };
-        let source = match &server.broker_kubeconfig {
-            Some(path) => Source::Kubeconfig { path: path.clone(), namespace: server.broker_namespace.clone() },
-            None => Source::Submariner { client: client.clone(), namespace: server.submariner_namespace.clone() },
-        };
+        let source = source(server, &client);
         let identity = Identity { cluster: perspective.local.clone(), instance: start::instance(&client).await? };
         let said = broker::look(&source, identity, unix_seconds).await;
         // What is published is there all the same, and stays in force without a broker.

@@ -1,35 +1,28 @@
 //! `landfall drain`: empties a cluster, if the others can bear it.
 
+mod mark;
+
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use kube::api::{Api, Patch, PatchParams};
-use landfall_api::{ClusterFacts, ClusterFactsSpec, Drain};
+use anyhow::{Context, Result};
 use landfall_core::drain::{Short, short_without};
 use landfall_core::name::ServiceKey;
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::Mode;
 use landfall_core::snapshot::{Guidance, Kind};
 use landfall_operator::pipeline::Pipeline;
-use landfall_operator::run::{at, unix_seconds};
-use landfall_operator::start;
-use tokio::time::timeout;
+use mark::Marked;
 
-use crate::live::{ONLY_WHY, PATIENCE, Present, unheard};
+use crate::live::{ONLY_WHY, Present, unheard};
 use crate::plan::print;
-use crate::serve::{log, runtime};
+use crate::serve::log;
 use crate::{FOUND, WELL, args};
-
-/// Whoever drains; the operator's own fields are none of it.
-const MANAGER: &str = "landfall-drain";
 
 pub fn run(args: &args::Drain) -> Result<u8> {
     // Whoever takes it back need not know how the fleet is, which a broker that is away does not tell.
     if args.undo {
         log(ONLY_WHY);
-        write(args, false)?;
-        print(&format!("{} serves again; the others are told within ten seconds\n", args.cluster))?;
-        return Ok(WELL);
+        return told(args, &format!("{} serves again", args.cluster), mark::undo(args)?);
     }
     let server = args::ApiServer { cluster_id: Some(args.cluster.clone()), ..args.server.clone() };
     let present = Present::load(None, &server)?;
@@ -50,15 +43,39 @@ pub fn run(args: &args::Drain) -> Result<u8> {
         eprintln!("{} is not drained; {remedy}, or use --force", args.cluster);
         return Ok(FOUND);
     }
-    write(args, true)?;
     let time = match args.over {
         0 => "at once".to_owned(),
         seconds => format!("over {seconds} s"),
     };
-    print(&format!("{} is emptied {time}; landfall drain {} --undo takes it back\n", args.cluster, args.cluster))?;
+    let cluster = &args.cluster;
+    let done = format!("{cluster} is emptied {time}; landfall drain {cluster} --undo takes it back");
+    let code = told(args, &done, mark::drain(args)?)?;
     let stay = others(pipeline, args);
     if !stay.is_empty() {
         eprintln!("no capacity decides about these, so their clients stay where they are: {}", stay.join(", "));
+    }
+    Ok(code)
+}
+
+/// Says what was done, and whether the other clusters know.
+fn told(args: &args::Drain, done: &str, marked: Marked) -> Result<u8> {
+    let cluster = &args.cluster;
+    match marked {
+        Marked::Already(how) => print(&format!("{cluster} {how}; nothing is to be done\n"))?,
+        Marked::Told => print(&format!("{done}\n"))?,
+        Marked::NotSeen(why) => {
+            print(&format!("{done}\n"))?;
+            eprintln!("whether the others are told is not known: {why}");
+        }
+        Marked::NotTold => {
+            print(&format!("{done}, when its operator has told the others\n"))?;
+            eprintln!(
+                "it has not within {} s: is it running, is {} its namespace (--namespace), and does it reach the broker?",
+                mark::TOLD.as_secs(),
+                args.server.namespace
+            );
+            return Ok(FOUND);
+        }
     }
     Ok(WELL)
 }
@@ -66,7 +83,7 @@ pub fn run(args: &args::Drain) -> Result<u8> {
 /// Why nobody can tell what the others can bear.
 fn unknown(pipeline: &Pipeline, args: &args::Drain) -> Option<String> {
     let unheard = unheard(pipeline).map(|_| "what they say is not known".to_owned());
-    unheard.or_else(|| {
+    unheard.or_else(|| strange(pipeline, args)).or_else(|| {
         let optimized = |planned: &ServicePlan| match planned.service.guidance.served() {
             Guidance::Optimized(_, known, _) => Some(known.facts.demand_unknown),
             Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
@@ -78,6 +95,16 @@ fn unknown(pipeline: &Pipeline, args: &args::Drain) -> Option<String> {
         let uncounted: Vec<String> = uncounted.collect();
         (!uncounted.is_empty()).then(|| format!("nobody knows what clients ask of {}", uncounted.join(", ")))
     })
+}
+
+/// Why the kubeconfig can hardly be of this cluster.
+fn strange(pipeline: &Pipeline, args: &args::Drain) -> Option<String> {
+    let (stores, cluster) = (pipeline.stores(), &args.cluster);
+    if stores.broker.as_ref().is_some_and(|broker| broker.double.is_some()) {
+        return Some(format!("another cluster than the one of the kubeconfig is {cluster} on the broker"));
+    }
+    let exports = || stores.imports.exporters().any(|exporter| exporter == cluster);
+    (!stores.peers.contains_key(cluster) && !exports()).then(|| format!("nobody knows a cluster {cluster}"))
 }
 
 /// The services for which the others have too little.
@@ -102,37 +129,4 @@ fn others(pipeline: &Pipeline, args: &args::Drain) -> Vec<String> {
     let stays =
         services.filter(|(_, planned)| planned.service.exports.contains_key(&args.cluster) && !is_decided(planned));
     stays.map(|(key, _)| key.to_string()).collect()
-}
-
-/// Says it in the facts of the cluster, from which its operator takes it, or takes it back.
-fn write(args: &args::Drain, drained: bool) -> Result<()> {
-    let done = async {
-        let client = start::client(args.server.kubeconfig.as_deref()).await?;
-        let local = start::cluster_id(&client, &args.server.submariner_namespace).await;
-        // Without Submariner nobody but the operator's own flag says which cluster this is.
-        if let Ok(local) = local {
-            ensure!(local == args.cluster, "the kubeconfig is of cluster {local}; use the one of {}", args.cluster);
-        }
-        let api: Api<ClusterFacts> = Api::namespaced(client, &args.server.namespace);
-        let params = PatchParams::apply(MANAGER).force();
-        let apply = async |params: &PatchParams, drain: Option<Drain>| {
-            let spec = ClusterFactsSpec { cluster: args.cluster.to_string(), drain, ..ClusterFactsSpec::default() };
-            let facts = ClusterFacts::new(args.cluster.as_str(), spec);
-            let written = api.patch(args.cluster.as_str(), params, &Patch::Apply(&facts)).await;
-            written.with_context(|| format!("cannot write ClusterFacts {}/{}", args.server.namespace, args.cluster))
-        };
-        if !drained {
-            return apply(&params, None).await.map(|_| ());
-        }
-        // By the clock of the API server, as whoever types may have any: a write that is only tried tells it.
-        let since = at(unix_seconds()).context("the clock is wrong")?;
-        let drain = Drain { since, over_seconds: args.over };
-        let tried = apply(&PatchParams { dry_run: true, ..params.clone() }, Some(drain.clone())).await?;
-        let ours =
-            tried.metadata.managed_fields.iter().flatten().find(|entry| entry.manager.as_deref() == Some(MANAGER));
-        let since = ours.and_then(|entry| entry.time.clone()).unwrap_or_else(|| drain.since.clone());
-        apply(&params, Some(Drain { since, ..drain })).await.map(|_| ())
-    };
-    let late = |_| anyhow!("the API server does not answer within {} s; is it up?", PATIENCE.as_secs());
-    runtime()?.block_on(async { timeout(PATIENCE, done).await.map_err(late)? })
 }

@@ -64,6 +64,14 @@ pub struct Drain {
 }
 
 impl Drain {
+    /// The same, in another time in all: what is gone at `now` does not come back.
+    #[must_use]
+    pub fn within(self, over_seconds: u32, now: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a u32")]
+        let gone = ((1.0 - self.left(now)) * f64::from(over_seconds)).ceil() as u64;
+        Self { since: now.saturating_sub(gone), over_seconds }
+    }
+
     /// What is left of all that the cluster offers, from 1 down to 0.
     pub fn left(self, now: u64) -> f64 {
         let elapsed = now.saturating_sub(self.since) as f64;
@@ -329,4 +337,23 @@ fn services(
         reports.insert(key, report);
     }
     reports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_that_is_to_take_another_time_gives_nothing_back() {
+        const BEGUN: u64 = 1_800_000_000;
+        let slow = Drain { since: BEGUN, over_seconds: 3600 };
+        for (after, over_seconds, left) in [(0, 300, 1.0), (1800, 300, 0.5), (1800, 7200, 0.5), (1800, 0, 0.0)] {
+            let now = BEGUN + after;
+            let changed = slow.within(over_seconds, now);
+            assert!((changed.left(now) - left).abs() < 0.01, "{after} {over_seconds}: {changed:?}");
+            assert!(changed.left(now + u64::from(over_seconds)) <= 0.0);
+        }
+        let empty = Drain { since: BEGUN, over_seconds: 60 }.within(600, BEGUN + 100);
+        assert!(empty.left(BEGUN + 100) <= 0.0, "{empty:?}");
+    }
 }

@@ -32,8 +32,8 @@ const NEWS: Duration = Duration::from_secs(15);
 /// What demand there is shows when clients have asked for a while.
 const SETTLED: Duration = Duration::from_secs(45);
 
-/// The command reads all that is there, once.
-const COMMAND: Duration = Duration::from_secs(20);
+/// The command reads all that is there, and waits until the others are told.
+const COMMAND: Duration = Duration::from_secs(40);
 
 #[test]
 fn a_cluster_is_emptied_only_where_the_others_can_bear_it_and_serves_again_when_that_is_taken_back() -> Result<()> {
@@ -77,6 +77,7 @@ impl Scene {
         })
         .await?;
         self.is_refused().await.context("of east, whose load west cannot bear")?;
+        self.is_mistaken().await.context("of another cluster than that of the kubeconfig")?;
         self.is_forced().await.context("of east, by force")?;
         self.empties().await.context("of west, whose load east can bear")?;
         self.serves_again().await.context("of west, taken back")
@@ -97,6 +98,18 @@ impl Scene {
         ensure!(printed.contains(remedy), "{printed}");
         let written = self.written(EAST).await?;
         ensure!(written.is_none(), "something is written: {written:?}");
+        Ok(())
+    }
+
+    async fn is_mistaken(&self) -> Result<()> {
+        for (cluster, words) in [
+            (WEST, "another cluster than the one of the kubeconfig is west on the broker"),
+            ("wset", "nobody knows a cluster wset"),
+        ] {
+            let (code, printed) = self.drain_in(EAST, cluster, &format!("mistaken-{cluster}"), &[]).await?;
+            ensure!(code == Some(1) && printed.contains(words), "exit code {code:?}: {printed}");
+            ensure!(self.written_in(EAST, cluster).await?.is_none(), "something is written");
+        }
         Ok(())
     }
 
@@ -137,6 +150,8 @@ impl Scene {
             "drain: west offers {offers:.1?} requests/s; nobody is sent to it after {:?}",
             since.elapsed()
         ));
+        let (code, printed) = self.drain(WEST, "again", &["--over", "1h"]).await?;
+        ensure!(code == Some(0) && printed.starts_with("west is empty; nothing is to be done"), "{code:?}: {printed}");
         self.all_were_answered(since)
     }
 
@@ -172,8 +187,13 @@ impl Scene {
 
     /// Runs the command as somebody does whose cluster it is. Returns its exit code and what it printed.
     async fn drain(&self, cluster: &str, name: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
-        let member = &self.fleet.of(cluster)?.member.cluster;
-        let broker = self.fleet.broker.folder().join(format!("broker-{cluster}.kubeconfig"));
+        self.drain_in(cluster, cluster, name, more).await
+    }
+
+    /// With the kubeconfigs of `at`.
+    async fn drain_in(&self, at: &str, cluster: &str, name: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
+        let member = &self.fleet.of(at)?.member.cluster;
+        let broker = self.fleet.broker.folder().join(format!("broker-{at}.kubeconfig"));
         let mut arguments: Vec<OsString> = ["drain", cluster].iter().chain(more).map(OsString::from).collect();
         arguments.extend(["--kubeconfig".into(), member.control_plane.admin_kubeconfig()?.into()]);
         arguments.extend(["--broker-kubeconfig".into(), broker.into()]);
@@ -184,7 +204,11 @@ impl Scene {
 
     /// What people say of a cluster, in its own API server.
     async fn written(&self, cluster: &str) -> Result<Option<Value>> {
-        let client = self.fleet.of(cluster)?.member.cluster.client();
+        self.written_in(cluster, cluster).await
+    }
+
+    async fn written_in(&self, at: &str, cluster: &str) -> Result<Option<Value>> {
+        let client = self.fleet.of(at)?.member.cluster.client();
         let api = objects::api(client, "landfall.dev/v1alpha1", "ClusterFacts", Some(RELEASE_NAMESPACE));
         Ok(api.get_opt(cluster).await?.map(|facts| facts.data["spec"].clone()))
     }
