@@ -66,9 +66,9 @@ pub struct Rounds {
     /// The plan that all of them remember. Weak: it lives no longer for it, and no other has its address as long as it is here.
     decided: Option<Weak<Plan>>,
     leads: bool,
-    /// Since the last round ended.
+    /// From the end of the last round until anything was last told.
     window: Window,
-    /// Since anything was last told: what began in the middle of a round is not to be taken for the mean of the round.
+    /// Since then: what began in the middle of a round is not to be taken for the mean of the round.
     since_told: Window,
     schedule: Schedule,
     /// When anything was last published, a round or news, in seconds since 1970.
@@ -127,8 +127,7 @@ impl Rounds {
         if !measured.probe_addresses.is_empty() {
             self.probe_addresses.clone_from(&measured.probe_addresses);
         }
-        self.since_told.add(&measured);
-        self.window.add(&measured);
+        self.since_told.add(measured);
     }
 
     /// The newest facts that are to be published. What a predecessor said is not said again: it would count as new.
@@ -184,13 +183,17 @@ impl Rounds {
         optimized(ground.plan).any(|(key, planned, objective)| {
             let subject = Subject { ground, key, planned, objective: &objective };
             let before = own.services.get(key).copied();
-            if before.is_none() && !subject.concerns(&self.window) {
+            if before.is_none() && !subject.concerns(self.was_asked(key)) {
                 return false;
             }
             let before = before.unwrap_or_default();
             let report = self.newest(subject, now);
             is_news(&before, &report, &objective.tuning)
         })
+    }
+
+    fn was_asked(&self, key: &ServiceKey) -> bool {
+        [&self.window, &self.since_told].into_iter().any(|window| window.count(key) > 0.0)
     }
 
     /// What would be said of a service now, in the middle of a round.
@@ -218,7 +221,7 @@ impl Rounds {
         let mut answers_rps = self.own.as_ref().map(|own| BTreeMap::clone(&own.answers_rps)).unwrap_or_default();
         for (key, planned, objective) in optimized(ground.plan) {
             let subject = Subject { ground, key, planned, objective: &objective };
-            if !subject.concerns(&self.window) {
+            if !subject.concerns(self.was_asked(key)) {
                 continue;
             }
             let report = self.newest(subject, now);
@@ -237,14 +240,15 @@ impl Rounds {
 
     /// Ends the round: every agent counts, compares and reports.
     pub fn close(&mut self, ground: Ground<'_>, now: u64) {
-        let window = self.window.ended();
+        self.window.append(std::mem::take(&mut self.since_told));
+        let window = std::mem::take(&mut self.window);
         self.achieved = Arc::new(self.split(ground, &window, now));
         let (mut services, mut answers_rps) = (BTreeMap::new(), BTreeMap::new());
         let mut known = BTreeSet::new();
         for (key, planned, objective) in optimized(ground.plan) {
             known.insert(key.clone());
             let subject = Subject { ground, key, planned, objective: &objective };
-            if !self.memories.contains_key(key) && !subject.concerns(&window) {
+            if !self.memories.contains_key(key) && !subject.concerns(window.count(key) > 0.0) {
                 continue;
             }
             let closed = subject.close(self.memory(key, ground), &window, now);
@@ -296,7 +300,7 @@ impl Rounds {
     fn publish(&mut self, ground: Ground<'_>, facts: Facts, now: u64) {
         let Facts { generation, services, answers_rps, .. } = facts;
         self.told = now;
-        self.since_told = Window::default();
+        self.window.append(std::mem::take(&mut self.since_told));
         self.spoke = true;
         self.own = Some(Arc::new(Facts {
             generation,

@@ -121,9 +121,9 @@ impl Subject<'_> {
     }
 
     /// Whether there is anything here to remember: an export, or clients.
-    pub(super) fn concerns(&self, window: &Window) -> bool {
+    pub(super) fn concerns(&self, asked: bool) -> bool {
         let exported = self.planned.service.exports.contains_key(self.ground.local);
-        exported || window.count(self.key) > 0.0 || said(self.ground).is_some_and(|s| s.services.contains_key(self.key))
+        exported || asked || said(self.ground).is_some_and(|s| s.services.contains_key(self.key))
     }
 
     /// `None`: nobody counted.

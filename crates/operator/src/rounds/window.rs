@@ -1,4 +1,4 @@
-//! What was measured since the last round ended.
+//! What was measured since the last round ended, or since anything was last told.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,30 +51,45 @@ impl Mean {
         }
     }
 
+    fn append(&mut self, then: Self) {
+        self.sum += then.sum;
+        self.count += then.count;
+    }
+
     fn value(self) -> Option<f64> {
         (self.count > 0.0).then(|| self.sum / self.count)
     }
 }
 
 impl Window {
-    pub(super) fn add(&mut self, measured: &Measured) {
+    pub(super) fn add(&mut self, measured: Measured) {
         self.seconds += measured.seconds.max(0.0);
-        for (key, counts) in &measured.answers {
-            let known = self.answers.entry(key.clone()).or_default();
-            for (cluster, count) in counts {
-                let known = known.entry(cluster.clone()).or_default();
-                *known = known.saturating_add(*count);
-            }
-        }
-        for (key, reading) in &measured.readings {
+        self.count_more(measured.answers);
+        for (key, reading) in measured.readings {
             self.loads.entry(key.clone()).or_default().add(reading.load_rps);
-            self.utilisations.entry(key.clone()).or_default().add(reading.utilisation);
+            self.utilisations.entry(key).or_default().add(reading.utilisation);
         }
     }
 
-    /// What it holds, and nothing from now on.
-    pub(super) fn ended(&mut self) -> Self {
-        std::mem::take(self)
+    /// And what followed.
+    pub(super) fn append(&mut self, then: Self) {
+        self.seconds += then.seconds;
+        self.count_more(then.answers);
+        for (means, then) in [(&mut self.loads, then.loads), (&mut self.utilisations, then.utilisations)] {
+            for (key, mean) in then {
+                means.entry(key).or_default().append(mean);
+            }
+        }
+    }
+
+    fn count_more(&mut self, answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>) {
+        for (key, counts) in answers {
+            let known = self.answers.entry(key).or_default();
+            for (cluster, count) in counts {
+                let known = known.entry(cluster).or_default();
+                *known = known.saturating_add(count);
+            }
+        }
     }
 
     /// Whether anybody counted.
@@ -138,17 +153,17 @@ mod tests {
         let mut window = Window::default();
         for _ in 0..2 {
             let answers = BTreeMap::from([(key(), BTreeMap::from([(Some(east.clone()), count / 2)]))]);
-            window.add(&Measured { seconds: seconds / 2.0, answers, ..Measured::default() });
+            window.add(Measured { seconds: seconds / 2.0, answers, ..Measured::default() });
         }
         window
     }
 
     #[test]
-    fn what_comes_in_pieces_is_added_up_and_is_gone_when_the_round_ends() {
-        let mut window = window(10.0, 500);
-        assert!((window.all_answers_rps(&key()) - 50.0).abs() < 1e-9);
-        assert!((window.ended().answers_rps(&key())[&ClusterId::new("east").unwrap()] - 50.0).abs() < 1e-9);
-        assert!(window.count(&key()).abs() < 1e-9 && !window.counted());
+    fn what_comes_in_pieces_is_added_up() {
+        let mut both = window(10.0, 500);
+        assert!((both.all_answers_rps(&key()) - 50.0).abs() < 1e-9);
+        both.append(window(30.0, 500));
+        assert!((both.answers_rps(&key())[&ClusterId::new("east").unwrap()] - 25.0).abs() < 1e-9, "1000 in 40 s");
     }
 
     #[test]
@@ -163,7 +178,7 @@ mod tests {
         let mut window = Window::default();
         for load_rps in [Some(10.0), None, Some(30.0), Some(f64::NAN)] {
             let readings = BTreeMap::from([(key(), Reading { load_rps, utilisation: None })]);
-            window.add(&Measured { readings, ..Measured::default() });
+            window.add(Measured { readings, ..Measured::default() });
         }
         assert_eq!(window.reading(&key()), Reading { load_rps: Some(20.0), utilisation: None });
     }
