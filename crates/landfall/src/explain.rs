@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use anyhow::{Context, Result, bail};
 use landfall_core::name::ClusterId;
-use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Plan, explain};
+use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Input, Plan, explain};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 
@@ -68,6 +68,7 @@ fn text(explanation: &Explanation) -> String {
         Some(optimised) => {
             sections.push(costs(&clusters));
             sections.push(inputs(&clusters));
+            sections.push(more_inputs(&clusters));
             sections.push(sentences(optimised));
             sections.extend(optimised.costs.as_ref().map(|costs| {
                 bills(&[
@@ -160,7 +161,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
 fn inputs(clusters: &[&ClusterShare]) -> String {
     let row = |cluster: &&ClusterShare| {
         let inputs = cluster.inputs.as_ref()?;
-        let value = |input: &landfall_operator::explain::Input| match input.value {
+        let value = |input: &Input| match input.value {
             Some(value) => format!("{} ({input})", number(value)),
             None => format!("- ({input})"),
         };
@@ -180,6 +181,30 @@ fn inputs(clusters: &[&ClusterShare]) -> String {
     };
     let mut rows: Vec<[String; 5]> = clusters.iter().filter_map(row).collect();
     rows.insert(0, ["FROM WHERE", "RTT MS", "USD/GB", "REQUESTS/S", "SERVICE MS"].map(str::to_owned));
+    table::align(rows)
+}
+
+/// What most candidates have nothing of, one line each.
+fn more_inputs(clusters: &[&ClusterShare]) -> String {
+    let rows = |cluster: &&ClusterShare| {
+        let name = cluster.cluster.clone();
+        let input = |what: &'static str, input: Option<&Input>, times: f64| {
+            let Input { value: Some(value), .. } = input? else { return None };
+            Some([name.clone(), what.to_owned(), format!("{} ({})", number(times * value), input?)])
+        };
+        let of = cluster.inputs.as_ref();
+        [
+            input("jitter, ms", of.and_then(|of| of.jitter_ms.as_ref()), 1.0),
+            input("loss, %", of.and_then(|of| of.loss.as_ref()), 100.0),
+            input("load that no plan explains, requests/s", of.and_then(|of| of.residual_rps.as_ref()), 1.0),
+            input("load strays from the plan by, %", of.and_then(|of| of.deviation.as_ref()), 100.0),
+        ]
+    };
+    let mut rows: Vec<[String; 3]> = clusters.iter().flat_map(rows).flatten().collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    rows.insert(0, ["FROM WHERE", "WHAT", "VALUE"].map(str::to_owned));
     table::align(rows)
 }
 

@@ -145,6 +145,38 @@ fn every_number_says_where_it_comes_from() {
     }
 }
 
+/// Of the six clouds, with something replaced in what `aws-use1` has.
+fn copy_with(before: &str, after: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for cluster in CLUSTERS {
+        std::fs::create_dir(copy.path().join(cluster)).unwrap();
+        for file in std::fs::read_dir(Path::new(&example("six-clouds")).join(cluster)).unwrap() {
+            let file = file.unwrap();
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            let text = if cluster == "aws-use1" { text.replace(before, after) } else { text };
+            std::fs::write(copy.path().join(cluster).join(file.file_name()), text).unwrap();
+        }
+    }
+    copy
+}
+
+#[test]
+fn what_most_ways_have_nothing_of_is_shown_where_there_is_some() {
+    let explained = |dir: &Path| explained("shop/api-mixed", "aws-use1", dir.to_str().unwrap(), &[]);
+    let without = explained(example("six-clouds").as_ref());
+    assert!(!without.contains("loss"), "{without}");
+    let link = "  cluster: aws-use1\n  links: [{cluster: op-fra, jitterMs: 4, loss: 0.02}]\n";
+    let text = explained(copy_with("  cluster: aws-use1\n", link).path());
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
+    for line in [
+        ["op-fra", "jitter, ms", "4 (ClusterFacts of aws-use1)"],
+        ["op-fra", "loss, %", "2 (ClusterFacts of aws-use1)"],
+    ] {
+        assert!(lines.iter().any(|cells| *cells == line), "{line:?} in {text}");
+    }
+}
+
 #[test]
 fn a_service_that_is_not_optimised_is_explained_too() {
     let text = explained("demo/service-1", "c1", &example("three-clusters"), &[]);
@@ -158,20 +190,7 @@ fn a_service_that_is_not_optimised_is_explained_too() {
 
 #[test]
 fn who_cannot_answer_is_listed_with_the_reason_and_an_end_of_all_is_found() {
-    let copy = tempfile::tempdir().unwrap();
-    for cluster in CLUSTERS {
-        std::fs::create_dir(copy.path().join(cluster)).unwrap();
-        for file in std::fs::read_dir(Path::new(&example("six-clouds")).join(cluster)).unwrap() {
-            let file = file.unwrap();
-            let text = std::fs::read_to_string(file.path()).unwrap();
-            let text = if cluster == "aws-use1" {
-                text.replace("[10.6.2.10], conditions: {ready: true}", "[10.6.2.10], conditions: {ready: false}")
-            } else {
-                text
-            };
-            std::fs::write(copy.path().join(cluster).join(file.file_name()), text).unwrap();
-        }
-    }
+    let copy = copy_with("[10.6.2.10], conditions: {ready: true}", "[10.6.2.10], conditions: {ready: false}");
     let dir = copy.path().to_str().unwrap();
     let explanation = json("shop/api-mixed", "aws-use1", dir);
     let op_fra = explanation["clusters"].as_array().unwrap().iter().find(|one| one["cluster"] == "op-fra").unwrap();

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,12 +184,10 @@ impl<'a> Fleet<'a> {
         let reports = self.clusters.iter().filter_map(said).collect();
         let costs = self.costs(objective);
         let from = (objective, self.now.unwrap_or_default());
-        let counted = self.stores.pods.count(key);
-        let assumed_rps = |cluster: &ClusterId, export: &Export| {
-            let own = counted.filter(|_| *cluster == self.view.local);
-            own.unwrap_or_else(|| pods(export)).max(1) as f64 * objective.capacity_rps_per_pod
+        let able = |cluster: &ClusterId| {
+            let pods = self.pods(key, (cluster, exports.get(cluster)?));
+            Some(pods.number() as f64 * objective.capacity_rps_per_pod)
         };
-        let able = |cluster: &ClusterId| Some(assumed_rps(cluster, exports.get(cluster)?));
         let ready = |cluster: &ClusterId| able(cluster).filter(|_| !exports[cluster].ready.is_empty());
         let mut known = facts(&reports, &costs, ready, from);
         if exports.values().any(|export| export.ready.is_empty()) {
@@ -206,6 +205,12 @@ impl<'a> Fleet<'a> {
             }
         }
         known
+    }
+
+    /// What an export is taken to consist of while it does not say what it can bear.
+    pub(crate) fn pods(&self, key: &ServiceKey, (cluster, export): (&ClusterId, &Export)) -> Pods {
+        let counted = if *cluster == self.view.local { self.stores.pods.count(key) } else { None };
+        counted.map_or_else(|| Pods::Endpoints(pods(export)), Pods::Counted)
     }
 
     /// Who asks for nothing changes no plan. Most clusters of a large fleet ask for few of its services.
@@ -279,6 +284,35 @@ impl<'a> Fleet<'a> {
 /// What the costs of ways depend on: where a cluster is, its links, and what it is billed.
 fn network(facts: &Facts) -> impl PartialEq + use<'_> {
     (&facts.cluster, &facts.location, &facts.links, &facts.egress_usd_per_gb)
+}
+
+/// How many answer for an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pods {
+    /// By the slices that Kubernetes keeps of its own services.
+    Counted(usize),
+    /// By what the clusterset is told.
+    Endpoints(usize),
+}
+
+impl Pods {
+    /// Who has none, or none yet, bears at least what one does.
+    pub(crate) fn number(self) -> usize {
+        let (Self::Counted(number) | Self::Endpoints(number)) = self;
+        number.max(1)
+    }
+}
+
+/// `3 ready pods`
+impl fmt::Display for Pods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.number();
+        let noun = match self {
+            Self::Counted(_) => "pod",
+            Self::Endpoints(_) => "endpoint",
+        };
+        write!(f, "{number} ready {noun}{}", if number == 1 { "" } else { "s" })
+    }
 }
 
 /// Ready pods, as far as endpoints tell: one that has addresses of both families is one. Behind a service IP there can be

@@ -4,14 +4,16 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize;
 use landfall_core::optimize::cost::UNKNOWN_RTT_MS;
+use landfall_core::optimize::facts::Exporter;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{Known, Report};
 use landfall_core::snapshot::{Export, View};
 use serde::Serialize;
 
-use crate::accept::Facts;
-use crate::facts::{Fleet, pods};
+use crate::accept::{Facts, PeerLink};
+use crate::facts::Fleet;
 use crate::run::at;
 use crate::stores::Stores;
 
@@ -54,6 +56,18 @@ impl fmt::Display for Input {
 #[serde(rename_all = "camelCase")]
 pub struct Origins {
     pub rtt_ms: Input,
+    /// These four are absent where they are 0 or not known, which is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter_ms: Option<Input>,
+    /// The part of the packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Input>,
+    /// What no plan explains of its load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual_rps: Option<Input>,
+    /// How far its load strays from the plan, as a part of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<Input>,
     /// From the source to it: requests.
     pub requests_usd_per_gb: Input,
     /// From it to the source: responses.
@@ -80,6 +94,10 @@ impl Ground<'_> {
         let local = &self.view.local;
         Origins {
             rtt_ms: self.rtt(exporter),
+            jitter_ms: self.of_link(exporter, |link| link.jitter_ms),
+            loss: self.of_link(exporter, |link| link.loss),
+            residual_rps: self.of_load(exporter, |exporter| exporter.residual_rps),
+            deviation: self.of_load(exporter, |exporter| exporter.deviation),
             requests_usd_per_gb: self.price(local, exporter),
             responses_usd_per_gb: self.price(exporter, local),
             capacity_rps: self.capacity(exporter, export),
@@ -123,6 +141,27 @@ impl Ground<'_> {
         }
     }
 
+    /// As the source says it, else the exporter, in the order in which [`Fleet::link`] asks them.
+    fn of_link(&self, exporter: &ClusterId, which: impl Fn(&PeerLink) -> Option<f64>) -> Option<Input> {
+        let local = &self.view.local;
+        let said = |by: &'_ ClusterId, of| which(self.fleet.clusters().get(by)?.links.get(of)?);
+        let by = if said(local, exporter).is_some() { local } else { exporter };
+        let value = which(&self.fleet.link(local, exporter)).filter(|value| *value != 0.0 && exporter != local)?;
+        Some(self.said(by, Some(value), self.observed(by)))
+    }
+
+    /// Of what an exporter says of its load, as it counts.
+    fn of_load(&self, exporter: &ClusterId, which: impl Fn(&Exporter) -> f64) -> Option<Input> {
+        let value = which(self.whole().exporters.get(exporter)?);
+        let report = self.report(exporter).filter(|_| value != 0.0)?;
+        Some(self.said(exporter, Some(value), Some(report.at)))
+    }
+
+    /// Also of those that cannot answer.
+    fn whole(&self) -> &optimize::facts::Facts {
+        self.known.whole.as_ref().unwrap_or(&self.known.facts)
+    }
+
     /// By Submariner's gateway, or by a probe of our own.
     fn measured(&self, exporter: &ClusterId, value: Option<f64>) -> Input {
         let by = |gateway: &&crate::accept::Gateway| gateway.active && gateway.links.contains_key(exporter);
@@ -155,15 +194,18 @@ impl Ground<'_> {
     }
 
     fn capacity(&self, exporter: &ClusterId, export: Option<&Export>) -> Input {
-        let facts = self.known.whole.as_ref().unwrap_or(&self.known.facts);
-        let value = facts.exporters.get(exporter).map(|exporter| exporter.capacity_rps);
+        let value = self.whole().exporters.get(exporter).map(|exporter| exporter.capacity_rps);
         match self.report(exporter) {
             Some(report) if report.capacity_rps.is_some() => self.said(exporter, value, Some(report.at)),
             _ => {
-                let pods = export.map_or(0, pods).max(1);
                 let each = self.objective.capacity_rps_per_pod;
-                let noun = if pods == 1 { "endpoint" } else { "endpoints" };
-                Input::assumed(value, format!("{pods} ready {noun} × capacityRpsPerPod {each}"))
+                let from = match export {
+                    Some(export) => {
+                        format!("{} × capacityRpsPerPod {each}", self.fleet.pods(self.key, (exporter, export)))
+                    }
+                    None => "it exports nothing".to_owned(),
+                };
+                Input::assumed(value, from)
             }
         }
     }

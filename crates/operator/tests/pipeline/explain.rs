@@ -6,6 +6,7 @@ use landfall_operator::pipeline::Pipeline;
 use landfall_operator::whatif::{Amount, Edit, Outcome, outcome};
 
 use crate::optimized::{facts, gateway, service, web};
+use crate::pods::own;
 use crate::support::{NOW, synced};
 
 /// `east` is measured by its gateway, and says what its clients ask for; `north` says nothing; `west` said all of itself two
@@ -78,6 +79,59 @@ fn without_a_gateway_the_other_end_is_asked_and_then_the_worst_is_assumed() {
     );
     assert_eq!(explanation.fallback.unwrap().word, "DemandUnknown");
     assert!(plan.costs.is_none(), "nothing is estimated of a demand that nobody knows");
+}
+
+/// `30 ClusterFacts of west, 12 s ago`
+fn also(input: Option<&Input>) -> Option<String> {
+    input.map(|input| format!("{} {input}", input.value.unwrap()))
+}
+
+#[test]
+fn the_latency_is_that_of_the_inputs_that_are_shown() {
+    let links = "links: [{cluster: north, rttMs: 20, jitterMs: 0, loss: 0.1}], ";
+    let east = facts("east", NOW - 12, &(links.to_owned() + &service("demandRps: 60")));
+    let west = facts("west", NOW - 30, "links: [{cluster: east, rttMs: 40, jitterMs: 3}]");
+    let explanation = explained(&synced("east", &(web("") + &east + &west)));
+    for candidate in &explanation.clusters {
+        let inputs = candidate.inputs.as_ref().unwrap();
+        let number = |input: &Option<Input>| input.as_ref().and_then(|input| input.value).unwrap_or(0.0);
+        let (rtt, loss) = (inputs.rtt_ms.value.unwrap(), number(&inputs.loss));
+        let latency = rtt + number(&inputs.jitter_ms) + loss / (1.0 - loss) * 200.0;
+        assert!((candidate.terms.as_ref().unwrap().latency_ms.unwrap() - latency).abs() < 1e-9, "{candidate:?}");
+        let shown = [&inputs.jitter_ms, &inputs.loss].map(|input| also(input.as_ref()));
+        let expected = match candidate.cluster.as_str() {
+            "north" => [None, Some("0.1 ClusterFacts of east, 12 s ago")],
+            "west" => [Some("3 ClusterFacts of west, 30 s ago"), None],
+            _ => [None, None],
+        };
+        assert_eq!(shown, expected.map(|words| words.map(str::to_owned)), "{}", candidate.cluster);
+    }
+}
+
+#[test]
+fn what_no_plan_explains_and_how_far_loads_stray_are_inputs_too() {
+    let numbers = |numbers: &str| service(&format!("demandRps: 10, loadRps: 10, {numbers}"));
+    let west = facts("west", NOW - 30, &numbers("capacityRps: 400, residualRps: 40, deviation: 0.2"));
+    let east = facts("east", NOW - 12, &numbers("residualRps: 0, deviation: 0"));
+    let explanation = explained(&synced("east", &(web("") + &east + &west)));
+    let shown = |cluster: &str| {
+        let candidate = explanation.clusters.iter().find(|one| one.cluster == cluster).unwrap();
+        let inputs = candidate.inputs.as_ref().unwrap();
+        [&inputs.residual_rps, &inputs.deviation].map(|input| also(input.as_ref()))
+    };
+    let said = |value: &str| Some(format!("{value} ClusterFacts of west, 30 s ago"));
+    assert_eq!(shown("west"), [said("40"), said("0.2")]);
+    assert_eq!([shown("east"), shown("north")], [[None, None], [None, None]]);
+}
+
+#[test]
+fn a_capacity_that_is_assumed_says_of_what() {
+    let names: Vec<(String, String)> = (1..=30).map(|n| (format!("web-{n}"), format!("10.1.0.{n}"))).collect();
+    let pods: Vec<_> = names.iter().map(|(pod, address)| (pod.as_str(), address.as_str(), true)).collect();
+    let explanation = explained(&synced("east", &(web("") + &own("web-1", "web", &pods))));
+    let of = |cluster| input(&explanation, cluster, |inputs| &inputs.capacity_rps);
+    assert_eq!(of("east"), "Some(3000.0) 30 ready pods × capacityRpsPerPod 100");
+    assert_eq!(of("west"), "Some(100.0) 1 ready endpoint × capacityRpsPerPod 100");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::support::{Feed, applied, deleted, import, policy, slice, synced};
 
 /// A slice as Kubernetes writes it. Endpoints are a pod, an address and whether it is ready; an empty pod: none is named.
-fn own(name: &str, service: &str, endpoints: &[(&str, &str, bool)]) -> String {
+pub(crate) fn own(name: &str, service: &str, endpoints: &[(&str, &str, bool)]) -> String {
     let endpoint = |(pod, address, ready): &(&str, &str, bool)| {
         let target = match *pod {
             "" => "null".to_owned(),
