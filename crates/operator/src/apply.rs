@@ -20,6 +20,7 @@ use crate::accept::MANAGED_BY;
 use crate::lease::Leadership;
 use crate::object::ObjectRef;
 use crate::outbox::{Outbox, Outcome, Target, Write};
+use crate::status::kept;
 use crate::watch::chain;
 
 pub const FIELD_MANAGER: &str = "landfall";
@@ -168,7 +169,7 @@ async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> 
             let version = json!({"resourceVersion": resource_version});
             let patch = json!({"metadata": version, "status": {"conditions": conditions}});
             let stored = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            if stored.status.unwrap_or_default().conditions.len() < conditions.len() {
+            if !kept(conditions, &stored.status.unwrap_or_default().conditions) {
                 return Err(WriteError::NotKept);
             }
         }

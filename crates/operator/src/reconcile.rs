@@ -135,7 +135,7 @@ impl Reconciler {
         let in_force = submariner(stores, pipeline.perspective()).map(|(object, _)| object);
         for (object, submariner) in submariners(stores, pipeline.perspective()) {
             let in_force = Some(object) == in_force;
-            let broker = stores.broker.as_ref().filter(|_| in_force);
+            let broker = stores.broker.as_ref();
             let conditions = submariner_conditions(submariner, (in_force, broker), &(self.clock)());
             let resource_version = submariner.resource_version.clone();
             let write = conditions.map(|conditions| Write::SubmarinerConditions { conditions, resource_version });

@@ -1,5 +1,7 @@
 //! Conditions on the objects that users write: pure.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use landfall_api::SelectionPolicyStatus;
 use landfall_core::policy::Mode;
@@ -30,21 +32,31 @@ pub fn policy_status(
     Some(SelectionPolicyStatus { services, conditions })
 }
 
-/// What the conditions of a Submariner resource should be. `None`: as they are. `in_force`: it is the one that counts.
+/// What the conditions of a Submariner resource should be. `None`: as they are. `in_force`: it is the one that counts, and has
+/// something to say of the broker for as long as there is one.
 pub fn submariner_conditions(
     submariner: &Submariner,
     (in_force, broker): (bool, Option<&State>),
     now: &Time,
 ) -> Option<Vec<Condition>> {
     let before = &submariner.status.conditions;
-    let verdicts = [
-        Some((LOAD_BALANCING, submariner_verdict(submariner, in_force))),
-        broker.map(|broker| (BROKER, broker_verdict(broker))),
-    ];
-    let ours =
-        verdicts.into_iter().flatten().map(|(r#type, verdict)| condition(r#type, &verdict, submariner.generation, now));
-    let next = ours.fold(before.clone(), |conditions, ours| merged(&conditions, ours).unwrap_or(conditions));
+    let condition = |r#type, verdict| condition(r#type, &verdict, submariner.generation, now);
+    let with = |conditions: Vec<Condition>, ours| merged(&conditions, ours).unwrap_or(conditions);
+    let next = with(before.clone(), condition(LOAD_BALANCING, submariner_verdict(submariner, in_force)));
+    let next = match broker.filter(|_| in_force) {
+        Some(broker) => with(next, condition(BROKER, broker_verdict(broker))),
+        None => next.into_iter().filter(|condition| condition.type_ != BROKER).collect(),
+    };
     (next != *before).then_some(next)
+}
+
+/// Whether the API server keeps of ours what was sent, and nothing else. Of times it may keep fewer digits.
+pub fn kept(sent: &[Condition], stored: &[Condition]) -> bool {
+    let ours = |conditions: &'_ [Condition]| -> BTreeSet<[String; 4]> {
+        let ours = conditions.iter().filter(|condition| [LOAD_BALANCING, BROKER].contains(&condition.type_.as_str()));
+        ours.cloned().map(|ours| [ours.type_, ours.status, ours.reason, ours.message]).collect()
+    };
+    ours(sent) == ours(stored)
 }
 
 /// How it stands with the facts of the others. The worst comes first.
@@ -154,6 +166,53 @@ mod tests {
     fn accepted(accepted: bool) -> Condition {
         let verdict = Verdict { accepted, reason: "Because", message: String::new() };
         condition(LOAD_BALANCING, &verdict, 3, &time(100))
+    }
+
+    fn conditions(before: &[Condition], in_force: bool, broker: Option<&State>) -> Vec<(String, String)> {
+        let submariner = Submariner {
+            cluster_id: None,
+            service_discovery: true,
+            mode: None,
+            params: None,
+            generation: 3,
+            status: landfall_api::SubmarinerStatus { conditions: before.to_vec() },
+            resource_version: "1".into(),
+        };
+        let next = submariner_conditions(&submariner, (in_force, broker), &time(100));
+        let next = next.unwrap_or_else(|| before.to_vec());
+        next.into_iter().map(|condition| (condition.type_, condition.reason)).collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(r#type, reason)| ((*r#type).to_owned(), (*reason).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_was_said_of_a_broker_goes_with_it_and_with_the_force_of_the_resource() {
+        let broker = State::default();
+        let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
+        let ours = Condition { type_: BROKER.to_owned(), ..accepted(false) };
+        let before = [theirs, ours];
+        let said = [("Ready", "Because"), (BROKER, "Connected"), (LOAD_BALANCING, "Accepted")];
+        assert_eq!(conditions(&before, true, Some(&broker)), pairs(&said));
+        assert_eq!(conditions(&before, true, None), pairs(&[("Ready", "Because"), (LOAD_BALANCING, "Accepted")]));
+        let ignored = pairs(&[("Ready", "Because"), (LOAD_BALANCING, "Ignored")]);
+        assert_eq!(conditions(&before, false, None), ignored);
+        assert_eq!(conditions(&before, false, Some(&broker)), ignored);
+    }
+
+    #[test]
+    fn conditions_are_kept_when_ours_are_as_they_were_sent() {
+        let broker = Condition { type_: BROKER.to_owned(), ..accepted(true) };
+        let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
+        let stamped = Condition { last_transition_time: time(1), ..accepted(true) };
+        let sent = [accepted(true), broker.clone()];
+        assert!(kept(&sent, &[theirs.clone(), broker.clone(), stamped]));
+        assert!(!kept(&sent, &[theirs.clone(), accepted(true)]), "as many, and not these");
+        assert!(!kept(&sent, &[broker.clone(), accepted(false)]));
+        assert!(!kept(&[accepted(true)], &[accepted(true), broker]), "it should have gone");
+        assert!(!kept(&sent, &[]));
+        assert!(kept(&[accepted(true)], &[theirs, accepted(true)]));
     }
 
     #[test]

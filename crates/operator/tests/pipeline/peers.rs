@@ -15,21 +15,26 @@ use landfall_operator::stores::{Change, Touched};
 use tokio::time::Instant;
 
 use crate::optimized::web;
-use crate::support::{Feed, NOW, import, list, pipeline, slice, synced};
+use crate::support::{Feed, NOW, applied, import, list, pipeline, slice, synced};
 use landfall_operator::observe::Guide;
 
-/// What is to be written of ClusterFacts after these changes, `name` or `name (gone)`.
-fn kept(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<String> {
+/// What is to be written after these changes.
+fn writes(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<(Target, Write)> {
     let touched = pipeline.feed(changes);
     let outbox = Arc::new(Outbox::default());
     let mut reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: || Time(Timestamp::UNIX_EPOCH) };
     reconciler.settled(pipeline, &touched);
+    std::iter::from_fn(|| outbox.take(Instant::now()).ok()).collect()
+}
+
+/// The same of ClusterFacts, `name` or `name (gone)`.
+fn kept(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<String> {
     let head = |(target, write)| match (target, write) {
         (Target::Head(object), Write::DeleteHead) => Some(format!("{} (gone)", object.name)),
         (Target::Head(object), _) => Some(object.name.to_string()),
         _ => None,
     };
-    std::iter::from_fn(|| outbox.take(Instant::now()).ok()).filter_map(head).collect()
+    writes(pipeline, changes).into_iter().filter_map(head).collect()
 }
 
 fn says(cluster: &str, probe_address: &str) -> Change {
@@ -75,4 +80,34 @@ fn whoever_begins_to_lead_knows_at_once_what_to_measure() {
     assert!(!touched.is_nothing(), "the others of this process are told");
     assert!(meters(&pipeline).contains_key(&ServiceKey::new("shop", "web").unwrap()));
     assert!(!pipeline.feed(vec![Change::Leads(false)]).is_nothing() && meters(&pipeline).is_empty());
+}
+
+#[test]
+fn when_there_is_no_broker_any_more_nothing_is_said_of_it() {
+    let submariner = |conditions: &str| {
+        format!(
+            "---\napiVersion: submariner.io/v1alpha1\nkind: Submariner\nmetadata: {{name: submariner, namespace: \
+             submariner-operator, generation: 1}}\nspec: {{serviceDiscoveryEnabled: true}}\nstatus: {{conditions: \
+             [{conditions}]}}\n"
+        )
+    };
+    let mut pipeline = fleet();
+    let mut said = |changes: Vec<Change>| {
+        let of = |(_, write)| {
+            let Write::SubmarinerConditions { conditions, .. } = write else { return None };
+            Some(conditions)
+        };
+        let conditions = writes(&mut pipeline, changes).into_iter().find_map(of);
+        conditions.map(|conditions| conditions.into_iter().map(|one| one.type_).collect::<Vec<_>>())
+    };
+    let both = ["landfall.dev/LoadBalancing", "landfall.dev/Broker"];
+    assert_eq!(said(applied(&submariner(""))).unwrap(), both);
+    let condition = |r#type: &str| {
+        format!(
+            "{{type: {type}, status: \"True\", reason: Connected, message: '', lastTransitionTime: \
+             \"2026-01-01T00:00:00Z\"}}"
+        )
+    };
+    said(applied(&submariner(&both.map(condition).join(", "))));
+    assert_eq!(said(vec![Change::Broker(None)]).unwrap(), both[..1]);
 }
