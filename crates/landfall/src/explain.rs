@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use anyhow::{Context, Result, bail};
 use landfall_core::name::ClusterId;
-use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Input, Plan, explain};
+use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Input, Plan, Served, explain};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 
@@ -24,7 +24,8 @@ pub fn run(args: &args::Explain) -> Result<u8> {
     };
     plan::print(&text)?;
     let answered = explanation.clusters.iter().any(|cluster| cluster.eligible);
-    let well = answered && explanation.fallback.is_none() && present.problems.is_empty();
+    let as_served = explanation.served.as_ref().is_none_or(|served| served.as_planned);
+    let well = answered && as_served && explanation.fallback.is_none() && present.problems.is_empty();
     Ok(if well { WELL } else { FOUND })
 }
 
@@ -86,12 +87,12 @@ fn text(explanation: &Explanation) -> String {
 }
 
 fn head(explanation: &Explanation) -> String {
-    let Explanation { service, source, mode, mode_asked, .. } = explanation;
+    let Explanation { mode, mode_asked, .. } = explanation;
     let by = explanation
         .policy
         .as_deref()
         .map_or_else(|| "the cluster's default".to_owned(), |name| format!("policy {name}"));
-    let mut lines = vec![format!("{service} for the clients of {source}: {}", explanation.summary)];
+    let mut lines = shares(explanation);
     lines.push(match mode == mode_asked {
         true => format!("{mode}, by {by}"),
         false => format!("{mode}, and {by} asks for {mode_asked}"),
@@ -111,6 +112,19 @@ fn head(explanation: &Explanation) -> String {
         lines.push(format!("a millisecond of a million requests is worth {rate} USD"));
     }
     lines.join("\n") + "\n"
+}
+
+/// Once where what is planned is what is served.
+fn shares(Explanation { service, source, summary, served, .. }: &Explanation) -> Vec<String> {
+    match served {
+        Some(Served { as_planned: false, summary: now, why, .. }) => vec![
+            format!("{service} for the clients of {source}"),
+            format!("served now: {now}"),
+            format!("planned from what is visible here: {summary}"),
+            format!("they may differ because {}; all that follows is of the plan", why.join(", or because ")),
+        ],
+        _ => vec![format!("{service} for the clients of {source}: {summary}")],
+    }
 }
 
 fn costs(clusters: &[&ClusterShare]) -> String {
@@ -272,4 +286,49 @@ fn achieved(shares: &[landfall_operator::explain::AchievedShare]) -> String {
 pub fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explanation(served: Option<Served>) -> Explanation {
+        Explanation {
+            service: "shop/web".to_owned(),
+            source: "east".to_owned(),
+            policy: None,
+            mode_asked: "optimized",
+            mode: "optimized",
+            prefers_local: false,
+            fallback: None,
+            summary: "east 100%".to_owned(),
+            served,
+            clusterset_ips: Vec::new(),
+            clusters: Vec::new(),
+            optimized: None,
+            achieved: None,
+        }
+    }
+
+    fn served(as_planned: bool) -> Served {
+        Served {
+            as_planned,
+            summary: "east 70% west 30%".to_owned(),
+            mode: "optimized",
+            policy: None,
+            clusters: Vec::new(),
+            why: vec!["one".to_owned(), "another".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_served_is_said_where_it_is_not_what_is_planned() {
+        let alike = head(&explanation(None));
+        assert!(alike.starts_with("shop/web for the clients of east: east 100%\n"), "{alike}");
+        assert_eq!(head(&explanation(Some(served(true)))), alike);
+        let text = head(&explanation(Some(served(false))));
+        let expected = "shop/web for the clients of east\nserved now: east 70% west 30%\nplanned from what is visible here: \
+                        east 100%\nthey may differ because one, or because another; all that follows is of the plan\n";
+        assert!(text.starts_with(expected), "{text}");
+    }
 }

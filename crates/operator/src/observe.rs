@@ -140,10 +140,7 @@ impl<'a> Ground<'a> {
                     },
                 }
             }
-            Guide::Selections => match self.stores.selections.get(&import.key) {
-                Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
-                None => Guidance::Policy(Arc::default()),
-            },
+            Guide::Selections => published(self.stores, &import.key),
         }
     }
 
@@ -161,6 +158,14 @@ impl<'a> Ground<'a> {
         let published = self.first.then(|| self.stores.selections.get(&import.key)).flatten();
         let published = published.map(|selection| Arc::clone(&selection.rule));
         Guidance::Optimized(policy, Arc::new(known), published)
+    }
+}
+
+/// What DNS replicas follow: what was published, and until then what is done without a policy.
+pub fn published(stores: &Stores, key: &ServiceKey) -> Guidance {
+    match stores.selections.get(key) {
+        Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
+        None => Guidance::Policy(Arc::default()),
     }
 }
 

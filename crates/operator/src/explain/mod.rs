@@ -3,6 +3,7 @@
 
 mod inputs;
 mod origin;
+mod served;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use serde::Serialize;
 pub use self::inputs::Inputs;
 use self::origin::Ground;
 pub use self::origin::{Input, Origins};
+pub use self::served::{Served, ServedShare};
 use crate::facts::{Fleet, Ways};
 use crate::pipeline::Pipeline;
 use crate::rounds::round_seconds;
@@ -44,8 +46,11 @@ pub struct Explanation {
     pub prefers_local: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Word>,
-    /// As the status of the ServiceSelection says.
+    /// In the words of the status of a ServiceSelection.
     pub summary: String,
+    /// What is answered, whatever is planned here. `None`: in files, where the one is the other, or an IP of the clusterset is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
     /// Where there are any, they are the answer, and the network decides who serves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clusterset_ips: Vec<String>,
@@ -224,6 +229,8 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
     };
     let candidates = planned.rule.candidates.iter().zip(&planned.shares);
+    let answered = now.and_then(|_| served::answered(pipeline, key, planned));
+    let in_force = answered.as_ref().map_or(&planned.shares, |answered| &answered.shares);
     Some(Explanation {
         service: key.to_string(),
         source: local.to_string(),
@@ -233,10 +240,11 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         prefers_local: policy.local_preference() == LocalPreference::Prefer,
         fallback: planned.rule.fallback.map(fallback),
         summary: crate::publish::summary(planned),
+        served: answered.as_ref().map(|answered| served::served(pipeline, key, (answered, planned))),
         clusterset_ips: planned.clusterset_ips().iter().map(ToString::to_string).collect(),
         clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), ground)).collect(),
         optimized: ground.map(|ground| optimised(planned, &policy, ground)),
-        achieved: achieved_split(pipeline, key, &planned.shares),
+        achieved: achieved_split(pipeline, key, in_force),
     })
 }
 
@@ -271,7 +279,7 @@ fn cluster(
     ClusterShare {
         cluster: share.cluster.to_string(),
         weight: share.weight,
-        percent: 100.0 * f64::from(share.weight) / f64::from(TOTAL_WEIGHT),
+        percent: share_percent(share),
         eligible: share.eligible,
         reason: share.reason.as_str(),
         priority: candidate.priority,
@@ -282,6 +290,10 @@ fn cluster(
         terms: candidate.terms.map(Cost::from),
         inputs: ground.map(|ground| ground.origins(&share.cluster, export)),
     }
+}
+
+fn share_percent(share: &Share) -> f64 {
+    100.0 * f64::from(share.weight) / f64::from(TOTAL_WEIGHT)
 }
 
 impl From<Terms> for Cost {

@@ -7,7 +7,7 @@ use landfall_operator::whatif::{Amount, Edit, Outcome, outcome};
 
 use crate::optimized::{facts, gateway, service, web};
 use crate::pods::own;
-use crate::support::{NOW, synced};
+use crate::support::{Feed, NOW, applied, import, policy as policy_object, slice, synced};
 
 /// `east` is measured by its gateway, and says what its clients ask for; `north` says nothing; `west` said all of itself two
 /// minutes ago.
@@ -79,6 +79,69 @@ fn without_a_gateway_the_other_end_is_asked_and_then_the_worst_is_assumed() {
     );
     assert_eq!(explanation.fallback.unwrap().word, "DemandUnknown");
     assert!(plan.costs.is_none(), "nothing is estimated of a demand that nobody knows");
+}
+
+/// As published: `(cluster, its part of a million)`, all of the first priority.
+fn selection(shares: &[(&str, u32)]) -> String {
+    let cluster = |(cluster, nominal): &(&str, u32)| {
+        format!(
+            "{{cluster: {cluster}, weight: {}, eligible: true, reason: Optimized, priority: 0, nominalWeight: {nominal}}}",
+            nominal / 1000
+        )
+    };
+    let clusters: Vec<String> = shares.iter().map(cluster).collect();
+    format!(
+        "---\napiVersion: landfall.dev/v1alpha1\nkind: ServiceSelection\nmetadata: {{name: web, namespace: shop}}\nstatus: \
+         {{source: east, mode: optimized, summary: '', clusters: [{}]}}\n",
+        clusters.join(", ")
+    )
+}
+
+fn served(pipeline: &Pipeline) -> (bool, String, usize) {
+    let served = explained(pipeline).served.unwrap();
+    (served.as_planned, served.summary, served.why.len())
+}
+
+#[test]
+fn what_is_served_is_what_was_published_with_the_health_of_now() {
+    let mut pipeline = synced("east", &(web("") + &selection(&[("east", 700_000), ("west", 300_000)])));
+    let explanation = explained(&pipeline);
+    assert_ne!(explanation.summary, "east 70% west 30%");
+    let said = explanation.served.unwrap();
+    assert_eq!((said.as_planned, said.summary.as_str()), (false, "east 70% west 30%"));
+    assert!(said.why.iter().any(|why| why.starts_with("no broker is named here")), "{:?}", said.why);
+    assert!(explain(&pipeline, &key(), None).unwrap().served.is_none(), "of files the plan is all there is");
+    pipeline.feed(applied(&slice("shop", "web", "east", &[])));
+    assert_eq!(served(&pipeline).1, "west 100%");
+}
+
+#[test]
+fn what_is_served_as_planned_needs_no_reason() {
+    let policy = "{loadBalancing: weighted-round-robin, weights: [{source: east, clusters: {east: 1, west: 3}}], localPreference: Balance}";
+    let weighted = |rest: &str| {
+        let slices = slice("shop", "web", "east", &["10.0.0.1"]) + &slice("shop", "web", "west", &["10.0.0.2"]);
+        let policy = policy_object("shop", "web", "2026-01-01T00:00:00Z", policy);
+        synced("east", &(import("shop", "web", "ClusterSetIP", &["east", "west"]) + &policy + &slices + rest))
+    };
+    let published = weighted(&selection(&[("east", 750_000), ("west", 250_000)]));
+    assert_eq!(served(&published), (true, "east 75% west 25%".to_owned(), 0));
+    assert_eq!(
+        served(&weighted("")),
+        (false, "east 100%".to_owned(), 2),
+        "nothing is published, and so no policy counts"
+    );
+}
+
+#[test]
+fn the_operator_alone_knows_what_it_counted_for_a_fallback() {
+    let loaded = |cluster: &str| facts(cluster, NOW - 12, &service("demandRps: 10, loadRps: 100, capacityRps: 400"));
+    let said: String = ["east", "north", "west"].map(loaded).concat();
+    let pipeline = synced("east", &(web("") + &said + &selection(&[("east", 400_000), ("west", 600_000)])));
+    let explanation = explained(&pipeline);
+    assert_eq!(explanation.optimized.unwrap().method.word, "Fallback");
+    let served = explanation.served.unwrap();
+    assert_eq!((served.as_planned, served.summary.as_str()), (false, "east 40% west 60%"));
+    assert!(served.why.iter().any(|why| why.contains("counted itself")), "{:?}", served.why);
 }
 
 /// `30 ClusterFacts of west, 12 s ago`
