@@ -8,6 +8,7 @@ mod broker_identity;
 mod cannot_run;
 mod conflict;
 mod drain;
+mod explain;
 mod hostile_facts;
 mod housekeeping;
 mod leadership;

@@ -1,0 +1,52 @@
+//! `landfall explain` against an API server says what DNS answers, and not only what it plans itself.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use landfall_e2e::landfall::run_to_end;
+use landfall_e2e::member::{Member, Namespace, SOON};
+use landfall_e2e::{await_condition, objects, run, with_temp_ns};
+use serde_json::json;
+
+/// The command reads all that is there, once.
+const COMMAND: Duration = Duration::from_secs(20);
+
+#[test]
+fn explain_tells_what_is_served_while_no_operator_follows_a_changed_policy() -> Result<()> {
+    run(async {
+        let member = Member::start("explain", "east").await?;
+        with_temp_ns(&member, "shop", async |ns| {
+            ns.export("pay", &[("east", "10.1.0.1"), ("west", "10.2.0.1")]).await?;
+            ns.apply(objects::policy("pay", objects::weighted(json!({"east": 3, "west": 1})))).await?;
+            await_condition("the weights are published", SOON, async || {
+                let selection = ns.selection("pay").await?;
+                ensure!(selection["status"]["summary"] == "east 25% west 75%", "{selection}");
+                Ok(())
+            })
+            .await?;
+            let text = explained(&ns, "published").await?;
+            ensure!(text.contains("east: east 25% west 75%\n") && !text.contains("served now"), "{text}");
+
+            member.operator.process.kill()?;
+            ns.apply(objects::policy("pay", objects::weighted(json!({"east": 1, "west": 1})))).await?;
+            let text = explained(&ns, "changed").await?;
+            let both = "served now: east 25% west 75%\nplanned from what is visible here: east 50% west 50%\n";
+            ensure!(text.contains(both) && text.contains("or does not run"), "{text}");
+            Ok(())
+        })
+        .await
+    })
+}
+
+/// What the command prints, on both streams. There is no broker, so that something is found in any case.
+async fn explained(ns: &Namespace<'_>, name: &str) -> Result<String> {
+    let cluster = &ns.member.cluster;
+    let service = format!("{}/pay", ns.name);
+    let mut arguments: Vec<OsString> = ["explain", &service, "--cluster-id", cluster.id()].map(OsString::from).into();
+    arguments.extend(["--kubeconfig".into(), cluster.control_plane.admin_kubeconfig()?.into()]);
+    let log = cluster.folder().join("log").join(format!("explain-{name}.log"));
+    let (status, printed) = run_to_end(&arguments, &log, COMMAND).await?;
+    ensure!(status.code() == Some(1), "{status}: {printed}");
+    Ok(printed)
+}
