@@ -101,7 +101,7 @@ pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
 /// The services that something is optimised for, in at least one of the clusters. Behind a clusterset IP the network decides.
 pub fn optimised(pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
     let is = |planned: &ServicePlan| {
-        matches!(planned.service.guidance, Guidance::Optimized(..)) && planned.clusterset_ips().is_empty()
+        matches!(planned.service.guidance.served(), Guidance::Optimized(..)) && planned.clusterset_ips().is_empty()
     };
     let plans = pipelines.iter().filter_map(Pipeline::plan);
     plans.flat_map(|plan| plan.services().filter(|(_, planned)| is(planned)).map(|(key, _)| key.clone())).collect()
