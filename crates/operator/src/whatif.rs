@@ -61,6 +61,14 @@ impl Edit {
         }
     }
 
+    /// Whose word it takes the place of.
+    fn said_of(&self) -> Option<&ClusterId> {
+        match self {
+            Self::Demand(cluster, _) | Self::Capacity(cluster, _) => Some(cluster),
+            Self::Outage(_) | Self::Price(..) | Self::Rtt(..) | Self::Add(_) => None,
+        }
+    }
+
     fn added(&self) -> Option<&Arc<Facts>> {
         if let Self::Add(facts) = self { Some(facts) } else { None }
     }
@@ -146,11 +154,19 @@ impl World {
         let fleet = Fleet::new(pipeline.stores(), &view, (now, pipeline.hearing()), &ways);
         let before = fleet.known(key, &policy.objective, &planned.service.exports);
         let mut clusters = fleet.clusters().clone();
+        let counts_now = |said: &Report| {
+            let at = now.map_or(0, |now| pipeline.hearing().counts_as_of(said.at, now));
+            Report { at, ..*said }.counting_now(&policy.objective, now.unwrap_or_default())
+        };
+        for cluster in edits.iter().filter_map(Edit::said_of) {
+            say_again(clusters.get_mut(cluster), key, &before, counts_now);
+        }
         edits.iter().for_each(|edit| apply(edit, &mut clusters, key, &before));
         let mut known = fleet.saying(clusters).known(key, &policy.objective, &exports);
-        if before.method == Method::Joint {
-            // Loads were measured before anything changed, and say nothing of demands that are thought of.
-            known.method = Method::Joint;
+        if before.method != Method::Fallback {
+            // Loads were measured before anything changed, and say nothing of demands that are thought of. And a fleet that has
+            // not been heard for long is not known because a part of it is thought of.
+            known.method = before.method;
         }
         Some(Self { view, policy, exports, known })
     }
@@ -214,6 +230,27 @@ fn exports(now: &ByCluster<Export>, key: &ServiceKey, edits: &[Edit]) -> ByClust
         }
     }
     exports
+}
+
+/// What a cluster said, as if it said now what that counts as now: a change of it is one of the present, and does not grow
+/// and age as what was said before. Who says nothing that counts asks for nothing, and who is silent for too long can bear
+/// nothing.
+fn say_again(
+    cluster: Option<&mut Arc<Facts>>,
+    key: &ServiceKey,
+    before: &Known,
+    counts_now: impl Fn(&Report) -> Option<Report>,
+) {
+    let Some(facts) = cluster.map(Arc::make_mut) else { return };
+    let demand_rps = (!before.facts.demand_unknown).then_some(0.0);
+    let again = match facts.services.get(key) {
+        None => Report { demand_rps, ..Report::default() },
+        Some(said) => {
+            let nothing = Report { demand_rps, capacity_rps: Some(0.0), ..Report::default() };
+            counts_now(said).unwrap_or(nothing)
+        }
+    };
+    *report(facts, key) = again;
 }
 
 /// `before`: what is known without any edit, to multiply.

@@ -61,6 +61,14 @@ impl Report {
     pub fn measured_or_expected_rps(&self) -> Option<f64> {
         self.measured_demand_rps.or(self.demand_rps)
     }
+
+    /// What it is worth at `now`, as a report that is new and does not grow. `None`: it says nothing, because it is too old or
+    /// of the future.
+    #[must_use]
+    pub fn counting_now(&self, objective: &Objective, now: u64) -> Option<Self> {
+        let age = age_rounds(self, objective, now).filter(|age| *age < LAST_ROUNDS)?;
+        Some(Self { at: 0, trend_rps: 0.0, ..aged(self, age, objective.tuning.trend_damping) })
+    }
 }
 
 /// What the cost of each way is, by source and exporter.
@@ -231,6 +239,22 @@ mod tests {
         assert!((demand("b") - 109.0).abs() < 1e-9, "5 and, because trends fade, 4");
         let most = 5.0 * (1.0 - 0.8_f64.powi(6)) / (1.0 - 0.8);
         assert!((demand("c") - 100.0 - most).abs() < 1e-9, "not for ever");
+    }
+
+    #[test]
+    fn a_report_that_is_said_again_counts_for_ever_as_it_does_now() {
+        let objective = Objective::default();
+        for age in [0, 2, 9] {
+            let again = report(age).counting_now(&objective, NOW).unwrap();
+            let later = BTreeMap::from([(id("a"), again)]);
+            let costs = [(id("a"), Arc::default())].into();
+            let later = facts(&later, &costs, |_| Some(0.0), (&objective, NOW + 1_000_000)).facts;
+            let (now, id) = (known(&[("a", report(age))]).facts, id("a"));
+            assert_eq!(later.sources[&id], now.sources[&id]);
+            assert!((later.exporters[&id].capacity_rps - now.exporters[&id].capacity_rps).abs() < 1e-9);
+        }
+        assert_eq!(report(12).counting_now(&objective, NOW), None);
+        assert_eq!(Report { at: NOW + 301, ..report(0) }.counting_now(&objective, NOW), None);
     }
 
     #[test]
