@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_core::resolve::Share;
 use landfall_operator::accept::{Accepted, Facts, accept, reference};
 use landfall_operator::explain::BillLine;
 use landfall_operator::manifest::documents;
@@ -216,13 +215,13 @@ struct ServiceChange {
     fallback: Option<&'static str>,
 }
 
-/// The clients of one cluster: who answers them, of 1000.
+/// The clients of one cluster: who answers them, of 1000. `None`: nobody asks there, so nothing is planned for them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceChange {
     source: String,
-    before: BTreeMap<String, u32>,
-    after: BTreeMap<String, u32>,
+    before: Option<BTreeMap<String, u32>>,
+    after: Option<BTreeMap<String, u32>>,
 }
 
 fn changes(before: &BTreeMap<ServiceKey, Outcome>, after: &BTreeMap<ServiceKey, Outcome>) -> Vec<ServiceChange> {
@@ -230,11 +229,11 @@ fn changes(before: &BTreeMap<ServiceKey, Outcome>, after: &BTreeMap<ServiceKey, 
 }
 
 fn change(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) -> ServiceChange {
-    let weights = |outcome: Option<&Outcome>, source: &ClusterId| -> BTreeMap<String, u32> {
-        let row: &[Share] = outcome.and_then(|outcome| outcome.shares.get(source)).map_or(&[], Vec::as_slice);
-        let some = row.iter().filter(|share| share.weight > 0);
-        some.map(|share| (share.cluster.to_string(), share.weight)).collect()
+    let weights = |outcome: Option<&Outcome>, source: &ClusterId| -> Option<BTreeMap<String, u32>> {
+        let some = outcome?.shares.get(source)?.iter().filter(|share| share.weight > 0);
+        Some(some.map(|share| (share.cluster.to_string(), share.weight)).collect())
     };
+    let sources: BTreeSet<&ClusterId> = before.into_iter().chain([after]).flat_map(|one| one.shares.keys()).collect();
     let source = |source: &ClusterId| SourceChange {
         source: source.to_string(),
         before: weights(before, source),
@@ -243,7 +242,7 @@ fn change(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) -> Servic
     let finite = |part: f64| Some(part).filter(|part| part.is_finite());
     ServiceChange {
         service: key.to_string(),
-        sources: after.shares.keys().map(source).collect(),
+        sources: sources.into_iter().map(source).collect(),
         before: before.and_then(|before| before.bill).map(BillLine::from),
         after: after.bill.map(BillLine::from),
         over_capacity: after.overfull.iter().map(|(id, part)| (id.to_string(), finite(*part))).collect(),
@@ -257,7 +256,8 @@ fn text(changes: &[ServiceChange]) -> String {
         return "no service is optimised\n".to_owned();
     }
     let row = |(change, source): (&ServiceChange, &SourceChange)| {
-        let (before, after) = (shares(&source.before), shares(&source.after));
+        let [before, after] =
+            [&source.before, &source.after].map(|row| row.as_ref().map_or_else(|| "-".to_owned(), shares));
         let after = if before == after { "the same".to_owned() } else { after };
         [change.service.clone(), source.source.clone(), before, after]
     };

@@ -14,8 +14,42 @@ fn example() -> String {
 }
 
 fn simulate(arguments: &[&str]) -> Output {
+    simulate_in(Path::new(&example()), arguments)
+}
+
+fn simulate_in(dir: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
-    command.args(["simulate", "--live", &example()]).args(arguments).env_remove("KUBECONFIG").output().unwrap()
+    command.args(["simulate", "--live"]).arg(dir).args(arguments).env_remove("KUBECONFIG").output().unwrap()
+}
+
+/// `east` and `west`, which export `shop/web`, with what each says of it.
+fn pair(east: &str, west: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let slice = |cluster: &str, ip: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: web-{cluster}\n  namespace: shop\n  \
+             labels: {{multicluster.kubernetes.io/service-name: web, multicluster.kubernetes.io/source-cluster: {cluster}}}\n\
+             addressType: IPv4\nendpoints: [{{addresses: [{ip}], conditions: {{ready: true}}}}]\nports: []\n"
+        )
+    };
+    for (cluster, said) in [("east", east), ("west", west)] {
+        let manifests = format!(
+            "apiVersion: multicluster.x-k8s.io/v1beta1\nkind: ServiceImport\nmetadata: {{name: web, namespace: shop}}\nspec: {{type: \
+             ClusterSetIP, ports: []}}\nstatus: {{clusters: [{{cluster: east}}, {{cluster: west}}]}}\n---\napiVersion: \
+             landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {{name: all, namespace: shop}}\nspec: {{loadBalancing: \
+             optimized}}\n---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {{name: {cluster}, namespace: \
+             landfall-system}}\nspec: {{cluster: {cluster}, services: [{{namespace: shop, name: web, {said}}}]}}\n"
+        );
+        std::fs::create_dir(dir.path().join(cluster)).unwrap();
+        let text = manifests + &slice("east", "10.0.0.1") + &slice("west", "10.0.0.2");
+        std::fs::write(dir.path().join(cluster).join("all.yaml"), text).unwrap();
+    }
+    dir
+}
+
+fn printed(output: &Output) -> (i32, &str) {
+    assert_eq!(std::str::from_utf8(&output.stderr).unwrap(), "");
+    (output.status.code().unwrap(), std::str::from_utf8(&output.stdout).unwrap())
 }
 
 /// What happens to `shop/api-mixed`, or to another one, and the exit code.
@@ -92,6 +126,23 @@ fn twice_as_many_clients_spill_over_and_too_many_are_found() {
     let over = overload.0["overCapacity"].as_object().unwrap();
     assert!(over.contains_key("aws-use1") && over.values().all(|part| part.as_f64().unwrap() > 1.0), "{over:?}");
     assert!(overload.0["after"]["ms"].is_null(), "queues without an end have no mean");
+}
+
+#[test]
+fn clients_that_begin_to_ask_were_answered_by_nobody_in_particular_and_not_by_nobody() {
+    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 0, capacityRps: 100");
+    let asked = simulate_in(dir.path(), &["--demand", "west=50"]);
+    let (code, text) = printed(&asked);
+    let row = |text: &str| text.lines().find(|line| line.contains("shop/web  west")).map(str::to_owned);
+    assert_eq!((code, row(text).as_deref()), (0, Some("shop/web  west        -            west 100%")), "{text}");
+    let json = simulate_in(dir.path(), &["--demand", "west=50", "-o", "json"]);
+    let all: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let of = |source: &str| all[0]["sources"].as_array().unwrap().iter().find(|row| row["source"] == source).unwrap();
+    assert!(of("west")["before"].is_null() && of("west")["after"]["west"] == 1000, "{all}");
+    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    let idle = simulate_in(dir.path(), &["--demand", "west=0"]);
+    let (_, text) = printed(&idle);
+    assert_eq!(row(text).as_deref(), Some("shop/web  west        west 100%    -"), "{text}");
 }
 
 #[test]
