@@ -46,8 +46,8 @@ pub fn run(args: &args::Simulate) -> Result<u8> {
         Output::Json => serde_json::to_string_pretty(&changes)? + "\n",
         Output::Yaml => serde_saphyr::to_string(&changes)?,
     })?;
-    let well = changes.iter().all(|change| change.over_capacity.is_empty() && !change.nobody_answers);
-    Ok(if well && present.problems.is_empty() { WELL } else { FOUND })
+    let well = changes.iter().all(ServiceChange::is_well) && present.problems.is_empty();
+    Ok(if well { WELL } else { FOUND })
 }
 
 /// `east=500` or `east=x2`
@@ -213,6 +213,12 @@ struct ServiceChange {
     /// Why it is not planned as the policy asks for, after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<&'static str>,
+}
+
+impl ServiceChange {
+    fn is_well(&self) -> bool {
+        self.over_capacity.is_empty() && !self.nobody_answers && self.fallback.is_none()
+    }
 }
 
 /// The clients of one cluster: who answers them, of 1000. `None`: nobody asks there, so nothing is planned for them.

@@ -146,6 +146,28 @@ fn clients_that_begin_to_ask_were_answered_by_nobody_in_particular_and_not_by_no
 }
 
 #[test]
+fn when_nobody_has_any_capacity_left_that_is_found_and_said() {
+    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 0");
+    assert_eq!(printed(&simulate_in(dir.path(), &[])).0, 0, "drained, and the other one bears it");
+    let out = simulate_in(dir.path(), &["--outage", "east"]);
+    let (code, text) = printed(&out);
+    assert_eq!(code, 1);
+    assert!(text.contains("shop/web: NoCapacity\nshop/web: west has no capacity: more than it can bear\n"), "{text}");
+    let json = simulate_in(dir.path(), &["--outage", "east", "-o", "json"]);
+    let all: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(all[0]["overCapacity"].as_object().unwrap().contains_key("west"), "{all}");
+    assert_eq!((all[0]["fallback"].as_str(), json.status.code()), (Some("NoCapacity"), Some(1)));
+}
+
+#[test]
+fn what_cannot_be_planned_as_it_should_is_found_as_explain_finds_it() {
+    let dir = pair("capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    let unknown = simulate_in(dir.path(), &[]);
+    let (code, text) = printed(&unknown);
+    assert!(code == 1 && text.contains("shop/web: DemandUnknown"), "{text}");
+}
+
+#[test]
 fn a_price_moves_what_is_optimised_for_cost_and_a_distance_what_is_optimised_for_time() {
     let (free, _) = changed("api-cost", &["--price", "aws-euc1:aws-use1=0", "--price", "aws-use1:aws-euc1=0"]);
     let ((op, op_then), (euc, euc_then)) = (free.weight("aws-use1", "op-fra"), free.weight("aws-use1", "aws-euc1"));

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
+use landfall_core::optimize::facts::LEAST_CAPACITY_RPS;
 use landfall_core::optimize::optimize;
 use landfall_core::optimize::report::{Known, Method, Report};
 use landfall_core::optimized::optimized;
@@ -188,10 +189,12 @@ impl World {
 
     fn bill(&self, shares: &BTreeMap<ClusterId, Vec<Share>>) -> (Option<Bill>, Vec<(ClusterId, f64)>) {
         let (facts, objective) = (&self.known.facts, &self.policy.objective);
+        let Ok(solution) = optimize(facts, &objective.tuning, &ByCluster::new()) else {
+            return (None, self.without_capacity(shares));
+        };
         if facts.demand_unknown {
             return (None, Vec::new());
         }
-        let Ok(solution) = optimize(facts, &objective.tuning, &ByCluster::new()) else { return (None, Vec::new()) };
         let judge = Judge::new(facts, objective, &solution);
         let splits: BTreeMap<ClusterId, Split> =
             shares.iter().filter_map(|(source, row)| Some((source.clone(), split(row)?))).collect();
@@ -203,6 +206,17 @@ impl World {
         };
         let overfull = judge.loads(&splits).into_iter().filter_map(utilisation).collect();
         (judge.bill(&splits, |_| true), overfull)
+    }
+
+    /// Nobody has a capacity, so whoever is asked is asked for too much.
+    fn without_capacity(&self, shares: &BTreeMap<ClusterId, Vec<Share>>) -> Vec<(ClusterId, f64)> {
+        let asked = shares.values().flatten().filter(|share| share.weight > 0);
+        let able = |cluster: &ClusterId| {
+            let exporter = self.known.facts.exporters.get(cluster);
+            exporter.is_some_and(|exporter| exporter.capacity_rps >= LEAST_CAPACITY_RPS)
+        };
+        let asked: BTreeSet<&ClusterId> = asked.map(|share| &share.cluster).filter(|cluster| !able(cluster)).collect();
+        asked.into_iter().map(|cluster| (cluster.clone(), f64::INFINITY)).collect()
     }
 }
 

@@ -75,3 +75,12 @@ fn a_capacity_of_a_cluster_that_says_nothing_leaves_the_demands_known() {
     let able = then(nobody, &[Edit::Capacity(id("north"), Amount::Rps(500.0))]);
     assert_eq!(able.fallback, Some(Fallback::DemandUnknown), "nor does it make them known");
 }
+
+#[test]
+fn when_nobody_who_is_left_has_any_capacity_those_who_are_asked_are_named() {
+    let drained = fleet(&facts("west", NOW, &service("demandRps: 10, capacityRps: 0")));
+    let out = then(drained, &[Edit::Outage(id("east")), Edit::Outage(id("north"))]);
+    assert_eq!((weight(&out, "east", "west"), out.nobody_answers), (1000, false));
+    assert_eq!((out.overfull, out.bill), (vec![(id("west"), f64::INFINITY)], None));
+    assert_eq!(out.fallback, Some(Fallback::NoCapacity));
+}
