@@ -10,6 +10,7 @@ use crate::optimize::facts::{Facts, Tuning};
 use crate::optimize::objective::Objective;
 use crate::optimize::report::Known;
 use crate::optimize::{Solution, Terms, optimize};
+use crate::resolve::TOTAL_WEIGHT;
 
 /// A share from this on is one.
 const STARTS: f64 = 0.01;
@@ -56,6 +57,8 @@ pub enum Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     FallsToZero,
+    /// What is promised to it, of 1000.
+    FallsToMinimum(u32),
     Starts,
 }
 
@@ -74,6 +77,9 @@ impl fmt::Display for NextChange {
         write!(f, "if {cluster}'s {what} {verb} by {}, ", by.1)?;
         match effect {
             Effect::FallsToZero => write!(f, "{whose} share would fall to 0"),
+            Effect::FallsToMinimum(floor) => {
+                write!(f, "{whose} share would fall to its minimum of {}%", plain(f64::from(*floor) / 10.0))
+            }
             Effect::Starts => write!(f, "{who} would get a share"),
         }
     }
@@ -141,19 +147,21 @@ pub fn busy(solution: &Solution, facts: &Facts, tuning: &Tuning, source: &Cluste
 }
 
 /// Of each cluster the change that is the least part of what the fact is now, if there is one; the least first.
-/// `usd_per_gb`: what a gigabyte from a cluster to the source is billed at now.
+/// `usd_per_gb`: what a gigabyte from a cluster to the source is billed at now. `floor`: what a cluster gets of 1000 whatever the
+/// plan says, so that its share neither begins nor falls any further.
 pub fn next_changes(
     known: &Known,
     objective: &Objective,
     source: &ClusterId,
     usd_per_gb: &dyn Fn(&ClusterId) -> f64,
+    floor: &dyn Fn(&ClusterId) -> u32,
 ) -> Vec<NextChange> {
     let Ok(solution) = optimize(&known.facts, &objective.tuning, &ByCluster::new()) else { return Vec::new() };
-    let mut search = Search { known, objective, source, solution: &solution, usd_per_gb, left: MOST_SOLVES };
+    let mut search = Search { known, objective, source, solution: &solution, usd_per_gb, floor, left: MOST_SOLVES };
     let mut found: Vec<(f64, NextChange)> = search.demand().into_iter().collect();
     let mut candidates = solution.explain(&known.facts, source);
     // When not all can be looked at, those that are nearest to a change are.
-    let distance = |terms: &Terms<'_>| if terms.share >= STARTS { 0.0 } else { search.gap_ms(terms) };
+    let distance = |terms: &Terms<'_>| if search.has(terms) { 0.0 } else { search.gap_ms(terms) };
     candidates.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
     for terms in candidates {
         let causes = search.causes(&terms);
@@ -183,6 +191,7 @@ struct Search<'a> {
     source: &'a ClusterId,
     solution: &'a Solution,
     usd_per_gb: &'a dyn Fn(&ClusterId) -> f64,
+    floor: &'a dyn Fn(&ClusterId) -> u32,
     left: u32,
 }
 
@@ -199,7 +208,7 @@ impl Search<'_> {
     /// Each with the part of the fact that it is.
     fn causes(&mut self, terms: &Terms<'_>) -> Vec<(f64, NextChange)> {
         let exporter = &terms.exporter.cluster;
-        let has = terms.share >= STARTS;
+        let has = self.has(terms);
         let mut found = Vec::new();
         if has {
             let range = Range { guess: 10.0, most: 99.0 };
@@ -227,6 +236,16 @@ impl Search<'_> {
         found
     }
 
+    /// What it gets whatever the plan says, as a part of 1.
+    fn least_share(&self, cluster: &ClusterId) -> f64 {
+        f64::from((self.floor)(cluster)) / f64::from(TOTAL_WEIGHT)
+    }
+
+    /// Whether it has a share to lose.
+    fn has(&self, terms: &Terms<'_>) -> bool {
+        terms.share >= self.least_share(&terms.exporter.cluster) + STARTS
+    }
+
     /// The price of a gigabyte of responses that costs a request so much.
     fn exchanged_per_gb(&self, ms: f64) -> f64 {
         let gb = self.objective.bytes.per_response * MILLION / BYTES_PER_GB;
@@ -236,7 +255,7 @@ impl Search<'_> {
     /// By how much a cluster would have to be dearer, or cheaper, if nobody's congestion followed.
     fn gap_ms(&self, terms: &Terms<'_>) -> f64 {
         let epsilon = self.objective.tuning.epsilon_ms;
-        let has = terms.share >= STARTS;
+        let has = self.has(terms);
         let cost = |terms: &Terms<'_>| {
             let (exporter, way) = (terms.exporter, terms.way?);
             let ms = way.latency_ms + way.price_ms + exporter.service_ms + exporter.congestion_price_ms;
@@ -289,10 +308,12 @@ impl Search<'_> {
         let before = self.solution.shares(self.source).unwrap_or_default();
         let effect = |(affected, before): (&ClusterId, &f64)| {
             let after = after.get(affected).copied().unwrap_or(0.0);
-            let effect = match () {
-                () if *before >= STARTS && after < ENDS => Effect::FallsToZero,
-                () if *before < ENDS && after >= STARTS => Effect::Starts,
-                () => return None,
+            let (floor, least) = ((self.floor)(affected), self.least_share(affected));
+            let effect = match floor {
+                0 if *before >= STARTS && after < ENDS => Effect::FallsToZero,
+                1.. if *before >= least + STARTS && after < least + ENDS => Effect::FallsToMinimum(floor),
+                _ if least < STARTS && *before < ENDS && after >= STARTS => Effect::Starts,
+                _ => return None,
             };
             Some((affected.clone(), effect))
         };
@@ -392,7 +413,7 @@ mod tests {
     fn what_a_change_promises_happens_and_with_a_little_less_does_not() {
         let objective = Objective::default();
         for known in [known(100.0, [1000.0; 3]), known(950.0, [1000.0; 3]), known(1500.0, [1000.0; 3])] {
-            let changes = next_changes(&known, &objective, &id("a"), &|_| 0.0);
+            let changes = next_changes(&known, &objective, &id("a"), &|_| 0.0, &|_| 0);
             assert!(!changes.is_empty());
             for NextChange { cluster, cause, affected, effect } in &changes {
                 let after = |cause| shares(&changed(&known.facts, &objective, (&id("a"), cluster), cause))[affected];
@@ -406,9 +427,37 @@ mod tests {
                 match effect {
                     Effect::FallsToZero => assert!(now < ENDS && before >= ENDS, "{changes:?} {now} {before}"),
                     Effect::Starts => assert!(now >= STARTS && before < STARTS, "{changes:?} {now} {before}"),
+                    Effect::FallsToMinimum(_) => panic!("nobody has one: {changes:?}"),
                 }
             }
         }
+    }
+
+    #[test]
+    fn who_has_a_minimum_does_not_begin_to_have_a_share_and_falls_no_further() {
+        let objective = Objective::default();
+        let floor = |of: &ClusterId| if *of == id("b") { 100 } else { 0 };
+        let changes = |known: &Known| next_changes(known, &objective, &id("a"), &|_| 0.0, &floor);
+        let of_b = |changes: Vec<NextChange>| -> Vec<NextChange> {
+            changes.into_iter().filter(|change| change.affected == id("b")).collect()
+        };
+        let nothing = known(100.0, [1000.0; 3]);
+        assert!(shares(&nothing.facts)[&id("b")] < ENDS);
+        assert_eq!(of_b(changes(&nothing)), [], "it has its minimum already");
+        let some = known(1500.0, [1000.0; 3]);
+        assert!(shares(&some.facts)[&id("b")] > 0.3);
+        let falls = of_b(changes(&some));
+        assert!(!falls.is_empty());
+        for NextChange { cluster, cause, effect, .. } in falls {
+            assert_eq!(effect, Effect::FallsToMinimum(100));
+            let then = shares(&changed(&some.facts, &objective, (&id("a"), &cluster), cause))[&id("b")];
+            assert!(then < 0.1 + ENDS && then > 0.01, "at the least change that does it: {then}");
+        }
+        let below = known(1000.0, [1000.0; 3]);
+        let planned = shares(&below.facts)[&id("b")];
+        let floor = |of: &ClusterId| if *of == id("b") { 500 } else { 0 };
+        assert!(planned > 0.1 && planned < 0.5);
+        assert_eq!(of_b(next_changes(&below, &objective, &id("a"), &|_| 0.0, &floor)), [], "it stays at its minimum");
     }
 
     #[test]
@@ -424,6 +473,10 @@ mod tests {
         assert_eq!(cheap, "if west's price fell by 0.015 USD/GB, it would get a share");
         let falls = change(Cause::DemandPercent(-230.0), "east", Effect::FallsToZero);
         assert_eq!(falls, "if west's demand fell by 230%, east's share would fall to 0");
+        let floor = change(Cause::RttMs(6.0), "west", Effect::FallsToMinimum(100));
+        assert_eq!(floor, "if west's RTT rose by 6 ms, its share would fall to its minimum of 10%");
+        let floor = change(Cause::RttMs(6.0), "east", Effect::FallsToMinimum(125));
+        assert_eq!(floor, "if west's RTT rose by 6 ms, east's share would fall to its minimum of 12.5%");
     }
 
     #[test]
@@ -433,7 +486,8 @@ mod tests {
         dear.facts = changed(&dear.facts, &objective, (&id("a"), &id("b")), Cause::UsdPerGb(0.09));
         dear.facts = changed(&dear.facts, &objective, (&id("a"), &id("a")), Cause::UsdPerGb(0.004));
         let change = |of: &str| {
-            let changes = next_changes(&dear, &objective, &id("a"), &|of| if *of == id("b") { 0.09 } else { 0.0 });
+            let changes =
+                next_changes(&dear, &objective, &id("a"), &|of| if *of == id("b") { 0.09 } else { 0.0 }, &|_| 0);
             changes.into_iter().find(|change| change.cluster == id(of))
         };
         let b = change("b").unwrap();
@@ -461,8 +515,8 @@ mod tests {
 
     #[test]
     fn who_has_no_room_anywhere_else_or_no_plan_has_no_next_change() {
-        assert!(next_changes(&known(1.0, [0.0; 3]), &Objective::default(), &id("a"), &|_| 0.0).is_empty());
-        let alone = next_changes(&known(1.0, [1000.0, 0.0, 0.0]), &Objective::default(), &id("a"), &|_| 0.0);
+        assert!(next_changes(&known(1.0, [0.0; 3]), &Objective::default(), &id("a"), &|_| 0.0, &|_| 0).is_empty());
+        let alone = next_changes(&known(1.0, [1000.0, 0.0, 0.0]), &Objective::default(), &id("a"), &|_| 0.0, &|_| 0);
         assert!(alone.is_empty(), "{alone:?}");
     }
 }

@@ -324,6 +324,10 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
     let nominal = |rule: &landfall_core::rule::Rule| -> Vec<(u8, u32)> {
         rule.candidates.iter().map(|candidate| (candidate.priority, candidate.nominal)).collect()
     };
+    let floor = |cluster: &ClusterId| {
+        let candidate = planned.rule.candidates.iter().find(|candidate| candidate.cluster == *cluster);
+        candidate.map_or(0, |candidate| candidate.floor)
+    };
     // Local preference leaves nothing for what the optimiser says of the first who answers.
     let decides = !planned.shares.iter().any(|share| share.reason == landfall_core::rule::Reason::Local);
     Plan {
@@ -338,7 +342,7 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
             .flat_map(|solution| binding(solution, &known.facts, ground))
             .collect(),
         next_changes: match decides && solution.is_some() {
-            true => next_changes(known, objective, local, &|of| ground.fleet.usd_per_gb(of, local))
+            true => next_changes(known, objective, local, &|of| ground.fleet.usd_per_gb(of, local), &floor)
                 .into_iter()
                 .map(Change::from)
                 .collect(),

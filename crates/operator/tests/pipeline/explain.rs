@@ -198,6 +198,22 @@ fn a_capacity_that_is_assumed_says_of_what() {
 }
 
 #[test]
+fn the_next_change_of_a_cluster_with_a_minimum_share_leaves_it_that_share() {
+    let sentences = |minimum: &str, demand: u32| -> Vec<String> {
+        let east = facts("east", NOW, &service(&format!("demandRps: {demand}, capacityRps: 100")));
+        let settings = format!(", minShares: {{west: {minimum}}}");
+        let pipeline = synced("east", &(web(&settings) + &east + &gateway(NOW - 4, "40ms")));
+        let plan = explained(&pipeline).optimized.unwrap();
+        let of_west = plan.next_changes.into_iter().filter(|change| change.affected == "west");
+        of_west.map(|change| change.sentence).collect()
+    };
+    let starts = |sentences: Vec<String>| sentences.iter().any(|sentence| sentence.contains("would get a share"));
+    assert!(starts(sentences("0%", 20)) && !starts(sentences("10%", 20)));
+    let falls = sentences("10%", 150);
+    assert!(falls.iter().any(|sentence| sentence.ends_with("would fall to its minimum of 10%")), "{falls:?}");
+}
+
+#[test]
 fn the_rows_of_clusters_that_are_not_seen_from_inside_are_planned_too_and_edits_count_for_all() {
     let pipelines = [fleet()];
     let then = |edits: &[Edit]| outcome(&pipelines, &key(), edits, Some(NOW)).unwrap();
