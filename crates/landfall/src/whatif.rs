@@ -7,15 +7,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_operator::accept::{Accepted, Facts, accept, reference};
+use landfall_operator::accept::{Accepted, Facts, accept};
 use landfall_operator::explain::BillLine;
 use landfall_operator::manifest::documents;
-use landfall_operator::object::{Kind, Object, ObjectRef};
+use landfall_operator::object::{Kind, Object};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 use landfall_operator::run::unix_seconds;
-use landfall_operator::stores::Change;
-use landfall_operator::whatif::{Amount, Edit, Outcome, clusters, optimised, outcome};
+use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome};
 use serde::Serialize;
 
 use crate::args::{self, Output};
@@ -26,18 +25,15 @@ use crate::{FOUND, WELL, plan, table};
 pub fn run(args: &args::Simulate) -> Result<u8> {
     let mut present = Present::load(args.file.as_deref(), &args.live.server)?;
     let edits = edits(&args.live, &present.clusters)?;
-    let policies: Vec<NewPolicy> =
-        args.policy.iter().map(|path| NewPolicy::read(Path::new(path))).collect::<Result<_>>()?;
+    let trials: Vec<Trial> = args.policy.iter().map(|path| trial(path)).collect::<Result<_>>()?;
     let mut keys = services(args.live.service.as_ref(), &present.clusters)?;
-    for policy in &policies {
-        let meant = policy.meant(&present.clusters);
-        ensure!(!meant.is_empty(), "{}: SelectionPolicy {} is for no service that there is", policy.path, policy.name);
+    for (trial, path) in trials.iter().zip(&args.policy) {
+        let meant = trial.meant(&present.clusters);
+        ensure!(!meant.is_empty(), "{path}: SelectionPolicy {} is for no service that there is", trial.name());
         keys.extend(meant.into_iter().filter(|_| args.live.service.is_none()));
     }
     let before = outcomes(&present, &keys, &[]);
-    for policy in &policies {
-        present.clusters.iter_mut().for_each(|pipeline| policy.replace_in(pipeline));
-    }
+    trials.iter().for_each(|trial| trial.put_in_force(&mut present.clusters, unix_seconds()));
     let after = outcomes(&present, &keys, &edits);
     let changes = changes(&before, &after);
     present.problems.iter().for_each(|problem| eprintln!("{problem}"));
@@ -138,50 +134,9 @@ fn added(path: &Path) -> Result<Facts> {
     if let Accepted::Facts(facts) = accepted { Ok(facts) } else { bail!("{}: says nothing", path.display()) }
 }
 
-/// A policy that takes the place of those in force.
-struct NewPolicy {
-    path: String,
-    name: ObjectRef,
-    targets: Vec<ServiceKey>,
-    object: Object,
-}
-
-impl NewPolicy {
-    fn read(file: &Path) -> Result<Self> {
-        let path = file.display().to_string();
-        let object = object(file, Kind::SelectionPolicy)?;
-        let (Accepted::Policy(policy), _) = accept(object.clone()).with_context(|| path.clone())? else {
-            bail!("{path}: says nothing");
-        };
-        if let Some(invalid) = policy.invalid {
-            bail!("{path}: {invalid}");
-        }
-        Ok(Self { path, name: reference(&object), targets: policy.targets, object })
-    }
-
-    fn meant(&self, pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
-        pipelines.iter().flat_map(|pipeline| self.meant_in(pipeline)).collect()
-    }
-
-    fn meant_in(&self, pipeline: &Pipeline) -> Vec<ServiceKey> {
-        let everywhere = *self.name.namespace == *pipeline.perspective().namespace;
-        let meant = |key: &&ServiceKey| match self.targets.as_slice() {
-            [] => everywhere || key.namespace() == &*self.name.namespace,
-            named => named.contains(key),
-        };
-        pipeline.stores().imports.keys().filter(meant).cloned().collect()
-    }
-
-    /// Whatever is in force for one of its services is left out, so that this one is.
-    fn replace_in(&self, pipeline: &mut Pipeline) {
-        let meant = self.meant_in(pipeline);
-        let policy = |key: &ServiceKey| pipeline.plan()?.get(key.as_str())?.rule.policy.as_deref().map(str::to_owned);
-        let in_force: BTreeSet<String> = meant.iter().filter_map(policy).collect();
-        let others = pipeline.stores().policies.keys().filter(|other| in_force.contains(&other.to_string()));
-        let gone: Vec<Change> = others.cloned().map(|other| Change::Delete(Kind::SelectionPolicy, other)).collect();
-        let new = Change::Apply { object: self.object.clone(), origin: None };
-        pipeline.apply(gone.into_iter().chain([new]), unix_seconds());
-    }
+/// The SelectionPolicy of a file.
+fn trial(path: &str) -> Result<Trial> {
+    Trial::new(object(Path::new(path), Kind::SelectionPolicy)?).with_context(|| path.to_owned())
 }
 
 fn services(only: Option<&ServiceKey>, pipelines: &[Pipeline]) -> Result<BTreeSet<ServiceKey>> {

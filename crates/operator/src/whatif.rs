@@ -3,6 +3,8 @@
 //! What the clusters say is changed as if they said it, and then everybody's row is planned by the code that plans for them.
 //! Nothing that was planned before counts, on neither side, so that every difference comes from the change.
 
+mod trial;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use landfall_core::rule::{Fallback, rule};
 use landfall_core::savings::{Bill, Judge, Split, split};
 use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
 
+pub use self::trial::{NoTrial, Trial};
 use crate::accept::Facts;
 use crate::facts::{Fleet, Ways};
 use crate::pipeline::Pipeline;
