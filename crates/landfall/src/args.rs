@@ -130,7 +130,8 @@ pub struct Simulate {
     #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "file", value_parser = clusters)]
     pub clusters: usize,
     /// A policy to run; may be repeated, or several with commas between them. All of them where absent. With --live: a file with a
-    /// SelectionPolicy, that takes the place of those in force
+    /// SelectionPolicy, as if all clusters had it and enforced it. It takes the place of the one of its name, and goes before others
+    /// for the same service, namespace or everything; one that is more specific goes before it
     #[arg(long, value_name = "NAME|FILE")]
     pub policy: Vec<String>,
     /// Of the optimiser: how full an exporter may get before clients go elsewhere at any cost

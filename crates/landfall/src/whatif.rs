@@ -14,7 +14,7 @@ use landfall_operator::object::{Kind, Object};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 use landfall_operator::run::unix_seconds;
-use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome};
+use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome, put_in_force};
 use serde::Serialize;
 
 use crate::args::{self, Output};
@@ -28,14 +28,15 @@ pub fn run(args: &args::Simulate) -> Result<u8> {
     let trials: Vec<Trial> = args.policy.iter().map(|path| trial(path)).collect::<Result<_>>()?;
     let mut keys = services(args.live.service.as_ref(), &present.clusters)?;
     for (trial, path) in trials.iter().zip(&args.policy) {
-        let meant = trial.meant(&present.clusters);
-        ensure!(!meant.is_empty(), "{path}: SelectionPolicy {} is for no service that there is", trial.name());
-        keys.extend(meant.into_iter().filter(|_| args.live.service.is_none()));
+        let nobody = trial.meant(&present.clusters).is_empty();
+        ensure!(!nobody, "{path}: SelectionPolicy {} is for no service that there is", trial.name());
+        keys.extend(trial.touched(&present.clusters).into_iter().filter(|_| args.live.service.is_none()));
     }
     let before = outcomes(&present, &keys, &[]);
-    trials.iter().for_each(|trial| trial.put_in_force(&mut present.clusters, unix_seconds()));
+    put_in_force(&trials, &mut present.clusters, unix_seconds());
     let after = outcomes(&present, &keys, &edits);
-    let changes = changes(&before, &after);
+    let mut changes = changes(&before, &after);
+    trials.iter().for_each(|trial| pass_over(trial, &present.clusters, &mut changes));
     present.problems.iter().for_each(|problem| eprintln!("{problem}"));
     plan::print(&match args.output {
         Output::Table => text(&changes),
@@ -157,6 +158,12 @@ fn outcomes(present: &Present, keys: &BTreeSet<ServiceKey>, edits: &[Edit]) -> B
 #[serde(rename_all = "camelCase")]
 struct ServiceChange {
     service: String,
+    /// In force after the change. Absent: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+    /// Policies to try that are for it, while one that is more specific counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<String>,
     sources: Vec<SourceChange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<BillLine>,
@@ -203,6 +210,8 @@ fn change(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) -> Servic
     let finite = |part: f64| Some(part).filter(|part| part.is_finite());
     ServiceChange {
         service: key.to_string(),
+        policy: after.policy.clone(),
+        passed_over: Vec::new(),
         sources: sources.into_iter().map(source).collect(),
         before: before.and_then(|before| before.bill).map(BillLine::from),
         after: after.bill.map(BillLine::from),
@@ -210,6 +219,14 @@ fn change(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) -> Servic
         nobody_answers: after.nobody_answers,
         fallback: after.fallback.map(landfall_core::rule::Fallback::as_str),
     }
+}
+
+/// Says of which services a policy to try is for and not in force.
+fn pass_over(trial: &Trial, pipelines: &[Pipeline], changes: &mut [ServiceChange]) {
+    let (name, meant) = (trial.name().to_string(), trial.meant(pipelines));
+    let meant: BTreeSet<String> = meant.iter().map(ToString::to_string).collect();
+    let passed = |change: &&mut ServiceChange| meant.contains(&change.service) && change.policy.as_ref() != Some(&name);
+    changes.iter_mut().filter(passed).for_each(|change| change.passed_over.push(name.clone()));
 }
 
 fn text(changes: &[ServiceChange]) -> String {
@@ -227,6 +244,10 @@ fn text(changes: &[ServiceChange]) -> String {
     rows.insert(0, ["SERVICE", "CLIENTS IN", "ANSWERED BY", "AND THEN BY"].map(str::to_owned));
     let mut text = table::align(rows) + "\n" + &totals(changes);
     for change in changes {
+        let policy = change.policy.as_deref().unwrap_or_default();
+        for passed_over in &change.passed_over {
+            text.push_str(&format!("{}: SelectionPolicy {policy} goes before {passed_over}\n", change.service));
+        }
         text.extend(change.fallback.map(|why| format!("{}: {why}\n", change.service)));
         text.extend(change.nobody_answers.then(|| format!("{}: nobody answers\n", change.service)));
         for (cluster, part) in &change.over_capacity {

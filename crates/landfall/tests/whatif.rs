@@ -205,6 +205,36 @@ fn a_cluster_more_takes_what_is_nearest_to_it_and_another_policy_is_compared_wit
 }
 
 #[test]
+fn a_policy_that_is_tried_and_passed_over_for_a_more_specific_one_is_named() {
+    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, spec: &str| {
+        let text = format!(
+            "apiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n"
+        );
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let turns = file("turns", "{loadBalancing: round-robin, localPreference: Balance}");
+    let one = file(
+        "one",
+        "{loadBalancing: optimized, targetRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: web}]}",
+    );
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_slice(&simulate_in(dir.path(), &[arguments, &["-o", "json"]].concat()).stdout).unwrap()
+    };
+    let alone = json(&["--policy", &turns]);
+    assert!(alone[0]["policy"] == "shop/turns" && alone[0].get("passedOver").is_none(), "{alone}");
+    assert_eq!(alone[0]["sources"][0]["after"]["west"], 500);
+    let both = ["--policy", &turns, "--policy", &one];
+    let (passed, text) = (json(&both), simulate_in(dir.path(), &both).stdout);
+    assert_eq!((&passed[0]["policy"], &passed[0]["passedOver"][0]), (&"shop/one".into(), &"shop/turns".into()));
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("shop/web: SelectionPolicy shop/one goes before shop/turns\n"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_meant_is_one_line_with_what_there_is_and_exit_code_2() {
     let all = "aws-euc1, aws-use1, az-eus, az-weu, gcp-usc1, op-fra";
     let cases: [(&[&str], &str); 7] = [

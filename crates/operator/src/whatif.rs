@@ -20,7 +20,8 @@ use landfall_core::rule::{Fallback, rule};
 use landfall_core::savings::{Bill, Judge, Split, split};
 use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
 
-pub use self::trial::{NoTrial, Trial};
+use self::trial::written;
+pub use self::trial::{NoTrial, Trial, put_in_force};
 use crate::accept::Facts;
 use crate::facts::{Fleet, Ways};
 use crate::pipeline::Pipeline;
@@ -86,6 +87,8 @@ impl Edit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     pub mode: Mode,
+    /// `namespace/name` of the one in force. `None`: the cluster's default.
+    pub policy: Option<String>,
     /// By source.
     pub shares: BTreeMap<ClusterId, Vec<Share>>,
     /// Of any source.
@@ -134,7 +137,8 @@ pub fn outcome(pipelines: &[Pipeline], key: &ServiceKey, edits: &[Edit], now: Op
     }
     let (bill, overfull) = first.bill(&shares);
     let nobody_answers = shares.values().any(|row| row.iter().all(|share| !share.eligible));
-    Some(Outcome { mode: first.policy.mode, shares, fallback, bill, overfull, nobody_answers })
+    let policy = first.policy.name.as_deref().map(written);
+    Some(Outcome { mode: first.policy.mode, policy, shares, fallback, bill, overfull, nobody_answers })
 }
 
 /// One service as one cluster sees it, after the edits.
@@ -156,8 +160,8 @@ impl World {
         let exports = exports(&planned.service.exports, key, edits);
         let ways = Ways::default();
         let fleet = Fleet::new(pipeline.stores(), &view, (now, pipeline.hearing()), &ways);
-        let before = fleet.known(key, &policy.objective, &planned.service.exports);
         let mut clusters = fleet.clusters().clone();
+        let before = fleet.known(key, &policy.objective, &planned.service.exports);
         let counts_now = |said: &Report| {
             let at = now.map_or(0, |now| pipeline.hearing().counts_as_of(said.at, now));
             Report { at, ..*said }.counting_now(&policy.objective, now.unwrap_or_default())

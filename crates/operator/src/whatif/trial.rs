@@ -1,4 +1,4 @@
-//! A policy that is thought of, as if all clusters had it.
+//! Policies that are thought of, as if all clusters had them: pure.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,10 @@ use crate::accept::{Accepted, Refused, accept, reference};
 use crate::object::{Kind, Object, ObjectRef};
 use crate::pipeline::Pipeline;
 use crate::stores::Change;
+
+/// Where several policies are for the same, the oldest counts, and of those without an age the first by name. This begins
+/// no name of an object, and comes before all that do.
+const FIRST: char = '!';
 
 #[derive(Debug, Error)]
 pub enum NoTrial {
@@ -23,17 +27,24 @@ pub enum NoTrial {
 
 #[derive(Debug, Clone)]
 pub struct Trial {
+    /// As it is written.
     name: ObjectRef,
     targets: Vec<ServiceKey>,
     object: Object,
 }
 
 impl Trial {
+    /// Whatever the object says of its age does not count.
     pub fn new(object: Object) -> Result<Self, NoTrial> {
+        let name = reference(&object);
+        let Object::SelectionPolicy(mut object) = object else { return Err(NoTrial::Kind) };
+        object.metadata.name = Some(first(&name.name));
+        object.metadata.creation_timestamp = None;
+        let object = Object::SelectionPolicy(object);
         let (Accepted::Policy(policy), _) = accept(object.clone())? else { return Err(NoTrial::Kind) };
         match policy.invalid {
             Some(invalid) => Err(invalid.into()),
-            None => Ok(Self { name: reference(&object), targets: policy.targets, object }),
+            None => Ok(Self { name, targets: policy.targets, object }),
         }
     }
 
@@ -41,9 +52,18 @@ impl Trial {
         &self.name
     }
 
-    /// The services that it is for, wherever they are imported.
+    /// The services that it is for, wherever they are imported; those too that a more specific policy counts for.
     pub fn meant(&self, pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
         pipelines.iter().flat_map(|pipeline| self.meant_in(pipeline)).collect()
+    }
+
+    /// Those, and the ones that lose the policy of its name, of which it is a new version.
+    pub fn touched(&self, pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
+        let name = self.name.to_string();
+        let plans = pipelines.iter().filter_map(Pipeline::plan);
+        let services = plans.flat_map(|plan| plan.services());
+        let loses = services.filter(|(_, planned)| planned.rule.policy.as_deref() == Some(name.as_str()));
+        self.meant(pipelines).into_iter().chain(loses.map(|(key, _)| key.clone())).collect()
     }
 
     fn meant_in(&self, pipeline: &Pipeline) -> Vec<ServiceKey> {
@@ -55,19 +75,26 @@ impl Trial {
         pipeline.stores().imports.keys().filter(meant).cloned().collect()
     }
 
-    /// `now` is in seconds since 1970.
-    pub fn put_in_force(&self, pipelines: &mut [Pipeline], now: u64) {
-        pipelines.iter_mut().for_each(|pipeline| self.put_in_force_in(pipeline, now));
+    /// A new version of the object of its name, if there is one. All others stay.
+    fn changes(&self) -> [Change; 2] {
+        let before = Change::Delete(Kind::SelectionPolicy, self.name.clone());
+        [before, Change::Apply { object: self.object.clone(), origin: None }]
     }
+}
 
-    /// Whatever is in force for one of its services is left out, so that this one is.
-    fn put_in_force_in(&self, pipeline: &mut Pipeline, now: u64) {
-        let meant = self.meant_in(pipeline);
-        let policy = |key: &ServiceKey| pipeline.plan()?.get(key.as_str())?.rule.policy.as_deref().map(str::to_owned);
-        let in_force: BTreeSet<String> = meant.iter().filter_map(policy).collect();
-        let others = pipeline.stores().policies.keys().filter(|other| in_force.contains(&other.to_string()));
-        let gone: Vec<Change> = others.cloned().map(|other| Change::Delete(Kind::SelectionPolicy, other)).collect();
-        let new = Change::Apply { object: self.object.clone(), origin: None };
-        pipeline.apply(gone.into_iter().chain([new]), now);
+/// Each goes before all others that are for the same, and is followed by those that are more specific, as in a cluster. `now`
+/// is in seconds since 1970.
+pub fn put_in_force(trials: &[Trial], pipelines: &mut [Pipeline], now: u64) {
+    for pipeline in pipelines {
+        pipeline.apply(trials.iter().flat_map(Trial::changes), now);
     }
+}
+
+fn first(name: &str) -> String {
+    format!("{FIRST}{name}")
+}
+
+/// The name that somebody wrote, of one that a plan has.
+pub(super) fn written(name: &str) -> String {
+    name.replacen(FIRST, "", 1)
 }

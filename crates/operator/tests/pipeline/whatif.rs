@@ -1,12 +1,14 @@
 //! What would be, if something were otherwise.
 
 use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::optimize::objective::Objective;
 use landfall_core::rule::Fallback;
+use landfall_operator::manifest::documents;
 use landfall_operator::pipeline::Pipeline;
-use landfall_operator::whatif::{Amount, Edit, Outcome, optimised, outcome};
+use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, optimised, outcome, put_in_force};
 
 use crate::optimized::{facts, service, web};
-use crate::support::{NOW, policy, synced};
+use crate::support::{NOW, import, policy, slice, synced};
 
 const ROUND: u64 = 300;
 
@@ -83,4 +85,97 @@ fn when_nobody_who_is_left_has_any_capacity_those_who_are_asked_are_named() {
     assert_eq!((weight(&out, "east", "west"), out.nobody_answers), (1000, false));
     assert_eq!((out.overfull, out.bill), (vec![(id("west"), f64::INFINITY)], None));
     assert_eq!(out.fallback, Some(Fallback::NoCapacity));
+}
+
+/// `shop/web` and `shop/api`, exported by all three; `east` asks for 60 rps of each, and `west` is nearer to it than `north`.
+fn two_services(policies: &str, hash: u64, at: u64) -> Pipeline {
+    let said = |cluster: &str, demand: u32, links: &str| {
+        let one = |name| {
+            format!(
+                "{{namespace: shop, name: {name}, demandRps: {demand}, capacityRps: 400, parameterHash: \"{hash:016x}\"}}"
+            )
+        };
+        facts(cluster, at, &format!("{links}services: [{}, {}]", one("web"), one("api")))
+    };
+    let clusters = [("east", 1), ("north", 2), ("west", 3)];
+    let exported = |(i, name): (u32, &str)| {
+        let slices = clusters.map(|(cluster, last)| slice("shop", name, cluster, &[&format!("10.0.{i}.{last}")]));
+        import("shop", name, "ClusterSetIP", &["east", "north", "west"]) + &slices.concat()
+    };
+    let links = "links: [{cluster: north, rttMs: 50}, {cluster: west, rttMs: 10}], ";
+    let said = said("east", 60, links) + &said("north", 0, "") + &said("west", 0, "");
+    synced("east", &(exported((0, "web")) + &exported((1, "api")) + policies + &said))
+}
+
+fn trial(policy: &str) -> Trial {
+    Trial::new(documents(policy).remove(0).read.map_err(|malformed| malformed.what).unwrap()).unwrap()
+}
+
+/// The weights of `east`, `north` and `west` for the clients of `east`, before and after, and what the plan does without.
+fn tried(pipeline: Pipeline, trial: &Trial, service: &str) -> [([u32; 3], Option<Fallback>); 2] {
+    let mut pipelines = [pipeline];
+    let key = ServiceKey::new("shop", service).unwrap();
+    let of = |pipelines: &[Pipeline], edits: &[Edit]| {
+        let outcome = outcome(pipelines, &key, edits, Some(NOW)).unwrap();
+        (["east", "north", "west"].map(|exporter| weight(&outcome, "east", exporter)), outcome.fallback)
+    };
+    let before = of(&pipelines, &[]);
+    put_in_force(std::slice::from_ref(trial), &mut pipelines, NOW);
+    [before, of(&pipelines, &[])]
+}
+
+/// With a minimum share, so that it differs from what is in force without any policy.
+const OPTIMISED: &str = "{loadBalancing: optimized, minShares: {west: 10%}}";
+const NEW: &str = "2026-06-01T00:00:00Z";
+const OLD: &str = "2026-01-01T00:00:00Z";
+const STAYS: ([u32; 3], Option<Fallback>) = ([900, 0, 100], None);
+const WITHOUT_POLICY: ([u32; 3], Option<Fallback>) = ([1000, 0, 0], None);
+const IN_TURN: ([u32; 3], Option<Fallback>) = ([334, 333, 333], None);
+
+fn for_web(rest: &str) -> String {
+    format!(
+        "{{targetRefs: [{{group: multicluster.x-k8s.io, kind: ServiceImport, name: web}}], localPreference: Balance, {rest}}}"
+    )
+}
+
+fn agreed() -> u64 {
+    Objective::default().parameter_hash()
+}
+
+#[test]
+fn a_policy_for_one_service_takes_nothing_from_the_others_of_the_policy_in_force() {
+    for namespace in ["shop", "landfall-system"] {
+        let fleet = || two_services(&policy(namespace, "all", OLD, OPTIMISED), agreed(), NOW);
+        let turns = trial(&policy("shop", "turns", NEW, &for_web("loadBalancing: round-robin")));
+        assert_eq!(tried(fleet(), &turns, "web"), [STAYS, IN_TURN]);
+        assert_eq!(tried(fleet(), &turns, "api"), [STAYS, STAYS], "{namespace}");
+    }
+}
+
+#[test]
+fn a_policy_for_a_namespace_leaves_a_service_to_the_policy_that_names_it() {
+    let named = policy("shop", "web", OLD, &for_web("loadBalancing: optimized, minShares: {west: 10%}"));
+    let fleet = || two_services(&(named.clone() + &policy("shop", "all", OLD, OPTIMISED)), agreed(), NOW);
+    let turns = trial(&policy("shop", "turns", NEW, "{loadBalancing: round-robin, localPreference: Balance}"));
+    assert_eq!(tried(fleet(), &turns, "web"), [STAYS, STAYS]);
+    assert_eq!(tried(fleet(), &turns, "api"), [STAYS, IN_TURN], "of two for a namespace, the one that is tried counts");
+}
+
+#[test]
+fn a_policy_of_the_same_name_is_a_new_version_and_gives_up_what_it_does_not_name_any_more() {
+    let fleet = || two_services(&policy("shop", "all", OLD, OPTIMISED), agreed(), NOW);
+    let only_web = trial(&policy("shop", "all", OLD, &for_web("loadBalancing: optimized, minShares: {west: 10%}")));
+    assert_eq!(tried(fleet(), &only_web, "web"), [STAYS, STAYS]);
+    assert_eq!(tried(fleet(), &only_web, "api"), [STAYS, WITHOUT_POLICY]);
+}
+
+#[test]
+fn in_its_scope_a_policy_that_is_tried_goes_before_those_without_a_date_too() {
+    let undated = |name: &str, spec: &str| {
+        policy("shop", name, NEW, spec).replace(&format!("creationTimestamp: \"{NEW}\", "), "")
+    };
+    let fleet =
+        two_services(&undated("a", &for_web("loadBalancing: optimized, minShares: {west: 10%}")), agreed(), NOW);
+    let turns = trial(&undated("z", &for_web("loadBalancing: round-robin")));
+    assert_eq!(tried(fleet, &turns, "web"), [STAYS, IN_TURN]);
 }
