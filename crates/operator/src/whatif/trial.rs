@@ -34,12 +34,13 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Whatever the object says of its age does not count.
+    /// Whatever the object says of its age, and of being only tried, does not count: somebody wants to see what it would do.
     pub fn new(object: Object) -> Result<Self, NoTrial> {
         let name = reference(&object);
         let Object::SelectionPolicy(mut object) = object else { return Err(NoTrial::Kind) };
         object.metadata.name = Some(first(&name.name));
         object.metadata.creation_timestamp = None;
+        object.spec.enforcement = None;
         let object = Object::SelectionPolicy(object);
         let (Accepted::Policy(policy), _) = accept(object.clone())? else { return Err(NoTrial::Kind) };
         match policy.invalid {

@@ -179,3 +179,10 @@ fn in_its_scope_a_policy_that_is_tried_goes_before_those_without_a_date_too() {
     let turns = trial(&undated("z", &for_web("loadBalancing: round-robin")));
     assert_eq!(tried(fleet, &turns, "web"), [STAYS, IN_TURN]);
 }
+
+#[test]
+fn a_policy_that_would_only_be_tried_shows_what_it_would_do_if_it_were_enforced() {
+    let fleet = two_services(&policy("shop", "all", OLD, OPTIMISED), agreed(), NOW);
+    let shadow = trial(&policy("shop", "turns", NEW, &for_web("loadBalancing: round-robin, enforcement: Shadow")));
+    assert_eq!(tried(fleet, &shadow, "web"), [STAYS, IN_TURN]);
+}
