@@ -24,7 +24,7 @@ use crate::{FOUND, WELL, plan, table};
 
 pub fn run(args: &args::Simulate) -> Result<u8> {
     let mut present = Present::load(args.file.as_deref(), &args.live.server)?;
-    let edits = edits(&args.live, &present.clusters)?;
+    let mut edits = edits(&args.live, &present.clusters)?;
     let trials: Vec<Trial> = args.policy.iter().map(|path| trial(path)).collect::<Result<_>>()?;
     let mut keys = services(args.live.service.as_ref(), &present.clusters)?;
     for (trial, path) in trials.iter().zip(&args.policy) {
@@ -33,7 +33,7 @@ pub fn run(args: &args::Simulate) -> Result<u8> {
         keys.extend(trial.touched(&present.clusters).into_iter().filter(|_| args.live.service.is_none()));
     }
     let before = outcomes(&present, &keys, &[]);
-    put_in_force(&trials, &mut present.clusters, unix_seconds());
+    edits.extend(put_in_force(&trials, &mut present.clusters, unix_seconds()));
     let after = outcomes(&present, &keys, &edits);
     let mut changes = changes(&before, &after);
     trials.iter().for_each(|trial| pass_over(trial, &present.clusters, &mut changes));

@@ -20,8 +20,8 @@ use landfall_core::rule::{Fallback, rule};
 use landfall_core::savings::{Bill, Judge, Split, split};
 use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
 
-use self::trial::written;
-pub use self::trial::{NoTrial, Trial, put_in_force};
+pub use self::trial::{NoTrial, Taken, Trial, put_in_force};
+use self::trial::{plan_with, written};
 use crate::accept::Facts;
 use crate::facts::{Fleet, Ways};
 use crate::pipeline::Pipeline;
@@ -39,6 +39,8 @@ pub enum Edit {
     Rtt(ClusterId, ClusterId, f64),
     /// A cluster more. It exports the services of which it says a capacity.
     Add(Arc<Facts>),
+    /// See [`put_in_force`].
+    Policy(Taken),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,7 +64,7 @@ impl Edit {
         match self {
             Self::Outage(cluster) | Self::Demand(cluster, _) | Self::Capacity(cluster, _) => vec![cluster],
             Self::Price(a, b, _) | Self::Rtt(a, b, _) => vec![a, b],
-            Self::Add(_) => Vec::new(),
+            Self::Add(_) | Self::Policy(_) => Vec::new(),
         }
     }
 
@@ -70,12 +72,16 @@ impl Edit {
     fn said_of(&self) -> Option<&ClusterId> {
         match self {
             Self::Demand(cluster, _) | Self::Capacity(cluster, _) => Some(cluster),
-            Self::Outage(_) | Self::Price(..) | Self::Rtt(..) | Self::Add(_) => None,
+            Self::Outage(_) | Self::Price(..) | Self::Rtt(..) | Self::Add(_) | Self::Policy(_) => None,
         }
     }
 
     fn added(&self) -> Option<&Arc<Facts>> {
         if let Self::Add(facts) = self { Some(facts) } else { None }
+    }
+
+    fn taken(&self) -> Option<&Taken> {
+        if let Self::Policy(taken) = self { Some(taken) } else { None }
     }
 
     fn is_outage_of(&self, cluster: &ClusterId) -> bool {
@@ -161,16 +167,22 @@ impl World {
         let ways = Ways::default();
         let fleet = Fleet::new(pipeline.stores(), &view, (now, pipeline.hearing()), &ways);
         let mut clusters = fleet.clusters().clone();
-        let before = fleet.known(key, &policy.objective, &planned.service.exports);
+        let tried = edits.iter().filter_map(Edit::taken).find_map(|taken| taken.objective(key, &policy));
+        if let Some(objective) = &tried {
+            clusters.values_mut().for_each(|facts| plan_with(facts, key, objective));
+        }
+        let objective = tried.unwrap_or(policy.objective);
+        let fleet = fleet.saying(clusters.clone());
+        let before = fleet.known(key, &objective, &planned.service.exports);
         let counts_now = |said: &Report| {
             let at = now.map_or(0, |now| pipeline.hearing().counts_as_of(said.at, now));
-            Report { at, ..*said }.counting_now(&policy.objective, now.unwrap_or_default())
+            Report { at, ..*said }.counting_now(&objective, now.unwrap_or_default())
         };
         for cluster in edits.iter().filter_map(Edit::said_of) {
             say_again(clusters.get_mut(cluster), key, &before, counts_now);
         }
         edits.iter().for_each(|edit| apply(edit, &mut clusters, key, &before));
-        let mut known = fleet.saying(clusters).known(key, &policy.objective, &exports);
+        let mut known = fleet.saying(clusters).known(key, &objective, &exports);
         if before.method != Method::Fallback {
             // Loads were measured before anything changed, and say nothing of demands that are thought of. And a fleet that has
             // not been heard for long is not known because a part of it is thought of.
@@ -280,7 +292,7 @@ fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &Serv
         clusters.get_mut(cluster).map(Arc::make_mut).into_iter().for_each(change);
     };
     match edit {
-        Edit::Outage(_) => {}
+        Edit::Outage(_) | Edit::Policy(_) => {}
         Edit::Demand(cluster, amount) => change(cluster, &|facts| {
             // Twice of what nobody knows is not known.
             let report = report(facts, key);

@@ -1,12 +1,17 @@
 //! Policies that are thought of, as if all clusters had them: pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use landfall_core::name::ServiceKey;
-use landfall_core::policy::InvalidPolicy;
+use landfall_core::optimize::objective::Objective;
+use landfall_core::optimize::report::Report;
+use landfall_core::policy::{InvalidPolicy, Policy};
+use landfall_core::snapshot::Guidance;
 use thiserror::Error;
 
-use crate::accept::{Accepted, Refused, accept, reference};
+use super::Edit;
+use crate::accept::{Accepted, Facts, Refused, accept, reference};
 use crate::object::{Kind, Object, ObjectRef};
 use crate::pipeline::Pipeline;
 use crate::stores::Change;
@@ -76,6 +81,20 @@ impl Trial {
         pipeline.stores().imports.keys().filter(meant).cloned().collect()
     }
 
+    fn taken(&self, pipelines: &[Pipeline]) -> Taken {
+        let round_seconds = |key: ServiceKey| {
+            let planned = pipelines.iter().find_map(|pipeline| pipeline.plan()?.get(key.as_str()))?;
+            match planned.service.guidance.served() {
+                Guidance::Policy(policy) | Guidance::Optimized(policy, ..) => {
+                    Some((key, policy.objective.round_seconds))
+                }
+                Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+            }
+        };
+        let name = ObjectRef::new(&self.name.namespace, &first(&self.name.name)).to_string();
+        Taken { name, round_seconds: self.meant(pipelines).into_iter().filter_map(round_seconds).collect() }
+    }
+
     /// A new version of the object of its name, if there is one. All others stay.
     fn changes(&self) -> [Change; 2] {
         let before = Change::Delete(Kind::SelectionPolicy, self.name.clone());
@@ -83,12 +102,40 @@ impl Trial {
     }
 }
 
-/// Each goes before all others that are for the same, and is followed by those that are more specific, as in a cluster. `now`
-/// is in seconds since 1970.
-pub fn put_in_force(trials: &[Trial], pipelines: &mut [Pipeline], now: u64) {
+/// Each goes before all others that are for the same; those that are more specific go before it, as in a cluster. What comes
+/// back makes that known to [`outcome`](super::outcome). `now` is in seconds since 1970.
+pub fn put_in_force(trials: &[Trial], pipelines: &mut [Pipeline], now: u64) -> Vec<Edit> {
+    let taken = trials.iter().map(|trial| Edit::Policy(trial.taken(pipelines))).collect();
     for pipeline in pipelines {
         pipeline.apply(trials.iter().flat_map(Trial::changes), now);
     }
+    taken
+}
+
+/// A policy that all clusters have from now on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    /// As plans have it.
+    name: String,
+    /// How long a round was until now: what was said by then ages no faster.
+    round_seconds: BTreeMap<ServiceKey, f64>,
+}
+
+impl Taken {
+    /// What all clusters plan the service with. `None`: another policy counts for it.
+    pub(super) fn objective(&self, key: &ServiceKey, policy: &Policy) -> Option<Objective> {
+        let counts = policy.name.as_deref() == Some(self.name.as_str());
+        let round_seconds = self.round_seconds.get(key).copied().unwrap_or(policy.objective.round_seconds);
+        counts.then_some(Objective { round_seconds, ..policy.objective })
+    }
+}
+
+/// As if the cluster had said that it plans the service with that. What it says of other services is left out.
+pub(super) fn plan_with(facts: &mut Arc<Facts>, key: &ServiceKey, objective: &Objective) {
+    let Some(said) = facts.services.get(key) else { return };
+    let parameter_hash = said.parameter_hash.map(|_| objective.parameter_hash());
+    let report = Report { parameter_hash, ..*said };
+    Arc::make_mut(facts).services = Arc::new([(key.clone(), report)].into_iter().collect());
 }
 
 fn first(name: &str) -> String {

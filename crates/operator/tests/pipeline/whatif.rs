@@ -120,8 +120,8 @@ fn tried(pipeline: Pipeline, trial: &Trial, service: &str) -> [([u32; 3], Option
         (["east", "north", "west"].map(|exporter| weight(&outcome, "east", exporter)), outcome.fallback)
     };
     let before = of(&pipelines, &[]);
-    put_in_force(std::slice::from_ref(trial), &mut pipelines, NOW);
-    [before, of(&pipelines, &[])]
+    let edits = put_in_force(std::slice::from_ref(trial), &mut pipelines, NOW);
+    [before, of(&pipelines, &edits)]
 }
 
 /// With a minimum share, so that it differs from what is in force without any policy.
@@ -185,4 +185,19 @@ fn a_policy_that_would_only_be_tried_shows_what_it_would_do_if_it_were_enforced(
     let fleet = two_services(&policy("shop", "all", OLD, OPTIMISED), agreed(), NOW);
     let shadow = trial(&policy("shop", "turns", NEW, &for_web("loadBalancing: round-robin, enforcement: Shadow")));
     assert_eq!(tried(fleet, &shadow, "web"), [STAYS, IN_TURN]);
+}
+
+#[test]
+fn other_settings_are_tried_as_if_all_clusters_had_them_and_age_nothing() {
+    let all = policy("shop", "all", OLD, OPTIMISED);
+    for settings in ["epsilonMs: 0.4", "roundSeconds: 30"] {
+        let spec = format!("{{loadBalancing: optimized, minShares: {{west: 10%}}, optimized: {{{settings}}}}}");
+        let settings = trial(&policy("shop", "all", NEW, &spec));
+        assert_eq!(tried(two_services(&all, agreed(), NOW - 400), &settings, "web"), [STAYS, STAYS]);
+    }
+    let others = Some(Fallback::DemandsUnexplained);
+    let turns = trial(&policy("shop", "turns", NEW, &for_web("loadBalancing: round-robin")));
+    let quarrel = || two_services(&all, agreed() ^ 1, NOW);
+    let [(_, before), (_, after)] = tried(quarrel(), &turns, "api");
+    assert_eq!([before, after], [others; 2], "where it does not count, they disagree as before");
 }
