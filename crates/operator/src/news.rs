@@ -1,8 +1,8 @@
-//! What of new facts is worth planning anew before the round ends: pure.
+//! What of new facts is worth planning anew, or telling, before the round ends: pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use landfall_core::name::ServiceKey;
+use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::schedule::is_news;
 
@@ -36,4 +36,26 @@ pub fn news(before: Option<&Facts>, now: Option<&Facts>) -> News {
 fn reached(facts: &Facts) -> BTreeSet<&str> {
     let unreachable = |link: &PeerLink| link.reachable == Some(false);
     facts.links.iter().filter(|(_, link)| unreachable(link)).map(|(cluster, _)| cluster.as_str()).collect()
+}
+
+/// Whether a way has become another one than what was published: somebody went or came, or is much farther or nearer.
+pub fn links_have_moved(before: &BTreeMap<ClusterId, PeerLink>, now: &BTreeMap<ClusterId, PeerLink>) -> bool {
+    const NEWS: (f64, f64) = (5.0, 0.25);
+    let far = |before: f64, now: f64| (now - before).abs() > NEWS.0.max(NEWS.1 * before);
+    let moved = |before: &PeerLink, now: &PeerLink| {
+        let rtt = match (before.rtt_ms, now.rtt_ms) {
+            (Some(before), Some(now)) => far(before, now),
+            (before, now) => before.is_some() != now.is_some(),
+        };
+        rtt || before.reachable.unwrap_or(true) != now.reachable.unwrap_or(true)
+    };
+    now.iter().any(|(peer, now)| moved(&before.get(peer).copied().unwrap_or_default(), now))
+}
+
+/// Whether a price is another one than was published. One that nobody was told yet can wait for the round.
+pub fn prices_have_moved(before: &BTreeMap<ClusterId, f64>, now: &BTreeMap<ClusterId, f64>) -> bool {
+    /// What was read back from the broker has four digits.
+    const ROUNDED: f64 = 1e-3;
+    let moved = |peer: &ClusterId, before: f64| now.get(peer).is_some_and(|now| (now - before).abs() > ROUNDED * now);
+    before.iter().any(|(peer, before)| moved(peer, *before))
 }

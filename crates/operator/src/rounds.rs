@@ -22,8 +22,9 @@ use landfall_core::resolve::{Share, TOTAL_WEIGHT};
 use landfall_core::rule::NOMINAL_TOTAL;
 use landfall_core::snapshot::Guidance;
 
-use crate::accept::{Facts, PeerLink};
+use crate::accept::Facts;
 use crate::hearing::Hearing;
+use crate::news::{links_have_moved, prices_have_moved};
 use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;
@@ -347,28 +348,6 @@ impl Rounds {
     pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<ByCluster<f64>> {
         self.memories.get(key).map(|memory| memory.agent.sent(known))
     }
-}
-
-/// Whether a way has become another one than what was published: somebody went or came, or is much farther or nearer.
-fn links_have_moved(before: &BTreeMap<ClusterId, PeerLink>, now: &BTreeMap<ClusterId, PeerLink>) -> bool {
-    const NEWS: (f64, f64) = (5.0, 0.25);
-    let far = |before: f64, now: f64| (now - before).abs() > NEWS.0.max(NEWS.1 * before);
-    let moved = |before: &PeerLink, now: &PeerLink| {
-        let rtt = match (before.rtt_ms, now.rtt_ms) {
-            (Some(before), Some(now)) => far(before, now),
-            (before, now) => before.is_some() != now.is_some(),
-        };
-        rtt || before.reachable.unwrap_or(true) != now.reachable.unwrap_or(true)
-    };
-    now.iter().any(|(peer, now)| moved(&before.get(peer).copied().unwrap_or_default(), now))
-}
-
-/// What was read back from the broker has four digits.
-fn prices_have_moved(before: &BTreeMap<ClusterId, f64>, now: &BTreeMap<ClusterId, f64>) -> bool {
-    let alike = |(before, now): ((&ClusterId, &f64), (&ClusterId, &f64))| {
-        before.0 == now.0 && (before.1 - now.1).abs() <= 1e-3 * now.1.abs()
-    };
-    before.len() != now.len() || !before.iter().zip(now).all(alike)
 }
 
 /// What this cluster has published, as the others have it.
