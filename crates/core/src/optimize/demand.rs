@@ -55,8 +55,16 @@ impl Observed<'_> {
 
     /// The same. `None`: nobody can tell.
     pub fn measured_per_answer(&self, exporter: &ClusterId) -> Option<f64> {
-        let answers = self.answers_of(exporter);
-        let load = *self.loads_rps.get(exporter)?;
+        self.quotient(*self.loads_rps.get(exporter)?, self.answers_of(exporter))
+    }
+
+    /// Of all exporters that measure together, so that it is no matter whom answers named while loads were measured.
+    pub fn mean_per_answer(&self) -> Option<f64> {
+        let loads = self.loads_rps.values().map(|&load| rps(load)).sum();
+        self.quotient(loads, self.loads_rps.keys().map(|exporter| self.answers_of(exporter)).sum())
+    }
+
+    fn quotient(&self, load: f64, answers: f64) -> Option<f64> {
         let enough = answers * self.window_seconds >= LEAST_ANSWERS;
         enough.then(|| within(rps(load) / answers, REQUESTS_PER_ANSWER, self.requests_per_answer))
     }
@@ -101,6 +109,16 @@ mod tests {
         assert!(near(observed.requests_per_answer(&id("east")), 200.0));
         assert!(near(observed.demand_rps(&id("east")), 650.0) && near(observed.demand_rps(&id("west")), 50.0));
         assert!(near(observed.demand_rps(&id("north")), 0.0), "who was not answered asked for nothing");
+    }
+
+    #[test]
+    fn the_mean_is_the_same_while_answers_name_others_than_when_loads_were_measured() {
+        let loads = row(&[("east", 900.0), ("west", 100.0)]);
+        for (east, west) in [(9.0, 1.0), (1.0, 9.0)] {
+            let answers = [(id("east"), row(&[("east", east), ("west", west), ("north", 5.0)]))].into();
+            assert_eq!(observed(&answers, &loads).mean_per_answer(), Some(100.0), "north does not measure");
+        }
+        assert_eq!(observed(&Answers::new(), &loads).mean_per_answer(), None);
     }
 
     #[test]

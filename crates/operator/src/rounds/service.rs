@@ -38,7 +38,8 @@ const BRINGS_GAIN: f64 = 0.05;
 /// Where answers become more or fewer by a larger part, what was answered before tells little of a load.
 const STEADY: f64 = 0.25;
 
-/// In the first windows in which clients ask, exporters still tell of those before: an answer brings more than that says.
+/// In the first windows in which clients ask, exporters still tell of those before: an answer brings more than that says. Shares
+/// move most in them, so that only all loads and all answers can be compared.
 const TOLD_AFTER: u8 = 3;
 
 /// What was published counts as if it had been measured so often.
@@ -79,15 +80,22 @@ impl Memory {
         let answered_rps = observed.answers.values().flat_map(ByCluster::values).sum();
         let before = std::mem::replace(&mut self.answered_rps, answered_rps);
         self.asked = if answered_rps > 0.0 { (self.asked + 1).min(TOLD_AFTER) } else { 0 };
-        let began = self.asked < TOLD_AFTER;
-        let steady = !began && (answered_rps - before).abs() <= STEADY * before;
+        if self.asked < TOLD_AFTER {
+            // What was learnt before a pause is better.
+            let Some(mean) = observed.mean_per_answer().filter(|_| self.learnt < 1.0) else { return };
+            for exporter in observed.loads_rps.keys() {
+                let known = self.brings.entry(exporter.clone()).or_insert(observed.requests_per_answer);
+                *known = known.max(mean);
+            }
+            return;
+        }
+        let steady = (answered_rps - before).abs() <= STEADY * before;
         self.learnt += if steady && !observed.loads_rps.is_empty() { 1.0 } else { 0.0 };
         let gain = if steady { (1.0 / self.learnt).max(BRINGS_GAIN) } else { 0.0 };
         for exporter in observed.loads_rps.keys() {
             let Some(now) = observed.measured_per_answer(exporter) else { continue };
-            let known =
-                self.brings.entry(exporter.clone()).or_insert(if began { observed.requests_per_answer } else { now });
-            *known = if began { known.max(now) } else { *known * (now / *known).powf(gain) };
+            let known = self.brings.entry(exporter.clone()).or_insert(now);
+            *known *= (now / *known).powf(gain);
         }
     }
 }
