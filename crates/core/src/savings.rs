@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::optimize::cost::UnitCost;
-    use crate::optimize::report::{Report, facts};
+    use crate::optimize::report::{Costs, Report, facts};
     use crate::rule::Reason;
 
     fn id(name: &str) -> ClusterId {
@@ -238,7 +238,7 @@ mod tests {
         let there = UnitCost { latency_ms: 10.0, price_ms: 50.0 };
         let row =
             |own: &str, other: &str| Arc::new(BTreeMap::from([(id(own), UnitCost::default()), (id(other), there)]));
-        let costs = [(id("a"), row("a", "b")), (id("b"), row("b", "a"))].into();
+        let costs = Costs::from_iter([(id("a"), row("a", "b")), (id("b"), row("b", "a"))]);
         let report = |demand_rps| Report { demand_rps, capacity_rps: Some(100.0), ..Report::default() };
         let reports = [(id("a"), report(demands[0])), (id("b"), report(demands[1]))].into();
         let ready = |cluster: &ClusterId| ready.contains(&cluster.as_str()).then_some(0.0);

@@ -369,7 +369,7 @@ pub fn changed(
             exporter.into_iter().for_each(|exporter| exporter.capacity_rps *= 1.0 + percent / 100.0);
         }
         Cause::DemandPercent(percent) => {
-            let asking = facts.sources.get_mut(cluster);
+            let asking = Arc::make_mut(&mut facts.sources).get_mut(cluster);
             asking.into_iter().for_each(|source| source.demand_rps *= 1.0 + percent / 100.0);
         }
     }
@@ -377,7 +377,7 @@ pub fn changed(
 }
 
 fn change_way(facts: &mut Facts, (from, to): (&ClusterId, &ClusterId), change: impl Fn(&mut UnitCost)) {
-    if let Some(source) = facts.sources.get_mut(from) {
+    if let Some(source) = Arc::make_mut(&mut facts.sources).get_mut(from) {
         Arc::make_mut(&mut source.costs).get_mut(to).into_iter().for_each(change);
     }
 }

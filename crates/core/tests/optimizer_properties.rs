@@ -373,7 +373,8 @@ fn t_18_the_order_of_the_facts_shows_in_no_bit_and_that_of_the_names_in_no_weigh
         for i in order.iter().map(|&i| id(i)) {
             shuffled.exporters.insert(i.clone(), facts.exporters[&i]);
             let costs: BTreeMap<_, _> = order.iter().map(|&j| (id(j), facts.sources[&i].costs[&id(j)])).collect();
-            shuffled.sources.insert(i.clone(), Source { costs: costs.into(), ..facts.sources[&i].clone() });
+            let source = Source { costs: costs.into(), ..facts.sources[&i].clone() };
+            Arc::make_mut(&mut shuffled.sources).insert(i, source);
         }
         let bits = |solution: &Solution| -> Vec<u64> {
             solution.rows.iter().flat_map(|row| &row.shares).map(|share| share.to_bits()).collect()
@@ -483,7 +484,7 @@ prop_compose! {
     ) -> Facts {
         Facts {
             exporters: exporters.into_iter().map(|(j, exporter)| (id(j), exporter)).collect(),
-            sources: sources.into_iter().map(|(i, source)| (id(i), source)).collect(),
+            sources: Arc::new(sources.into_iter().map(|(i, source)| (id(i), source)).collect()),
             demand_unknown,
         }
     }

@@ -339,7 +339,7 @@ proptest! {
     ) {
         let mut after = before.clone();
         if let Guidance::Optimized(_, known, _) = &mut after.guidance {
-            let sources = Arc::make_mut(known).facts.sources.iter_mut().map(|(_, source)| source);
+            let sources = Arc::make_mut(&mut Arc::make_mut(known).facts.sources).iter_mut().map(|(_, source)| source);
             sources.zip(factors).for_each(|(source, factor)| source.demand_rps *= factor);
         }
         let (first, anew) = (planned(&before, &view), planned(&after, &view));

@@ -195,7 +195,7 @@ mod tests {
     use landfall_core::name::ServiceKey;
     use landfall_core::optimize::cost::UnitCost;
     use landfall_core::optimize::objective::Objective;
-    use landfall_core::optimize::report::{Report, facts};
+    use landfall_core::optimize::report::{Costs, Report, facts};
     use landfall_core::policy::Policy;
     use landfall_core::snapshot::{Endpoint, Export, Service, View};
 
@@ -215,7 +215,7 @@ mod tests {
         let report = |demand_rps| Report { demand_rps, capacity_rps: Some(200.0), ..Report::default() };
         let reports = [(id("a"), report(demand_rps)), (id("b"), report(Some(0.0)))].into();
         let way = BTreeMap::from([(id("b"), UnitCost { latency_ms: 10.0, price_ms: 5.0 })]);
-        let costs = [(id("a"), way.into()), (id("b"), Arc::default()), (id("c"), Arc::default())].into();
+        let costs = Costs::from_iter([(id("a"), way.into()), (id("b"), Arc::default()), (id("c"), Arc::default())]);
         let eligible =
             |cluster: &ClusterId| exports.get(cluster).filter(|export| !export.ready.is_empty()).map(|_| 50.0);
         let known = facts(&reports, &costs, eligible, (&Objective::default(), 0));

@@ -67,7 +67,7 @@ fn facts(printed: &Value) -> Facts {
     };
     Facts {
         exporters: entries(&printed["exporters"], exporter),
-        sources: entries(&printed["sources"], source),
+        sources: Arc::new(entries(&printed["sources"], source)),
         demand_unknown: printed["demandUnknown"].as_bool().unwrap(),
     }
 }

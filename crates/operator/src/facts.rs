@@ -221,7 +221,7 @@ impl<'a> Fleet<'a> {
             };
             // Not `retain`, which keeps the room of all.
             let asking = facts.sources.iter().filter(asks).map(|(cluster, source)| (cluster.clone(), source.clone()));
-            facts.sources = asking.collect();
+            facts.sources = Arc::new(asking.collect());
         }
     }
 

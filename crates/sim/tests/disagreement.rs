@@ -5,6 +5,7 @@
 mod replayed;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::cost::UnitCost;
@@ -57,9 +58,10 @@ fn views(world: &World, wrong: Wrong, seed: u64) -> Vec<Facts> {
             service_ms: world.service_ms[j],
             ..Exporter::default()
         };
+        let source = |i: usize| Source { demand_rps: asks(i), counted: true, costs: costs(i) };
         Facts {
             exporters: (0..n).map(|j| (id(j), exporter(j))).collect(),
-            sources: (0..n).map(|i| (id(i), Source { demand_rps: asks(i), counted: true, costs: costs(i) })).collect(),
+            sources: Arc::new((0..n).map(|i| (id(i), source(i))).collect()),
             demand_unknown: false,
         }
     };

@@ -16,7 +16,7 @@ use crate::optimize::facts::{Exporter, Tuning};
 use crate::optimize::fill::fallback_row;
 use crate::optimize::filter::{Calibration, Demand, Deviation, Row, Trim, Window};
 use crate::optimize::report::{Known, Method, Report};
-use crate::optimize::{Solution, Unsolved};
+use crate::optimize::{self, Solution, Unsolved};
 
 /// Windows whose load a report can still tell: one more than [`LAST_ROUNDS`](crate::optimize::report::LAST_ROUNDS).
 const MOST_WINDOWS: usize = 13;
@@ -53,32 +53,33 @@ struct Decision {
 /// What the plan of all brings to the agent's own export.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
-    /// The part of each source's demand.
-    shares: Shares,
+    /// The part of the demand of each source whose demand was known.
+    known: Shares,
+    /// And of each of the others.
+    unknown: Shares,
     /// With the demand and the residual that were known.
     load_rps: f64,
-    /// Whose demand was not.
-    unknown: Box<[ClusterId]>,
 }
 
 impl Expected {
     pub fn new(solution: &Solution, exporter: &ClusterId, known: &Known) -> Self {
-        let unknown = known.facts.sources.iter().filter(|(_, source)| !source.counted);
-        let unknown = unknown.map(|(cluster, _)| cluster.clone()).collect();
         let Ok(column) = solution.exporters.binary_search_by(|planned| planned.cluster.cmp(exporter)) else {
-            return Self { shares: Shares::new(), load_rps: 0.0, unknown };
+            return Self { known: Shares::new(), unknown: Shares::new(), load_rps: 0.0 };
         };
         let planned = &solution.exporters[column];
+        let counted = |source: &ClusterId| known.facts.sources.get(source).is_some_and(|source| source.counted);
+        let (known, unknown): (Vec<_>, Vec<_>) = solution.rows.iter().partition(|row| counted(&row.source));
+        let share = |row: &optimize::Row| (row.source.clone(), row.shares[column]);
         Self {
-            shares: solution.rows.iter().map(|row| (row.source.clone(), row.shares[column])).collect(),
+            known: known.into_iter().map(share).collect(),
+            unknown: unknown.into_iter().map(share).collect(),
             load_rps: planned.load_rps + planned.residual_rps,
-            unknown,
         }
     }
 
-    /// Whether it reckoned with what this source asks for.
-    fn covers(&self, source: &ClusterId) -> bool {
-        self.shares.contains_key(source) && !self.unknown.contains(source)
+    /// What it brings when the sources ask for so much.
+    fn asked_rps(&self, demand_rps: impl Fn(&ClusterId) -> f64) -> f64 {
+        self.known.iter().chain(&self.unknown).map(|(source, share)| share * demand_rps(source)).sum()
     }
 }
 
@@ -188,9 +189,9 @@ impl Agent {
         let mut plan = Planned { asked_rps: 0.0, expected_rps: Some(0.0) };
         for (part, decision) in stretches(&self.decisions, now) {
             let expected = decision.expected.as_ref()?;
-            plan.asked_rps += part * expected.shares.iter().map(|(source, share)| share * demand(source)).sum::<f64>();
+            plan.asked_rps += part * expected.asked_rps(demand);
             // Who asks for the first time is no error of the plan.
-            let complete = demands_rps.iter().all(|(source, &rps)| rps <= 0.0 || expected.covers(source));
+            let complete = demands_rps.iter().all(|(source, &rps)| rps <= 0.0 || expected.known.contains_key(source));
             plan.expected_rps = plan.expected_rps.filter(|_| complete).map(|sum| sum + part * expected.load_rps);
         }
         (!self.decisions.is_empty()).then_some(plan)
@@ -317,12 +318,15 @@ mod tests {
 
     /// What everybody knows when `a` and `b` ask for so much, each of the other's export a long way off.
     fn known(demands_rps: [f64; 2], now: u64) -> Known {
+        known_of(demands_rps.map(Some), now)
+    }
+
+    fn known_of(demands_rps: [Option<f64>; 2], now: u64) -> Known {
         let ids = [id("a"), id("b")];
         let way = |i: usize, j: usize| UnitCost { latency_ms: if i == j { 0.5 } else { 50.0 }, price_ms: 0.0 };
         let row = |i: usize| Arc::new((0..2).map(|j| (ids[j].clone(), way(i, j))).collect::<BTreeMap<_, _>>());
         let costs = (0..2).map(|i| (ids[i].clone(), row(i))).collect();
-        let report =
-            |demand| Report { at: now, demand_rps: Some(demand), capacity_rps: Some(1000.0), ..Report::default() };
+        let report = |demand_rps| Report { at: now, demand_rps, capacity_rps: Some(1000.0), ..Report::default() };
         let reports = (0..2).map(|i| (ids[i].clone(), report(demands_rps[i]))).collect();
         facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), now))
     }
@@ -353,6 +357,19 @@ mod tests {
         agent.compare(measured(600.0), &demands, 2 * T, &tuning);
         agent.begin_window(2 * T);
         assert!((residual(&agent) - 100.0).abs() < 1.0, "half of what is new: {}", residual(&agent));
+    }
+
+    #[test]
+    fn a_load_is_not_compared_with_demands_that_were_assumed() {
+        let tuning = Tuning::default();
+        let mut agent = Agent::new(id("a"));
+        let known = known_of([Some(400.0), None], 0);
+        assert!(known.facts.demand_unknown);
+        let joint = optimize(&known.facts, &tuning, &ByCluster::new()).unwrap();
+        agent.decide(&known, Some(&joint), 0, &tuning).unwrap();
+        agent.compare(measured(400.0), &ByCluster::from_iter([(id("a"), 400.0)]), T, &tuning);
+        let report = agent.report(Some(measured(400.0)), T, &tuning);
+        assert!(report.residual_rps.abs() < 1e-9 && report.deviation.abs() < 1e-9, "{report:?}");
     }
 
     #[test]

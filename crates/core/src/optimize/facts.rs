@@ -28,7 +28,8 @@ pub const MOST_PRICE_MS: f64 = 1e12;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Facts {
     pub exporters: ByCluster<Exporter>,
-    pub sources: ByCluster<Source>,
+    /// Shared: services of which nobody knows what is asked for have the same ones.
+    pub sources: Arc<ByCluster<Source>>,
     /// Nobody knows what the sources ask for: then all of them together for half of the capacity, each alike.
     pub demand_unknown: bool,
 }

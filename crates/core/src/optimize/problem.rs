@@ -179,7 +179,7 @@ fn demands(facts: &Facts, capacity: f64, door: &mut Door) -> Vec<f64> {
 
 fn costs(facts: &Facts, exporters: &[&ClusterId], service: &[f64], door: &mut Door) -> Vec<f64> {
     let mut matrix = Vec::with_capacity(facts.sources.len() * exporters.len());
-    for (id, source) in &facts.sources {
+    for (id, source) in facts.sources.iter() {
         let mut row = way_costs(id, source, exporters, door);
         from_the_least(&mut row, service);
         matrix.append(&mut row);

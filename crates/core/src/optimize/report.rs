@@ -71,8 +71,16 @@ impl Report {
     }
 }
 
-/// What the cost of each way is, by source and exporter.
-pub type Costs = BTreeMap<ClusterId, Arc<BTreeMap<ClusterId, UnitCost>>>;
+/// What the cost of each way is, by source and exporter: the sources as they are where nobody knows what they ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Costs(Arc<ByCluster<Source>>);
+
+impl FromIterator<(ClusterId, Arc<BTreeMap<ClusterId, UnitCost>>)> for Costs {
+    fn from_iter<I: IntoIterator<Item = (ClusterId, Arc<BTreeMap<ClusterId, UnitCost>>)>>(costs: I) -> Self {
+        let source = |(cluster, costs)| (cluster, Source { costs, ..Source::default() });
+        Self(Arc::new(costs.into_iter().map(source).collect()))
+    }
+}
 
 /// How a row can be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,14 +131,15 @@ pub fn facts(
         Some((cluster.clone(), exporter))
     };
     let count = everybody_counts(&known);
-    let source = |(cluster, costs): (&ClusterId, &Arc<_>)| {
+    let Costs(silent) = costs;
+    let source = |(cluster, silent): (&ClusterId, &Source)| {
         let said = known.get(cluster).and_then(|report| report.demand_rps);
-        let demand_rps = said.filter(|_| count).unwrap_or(0.0);
-        (cluster.clone(), Source { demand_rps, counted: said.is_some(), costs: Arc::clone(costs) })
+        let source = Source { demand_rps: said.unwrap_or(0.0), counted: said.is_some(), ..silent.clone() };
+        (cluster.clone(), source)
     };
     let facts = Facts {
-        exporters: costs.keys().filter_map(exporter).collect(),
-        sources: costs.iter().map(source).collect(),
+        exporters: silent.keys().filter_map(exporter).collect(),
+        sources: if count { Arc::new(silent.iter().map(source).collect()) } else { Arc::clone(silent) },
         demand_unknown: !count,
     };
     let method = if known.is_empty() && !reports.is_empty() { Method::Keep } else { method(&known, objective) };
@@ -247,7 +256,7 @@ mod tests {
         for age in [0, 2, 9] {
             let again = report(age).counting_now(&objective, NOW).unwrap();
             let later = BTreeMap::from([(id("a"), again)]);
-            let costs = [(id("a"), Arc::default())].into();
+            let costs = Costs::from_iter([(id("a"), Arc::default())]);
             let later = facts(&later, &costs, |_| Some(0.0), (&objective, NOW + 1_000_000)).facts;
             let (now, id) = (known(&[("a", report(age))]).facts, id("a"));
             assert_eq!(later.sources[&id], now.sources[&id]);
@@ -276,7 +285,7 @@ mod tests {
         let silent = Report { capacity_rps: None, ..report(0) };
         let future = Report { at: NOW + 301, ..report(0) };
         let reports = BTreeMap::from([(id("a"), silent), (id("b"), future), (id("c"), report(13))]);
-        let costs = ["a", "b", "c", "d"].map(|name| (id(name), Arc::default())).into();
+        let costs = Costs::from_iter(["a", "b", "c", "d"].map(|name| (id(name), Arc::default())));
         let known = facts(&reports, &costs, |_| Some(70.0), (&Objective::default(), NOW));
         let assumed = ["a", "b", "c", "d"].map(|name| (capacity(&known, name) - 70.0).abs() < 1e-9);
         assert_eq!(assumed, [true, true, false, true], "who said something too long ago is out, who never did is not");
@@ -298,6 +307,14 @@ mod tests {
         assert_ne!(at(NOW), at(NOW + 300));
         assert!(!at(NOW).facts.demand_unknown);
         assert!(known(&[]).facts.demand_unknown);
+    }
+
+    #[test]
+    fn services_of_which_nobody_knows_what_is_asked_for_share_their_sources() {
+        let costs = ["a", "b"].map(|name| (id(name), Arc::default())).into_iter().collect();
+        let of = |reports| facts(&reports, &costs, |_| Some(70.0), (&Objective::default(), NOW)).facts;
+        let (first, second) = (of(BTreeMap::new()), of(BTreeMap::from([(id("a"), Report::default())])));
+        assert!(first.demand_unknown && Arc::ptr_eq(&first.sources, &second.sources));
     }
 
     #[test]

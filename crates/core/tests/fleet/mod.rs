@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
 use landfall_core::optimize::cost::UnitCost;
@@ -42,7 +43,7 @@ impl Fleet {
             |(i, &demand_rps)| (source(i), Source { demand_rps, counted: true, costs: costs(&self.cost[i]).into() });
         Facts {
             exporters: self.capacity.iter().enumerate().map(export).collect(),
-            sources: self.demand.iter().enumerate().map(ask).collect(),
+            sources: Arc::new(self.demand.iter().enumerate().map(ask).collect()),
             demand_unknown: true,
         }
     }
