@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::facts::Tuning;
+use landfall_core::optimize::report::Report;
 use landfall_core::optimize::schedule::is_news;
 
 use crate::accept::{Facts, PeerLink};
@@ -23,14 +24,14 @@ pub fn news(before: Option<&Facts>, now: Option<&Facts>) -> News {
     if place(before) != place(now) || reached(before) != reached(now) {
         return News::All;
     }
-    let keys = before.services.keys().chain(now.services.keys());
-    let differs = |key: &&ServiceKey| match (before.services.get(*key), now.services.get(*key)) {
-        (Some(before), Some(now)) => {
-            is_news(before, now, &Tuning::default()) || before.parameter_hash != now.parameter_hash
-        }
-        _ => true,
+    let differs = |before: &Report, now: &Report| {
+        is_news(before, now, &Tuning::default()) || before.parameter_hash != now.parameter_hash
     };
-    News::Services(keys.filter(differs).cloned().collect())
+    let (before, now) = (&before.services, &now.services);
+    let gone = before.keys().filter(|key| !now.contains_key(*key));
+    let is_new = |(key, now): &(&ServiceKey, &Report)| before.get(*key).is_none_or(|before| differs(before, now));
+    let new = now.iter().filter(is_new).map(|(key, _)| key);
+    News::Services(gone.chain(new).cloned().collect())
 }
 
 fn reached(facts: &Facts) -> BTreeSet<&str> {

@@ -181,14 +181,17 @@ impl Rounds {
         {
             return true;
         }
-        optimized(ground.plan).any(|(key, planned, objective)| {
-            let subject = Subject { ground, key, planned, objective: &objective };
-            let before = own.services.get(key).copied();
-            if before.is_none() && !subject.concerns(self.was_asked(key)) {
-                return false;
-            }
-            let before = before.unwrap_or_default();
-            let report = self.newest(subject, now);
+        // Most clusters have to do with few of the fleet's services.
+        let new = |key: &&ServiceKey| !own.services.contains_key(*key);
+        let asked = self.since_told.asked().filter(new);
+        let exports = |planned: &ServicePlan| planned.service.exports.contains_key(ground.local);
+        let exported =
+            ground.plan.in_any_order().filter(|(_, planned)| exports(planned)).map(|(key, _)| key).filter(new);
+        own.services.keys().chain(asked).chain(exported).any(|key| {
+            let Some(planned) = ground.plan.get(key.as_str()) else { return false };
+            let Some(objective) = objective(planned) else { return false };
+            let before = own.services.get(key).copied().unwrap_or_default();
+            let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
             is_news(&before, &report, &objective.tuning)
         })
     }

@@ -101,6 +101,11 @@ impl Window {
         self.seconds
     }
 
+    /// Of which services there were answers.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.answers.keys()
+    }
+
     /// Answers that named each cluster, per second.
     pub(super) fn answers_rps(&self, key: &ServiceKey) -> ByCluster<f64> {
         let named =
