@@ -68,11 +68,11 @@ impl Expected {
         };
         let planned = &solution.exporters[column];
         let counted = |source: &ClusterId| known.facts.sources.get(source).is_some_and(|source| source.counted);
-        let (known, unknown): (Vec<_>, Vec<_>) = solution.rows.iter().partition(|row| counted(&row.source));
+        let (of_known, of_unknown): (Vec<_>, Vec<_>) = solution.rows.iter().partition(|row| counted(&row.source));
         let share = |row: &optimize::Row| (row.source.clone(), row.shares[column]);
         Self {
-            known: known.into_iter().map(share).collect(),
-            unknown: unknown.into_iter().map(share).collect(),
+            known: of_known.into_iter().map(share).collect(),
+            unknown: of_unknown.into_iter().map(share).collect(),
             load_rps: planned.load_rps + planned.residual_rps,
         }
     }
@@ -190,7 +190,7 @@ impl Agent {
         for (part, decision) in stretches(&self.decisions, now) {
             let expected = decision.expected.as_ref()?;
             plan.asked_rps += part * expected.asked_rps(demand);
-            // Who asks for the first time is no error of the plan.
+            // Who asks for the first time is no error of the plan, and what was assumed is none either.
             let complete = demands_rps.iter().all(|(source, &rps)| rps <= 0.0 || expected.known.contains_key(source));
             plan.expected_rps = plan.expected_rps.filter(|_| complete).map(|sum| sum + part * expected.load_rps);
         }

@@ -55,7 +55,7 @@ pub struct Exporter {
 pub struct Source {
     /// What its clients ask for: a filtered [`Demand`](crate::optimize::filter::Demand). 0 when it is not known.
     pub demand_rps: f64,
-    /// Whether it said so.
+    /// Whether it said so, and that counts.
     pub counted: bool,
     /// The cost matrix, by exporter. One that is absent cannot be reached from here.
     pub costs: Arc<BTreeMap<ClusterId, UnitCost>>,

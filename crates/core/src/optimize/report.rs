@@ -71,7 +71,8 @@ impl Report {
     }
 }
 
-/// What the cost of each way is, by source and exporter: the sources as they are where nobody knows what they ask for.
+/// What the cost of each way is, by source and exporter. Kept as the sources of a service of which nobody says anything: services
+/// are many, and those that nobody knows share them.
 #[derive(Debug, Clone, Default)]
 pub struct Costs(Arc<ByCluster<Source>>);
 
