@@ -245,7 +245,7 @@ impl Fleet {
                 continue;
             }
             let identity = Identity { cluster: id(i), instance: String::new() };
-            for spec in parts(&own, &identity, START) {
+            for spec in parts(&own, &identity, START).into_iter().rev() {
                 self.write(spec);
             }
             self.reported = self.told.iter().flatten().map(|told| told.services.len()).sum();
@@ -271,7 +271,8 @@ impl Fleet {
         let time = Timestamp::from_second(self.now.try_into().unwrap()).unwrap();
         object.metadata.managed_fields =
             Some(vec![ManagedFieldsEntry { time: Some(Time(time)), ..ManagedFieldsEntry::default() }]);
-        self.board.put(object, self.now).unwrap();
+        self.board.put(object, self.now);
+        assert_eq!(self.board.rejected(), &BTreeMap::new());
     }
 
     /// Nothing new is said. Each pair hears what there was up to five rounds late.

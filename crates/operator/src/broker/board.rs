@@ -38,7 +38,7 @@ pub enum Rejection {
     #[error(transparent)]
     InPart(Refused),
     /// It counts as far as it is believed.
-    #[error("{0} numbers are more than ten times what is usual; ten times counts, and the usual follows within hours")]
+    #[error("numbers of more than ten times what is usual: {0}; ten times counts, and the usual follows within hours")]
     Unusual(usize),
 }
 
@@ -103,7 +103,8 @@ impl Board {
         }
     }
 
-    /// Takes an object in. Whose facts may be others now.
+    /// Takes an object in. Whose facts are others now: a cluster writes its first part last, so that until then a part is missing
+    /// of what it says, and services that went from one part to another are in both or in none.
     pub fn put(&mut self, object: api::ClusterFacts, now: u64) -> Option<ClusterId> {
         let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
         match self.accepted(&named, object, now) {
@@ -113,13 +114,14 @@ impl Board {
                     Some(rejection) => drop(self.rejected.insert(named.clone(), rejection)),
                     None => drop(self.rejected.remove(&named)),
                 }
-                // The first part says how many there are.
-                if part.number == 0 {
+                let first = part.number == 0;
+                if first {
+                    // It says how many there are.
                     let goes = |known: &Part| known.facts.cluster == cluster && known.number >= part.parts;
                     self.parts.retain(|_, known| !goes(known));
                 }
                 self.parts.insert(named, part);
-                Some(cluster)
+                first.then_some(cluster)
             }
             Err(rejection) => {
                 // What it said before stays until it is too old.
@@ -385,6 +387,19 @@ mod tests {
         let facts = board.facts(&ClusterId::new("east").unwrap()).unwrap();
         let demands: Vec<_> = facts.services.values().map(|report| report.demand_rps).collect();
         assert_eq!((why(&board, "east-0"), demands), (Some("unusual"), vec![Some(50_000.0)]));
+    }
+
+    #[test]
+    fn what_a_cluster_says_is_others_when_its_first_part_is_there_which_it_writes_last() {
+        let mut board = board();
+        let west = ClusterId::new("west").unwrap();
+        let mut put = |part: i32, generation: i64| {
+            let spec = json!({"cluster": "west", "part": part, "parts": 2, "generation": generation});
+            board.put(said(&name("west", part), spec), NOW)
+        };
+        let told = [put(1, 7), put(0, 7), put(1, 8), put(0, 8)];
+        assert_eq!(told, [None, Some(west.clone()), None, Some(west.clone())]);
+        assert_eq!(board.facts(&west).unwrap().generation, 8);
     }
 
     #[test]

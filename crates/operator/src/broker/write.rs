@@ -90,10 +90,16 @@ impl Writer {
     }
 
     async fn write_parts(&mut self, facts: &Facts, since: u64, metrics: &Metrics) -> Result<(), String> {
-        let parts = parts(facts, &self.identity, since);
+        let parts: Vec<(i32, ClusterFactsSpec)> = (0..).zip(parts(facts, &self.identity, since)).collect();
         let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);
-        for (number, spec) in (0..).zip(parts) {
-            if self.written.get(&number).is_some_and(|before| number > 0 && is_as_before(before, &spec)) {
+        let mut refused = None;
+        // The first part last: what is said counts when it is there.
+        for (number, spec) in parts.into_iter().rev() {
+            if self
+                .written
+                .get(&number)
+                .is_some_and(|before| *before == spec || number > 0 && is_as_before(before, &spec))
+            {
                 continue;
             }
             let named = name(self.identity.cluster.as_str(), number);
@@ -102,16 +108,21 @@ impl Writer {
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let patched = request(self.api.patch(&named, &params, &Patch::Apply(&object))).await;
             metrics.facts_written(patched.is_ok(), bytes);
-            patched?;
-            self.written.insert(number, spec);
+            match patched {
+                Ok(_) => drop(self.written.insert(number, spec)),
+                // The others may be taken all the same, and the first must be: it tells of the cluster as a whole.
+                Err(Failure::Refused(why)) => refused = refused.or(Some(why)),
+                Err(Failure::Lost(why)) => return Err(why),
+            }
         }
+        refused.map_or(Ok(()), Err)?;
         self.remove_beyond(count).await
     }
 
     async fn remove_beyond(&mut self, count: i32) -> Result<(), String> {
         let mut beyond: Vec<i32> = self.written.range(count..).map(|(number, _)| *number).collect();
         if !self.cleaned {
-            let all = request(self.api.list(&ListParams::default())).await?.items;
+            let all = request(self.api.list(&ListParams::default())).await.map_err(Failure::why)?.items;
             let own = all.into_iter().filter(|object| object.spec.cluster == self.identity.cluster.as_str());
             beyond.extend(own.filter_map(|object| object.spec.part).filter(|part| *part >= count));
         }
@@ -137,9 +148,98 @@ fn is_as_before(before: &ClusterFactsSpec, now: &ClusterFactsSpec) -> bool {
     rounds < UNCHANGED && then == *now
 }
 
-async fn request<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+enum Failure {
+    /// This object is not taken.
+    Refused(String),
+    /// Nothing is, now.
+    Lost(String),
+}
+
+impl Failure {
+    fn of(error: &kube::Error) -> Self {
+        let refused = matches!(error, kube::Error::Api(status) if [400, 403, 409, 413, 422].contains(&status.code));
+        if refused { Self::Refused(chain(error)) } else { Self::Lost(chain(error)) }
+    }
+
+    fn why(self) -> String {
+        match self {
+            Self::Refused(why) | Self::Lost(why) => why,
+        }
+    }
+}
+
+async fn request<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     match timeout(REQUEST, request).await {
-        Ok(result) => result.map_err(|error| chain(&error)),
-        Err(_) => Err("no answer in time".to_owned()),
+        Ok(result) => result.map_err(|error| Failure::of(&error)),
+        Err(_) => Err(Failure::Lost("no answer in time".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use http_body_util::{BodyExt, Full};
+    use hyper::{Method, Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use landfall_core::name::{ClusterId, ServiceKey};
+    use landfall_core::optimize::report::Report;
+
+    use super::*;
+
+    /// Takes whatever is written, but for one object, and notes the names.
+    fn broker(refuses: &'static str, written: &Arc<Mutex<Vec<String>>>) -> Client {
+        let written = Arc::clone(written);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let named = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+            let (lists, takes) = (request.method() == Method::GET, named != refuses);
+            if takes && !lists {
+                written.lock().unwrap().push(named);
+            }
+            async move {
+                let sent = request.into_body().collect().await.unwrap().to_bytes();
+                let body = match (lists, takes) {
+                    (true, _) => r#"{"metadata": {}, "items": []}"#.into(),
+                    (false, true) => sent,
+                    (false, false) => r#"{"status": "Failure", "code": 403, "message": "exceeded quota"}"#.into(),
+                };
+                let response = Response::builder().status(if takes { 200 } else { 403 }).body(Full::new(body));
+                Ok::<_, Infallible>(response.unwrap())
+            }
+        });
+        Client::new(service, "landfall-broker")
+    }
+
+    /// Three parts of facts: what is written of them, and why not more.
+    async fn written(refuses: &'static str) -> (Vec<String>, Option<String>) {
+        let mut facts = Facts::silent(ClusterId::new("east").unwrap());
+        for i in 0..1000 {
+            let key = ServiceKey::new("shop", &format!("web-{i}")).unwrap();
+            let report = Report { demand_rps: Some(1.0), ..Report::default() };
+            Arc::make_mut(&mut facts.services).insert(key, report);
+        }
+        let written = Arc::default();
+        let identity = Identity { cluster: facts.cluster.clone(), instance: "ours".to_owned() };
+        let mut writer = Writer::new(Api::default_namespaced(broker(refuses, &written)), identity);
+        writer.write(&Arc::new(facts), 1, &Metrics::default()).await;
+        let written = written.lock().unwrap().clone();
+        (written, writer.failure.map(|why| why.to_string()))
+    }
+
+    #[tokio::test]
+    async fn the_first_part_is_written_last() {
+        assert_eq!(
+            written("nothing").await,
+            (vec!["east-2".to_owned(), "east-1".to_owned(), "east-0".to_owned()], None)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_part_that_the_broker_refuses_costs_itself_and_is_told() {
+        let (written, why) = written("east-1").await;
+        assert_eq!(written, ["east-2", "east-0"]);
+        assert!(why.is_some_and(|why| why.contains("exceeded quota")));
     }
 }

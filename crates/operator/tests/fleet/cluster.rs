@@ -233,7 +233,7 @@ impl Cluster {
         }
         self.published.push(now);
         let since = self.board.since().unwrap_or(now);
-        let objects = parts(&own, &self.identity, since).into_iter().map(|spec| written(spec, now)).collect();
+        let objects = parts(&own, &self.identity, since).into_iter().rev().map(|spec| written(spec, now)).collect();
         self.written = Some(own);
         objects
     }
