@@ -33,24 +33,26 @@ impl LocalPods {
         self.services.get(key).is_some_and(|slices| slices.contains_key(slice))
     }
 
-    /// Whether there are now more or fewer.
+    /// Whether it is other pods that are ready now.
     pub(super) fn insert(&mut self, slice: Box<str>, pods: Pods) -> bool {
-        let before = self.count(&pods.key);
         let slices = self.services.entry(pods.key).or_default();
+        let first = slices.is_empty();
+        let before = slices.remove(&slice).unwrap_or_default();
+        let elsewhere = names(slices);
+        let news = first || !beyond(&elsewhere, &before).eq(beyond(&elsewhere, &pods.ready));
         slices.insert(slice, pods.ready);
-        before != Some(names(slices).len())
+        news
     }
 
-    /// Whether there are now more or fewer. `None`: the slice is not one of these.
+    /// Whether it is other pods that are ready now. `None`: the slice is not one of these.
     pub(super) fn remove(&mut self, key: &ServiceKey, slice: &str) -> Option<bool> {
-        let before = self.count(key)?;
         let slices = self.services.get_mut(key)?;
-        slices.remove(slice)?;
+        let gone = slices.remove(slice)?;
         if slices.is_empty() {
             self.services.remove(key);
             return Some(true);
         }
-        Some(before != names(slices).len())
+        Some(beyond(&names(slices), &gone).next().is_some())
     }
 }
 
@@ -71,6 +73,11 @@ impl Stores {
             touched.services.insert(key);
         }
     }
+}
+
+/// Those that are not elsewhere too.
+fn beyond<'a>(elsewhere: &BTreeSet<&str>, pods: &'a [Box<str>]) -> impl Iterator<Item = &'a str> {
+    pods.iter().map(|pod| &**pod).filter(|pod| !elsewhere.contains(pod))
 }
 
 fn names(slices: &Slices) -> BTreeSet<&str> {

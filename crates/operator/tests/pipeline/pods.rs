@@ -1,6 +1,9 @@
 //! How many pods answer for the exports of the local cluster, by the slices that Kubernetes keeps of its own services.
 
+use std::collections::BTreeSet;
+
 use landfall_core::name::ServiceKey;
+use landfall_operator::metering::meters;
 use landfall_operator::object::Kind;
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::stores::{Change, Touched};
@@ -71,8 +74,16 @@ fn the_local_export_bears_what_its_ready_pods_do_and_another_what_is_seen_of_it(
     assert_eq!(capacities(&pipeline), [100.0, 100.0]);
 }
 
+/// The pods that are to be metered, export by export.
+fn metered(pipeline: &mut Pipeline) -> Vec<BTreeSet<Box<str>>> {
+    pipeline.feed(vec![Change::Leads(true)]);
+    let pods = meters(pipeline).into_values().map(|meter| meter.pods).collect();
+    pipeline.feed(vec![Change::Leads(false)]);
+    pods
+}
+
 #[test]
-fn pods_touch_nothing_but_an_optimised_import_whose_number_of_ready_ones_changed() {
+fn pods_touch_nothing_but_an_optimised_import_of_which_others_are_ready() {
     let untouched = |touched: Touched| assert_eq!(touched, Touched::default());
     let one = own("web-1", "web", &[("a", "10.1.0.1", true)]);
     let mut plain = synced("east", &web("round-robin"));
@@ -81,7 +92,10 @@ fn pods_touch_nothing_but_an_optimised_import_whose_number_of_ready_ones_changed
 
     let mut pipeline = synced("east", &(web("optimized") + &one));
     untouched(pipeline.feed(applied(&own("pay-1", "pay", &[("a", "10.1.0.1", true)]))));
-    untouched(pipeline.feed(applied(&own("web-1", "web", &[("b", "10.1.0.2", true), ("a", "10.1.0.1", false)]))));
+    untouched(pipeline.feed(applied(&own("web-1", "web", &[("b", "10.1.0.2", false), ("a", "10.1.0.1", true)]))));
+    let swapped = own("web-1", "web", &[("b", "10.1.0.2", true), ("a", "10.1.0.1", false)]);
+    assert!(touches_web(&pipeline.feed(applied(&swapped))), "another one is to be metered");
+    assert_eq!(metered(&mut pipeline), [BTreeSet::from(["b".into()])]);
     untouched(pipeline.feed(applied(&own("web-2", "web", &[("b", "10.1.0.2", true)]))));
     untouched(pipeline.feed(deleted(Kind::EndpointSlice, "shop", "web-2")));
     assert!(touches_web(&pipeline.feed(applied(&own("web-1", "web", &[("b", "10.1.0.2", false)])))));
