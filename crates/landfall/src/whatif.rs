@@ -172,6 +172,9 @@ struct ServiceChange {
     /// After the change: who is asked for more than it can bear, and the part of its capacity that is; absent: it has none.
     over_capacity: BTreeMap<String, Option<f64>>,
     nobody_answers: bool,
+    /// Whose demand was to be multiplied, and is not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unmultiplied: Vec<String>,
     /// Why it is not planned as the policy asks for, after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<&'static str>,
@@ -179,7 +182,7 @@ struct ServiceChange {
 
 impl ServiceChange {
     fn is_well(&self) -> bool {
-        self.over_capacity.is_empty() && !self.nobody_answers && self.fallback.is_none()
+        self.over_capacity.is_empty() && !self.nobody_answers && self.unmultiplied.is_empty() && self.fallback.is_none()
     }
 }
 
@@ -217,6 +220,7 @@ fn change(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) -> Servic
         after: after.bill.map(BillLine::from),
         over_capacity: after.overfull.iter().map(|(id, part)| (id.to_string(), finite(*part))).collect(),
         nobody_answers: after.nobody_answers,
+        unmultiplied: after.unmultiplied.iter().map(ToString::to_string).collect(),
         fallback: after.fallback.map(landfall_core::rule::Fallback::as_str),
     }
 }
@@ -249,6 +253,12 @@ fn text(changes: &[ServiceChange]) -> String {
             text.push_str(&format!("{}: SelectionPolicy {policy} goes before {passed_over}\n", change.service));
         }
         text.extend(change.fallback.map(|why| format!("{}: {why}\n", change.service)));
+        for cluster in &change.unmultiplied {
+            let unknown = format!(
+                "what {cluster} asks for is not known, and so not multiplied; give it as --demand {cluster}=NUMBER"
+            );
+            text.push_str(&format!("{}: {unknown}\n", change.service));
+        }
         text.extend(change.nobody_answers.then(|| format!("{}: nobody answers\n", change.service)));
         for (cluster, part) in &change.over_capacity {
             let part = part.map_or_else(|| "has no capacity".to_owned(), |part| format!("is at {:.0}%", 100.0 * part));

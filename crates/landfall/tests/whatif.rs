@@ -168,6 +168,29 @@ fn what_cannot_be_planned_as_it_should_is_found_as_explain_finds_it() {
 }
 
 #[test]
+fn a_demand_that_nobody_knows_is_not_multiplied_which_is_found_and_can_be_given() {
+    let unknown = "shop/web: what east asks for is not known, and so not multiplied; give it as --demand east=NUMBER\n";
+    let said = |dir: &tempfile::TempDir, demand: &[&str]| {
+        let arguments: Vec<&str> = demand.iter().flat_map(|one| ["--demand", one]).collect();
+        let output = simulate_in(dir.path(), &arguments);
+        let (code, text) = printed(&output);
+        (code, text.contains(unknown))
+    };
+    let dir = pair("capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    assert_eq!(said(&dir, &["east=x2"]), (1, true));
+    assert_eq!([said(&dir, &["east=20"]), said(&dir, &["east=20", "east=x2"])], [(0, false); 2]);
+    assert_eq!(said(&dir, &["west=x2"]), (1, false), "that one is known, and not all are");
+    let measured = pair("capacityRps: 100, loadRps: 5", "demandRps: 10, capacityRps: 100, loadRps: 5");
+    assert_eq!(said(&measured, &["east=x2"]), (1, true), "though it is planned without");
+    let silent = pair("capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    let path = silent.path().join("east").join("all.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("services: [{namespace: shop, name: web, capacityRps: 100}]", "services: []"))
+        .unwrap();
+    assert_eq!(said(&silent, &["east=x2"]), (0, false), "who says nothing where others do asks for nothing");
+}
+
+#[test]
 fn a_price_moves_what_is_optimised_for_cost_and_a_distance_what_is_optimised_for_time() {
     let (free, _) = changed("api-cost", &["--price", "aws-euc1:aws-use1=0", "--price", "aws-use1:aws-euc1=0"]);
     let ((op, op_then), (euc, euc_then)) = (free.weight("aws-use1", "op-fra"), free.weight("aws-use1", "aws-euc1"));

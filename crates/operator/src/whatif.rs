@@ -80,6 +80,11 @@ impl Edit {
         if let Self::Add(facts) = self { Some(facts) } else { None }
     }
 
+    /// Whose clients ask for so many times what they do.
+    fn multiplied(&self) -> Option<&ClusterId> {
+        if let Self::Demand(cluster, Amount::Times(_)) = self { Some(cluster) } else { None }
+    }
+
     fn taken(&self) -> Option<&Taken> {
         if let Self::Policy(taken) = self { Some(taken) } else { None }
     }
@@ -104,6 +109,8 @@ pub struct Outcome {
     /// Who would be asked for more than it can bear, and the part of its capacity that is.
     pub overfull: Vec<(ClusterId, f64)>,
     pub nobody_answers: bool,
+    /// Whose demand was to be multiplied, and is not known.
+    pub unmultiplied: Vec<ClusterId>,
 }
 
 /// All clusters that somebody mentions.
@@ -144,7 +151,8 @@ pub fn outcome(pipelines: &[Pipeline], key: &ServiceKey, edits: &[Edit], now: Op
     let (bill, overfull) = first.bill(&shares);
     let nobody_answers = shares.values().any(|row| row.iter().all(|share| !share.eligible));
     let policy = first.policy.name.as_deref().map(written);
-    Some(Outcome { mode: first.policy.mode, policy, shares, fallback, bill, overfull, nobody_answers })
+    let unmultiplied = first.unmultiplied.clone();
+    Some(Outcome { mode: first.policy.mode, policy, shares, fallback, bill, overfull, nobody_answers, unmultiplied })
 }
 
 /// One service as one cluster sees it, after the edits.
@@ -153,6 +161,7 @@ struct World {
     policy: Arc<Policy>,
     exports: ByCluster<Export>,
     known: Known,
+    unmultiplied: Vec<ClusterId>,
 }
 
 impl World {
@@ -182,13 +191,16 @@ impl World {
             say_again(clusters.get_mut(cluster), key, &before, counts_now);
         }
         edits.iter().for_each(|edit| apply(edit, &mut clusters, key, &before));
+        let asks = |cluster: &ClusterId| clusters.get(cluster).and_then(|facts| facts.services.get(key)?.demand_rps);
+        let multiplied = edits.iter().filter_map(Edit::multiplied);
+        let unmultiplied = multiplied.filter(|cluster| asks(cluster).is_none()).cloned().collect();
         let mut known = fleet.saying(clusters).known(key, &objective, &exports);
         if before.method != Method::Fallback {
             // Loads were measured before anything changed, and say nothing of demands that are thought of. And a fleet that has
             // not been heard for long is not known because a part of it is thought of.
             known.method = before.method;
         }
-        Some(Self { view, policy, exports, known })
+        Some(Self { view, policy, exports, known, unmultiplied })
     }
 
     fn row(&self, source: &ClusterId) -> (Vec<Share>, Option<Fallback>) {
