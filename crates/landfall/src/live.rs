@@ -1,13 +1,15 @@
 //! The present, for commands that look at it once: from a folder, or from the API server of one cluster.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use kube::Client;
 use landfall_operator::broker;
 use landfall_operator::broker::build::Identity;
 use landfall_operator::broker::credentials::Source;
+use landfall_operator::object::Kind;
 use landfall_operator::observe::{Guide, Perspective};
 use landfall_operator::pipeline::{Age, Pipeline, required};
 use landfall_operator::run::unix_seconds;
@@ -74,6 +76,8 @@ pub fn source(server: &args::ApiServer, client: &Client) -> Source {
 /// All lists once, from the API server of a cluster.
 async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
     let client = start::client(server.kubeconfig.as_deref()).await?;
+    let mut untold: BTreeMap<Kind, Option<Box<str>>> =
+        required(Guide::Policies).iter().map(|kind| (*kind, None)).collect();
     let listed = async {
         start::preflight(&client).await?;
         let local = match &server.cluster_id {
@@ -107,6 +111,13 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
             if queue.recv_many(&mut batch, CHANGES).await == 0 {
                 bail!("the watches ended");
             }
+            for change in &batch {
+                if let Change::Interrupted(kind, why) = change {
+                    untold.entry(*kind).and_modify(|known| *known = Some(why.clone()));
+                } else if let Change::ListEnds(kind) = change {
+                    untold.remove(kind);
+                }
+            }
             pipeline.apply(batch.drain(..), unix_seconds());
         }
         // Who could be reached when the operator here last said so: nothing is probed for one look.
@@ -114,6 +125,16 @@ async fn load_live(server: &args::ApiServer) -> Result<Pipeline> {
         pipeline.apply(own.map(Change::Links), unix_seconds());
         Ok(pipeline)
     };
-    let late = |_| anyhow!("the API server has not told everything within {} s; is it up?", PATIENCE.as_secs());
-    timeout(PATIENCE, listed).await.map_err(late)?
+    timeout(PATIENCE, listed).await.unwrap_or_else(|_| bail!("{}", late(&untold)))
+}
+
+/// What was not told in time, and as far as the API server says so, why.
+fn late(untold: &BTreeMap<Kind, Option<Box<str>>>) -> String {
+    let begin = format!("the API server has not told everything within {} s", PATIENCE.as_secs());
+    let mut whys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (kind, why) in untold.iter().filter_map(|(kind, why)| Some((kind, why.as_deref()?))) {
+        whys.entry(why).or_default().push(kind.name());
+    }
+    let whys: Vec<String> = whys.into_iter().map(|(why, kinds)| format!("{}: {why}", kinds.join(", "))).collect();
+    if whys.is_empty() { format!("{begin}; is it up?") } else { format!("{begin}: {}", whys.join("; ")) }
 }

@@ -39,8 +39,8 @@ pub enum Change {
         origin: Option<Arc<Path>>,
     },
     Delete(Kind, ObjectRef),
-    /// The watch of a kind is interrupted: what is known may be old until the next list ends.
-    Interrupted(Kind),
+    /// The watch of a kind is interrupted, and why: what is known may be old until the next list ends.
+    Interrupted(Kind, Box<str>),
     /// An object that could not be read at all.
     Malformed(Problem),
     /// What a cluster says of itself: on the broker, or in file mode, in which all clusters are in one process, past any object.
@@ -144,7 +144,7 @@ impl Stores {
             }
             Change::Apply { object, origin } => self.accept(object, origin, touched),
             Change::Delete(kind, object) => self.delete(kind, &object, touched),
-            Change::Interrupted(kind) => self.list(kind).interrupted = true,
+            Change::Interrupted(kind, _) => self.list(kind).interrupted = true,
             Change::Peer(facts) => {
                 let cluster = facts.cluster.clone();
                 let before = self.peers.insert(cluster.clone(), facts);

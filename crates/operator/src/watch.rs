@@ -101,15 +101,15 @@ pub async fn watch(client: Client, kind: Kind, scope: Scope, changes: mpsc::Send
             return;
         }
         errors();
-        if send(&changes, Change::Interrupted(kind)).await.is_err() {
-            return;
-        }
         let pause = if attempts >= REFUSALS && !matches!(ended, Ended::Lost(_)) {
             REFUSED
         } else {
             RETRY_MIN.saturating_mul(1 << attempts.min(8)).min(RETRY_MAX)
         };
         let why = ended.why();
+        if send(&changes, Change::Interrupted(kind, why.as_str().into())).await.is_err() {
+            return;
+        }
         // Once per reason: a server that is away for an hour is one line.
         if complaint != why {
             tracing::warn!(%kind, why, "not watching; going on with what was seen last, and trying again");

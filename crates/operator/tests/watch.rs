@@ -57,7 +57,7 @@ impl Watched {
         match self.changes.recv().await.unwrap() {
             Change::ListBegins(kind) => format!("{kind}: list"),
             Change::ListEnds(kind) => format!("{kind}: complete"),
-            Change::Interrupted(kind) => format!("{kind}: interrupted"),
+            Change::Interrupted(kind, _) => format!("{kind}: interrupted"),
             Change::Apply { object: Object::Node(node), .. } => format!("node {}", node.metadata.name),
             other @ (Change::Apply { .. } | Change::Delete(..) | Change::Malformed(_)) => panic!("{other:?}"),
             other @ (Change::Peer(_)

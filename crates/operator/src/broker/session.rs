@@ -158,7 +158,7 @@ impl Reader {
                 self.state.lost = None;
                 self.told = false;
             }
-            Change::Interrupted(_) => {
+            Change::Interrupted(..) => {
                 let why = "the connection is interrupted; it is tried again twice a second".into();
                 self.state.lost.get_or_insert(why);
                 self.told = false;

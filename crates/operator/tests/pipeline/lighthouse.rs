@@ -106,7 +106,7 @@ fn the_last_peer_of_a_gateway_that_goes_is_not_connected_any_more() {
 fn while_the_api_server_is_away_no_heartbeat_is_missed() {
     let manifests = OLDER.to_owned() + &gateway("active", &[("east", "connected"), ("west", "error")]);
     let mut pipeline = synced("north", &manifests);
-    pipeline.feed(vec![Change::Interrupted(Kind::Gateway)]);
+    pipeline.feed(vec![Change::Interrupted(Kind::Gateway, "it is away".into())]);
     let expected = ["east 1000 Equal", "west 0 Unreachable"];
     pipeline.apply([], crate::support::NOW + 3600);
     assert_eq!(pipeline.shares("nginx.service-ns"), expected);

@@ -1,6 +1,8 @@
 //! `landfall explain` against an API server says what DNS answers, and not only what it plans itself.
 
 use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -39,14 +41,52 @@ fn explain_tells_what_is_served_while_no_operator_follows_a_changed_policy() -> 
     })
 }
 
-/// What the command prints, on both streams. There is no broker, so that something is found in any case.
+#[test]
+fn explain_says_which_rights_are_missing_and_does_not_guess_without_them() -> Result<()> {
+    run(async {
+        let member = Member::start("rights", "east").await?;
+        with_temp_ns(&member, "shop", async |ns| {
+            ns.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}})).await?;
+            // Of the kinds that must be there all but two; and to find out where it is, namespaces and nodes.
+            let rbac = "rbac.authorization.k8s.io";
+            let role = json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": "reader"}, "rules": [
+                {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": ["landfall.dev", "submariner.io"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]});
+            let binding = json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": "reader"},
+                "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "reader"},
+                "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": ns.name}]});
+            let cluster = &ns.member.cluster;
+            for object in [role, binding] {
+                objects::apply(cluster.client(), &object).await?;
+            }
+            let deleted = cluster.kubectl(&["delete", "crd", "networkpricings.landfall.dev"]).await?;
+            ensure!(deleted.success, "{deleted:?}");
+            let token = cluster.token_of(ns.name, "reader").await?;
+            let kubeconfig = cluster.control_plane.write_kubeconfig("reader", &token)?;
+            let (status, text) = explain(&ns, "rights", &kubeconfig).await?;
+            ensure!(status.code() == Some(2), "{status}: {text}");
+            for resource in ["serviceimports", "endpointslices"] {
+                ensure!(text.contains(&format!("cannot list resource \"{resource}\"")), "{text}");
+            }
+            ensure!(!text.contains("networkpricings") && !text.contains("is it up?"), "what is not installed is none of it: {text}");
+            Ok(())
+        })
+        .await
+    })
+}
+
+/// There is no broker, so that something is found in any case.
 async fn explained(ns: &Namespace<'_>, name: &str) -> Result<String> {
+    let (status, printed) = explain(ns, name, &ns.member.cluster.control_plane.admin_kubeconfig()?).await?;
+    ensure!(status.code() == Some(1), "{status}: {printed}");
+    Ok(printed)
+}
+
+/// What the command prints, on both streams.
+async fn explain(ns: &Namespace<'_>, name: &str, kubeconfig: &Path) -> Result<(ExitStatus, String)> {
     let cluster = &ns.member.cluster;
     let service = format!("{}/pay", ns.name);
     let mut arguments: Vec<OsString> = ["explain", &service, "--cluster-id", cluster.id()].map(OsString::from).into();
-    arguments.extend(["--kubeconfig".into(), cluster.control_plane.admin_kubeconfig()?.into()]);
-    let log = cluster.folder().join("log").join(format!("explain-{name}.log"));
-    let (status, printed) = run_to_end(&arguments, &log, COMMAND).await?;
-    ensure!(status.code() == Some(1), "{status}: {printed}");
-    Ok(printed)
+    arguments.extend(["--kubeconfig".into(), kubeconfig.into()]);
+    run_to_end(&arguments, &cluster.folder().join("log").join(format!("explain-{name}.log")), COMMAND).await
 }
