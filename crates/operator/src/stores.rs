@@ -4,6 +4,7 @@
 //! One task owns the stores and feeds them, so there is no lock. Each change tells which services it touches; those are
 //! observed and planned anew.
 
+mod change;
 mod facts;
 mod imports;
 mod place;
@@ -18,6 +19,7 @@ use landfall_core::policy::Mode;
 use landfall_core::pricing::{Location, Rule as PricingRule};
 use litemap::LiteMap;
 
+pub use self::change::{Change, Touched};
 pub use self::imports::Imports;
 pub use self::pods::LocalPods;
 use crate::accept::{
@@ -25,61 +27,6 @@ use crate::accept::{
 };
 use crate::broker;
 use crate::object::{Kind, Object, ObjectRef, Problem};
-use crate::rounds::Measured;
-
-/// What a source of objects says.
-#[derive(Debug)]
-pub enum Change {
-    /// A list of all objects of a kind begins: who is not in it is gone when it ends.
-    ListBegins(Kind),
-    ListEnds(Kind),
-    /// `origin`: the file it came from, in file mode.
-    Apply {
-        object: Object,
-        origin: Option<Arc<Path>>,
-    },
-    Delete(Kind, ObjectRef),
-    /// The watch of a kind is interrupted, and why: what is known may be old until the next list ends.
-    Interrupted(Kind, Box<str>),
-    /// An object that could not be read at all.
-    Malformed(Problem),
-    /// What a cluster says of itself: on the broker, or in file mode, in which all clusters are in one process, past any object.
-    Peer(Arc<Facts>),
-    /// A cluster says nothing any more.
-    PeerGone(ClusterId),
-    /// No others say anything, whatever was heard before, of this broker or of another one.
-    PeersListed(BTreeSet<ClusterId>),
-    /// How it stands with the broker. `None`: there is none.
-    Broker(Option<broker::State>),
-    /// What was found of the ways to the others by probing them.
-    Links(BTreeMap<ClusterId, PeerLink>),
-    /// What was measured here since the last time.
-    Measured(Box<Measured>),
-    /// Whether this replica is the one to measure and to publish.
-    Leads(bool),
-}
-
-/// Which services must be planned anew.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Touched {
-    pub all: bool,
-    pub services: BTreeSet<ServiceKey>,
-    /// Clusters that told something.
-    pub peers: BTreeSet<ClusterId>,
-    /// A policy or the Submariner resource changed, so their conditions may.
-    pub policies: bool,
-    /// This replica began or ended to lead.
-    pub leads: bool,
-    /// What is wrong since now.
-    pub problems: Vec<Problem>,
-}
-
-impl Touched {
-    /// Nothing that a plan or a condition comes from.
-    pub fn is_nothing(&self) -> bool {
-        !self.all && !self.policies && !self.leads && self.services.is_empty() && self.peers.is_empty()
-    }
-}
 
 /// By their names.
 pub type Slices = LiteMap<Box<str>, Arc<Slice>>;

@@ -1,6 +1,7 @@
 //! Why the clients of a cluster are sent where they are sent: everything that a share comes from, in one value that can be
 //! printed. Pure.
 
+mod costs;
 mod inputs;
 mod origin;
 mod served;
@@ -10,19 +11,19 @@ use std::sync::Arc;
 use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::facts::Facts;
-use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{Known, Method};
+use landfall_core::optimize::report::Method;
 use landfall_core::optimize::{Solution, optimize};
 use landfall_core::optimized::{Terms, optimized};
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::{LocalPreference, Policy, Weight};
 use landfall_core::resolve::{Share, TOTAL_WEIGHT};
 use landfall_core::rule::{Candidate, Fallback};
-use landfall_core::savings::{Bill, savings_beside};
 use landfall_core::sensitivity::{NextChange, busy, next_changes};
 use landfall_core::snapshot::{Export, Guidance};
 use serde::Serialize;
 
+use self::costs::costs;
+pub use self::costs::{BillLine, Costs};
 pub use self::inputs::Inputs;
 use self::origin::Ground;
 pub use self::origin::{Input, Origins};
@@ -150,40 +151,6 @@ impl From<NextChange> for Change {
     fn from(change: NextChange) -> Self {
         let sentence = change.to_string();
         Self { cluster: change.cluster.to_string(), affected: change.affected.to_string(), sentence }
-    }
-}
-
-/// What the requests of this cluster cost, and would cost.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Costs {
-    pub in_force: BillLine,
-    pub round_robin: BillLine,
-    pub local_first: BillLine,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BillLine {
-    /// Absent: somebody would be asked for more than it can bear, and there is no mean.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ms: Option<f64>,
-    pub usd_per_million: f64,
-    /// Of 30 days.
-    pub usd_per_month: f64,
-    /// Absent: infinite.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fullest: Option<f64>,
-}
-
-impl From<Bill> for BillLine {
-    fn from(bill: Bill) -> Self {
-        Self {
-            ms: bill.ms,
-            usd_per_million: bill.usd_per_million,
-            usd_per_month: bill.usd_per_month(),
-            fullest: Some(bill.utilisation).filter(|part| part.is_finite()),
-        }
     }
 }
 
@@ -357,15 +324,6 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
 fn binding(solution: &Solution, facts: &Facts, ground: Ground<'_>) -> Vec<String> {
     let busy = busy(solution, facts, &ground.objective.tuning, &ground.view.local);
     busy.iter().map(ToString::to_string).collect()
-}
-
-fn costs(solution: &Solution, known: &Known, objective: &Objective, of: (&ClusterId, &[Share])) -> Option<Costs> {
-    let savings = savings_beside(solution, known, objective, of)?;
-    Some(Costs {
-        in_force: savings.in_force.into(),
-        round_robin: savings.round_robin.into(),
-        local_first: savings.local_first.into(),
-    })
 }
 
 fn method(method: Method) -> Word {
