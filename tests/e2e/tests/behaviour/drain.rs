@@ -80,7 +80,9 @@ impl Scene {
         self.is_mistaken().await.context("of another cluster than that of the kubeconfig")?;
         self.is_forced().await.context("of east, by force")?;
         self.empties().await.context("of west, whose load east can bear")?;
-        self.serves_again().await.context("of west, taken back")
+        self.serves_again().await.context("of west, taken back")?;
+        self.is_not_told().await.context("of west, whose operator is away")?;
+        self.is_kept().await.context("of west, which somebody else drains")
     }
 
     async fn is_refused(&self) -> Result<()> {
@@ -161,6 +163,27 @@ impl Scene {
         await_condition("west serves its own", NEWS, async || self.west_serves_its_own().await).await?;
         report(&format!("drain: west serves its own clients again {:?} after it is taken back", since.elapsed()));
         self.all_were_answered(since)
+    }
+
+    async fn is_not_told(&self) -> Result<()> {
+        self.fleet.of(WEST)?.member.operator.process.kill()?;
+        let (code, printed) = self.drain(WEST, "untold", &["--force", "--over", "24h"]).await?;
+        let words = "takes it back, when its operator has told the others\nit has not within 20 s: is it running";
+        ensure!(code == Some(1) && printed.contains(words), "exit code {code:?}: {printed}");
+        self.undo(WEST, "untold-undo").await
+    }
+
+    async fn is_kept(&self) -> Result<()> {
+        let client = self.fleet.of(WEST)?.member.cluster.client();
+        let drain = json!({"since": "2026-01-01T00:00:00Z", "overSeconds": 60});
+        let facts = json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "ClusterFacts",
+            "metadata": {"name": WEST, "namespace": RELEASE_NAMESPACE}, "spec": {"cluster": WEST, "drain": drain}});
+        objects::apply(client, &facts).await?;
+        let (code, printed) = self.drain(WEST, "kept", &["--undo"]).await?;
+        let words = format!("spec.drain of ClusterFacts {RELEASE_NAMESPACE}/{WEST} is kept by e2e; take it out there");
+        ensure!(code == Some(2) && printed.contains(&words), "exit code {code:?}: {printed}");
+        ensure!(self.written(WEST).await?.context("it is gone")?["drain"] == drain, "it is another one");
+        Ok(())
     }
 
     async fn undo(&self, cluster: &str, name: &str) -> Result<()> {
