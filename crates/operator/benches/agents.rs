@@ -3,7 +3,8 @@
 //!     cargo bench -p landfall-operator --bench agents [-- SERVICES]
 //!
 //! 10,000 services, each exported by three of twenty clusters and asked for from six. A full round of all agents should take
-//! 60 s of CPU at most, the process 512 MiB, and a cluster write 10 kB for a hundred services of the fleet.
+//! 60 s of CPU at most, all from facts to plan 512 MiB beside the objects of Kubernetes, and a cluster write 10 kB for a hundred services of
+//! the fleet.
 
 #![allow(clippy::print_stdout, reason = "the result")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should say where")]

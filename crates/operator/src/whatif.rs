@@ -110,7 +110,7 @@ pub struct Outcome {
     pub overfull: Vec<(ClusterId, f64)>,
     pub nobody_answers: bool,
     /// Whose demand was to be multiplied, and is not known.
-    pub unmultiplied: Vec<ClusterId>,
+    pub unmultiplied: BTreeSet<ClusterId>,
 }
 
 /// All clusters that somebody mentions.
@@ -161,7 +161,7 @@ struct World {
     policy: Arc<Policy>,
     exports: ByCluster<Export>,
     known: Known,
-    unmultiplied: Vec<ClusterId>,
+    unmultiplied: BTreeSet<ClusterId>,
 }
 
 impl World {
