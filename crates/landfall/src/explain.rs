@@ -179,12 +179,12 @@ fn inputs(clusters: &[&ClusterShare]) -> String {
             Some(value) => format!("{} ({input})", number(value)),
             None => format!("- ({input})"),
         };
-        let prices = format!(
-            "{} there, {} back ({})",
-            number(inputs.requests_usd_per_gb.value.unwrap_or(0.0)),
-            number(inputs.responses_usd_per_gb.value.unwrap_or(0.0)),
-            inputs.responses_usd_per_gb
-        );
+        let [there, back] = [&inputs.requests_usd_per_gb, &inputs.responses_usd_per_gb];
+        let [usd_there, usd_back] = [there, back].map(|usd| number(usd.value.unwrap_or(0.0)));
+        let prices = match there.to_string() == back.to_string() {
+            true => format!("{usd_there} there, {usd_back} back ({back})"),
+            false => format!("{usd_there} there ({there}), {usd_back} back ({back})"),
+        };
         Some([
             cluster.cluster.clone(),
             value(&inputs.rtt_ms),

@@ -127,9 +127,11 @@ fn every_number_says_where_it_comes_from() {
     let text = explained("shop/api-mixed", "aws-use1", &example("six-clouds"), &[]);
     let line = |begins: &str| text.lines().rfind(|line| line.starts_with(begins)).unwrap_or_else(|| panic!("{text}"));
     let op_fra = text.lines().filter(|line| line.starts_with("op-fra")).nth(1).unwrap();
-    for words in
-        ["86.3 (Gateway)", "0.09 there, 0 back (no rule of a NetworkPricing: free)", "1200 (ClusterFacts of op-fra)"]
-    {
+    for words in [
+        "86.3 (Gateway)",
+        "0.09 there (NetworkPricing, rule 2), 0 back (no rule of a NetworkPricing: free)",
+        "1200 (ClusterFacts of op-fra)",
+    ] {
         assert!(op_fra.contains(words), "{op_fra}");
     }
     assert!(line("clients ask for").contains("900 requests/s; ClusterFacts of aws-use1"));
