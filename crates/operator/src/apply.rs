@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Client, ResourceExt};
+use landfall_api::labels::{FIELD_MANAGER, MANAGED_BY};
 use landfall_api::{ClusterFacts, SelectionPolicy, ServiceSelection, Submariner};
 use landfall_core::name::ServiceKey;
 use serde_json::json;
@@ -16,14 +17,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::accept::MANAGED_BY;
+use crate::error_chain::chain;
 use crate::lease::Leadership;
 use crate::object::ObjectRef;
 use crate::outbox::{Outbox, Outcome, Target, Write};
 use crate::status::kept;
-use crate::watch::chain;
 
-pub const FIELD_MANAGER: &str = "landfall";
 /// Writes under way at once: enough to publish 1,000 services in seconds, few enough not to crowd others out.
 const CONCURRENT: usize = 16;
 /// For one request.

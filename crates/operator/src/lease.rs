@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::watch::chain;
+use crate::error_chain::chain;
 
 /// A leader that died is replaced after this time and one attempt more: within 12 s.
 const LEASE: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use landfall_api::time::from_unix_seconds;
 use landfall_api::{Saved, Savings, SelectedCluster, ServiceSelectionStatus, ShadowSelection};
 use landfall_core::name::ClusterId;
 use landfall_core::optimize::report::Method;
@@ -14,7 +15,6 @@ use landfall_core::savings;
 use landfall_core::snapshot::{Guidance, View};
 
 use crate::accept::Facts;
-use crate::run::at;
 
 /// What clusters have told, and what that came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +38,7 @@ pub fn selection_status(planned: &ServicePlan, view: &View, told: Told<'_>) -> S
     let optimized = matches!(planned.service.guidance.served(), Guidance::Optimized(..));
     let facts_time = |cluster: &ClusterId| {
         let observed = told.facts.filter(|_| optimized)?.get(cluster)?.observed?;
-        at(observed)
+        from_unix_seconds(observed)
     };
     let selected = planned.rule.candidates.iter().zip(&planned.shares).map(|(candidate, share)| SelectedCluster {
         latency_ms: candidate.terms.and_then(|terms| terms.latency_ms).map(rounded),

@@ -1,13 +1,12 @@
 //! The processes: make each component, one set of tasks, and the first one to end ends all.
 
+use crate::error_chain::chain;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::Plan;
@@ -34,7 +33,7 @@ use crate::pipeline::Pipeline;
 use crate::reconcile::Reconciler;
 use crate::start::{self, StartError};
 use crate::stores::Touched;
-use crate::{apply, broker, watch as source};
+use crate::{apply, broker, clock, watch as source};
 
 mod feed;
 mod outlets;
@@ -99,13 +98,13 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
         namespace: cluster.namespace.clone(),
         lease: LEASE,
         identity: operating.identity,
-        clock: micro_time,
+        clock: clock::micro_time,
     };
-    let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: time };
+    let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: clock::time };
     let outlets = Outlets { reconciler, own, meters, figures };
     let broker = broker_of(operating.broker, &client, &cluster);
     let replicas = replicas_of((operating.dns_replicas, operating.dns_service), &cluster);
-    let sources = Sources { client: client.clone(), replicas, prometheus, meters: metered, clock: unix_seconds };
+    let sources = Sources { client: client.clone(), replicas, prometheus, meters: metered, clock: clock::unix_seconds };
     let (leader, broker_metrics) = (leadership.clone(), metrics.clone());
     let tellers = move |Beginning { local, instance, changes }: Beginning| -> Tellers {
         let ends = broker::Ends {
@@ -113,7 +112,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
             own: published,
             leadership: leader.clone(),
             changes: changes.clone(),
-            clock: unix_seconds,
+            clock: clock::unix_seconds,
             metrics: broker_metrics,
         };
         vec![Box::pin(broker::run(broker, ends)), Box::pin(meter::run(sources, leader, changes))]
@@ -129,7 +128,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     let mut tasks = Tasks::new(stop.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
     tasks.spawn("pipeline", feed.run(outlets, tellers, stop.clone()));
-    tasks.spawn("writer", done(apply::run(client.clone(), outbox, leadership, time, Arc::new(metrics))));
+    tasks.spawn("writer", done(apply::run(client.clone(), outbox, leadership, clock::time, Arc::new(metrics))));
     tasks.spawn_drained("lease", done(elect(client, candidate, (planned, leads), stop)));
     tasks.first_to_end().await
 }
@@ -185,7 +184,7 @@ pub async fn dns(
     drain: Duration,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
-    let server = landfall_dns::bind(config).map_err(|error| StartError::Dns(source::chain(&error)))?;
+    let server = landfall_dns::bind(config).map_err(|error| StartError::Dns(chain(&error)))?;
     let listener = admin::bind(cluster.admin).await?;
     let (probes, probed_at) = echo::bind(probing.listen).await?;
     let client = start::client(cluster.kubeconfig.as_deref()).await?;
@@ -214,7 +213,7 @@ pub async fn dns(
     tasks.spawn("pipeline", feed);
     tasks.spawn_drained("DNS server", {
         let serving = serving.clone();
-        async move { server.serve(plan, serving).await.map_err(|error| StartError::Dns(source::chain(&error))) }
+        async move { server.serve(plan, serving).await.map_err(|error| StartError::Dns(chain(&error))) }
     });
     tasks.spawn_drained("drain", async move {
         // Clients go on asking until they have heard that this replica is going.
@@ -253,23 +252,4 @@ fn synced(plan: &watch::Receiver<Option<Arc<Plan>>>) -> Vec<&'static str> {
 async fn done(task: impl Future<Output = ()>) -> Result<(), StartError> {
     task.await;
     Ok(())
-}
-
-/// The clock, for those who are given it.
-pub fn unix_seconds() -> u64 {
-    u64::try_from(Timestamp::now().as_second()).unwrap_or(0)
-}
-
-/// To the second, as Kubernetes stores it.
-fn time() -> Time {
-    at(unix_seconds()).unwrap_or(Time(Timestamp::UNIX_EPOCH))
-}
-
-/// Seconds since 1970 as Kubernetes writes them.
-pub fn at(unix_seconds: u64) -> Option<Time> {
-    Timestamp::from_second(i64::try_from(unix_seconds).ok()?).ok().map(Time)
-}
-
-fn micro_time() -> MicroTime {
-    MicroTime(Timestamp::now())
 }

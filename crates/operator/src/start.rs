@@ -13,11 +13,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin;
 use crate::discovery::{Discovered, served};
+use crate::error_chain::chain;
 use crate::measure::echo;
 use crate::measure::prometheus::PrometheusError;
 use crate::object::Kind;
 use crate::properties;
-use crate::watch::chain;
 
 /// Between two attempts to reach an API server that does not answer.
 const RETRY: Duration = Duration::from_millis(250);

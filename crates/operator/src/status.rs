@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use landfall_api::SelectionPolicyStatus;
+use landfall_api::labels::{BROKER_CONDITION, LOAD_BALANCING_CONDITION};
 use landfall_core::policy::Mode;
 
 use crate::accept::{Preset, SelectionPolicy, Submariner};
@@ -12,8 +13,6 @@ use crate::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
 /// Another operator owns the object, so the type says whose condition it is.
-const LOAD_BALANCING: &str = "landfall.dev/LoadBalancing";
-const BROKER: &str = "landfall.dev/Broker";
 
 /// What the status of a policy should be that `services` follow. `None`: as it is.
 pub fn policy_status(
@@ -42,10 +41,10 @@ pub fn submariner_conditions(
     let before = &submariner.status.conditions;
     let condition = |r#type, verdict| condition(r#type, &verdict, submariner.generation, now);
     let with = |conditions: Vec<Condition>, ours| merged(&conditions, ours).unwrap_or(conditions);
-    let next = with(before.clone(), condition(LOAD_BALANCING, submariner_verdict(submariner, in_force)));
+    let next = with(before.clone(), condition(LOAD_BALANCING_CONDITION, submariner_verdict(submariner, in_force)));
     let next = match broker.filter(|_| in_force) {
-        Some(broker) => with(next, condition(BROKER, broker_verdict(broker))),
-        None => next.into_iter().filter(|condition| condition.type_ != BROKER).collect(),
+        Some(broker) => with(next, condition(BROKER_CONDITION, broker_verdict(broker))),
+        None => next.into_iter().filter(|condition| condition.type_ != BROKER_CONDITION).collect(),
     };
     (next != *before).then_some(next)
 }
@@ -53,7 +52,9 @@ pub fn submariner_conditions(
 /// Whether the API server keeps of ours what was sent, and nothing else. Of times it may keep fewer digits.
 pub fn kept(sent: &[Condition], stored: &[Condition]) -> bool {
     let ours = |conditions: &'_ [Condition]| -> BTreeSet<[String; 4]> {
-        let ours = conditions.iter().filter(|condition| [LOAD_BALANCING, BROKER].contains(&condition.type_.as_str()));
+        let ours = conditions
+            .iter()
+            .filter(|condition| [LOAD_BALANCING_CONDITION, BROKER_CONDITION].contains(&condition.type_.as_str()));
         ours.cloned().map(|ours| [ours.type_, ours.status, ours.reason, ours.message]).collect()
     };
     ours(sent) == ours(stored)
@@ -165,7 +166,7 @@ mod tests {
 
     fn accepted(accepted: bool) -> Condition {
         let verdict = Verdict { accepted, reason: "Because", message: String::new() };
-        condition(LOAD_BALANCING, &verdict, 3, &time(100))
+        condition(LOAD_BALANCING_CONDITION, &verdict, 3, &time(100))
     }
 
     fn conditions(before: &[Condition], in_force: bool, broker: Option<&State>) -> Vec<(String, String)> {
@@ -191,19 +192,22 @@ mod tests {
     fn what_was_said_of_a_broker_goes_with_it_and_with_the_force_of_the_resource() {
         let broker = State::default();
         let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
-        let ours = Condition { type_: BROKER.to_owned(), ..accepted(false) };
+        let ours = Condition { type_: BROKER_CONDITION.to_owned(), ..accepted(false) };
         let before = [theirs, ours];
-        let said = [("Ready", "Because"), (BROKER, "Connected"), (LOAD_BALANCING, "Accepted")];
+        let said = [("Ready", "Because"), (BROKER_CONDITION, "Connected"), (LOAD_BALANCING_CONDITION, "Accepted")];
         assert_eq!(conditions(&before, true, Some(&broker)), pairs(&said));
-        assert_eq!(conditions(&before, true, None), pairs(&[("Ready", "Because"), (LOAD_BALANCING, "Accepted")]));
-        let ignored = pairs(&[("Ready", "Because"), (LOAD_BALANCING, "Ignored")]);
+        assert_eq!(
+            conditions(&before, true, None),
+            pairs(&[("Ready", "Because"), (LOAD_BALANCING_CONDITION, "Accepted")])
+        );
+        let ignored = pairs(&[("Ready", "Because"), (LOAD_BALANCING_CONDITION, "Ignored")]);
         assert_eq!(conditions(&before, false, None), ignored);
         assert_eq!(conditions(&before, false, Some(&broker)), ignored);
     }
 
     #[test]
     fn conditions_are_kept_when_ours_are_as_they_were_sent() {
-        let broker = Condition { type_: BROKER.to_owned(), ..accepted(true) };
+        let broker = Condition { type_: BROKER_CONDITION.to_owned(), ..accepted(true) };
         let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
         let stamped = Condition { last_transition_time: time(1), ..accepted(true) };
         let sent = [accepted(true), broker.clone()];

@@ -12,12 +12,14 @@ use kube::api::{Api, ApiResource};
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, Resource};
 use landfall_api::Meta;
+use landfall_api::labels::SERVICE_NAME;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::discovery::{Discovered, served};
+use crate::error_chain::chain;
 use crate::object::{Json, Kind, Object, ObjectRef, Problem};
 use crate::stores::Change;
 
@@ -149,25 +151,6 @@ impl Ended {
     }
 }
 
-/// An error and all that caused it, in a line: the outermost one of a refused connection is just "client error
-/// (Connect)", and some draw pictures.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = first_line(error);
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = first_line(cause);
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-fn first_line(error: &dyn std::error::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
-}
-
 /// The receiver is gone: the process is stopping.
 struct Stopping;
 
@@ -203,7 +186,7 @@ async fn follow(
     };
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
     if kind == Kind::EndpointSlice && *scope == Scope::Clusterset {
-        config = config.labels("multicluster.kubernetes.io/service-name");
+        config = config.labels(SERVICE_NAME);
     }
     let mut events = std::pin::pin!(watcher::watcher(api, config));
     let mut failures = 0;

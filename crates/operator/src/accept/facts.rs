@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use landfall_api as api;
+use landfall_api::time::unix_seconds;
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::facts::MOST_RPS;
 use landfall_core::optimize::report::Report;
@@ -164,7 +165,7 @@ pub(super) fn accept_facts(facts: &api::ClusterFacts) -> Result<(Facts, Option<R
     }
     let mut left_out = LeftOut::default();
     let hash = left_out.or_none(parameter_hash("parameterHash", spec.parameter_hash.as_deref())).flatten();
-    let observed = spec.observed_time.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
+    let observed = spec.observed_time.as_ref().and_then(unix_seconds);
     let facts = Facts {
         cluster: cluster("spec.cluster", &spec.cluster)?,
         generation: spec.generation.unwrap_or(0),
@@ -177,7 +178,7 @@ pub(super) fn accept_facts(facts: &api::ClusterFacts) -> Result<(Facts, Option<R
         answers_rps: answers(&spec.services, &mut left_out).into(),
         probe_addresses: probe_addresses(&spec.probe_addresses, &mut left_out),
         drain: spec.drain.as_ref().map(|drain| Drain {
-            since: u64::try_from(drain.since.0.as_second()).unwrap_or(0),
+            since: unix_seconds(&drain.since).unwrap_or(0),
             over_seconds: drain.over_seconds.min(MOST_DRAIN_SECONDS),
         }),
     };

@@ -1,5 +1,6 @@
 //! The services that the clusterset offers, and what users wrote on their imports.
 
+use landfall_api::labels::{PREFER_LOCAL, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE, WEIGHT_PREFIX};
 use std::collections::BTreeMap;
 
 use landfall_api as api;
@@ -7,12 +8,7 @@ use landfall_core::name::ClusterId;
 use landfall_core::policy::{LocalPreference, Weight};
 use landfall_core::snapshot::Kind as ServiceKind;
 
-use super::{
-    Accepted, ExportWeights, Import, Refused, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE, cluster, service,
-};
-
-const PREFER_LOCAL: &str = "lighthouse.submariner.io/prefer-local-cluster";
-const WEIGHT_PREFIX: &str = "lighthouse-lb-weight.submariner.io/";
+use super::{Accepted, ExportWeights, Import, Refused, cluster, service};
 
 pub(super) fn accept_import(import: &api::ServiceImport) -> Result<(Accepted, Option<Refused>), Refused> {
     let meta = &import.metadata;

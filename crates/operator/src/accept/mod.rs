@@ -14,6 +14,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use landfall_api as api;
+use landfall_api::labels::{
+    FIELD_MANAGER, LOCAL_SERVICE_NAME, MANAGED_BY, PUBLISH_NOT_READY, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE,
+};
 use landfall_core::name::{ClusterId, InvalidName, ServiceKey, is_label};
 use landfall_core::policy::{InvalidPolicy, LocalPreference, Mode, Policy, Weight};
 use landfall_core::pricing::{Location, Rule as PricingRule};
@@ -32,14 +35,6 @@ use self::policy::accept_policy;
 pub use self::policy::{Optimized, Preset, Queries};
 use self::pricing::accept_pricing;
 use crate::object::{Object, ObjectRef};
-
-const SERVICE_NAME: &str = "multicluster.kubernetes.io/service-name";
-/// Of the slices that Kubernetes keeps.
-const LOCAL_SERVICE_NAME: &str = "kubernetes.io/service-name";
-const SOURCE_CLUSTER: &str = "multicluster.kubernetes.io/source-cluster";
-const SOURCE_NAMESPACE: &str = "lighthouse.submariner.io/sourceNamespace";
-const PUBLISH_NOT_READY: &str = "lighthouse.submariner.io/publish-not-ready-addresses";
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// An object that we can use, reduced to what we use of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -295,7 +290,7 @@ fn accept_selection(selection: api::ServiceSelection) -> Result<Accepted, Refuse
     let namespace = selection.metadata.namespace.as_deref().unwrap_or_default();
     let key = service("metadata", namespace, selection.metadata.name.as_deref().unwrap_or_default())?;
     let labels = selection.metadata.labels.unwrap_or_default();
-    let ours = labels.get(MANAGED_BY).is_some_and(|manager| manager == crate::apply::FIELD_MANAGER);
+    let ours = labels.get(MANAGED_BY).is_some_and(|manager| manager == FIELD_MANAGER);
     let status = selection.status.unwrap_or_default();
     let fingerprint = crate::publish::fingerprint(&status);
     let mode = Mode::parse(&status.mode).ok_or_else(|| Refused::Mode(status.mode.clone()))?;

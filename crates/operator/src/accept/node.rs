@@ -1,10 +1,8 @@
 //! Where the nodes of this cluster are.
 
 use landfall_api as api;
+use landfall_api::labels::{REGION, ZONE};
 use landfall_core::pricing::Location;
-
-const REGION: &str = "topology.kubernetes.io/region";
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// All that is kept of a node, which is a hundredth of it.
 pub(super) fn accept_node(node: &api::Node) -> Location {

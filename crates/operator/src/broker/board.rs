@@ -5,6 +5,7 @@
 //! but the broker's**: an object is as old as the API server says that its last write is, so a cluster whose clock is an hour
 //! off has facts as fresh as anybody's.
 
+use landfall_api::time::unix_seconds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -170,7 +171,7 @@ impl Board {
             return Ok(());
         }
         let instance = object.spec.instance.clone().unwrap_or_default();
-        let since = object.spec.since.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
+        let since = object.spec.since.as_ref().and_then(unix_seconds);
         if instance == self.identity.instance {
             self.since = since.or(self.since);
             self.doubles.remove(named);
@@ -296,18 +297,18 @@ impl Board {
 /// When the API server last wrote it down, by its own clock.
 pub(super) fn written(object: &api::ClusterFacts) -> Option<u64> {
     let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
-    times.filter_map(|time| u64::try_from(time.0.as_second()).ok()).max()
+    times.filter_map(unix_seconds).max()
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
-    use k8s_openapi::jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
     use landfall_core::name::ServiceKey;
     use serde_json::json;
 
+    use landfall_api::time::from_unix_seconds;
+
     use super::*;
-    use crate::run::at;
 
     const NOW: u64 = 1_800_000_000;
 
@@ -318,7 +319,7 @@ mod tests {
 
     fn said(name: &str, spec: serde_json::Value) -> api::ClusterFacts {
         let mut object = api::ClusterFacts::new(name, serde_json::from_value(spec).unwrap());
-        let time = Some(Time(Timestamp::from_second(NOW.try_into().unwrap()).unwrap()));
+        let time = from_unix_seconds(NOW);
         object.metadata.managed_fields = Some(vec![ManagedFieldsEntry { time, ..ManagedFieldsEntry::default() }]);
         object
     }
@@ -327,7 +328,7 @@ mod tests {
     fn by(instance: &str, part: i32, since: u64) -> api::ClusterFacts {
         let mut object =
             said(&name("east", part), json!({"cluster": "east", "part": part, "parts": 2, "instance": instance}));
-        object.spec.since = at(since);
+        object.spec.since = from_unix_seconds(since);
         object
     }
 

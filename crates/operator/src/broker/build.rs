@@ -3,6 +3,7 @@
 //! The first object holds all that is of the cluster as a whole; services are shared out in their order, so that a service
 //! that comes or goes moves as few others as it can.
 
+use landfall_api::time::from_unix_seconds;
 use std::collections::BTreeMap;
 
 use landfall_api as api;
@@ -11,7 +12,6 @@ use landfall_core::optimize::report::Report;
 use landfall_core::pricing::Location;
 
 use crate::accept::{Facts, MOST_SERVICES, PeerLink, VERSION};
-use crate::run::at;
 
 /// Which cluster writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +46,11 @@ pub fn parts(facts: &Facts, identity: &Identity, since: u64) -> Vec<api::Cluster
             cluster: identity.cluster.to_string(),
             version: Some(VERSION),
             instance: Some(identity.instance.clone()),
-            since: at(since),
+            since: from_unix_seconds(since),
             part: i32::try_from(i).ok(),
             parts: count,
             generation: Some(facts.generation),
-            observed_time: facts.observed.and_then(at),
+            observed_time: facts.observed.and_then(from_unix_seconds),
             services,
             ..head
         }
@@ -95,9 +95,9 @@ pub fn head(facts: &Facts) -> api::ClusterFactsSpec {
         cluster: facts.cluster.to_string(),
         parameter_hash: facts.parameter_hash.map(|hash| format!("{hash:x}")),
         probe_addresses: facts.probe_addresses.iter().map(ToString::to_string).collect(),
-        drain: facts
-            .drain
-            .and_then(|drain| Some(api::Drain { since: at(drain.since)?, over_seconds: drain.over_seconds })),
+        drain: facts.drain.and_then(|drain| {
+            Some(api::Drain { since: from_unix_seconds(drain.since)?, over_seconds: drain.over_seconds })
+        }),
         location: location(&facts.location),
         links: facts.links.iter().map(link).collect(),
         egress: facts.egress_usd_per_gb.iter().map(egress).collect(),

@@ -14,8 +14,8 @@ use kube::{Api, Client, Config};
 use landfall_api::{Submariner, SubmarinerSpec};
 use thiserror::Error;
 
+use crate::error_chain::chain;
 use crate::start::tuned;
-use crate::watch::chain;
 
 /// The namespace that Submariner makes on a broker.
 pub const NAMESPACE: &str = "submariner-k8s-broker";

@@ -13,10 +13,11 @@ use super::board::{Board, written};
 use super::build::{self, Identity, name};
 use super::write::Writer;
 use super::{Ends, State};
+use crate::error_chain::chain;
 use crate::lease::Leadership;
 use crate::object::{Kind, Object};
 use crate::stores::Change;
-use crate::watch::{self as source, Scope, chain};
+use crate::watch::{self as source, Scope};
 
 /// Changes that wait for us.
 const QUEUE: usize = 256;

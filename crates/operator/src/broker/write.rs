@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use landfall_api::labels::FIELD_MANAGER;
 use landfall_api::{ClusterFacts, ClusterFactsSpec};
 use tokio::time::{Instant, timeout};
 
 use super::build::{Identity, name, parts};
 use crate::accept::Facts;
-use crate::apply::FIELD_MANAGER;
+use crate::error_chain::chain;
 use crate::metrics::Metrics;
-use crate::watch::chain;
 
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! Where each number comes from that a plan is computed from, and how old it is: by the same order in which `facts` looks.
 
+use landfall_api::time::from_unix_seconds;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,7 +15,6 @@ use serde::Serialize;
 
 use crate::accept::{Facts, PeerLink};
 use crate::facts::Fleet;
-use crate::run::at;
 use crate::stores::Stores;
 
 /// A number, and who says it.
@@ -238,6 +238,6 @@ impl Ground<'_> {
     fn timed(&self, value: Option<f64>, from: String, observed: Option<u64>) -> Input {
         let observed = observed.filter(|at| *at > 0);
         let age_seconds = self.now.zip(observed).map(|(now, at)| now.saturating_sub(at));
-        Input { value, from, observed: observed.and_then(at), age_seconds }
+        Input { value, from, observed: observed.and_then(from_unix_seconds), age_seconds }
     }
 }

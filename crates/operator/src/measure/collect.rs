@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Client;
 use kube::api::{Api, ListParams};
+use landfall_api::labels::LOCAL_SERVICE_NAME;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -89,7 +90,7 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> CollectError {
 /// an address of either family.
 pub async fn replicas(client: &Client, (namespace, service): (&str, &str)) -> kube::Result<Vec<SocketAddr>> {
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
-    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+    let of_service = ListParams::default().labels(&format!("{LOCAL_SERVICE_NAME}={service}"));
     Ok(ready(&slices.list(&of_service).await?.items))
 }
 

@@ -142,7 +142,7 @@ impl Collector {
                         }
                         self.replicas = found;
                     }
-                    Ok(Err(error)) => self.complaints.say("DNS replicas", crate::watch::chain(&error)),
+                    Ok(Err(error)) => self.complaints.say("DNS replicas", crate::error_chain::chain(&error)),
                     Err(_) => self.complaints.say("DNS replicas", "no answer in time".to_owned()),
                 }
             }
@@ -161,7 +161,7 @@ impl Collector {
                     add(&mut measured.answers, self.tallies.step(&replica.to_string(), page, (sources.clock)()));
                     self.complaints.withdraw(&replica.to_string());
                 }
-                Err(error) => self.complaints.say(&replica.to_string(), crate::watch::chain(&error)),
+                Err(error) => self.complaints.say(&replica.to_string(), crate::error_chain::chain(&error)),
             }
         }
         let now = Instant::now();
@@ -215,7 +215,7 @@ async fn usages(sources: &Sources, meters: &Meters, complaints: &mut Complaints)
         async move {
             let usage = timeout(PATIENCE, pod_metrics::usage(&sources.client, &namespace, (sources.clock)())).await;
             let usage = usage.map_err(|_| "no answer in time".to_owned());
-            (namespace, usage.and_then(|usage| usage.map_err(|error| crate::watch::chain(&error))))
+            (namespace, usage.and_then(|usage| usage.map_err(|error| crate::error_chain::chain(&error))))
         }
     };
     let asked: Vec<_> =

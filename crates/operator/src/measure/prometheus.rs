@@ -13,7 +13,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::watch::chain;
+use crate::error_chain::chain;
 
 /// For the whole of one query. Whoever needs longer for one number is in trouble, and a round should not wait for it.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, unix_seconds};
+use super::Cluster;
+use crate::clock::unix_seconds;
 use crate::measure::links;
 use crate::measure::probe::Targets;
 use crate::metrics::Metrics;
