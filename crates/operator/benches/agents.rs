@@ -19,7 +19,7 @@ use landfall_api::{ClusterFacts, ClusterFactsSpec};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::resolve::Share;
 use landfall_operator::accept::{Facts, PeerLink};
-use landfall_operator::broker::build::{Identity, name, parts};
+use landfall_operator::broker::objects::{Identity, name, parts};
 use landfall_operator::broker::{Board, State};
 use landfall_operator::manifest::documents;
 use landfall_operator::object::{Kind, Object};

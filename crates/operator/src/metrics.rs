@@ -16,9 +16,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::lease::Leadership;
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::outbox::Outbox;
 use crate::object::Kind;
-use crate::outbox::Outbox;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
@@ -88,7 +88,7 @@ impl Metrics {
     }
 }
 
-impl crate::apply::Count for Metrics {
+impl crate::kubernetes::writer::Count for Metrics {
     fn count(&self, outcome: &'static str) {
         self.writes.get_or_create(&OutcomeLabel { outcome }).inc();
     }

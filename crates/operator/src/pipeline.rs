@@ -15,13 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Facts;
 use crate::broker::State;
-use crate::facts::{self, Ways};
-use crate::hearing::Hearing;
+use crate::broker::connection::Hearing;
 use crate::object::Kind;
+use crate::observe::fleet::{self, Ways};
+use crate::observe::round_trips::RoundTrips;
 use crate::observe::{self, Guide, Heartbeats, Perspective, Seen};
-use crate::round_trips::RoundTrips;
 use crate::rounds::{Due, Ground, Rounds, round_seconds};
-use crate::stores::{Change, Stores, Touched};
+use crate::{
+    change::{Change, Touched},
+    stores::Stores,
+};
 
 /// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
 /// Bounded so that a large list does not hold back the rest for long.
@@ -208,7 +211,7 @@ impl Pipeline {
         if !(self.rounds.leads() && self.hearing.knows()) {
             return;
         }
-        let head = facts::head(&self.stores, &self.view);
+        let head = fleet::head(&self.stores, &self.view);
         let (stores, local, round_seconds) = (&self.stores, &self.perspective.local, self.round_seconds);
         let ground = Ground { stores, plan, local, head: &head, round_seconds, hearing: self.hearing, now };
         match self.rounds.due(ground, now) {
@@ -244,7 +247,7 @@ impl Pipeline {
 
     /// What the other clusters should know of this one.
     pub fn own_facts(&self) -> Facts {
-        facts::own(&self.stores, &self.view)
+        fleet::own(&self.stores, &self.view)
     }
 
     pub fn perspective(&self) -> &Perspective {

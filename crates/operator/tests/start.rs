@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use hyper::{Request, Response};
 use kube::Client;
 use kube::client::Body;
-use landfall_operator::start::{StartError, cluster_id, location};
+use landfall_operator::kubernetes::connect::{StartError, cluster_id, location};
 use serde_json::{Value, json};
 
 const SUBMARINERS: &str = "/apis/submariner.io/v1alpha1/namespaces/submariner-operator/submariners";

@@ -146,7 +146,7 @@ pub struct Gateway {
 pub struct Selection {
     pub key: ServiceKey,
     pub rule: Arc<Rule>,
-    /// See [`fingerprint`](crate::publish::fingerprint).
+    /// See [`fingerprint`](crate::publish::selection::fingerprint).
     pub fingerprint: u64,
     /// Written by an operator of ours, so that it may be deleted by one.
     pub ours: bool,
@@ -292,7 +292,7 @@ fn accept_selection(selection: api::ServiceSelection) -> Result<Accepted, Refuse
     let labels = selection.metadata.labels.unwrap_or_default();
     let ours = labels.get(MANAGED_BY).is_some_and(|manager| manager == FIELD_MANAGER);
     let status = selection.status.unwrap_or_default();
-    let fingerprint = crate::publish::fingerprint(&status);
+    let fingerprint = crate::publish::selection::fingerprint(&status);
     let mode = Mode::parse(&status.mode).ok_or_else(|| Refused::Mode(status.mode.clone()))?;
     let candidate = |(i, selected): (usize, &api::SelectedCluster)| {
         Ok(Candidate {

@@ -15,7 +15,7 @@ use landfall_api::{Submariner, SubmarinerSpec};
 use thiserror::Error;
 
 use crate::error_chain::chain;
-use crate::start::tuned;
+use crate::kubernetes::connect::tuned;
 
 /// The namespace that Submariner makes on a broker.
 pub const NAMESPACE: &str = "submariner-k8s-broker";

@@ -8,11 +8,12 @@
 //! would plan something else for all than they do. While the broker is away nothing comes back, nothing grows older, and so
 //! nothing changes but health.
 
-mod board;
-pub mod build;
+pub mod connection;
 pub mod credentials;
+mod inbox;
+pub mod objects;
 mod session;
-mod write;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,13 +23,13 @@ use landfall_core::name::ClusterId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-pub use self::board::{Board, Double, Rejection};
-use self::build::Identity;
 use self::credentials::{Credentials, Source, connect, find};
+pub use self::inbox::{Board, Double, Rejection};
+use self::objects::Identity;
 use crate::accept::Facts;
-use crate::lease::Leadership;
+use crate::change::Change;
+use crate::kubernetes::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::stores::Change;
 
 /// Between two looks for other credentials.
 const CREDENTIALS: Duration = Duration::from_secs(5);

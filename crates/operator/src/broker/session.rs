@@ -9,15 +9,15 @@ use landfall_api::ClusterFacts;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use super::board::{Board, written};
-use super::build::{self, Identity, name};
-use super::write::Writer;
+use super::inbox::{Board, written};
+use super::objects::{self, Identity, name};
+use super::writer::Writer;
 use super::{Ends, State};
+use crate::change::Change;
 use crate::error_chain::chain;
-use crate::lease::Leadership;
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::watch::{self as source, Scope};
 use crate::object::{Kind, Object};
-use crate::stores::Change;
-use crate::watch::{self as source, Scope};
 
 /// Changes that wait for us.
 const QUEUE: usize = 256;
@@ -227,7 +227,7 @@ async fn send(ends: &Ends, change: Change) -> Result<(), Stopping> {
 /// A write that is only tried is answered with the time at which it would have been made. When that is refused, both clocks
 /// count as the same until we really write.
 async fn ask_the_time(api: &Api<ClusterFacts>, identity: &Identity, board: &mut Board, clock: fn() -> u64) {
-    let head = build::head(&crate::accept::Facts::silent(identity.cluster.clone()));
+    let head = objects::head(&crate::accept::Facts::silent(identity.cluster.clone()));
     let mut object = ClusterFacts::new(&name(identity.cluster.as_str(), 0), head);
     object.spec.part = Some(0);
     let params = PatchParams { dry_run: true, ..PatchParams::apply("landfall-clock").force() };

@@ -3,8 +3,8 @@
 
 mod costs;
 mod inputs;
-mod origin;
 mod served;
+mod sources;
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use serde::Serialize;
 use self::costs::costs;
 pub use self::costs::{BillLine, Costs};
 pub use self::inputs::Inputs;
-use self::origin::Ground;
-pub use self::origin::{Input, Origins};
 pub use self::served::{Served, ServedShare};
-use crate::facts::{Fleet, Ways};
+use self::sources::Ground;
+pub use self::sources::{Input, Origins};
+use crate::observe::fleet::{Fleet, Ways};
 use crate::pipeline::Pipeline;
 use crate::rounds::round_seconds;
 
@@ -206,7 +206,7 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         mode: planned.rule.mode.as_str(),
         prefers_local: policy.local_preference() == LocalPreference::Prefer,
         fallback: planned.rule.fallback.map(fallback),
-        summary: crate::publish::summary(planned),
+        summary: crate::publish::selection::summary(planned),
         served: answered.as_ref().map(|answered| served::served(pipeline, key, (answered, planned))),
         clusterset_ips: planned.clusterset_ips().iter().map(ToString::to_string).collect(),
         clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), ground)).collect(),

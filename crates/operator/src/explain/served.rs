@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::share_percent;
 use crate::observe::published;
 use crate::pipeline::Pipeline;
-use crate::publish::summary;
+use crate::publish::selection::summary;
 
 /// What DNS replicas make of the ServiceSelection, with who is healthy now.
 #[derive(Debug, Clone, PartialEq, Serialize)]

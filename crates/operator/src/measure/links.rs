@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::probe::{self, Probed, Targets};
 use crate::accept::PeerLink;
-use crate::stores::Change;
+use crate::change::Change;
 
 /// How many probes, at one per second, make a step of the filters.
 const STEP: Duration = Duration::from_secs(30);

@@ -8,13 +8,11 @@
 //!
 //! What does I/O here decides nothing; `load` and `answers` are pure in all that decides.
 
-pub mod answers;
-pub mod collect;
 pub mod echo;
 pub mod links;
 pub mod load;
-pub mod meter;
-pub mod page;
+pub mod loads;
 pub mod pod_metrics;
 pub mod probe;
 pub mod prometheus;
+pub mod replicas;

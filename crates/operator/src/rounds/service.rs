@@ -11,8 +11,8 @@ use landfall_core::snapshot::Service;
 use super::window::{Reading, Window};
 use super::{Ground, said};
 use crate::accept::Facts;
-use crate::facts::pods;
 use crate::measure::load::{Capacity, Export, Pods, Sample};
+use crate::observe::fleet::pods;
 
 /// What is remembered of a service from round to round.
 #[derive(Debug, Clone)]

@@ -12,16 +12,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
+use crate::change::{Change, Touched};
 use crate::clock::unix_seconds;
+use crate::kubernetes::connect::{self, StartError};
+use crate::kubernetes::watch as source;
 use crate::measure::links;
 use crate::measure::probe::Targets;
 use crate::metrics::Metrics;
 use crate::object::Kind;
 use crate::observe::{Guide, Perspective};
 use crate::pipeline::{self, Age, Observer, Pipeline, required};
-use crate::start::{self, StartError};
-use crate::stores::{Change, Touched};
-use crate::watch as source;
 
 /// Changes that wait for the pipeline. A full queue holds back the watches, which is what a slow consumer should do.
 const CHANGES: usize = 1024;
@@ -57,10 +57,10 @@ impl Feed {
         stop: CancellationToken,
     ) -> Result<(), StartError> {
         let Self { client, cluster, guide, probe_source, plans, metrics } = self;
-        start::preflight(&client).await?;
+        connect::preflight(&client).await?;
         let local = match cluster.id {
             Some(id) => id,
-            None => start::cluster_id(&client, &cluster.submariner_namespace).await?,
+            None => connect::cluster_id(&client, &cluster.submariner_namespace).await?,
         };
         tracing::info!(cluster = %local, "the API server answers; watching");
         let (changes, queue) = mpsc::channel(CHANGES);
@@ -77,10 +77,10 @@ impl Feed {
         if guide == Guide::Policies {
             let place = match cluster.location {
                 Some(place) => Some(place),
-                None => start::location(&client).await?,
+                None => connect::location(&client).await?,
             };
             pipeline = pipeline.in_cluster(place);
-            let instance = start::instance(&client).await?;
+            let instance = connect::instance(&client).await?;
             tellers(Beginning { local, instance, changes: changes.clone() }).into_iter().for_each(|teller| {
                 sources.spawn(teller);
             });

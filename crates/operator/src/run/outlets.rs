@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::accept::Facts;
-use crate::figures::Figures;
-use crate::measure::meter::Meters;
-use crate::metering;
+use crate::change::Touched;
+use crate::fleet_metrics::Figures;
+use crate::measure::loads::Meters;
 use crate::pipeline::{Observer, Pipeline};
-use crate::reconcile::Reconciler;
-use crate::stores::Touched;
+use crate::publish::desired::Reconciler;
+use crate::targets;
 
 pub(super) struct Outlets {
     pub(super) reconciler: Reconciler,
@@ -34,7 +34,7 @@ impl Observer for Outlets {
             return;
         }
         self.meters.send_if_modified(|known| {
-            let now = metering::meters(pipeline);
+            let now = targets::meters(pipeline);
             std::mem::replace(known, now.clone()) != now
         });
         let now = Figures::of(pipeline, &self.figures.borrow());

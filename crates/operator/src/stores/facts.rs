@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
 
-use super::{Stores, Touched};
+use super::Stores;
 use crate::accept::Facts;
-use crate::news::{News, news};
+use crate::change::Touched;
+use crate::facts::significance::{News, news};
 use crate::object::ObjectRef;
 
 impl Stores {

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_core::name::ServiceKey;
 
-use super::{Stores, Touched};
+use super::Stores;
 use crate::accept::Pods;
+use crate::change::Touched;
 use crate::object::{Kind, ObjectRef};
 
 type Slices = BTreeMap<Box<str>, Box<[Box<str>]>>;

@@ -12,9 +12,9 @@ use thiserror::Error;
 
 use super::Edit;
 use crate::accept::{Accepted, Facts, Refused, accept, reference};
+use crate::change::Change;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::pipeline::Pipeline;
-use crate::stores::Change;
 
 /// Where several policies are for the same, the oldest counts, and of those without an age the first by name. This begins
 /// no name of an object, and comes before all that do.

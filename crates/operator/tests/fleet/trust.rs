@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landfall_api::{ClusterFacts, ClusterFactsSpec, ServiceFacts};
 use landfall_core::name::ClusterId;
 use landfall_operator::broker::Board;
-use landfall_operator::broker::build::Identity;
+use landfall_operator::broker::objects::Identity;
 
 use crate::cluster::written;
 use crate::world::{OPTIMIZED, ROUND, World, moved};
@@ -126,7 +126,7 @@ fn board(instance: &str) -> Board {
 }
 
 fn by(instance: &str, since: u64, now: u64) -> ClusterFacts {
-    let since = landfall_operator::run::at(since);
+    let since = landfall_api::time::from_unix_seconds(since);
     let instance = Some(instance.to_owned());
     written(ClusterFactsSpec { instance, since, ..said("east", ServiceFacts::default()) }, now)
 }

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use landfall_operator::manifest::{Document, documents};
 use landfall_operator::object::{Kind, ObjectRef};
 use landfall_operator::observe::Guide;
-use landfall_operator::publish::{Told, fingerprint, selection_status};
+use landfall_operator::publish::selection::{Told, fingerprint, selection_status};
 use landfall_operator::stores::Change;
 use proptest::prelude::*;
 

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use landfall_api::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
 use landfall_operator::observe::Guide;
 use landfall_operator::pipeline::Pipeline;
-use landfall_operator::publish::{Told, selection_status};
+use landfall_operator::publish::selection::{Told, selection_status};
 use landfall_operator::stores::Change;
 
 const WEB: &str = "web.shop";

@@ -7,11 +7,11 @@ use k8s_openapi::jiff::Timestamp;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_operator::accept::Facts;
 use landfall_operator::broker::State;
-use landfall_operator::metering::meters;
-use landfall_operator::outbox::{Outbox, Target, Write};
+use landfall_operator::kubernetes::outbox::{Outbox, Target, Write};
 use landfall_operator::pipeline::{Observer, Pipeline};
-use landfall_operator::reconcile::Reconciler;
+use landfall_operator::publish::desired::Reconciler;
 use landfall_operator::stores::{Change, Touched};
+use landfall_operator::targets::meters;
 use tokio::time::Instant;
 
 use crate::optimized::web;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use landfall_core::name::ServiceKey;
-use landfall_operator::metering::meters;
 use landfall_operator::object::Kind;
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::stores::{Change, Touched};
+use landfall_operator::targets::meters;
 
 use proptest::prelude::*;
 

@@ -3,8 +3,8 @@
 use crate::support::{Feed, applied, deleted, import, list, pipeline, policy, slice, synced};
 use landfall_operator::object::{Kind, ObjectRef};
 use landfall_operator::observe::Guide;
+use landfall_operator::observe::precedence::{Precedence, Verdict};
 use landfall_operator::pipeline::Pipeline;
-use landfall_operator::precedence::{Precedence, Verdict};
 
 const OLD: &str = "2026-01-01T00:00:00Z";
 const NEW: &str = "2026-02-01T00:00:00Z";

@@ -15,7 +15,7 @@ use landfall_core::optimize::usual::Usual;
 use thiserror::Error;
 
 use super::State;
-use super::build::{Identity, name};
+use super::objects::{Identity, name};
 use crate::accept::{Accepted, Facts, Refused, accept};
 use crate::object::Object;
 

@@ -4,10 +4,9 @@
 //! One task owns the stores and feeds them, so there is no lock. Each change tells which services it touches; those are
 //! observed and planned anew.
 
-mod change;
 mod facts;
 mod imports;
-mod place;
+mod location;
 mod pods;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -19,13 +18,13 @@ use landfall_core::policy::Mode;
 use landfall_core::pricing::{Location, Rule as PricingRule};
 use litemap::LiteMap;
 
-pub use self::change::{Change, Touched};
 pub use self::imports::Imports;
 pub use self::pods::LocalPods;
 use crate::accept::{
     Accepted, ExportWeights, Facts, Gateway, PeerLink, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
 };
 use crate::broker;
+use crate::change::{Change, Touched};
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
 /// By their names.

@@ -14,7 +14,7 @@ use landfall_core::snapshot::{Export, View};
 use serde::Serialize;
 
 use crate::accept::{Facts, PeerLink};
-use crate::facts::Fleet;
+use crate::observe::fleet::Fleet;
 use crate::stores::Stores;
 
 /// A number, and who says it.

@@ -17,9 +17,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
-use crate::hearing::Hearing;
+use crate::broker::connection::Hearing;
 use crate::pipeline::Pipeline;
-use crate::publish::{method, savings_of};
+use crate::publish::selection::{method, savings_of};
 use crate::rounds::optimized;
 
 /// Of one process.

@@ -23,8 +23,8 @@ use landfall_core::rule::NOMINAL_TOTAL;
 use landfall_core::snapshot::Guidance;
 
 use crate::accept::Facts;
-use crate::hearing::Hearing;
-use crate::news::{links_have_moved, prices_have_moved};
+use crate::broker::connection::Hearing;
+use crate::facts::significance::{links_have_moved, prices_have_moved};
 use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;

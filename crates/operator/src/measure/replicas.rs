@@ -1,5 +1,6 @@
 //! Finds the DNS replicas of this cluster, and asks them how often they named whom.
 
+use crate::answers::report;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,7 +22,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::measure::page::{self, MOST_OCTETS, Page, PageError};
+use crate::answers::report::{MOST_OCTETS, Page, PageError};
 
 /// For one replica to say all.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -67,7 +68,7 @@ async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
             return Err(CollectError::Status(response.status()));
         }
         let body = Limited::new(response.into_body(), MOST_OCTETS).collect().await.map_err(body_error)?;
-        Ok(page::read(&body.to_bytes(), replica.ip())?)
+        Ok(report::read(&body.to_bytes(), replica.ip())?)
     };
     // The connection moves only while it is polled. It can end before all of what it brought was taken.
     match select(std::pin::pin!(exchange), std::pin::pin!(connection)).await {
@@ -145,10 +146,17 @@ mod tests {
         let other = saying(&mut tasks, None).await;
         let collected = collect(&[well, other]).await;
         let (from, page) = &collected[0];
-        assert_eq!((from, page.as_ref().unwrap()), (&well, &page::read(
-            br#"{"boot":"1","probe":["127.0.0.1:8053"],"answers":{"shop/web":{"east":3}}}"#,
-            well.ip(),
-        ).unwrap()));
+        assert_eq!(
+            (from, page.as_ref().unwrap()),
+            (
+                &well,
+                &report::read(
+                    br#"{"boot":"1","probe":["127.0.0.1:8053"],"answers":{"shop/web":{"east":3}}}"#,
+                    well.ip(),
+                )
+                .unwrap()
+            )
+        );
         assert!(matches!(&collected[1], (from, Err(CollectError::Status(StatusCode::NOT_FOUND))) if *from == other));
     }
 

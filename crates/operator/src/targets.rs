@@ -3,9 +3,9 @@
 use landfall_core::name::ServiceKey;
 use landfall_core::plan::ServicePlan;
 
-use crate::measure::meter::{Meter, Meters};
+use crate::measure::loads::{Meter, Meters};
+use crate::observe::precedence::Precedence;
 use crate::pipeline::Pipeline;
-use crate::precedence::Precedence;
 use crate::rounds::optimized;
 
 /// The exports of this cluster for which an optimiser decides.

@@ -9,7 +9,7 @@ use landfall_core::policy::Mode;
 
 use crate::accept::{Preset, SelectionPolicy, Submariner};
 use crate::broker::State;
-use crate::precedence::Verdict;
+use crate::observe::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
 /// Another operator owns the object, so the type says whose condition it is.

@@ -19,21 +19,23 @@ use self::feed::{Beginning, Feed, Tellers};
 use self::outlets::Outlets;
 use self::tasks::Tasks;
 use crate::admin::{self, Admin};
-use crate::broker::build::Identity;
+use crate::answers::report;
 use crate::broker::credentials::Source;
-use crate::figures::{Figures, FleetState};
-use crate::lease::{self, Candidate, Leadership};
-use crate::measure::meter::{self, Meters, Replicas, Sources};
+use crate::broker::objects::Identity;
+use crate::change::Touched;
+use crate::fleet_metrics::{Figures, FleetState};
+use crate::kubernetes::connect::{self, StartError};
+use crate::kubernetes::lease::{self, Candidate, Leadership};
+use crate::kubernetes::outbox::Outbox;
+use crate::kubernetes::writer;
+use crate::measure::echo;
+use crate::measure::loads::{self, Meters, Replicas, Sources};
 use crate::measure::prometheus::Prometheus;
-use crate::measure::{echo, page};
 use crate::metrics::{Metrics, PlanState, WriterState};
 use crate::observe::Guide;
-use crate::outbox::Outbox;
 use crate::pipeline::Pipeline;
-use crate::reconcile::Reconciler;
-use crate::start::{self, StartError};
-use crate::stores::Touched;
-use crate::{apply, broker, clock, watch as source};
+use crate::publish::desired::Reconciler;
+use crate::{broker, clock};
 
 mod feed;
 mod outlets;
@@ -75,7 +77,7 @@ pub struct Operating {
 /// The operator: plans, and writes while it leads. Returns when `stop` was cancelled, or with what went wrong.
 pub async fn operator(cluster: Cluster, operating: Operating, stop: CancellationToken) -> Result<(), StartError> {
     let listener = admin::bind(cluster.admin).await?;
-    let client = start::client(cluster.kubeconfig.as_deref()).await?;
+    let client = connect::client(cluster.kubeconfig.as_deref()).await?;
     let prometheus = operating.prometheus.as_deref().map(Prometheus::new).transpose()?;
     let metrics = Metrics::default();
     let outbox = Arc::new(Outbox::default());
@@ -115,7 +117,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
             clock: clock::unix_seconds,
             metrics: broker_metrics,
         };
-        vec![Box::pin(broker::run(broker, ends)), Box::pin(meter::run(sources, leader, changes))]
+        vec![Box::pin(broker::run(broker, ends)), Box::pin(loads::run(sources, leader, changes))]
     };
     let feed = Feed {
         client: client.clone(),
@@ -128,7 +130,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     let mut tasks = Tasks::new(stop.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
     tasks.spawn("pipeline", feed.run(outlets, tellers, stop.clone()));
-    tasks.spawn("writer", done(apply::run(client.clone(), outbox, leadership, clock::time, Arc::new(metrics))));
+    tasks.spawn("writer", done(writer::run(client.clone(), outbox, leadership, clock::time, Arc::new(metrics))));
     tasks.spawn_drained("lease", done(elect(client, candidate, (planned, leads), stop)));
     tasks.first_to_end().await
 }
@@ -187,7 +189,7 @@ pub async fn dns(
     let server = landfall_dns::bind(config).map_err(|error| StartError::Dns(chain(&error)))?;
     let listener = admin::bind(cluster.admin).await?;
     let (probes, probed_at) = echo::bind(probing.listen).await?;
-    let client = start::client(cluster.kubeconfig.as_deref()).await?;
+    let client = connect::client(cluster.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
     let (plans, plan) = watch::channel(None);
 
@@ -241,7 +243,7 @@ fn answers(
     let boot = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
     move || {
         let plan = plan.borrow().clone();
-        page::write(&boot, &probe, plan.as_deref())
+        report::write(&boot, &probe, plan.as_deref())
     }
 }
 

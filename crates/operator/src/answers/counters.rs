@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::measure::page::{Counts, Page};
+use crate::answers::report::{Counts, Page};
 
 /// After so many seconds of silence it is not known when what a process counts happened. And who has collected for so long
 /// knows all processes that are older.

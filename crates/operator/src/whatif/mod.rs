@@ -23,7 +23,7 @@ use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
 pub use self::trial::{NoTrial, Taken, Trial, put_in_force};
 use self::trial::{plan_with, written};
 use crate::accept::Facts;
-use crate::facts::{Fleet, Ways};
+use crate::observe::fleet::{Fleet, Ways};
 use crate::pipeline::Pipeline;
 
 /// One thing that is otherwise.

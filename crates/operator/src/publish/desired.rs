@@ -10,15 +10,15 @@ use landfall_core::plan::{Plan, ServicePlan};
 use tokio::time::Instant;
 
 use crate::accept::Facts;
-use crate::broker::build;
-use crate::hearing::Hearing;
+use crate::broker::connection::Hearing;
+use crate::broker::objects;
+use crate::change::Touched;
+use crate::kubernetes::outbox::{Outbox, Target, Write};
 use crate::object::{Kind, ObjectRef};
-use crate::outbox::{Outbox, Target, Write};
+use crate::observe::precedence::{Precedence, submariner, submariners};
 use crate::pipeline::{Observer, Pipeline};
-use crate::precedence::{Precedence, submariner, submariners};
-use crate::publish::{Told, fingerprint, savings_status, selection_status};
-use crate::status::{policy_status, submariner_conditions};
-use crate::stores::Touched;
+use crate::publish::conditions::{policy_status, submariner_conditions};
+use crate::publish::selection::{Told, fingerprint, savings_status, selection_status};
 
 /// What the name of the local object begins with that holds what is kept of a peer. No cluster id has a dot: objects that people
 /// name after a cluster are never taken for one.
@@ -122,7 +122,7 @@ impl Reconciler {
                 location: facts.location.clone(),
                 ..Facts::silent(cluster.clone())
             };
-            let write = (!same).then(|| Write::Head(Box::new(build::head(&head))));
+            let write = (!same).then(|| Write::Head(Box::new(objects::head(&head))));
             self.outbox.set(Target::Head(object), write, Instant::now());
         }
         for (object, _) in kept.into_iter().filter(|(_, facts)| !stores.peers.contains_key(&facts.cluster)) {

@@ -19,7 +19,7 @@ use landfall_core::pricing::{Location, PriceTable};
 use landfall_core::snapshot::{Export, View};
 
 use crate::accept::{Facts, PeerLink};
-use crate::hearing::Hearing;
+use crate::broker::connection::Hearing;
 use crate::stores::Stores;
 
 /// The way from a pod to another one of its own cluster.

@@ -18,10 +18,10 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::discovery::{Discovered, served};
+use crate::change::Change;
 use crate::error_chain::chain;
+use crate::kubernetes::discovery::{Discovered, served};
 use crate::object::{Json, Kind, Object, ObjectRef, Problem};
-use crate::stores::Change;
 
 /// How long to wait before the first and before every further attempt. A server that comes back is noticed within half a
 /// second, and a handful of refused connections a second cost nobody anything.

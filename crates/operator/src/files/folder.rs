@@ -16,9 +16,9 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::accept::reference;
+use crate::change::Change;
 use crate::manifest::{Document, documents};
 use crate::object::{Kind, ObjectRef};
-use crate::stores::Change;
 
 #[derive(Debug, Error)]
 pub enum FilesError {

@@ -9,7 +9,7 @@ use landfall_api::labels::FIELD_MANAGER;
 use landfall_api::{ClusterFacts, ClusterFactsSpec};
 use tokio::time::{Instant, timeout};
 
-use super::build::{Identity, name, parts};
+use super::objects::{Identity, name, parts};
 use crate::accept::Facts;
 use crate::error_chain::chain;
 use crate::metrics::Metrics;

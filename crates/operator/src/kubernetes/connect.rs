@@ -12,12 +12,12 @@ use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
 use crate::admin;
-use crate::discovery::{Discovered, served};
 use crate::error_chain::chain;
+use crate::kubernetes::cluster_property;
+use crate::kubernetes::discovery::{Discovered, served};
 use crate::measure::echo;
 use crate::measure::prometheus::PrometheusError;
 use crate::object::Kind;
-use crate::properties;
 
 /// Between two attempts to reach an API server that does not answer.
 const RETRY: Duration = Duration::from_millis(250);
@@ -48,7 +48,7 @@ pub enum StartError {
     #[error(
         "the id of this cluster is not known: give --cluster-id, or set spec.clusterID of the Submariner resource in \
          namespace {namespace}, or create the ClusterProperty {}",
-        properties::CLUSTER_ID
+        cluster_property::CLUSTER_ID
     )]
     NoClusterId { namespace: String },
     #[error("--prometheus: {0}")]
@@ -114,7 +114,7 @@ pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, S
         let id = submariners.iter().map(|submariner| submariner.spec.cluster_id.as_str()).find(|id| !id.is_empty());
         let mut id = id.and_then(|id| ClusterId::new(id).ok());
         if id.is_none() {
-            let property = properties::property(client, properties::CLUSTER_ID).await?;
+            let property = cluster_property::property(client, cluster_property::CLUSTER_ID).await?;
             id = property.and_then(|id| ClusterId::new(&id).ok());
         }
         Ok(id.ok_or_else(|| StartError::NoClusterId { namespace: namespace.to_owned() }))
@@ -134,10 +134,11 @@ pub async fn instance(client: &Client) -> Result<String, StartError> {
 
 /// Where its ClusterProperty says that this cluster is. One that is no place is named and left out.
 pub async fn location(client: &Client) -> Result<Option<Location>, StartError> {
-    let said = patiently(|| async { properties::property(client, properties::LOCATION).await.map(Ok) }).await?;
+    let said =
+        patiently(|| async { cluster_property::property(client, cluster_property::LOCATION).await.map(Ok) }).await?;
     let place = said.map(|said| Location::parse_override(&said)).transpose();
     Ok(place.unwrap_or_else(|why| {
-        tracing::warn!(%why, "ClusterProperty {} is left out; going by the nodes", properties::LOCATION);
+        tracing::warn!(%why, "ClusterProperty {} is left out; going by the nodes", cluster_property::LOCATION);
         None
     }))
 }

@@ -2,7 +2,8 @@
 
 use landfall_core::pricing::{Location, PriceTable};
 
-use super::{Stores, Touched};
+use super::Stores;
+use crate::change::Touched;
 use crate::object::{Kind, ObjectRef};
 
 /// The NetworkPricing that comes with Landfall: its rules are for what no other one is for.

@@ -10,14 +10,14 @@ use landfall_core::name::ServiceKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::answers::{FORGET, Tallies, add};
-use super::collect::{collect, replicas};
 use super::pod_metrics::{self, Usage};
 use super::prometheus::{Prometheus, of_service};
+use super::replicas::{collect, replicas};
 use crate::accept::Queries;
-use crate::lease::Leadership;
+use crate::answers::counters::{FORGET, Tallies, add};
+use crate::change::Change;
+use crate::kubernetes::lease::Leadership;
 use crate::rounds::{Measured, Reading};
-use crate::stores::Change;
 
 /// Between two looks at the counters of the DNS replicas: what one that dies takes with it.
 const COLLECT: Duration = Duration::from_secs(2);

@@ -1,5 +1,9 @@
 //! From the stores to what the core understands: pure, and the only place that knows both.
 
+pub mod fleet;
+pub mod precedence;
+pub mod round_trips;
+
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,11 +17,14 @@ use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, Service, Snapsho
 use litemap::LiteMap;
 
 use crate::accept::{Import, PeerLink, SelectionPolicy, Slice};
-use crate::facts::{Fleet, Ways};
-use crate::hearing::Hearing;
-use crate::precedence::{Precedence, submariner};
+use crate::broker::connection::Hearing;
+use crate::observe::fleet::{Fleet, Ways};
+use crate::observe::precedence::{Precedence, submariner};
 use crate::rounds::Rounds;
-use crate::stores::{Slices, Stores, Touched};
+use crate::{
+    change::Touched,
+    stores::{Slices, Stores},
+};
 
 /// A gateway's heartbeat comes every 5 s; Submariner itself takes one for dead after three that are missing.
 const GATEWAY_STALE_AFTER: u64 = 15;

@@ -1,13 +1,15 @@
 //! The text of a manifest file, document by document: YAML or JSON, `kind: List` too.
 
+pub mod unknown_fields;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::accept::reference;
+use crate::manifest::unknown_fields::read_strictly;
 use crate::object::{Json, Kind, Object, ObjectRef, Read, group_and_version};
-use crate::unknown_fields::read_strictly;
 
 /// One document, or one item of a list.
 #[derive(Debug)]

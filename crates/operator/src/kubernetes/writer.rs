@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error_chain::chain;
-use crate::lease::Leadership;
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::outbox::{Outbox, Outcome, Target, Write};
 use crate::object::ObjectRef;
-use crate::outbox::{Outbox, Outcome, Target, Write};
-use crate::status::kept;
+use crate::publish::conditions::kept;
 
 /// Writes under way at once: enough to publish 1,000 services in seconds, few enough not to crowd others out.
 const CONCURRENT: usize = 16;

@@ -1,0 +1,3 @@
+//! What a cluster reports of itself.
+
+pub mod significance;

@@ -1,0 +1,3 @@
+//! Clusters from folders of manifests.
+
+pub mod folder;

@@ -1,0 +1,5 @@
+//! What should be in the API server.
+
+pub mod conditions;
+pub mod desired;
+pub mod selection;
