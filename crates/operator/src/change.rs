@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use landfall_core::name::{ClusterId, ServiceKey};
 
-use crate::accept::{Facts, PeerLink};
 use crate::broker;
+use crate::facts::{Facts, PeerLink};
 use crate::object::{Kind, Object, ObjectRef, Problem};
 use crate::rounds::Measured;
 

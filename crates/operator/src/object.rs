@@ -222,6 +222,24 @@ impl Object {
     }
 }
 
+/// Which object it is.
+pub fn reference(object: &Object) -> ObjectRef {
+    let of = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
+        ObjectRef::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    };
+    match object {
+        Object::Submariner(object) => of(&object.metadata),
+        Object::SelectionPolicy(object) => of(&object.metadata),
+        Object::ServiceSelection(object) => of(&object.metadata),
+        Object::NetworkPricing(object) => of(&object.metadata),
+        Object::ClusterFacts(object) => of(&object.metadata),
+        Object::ServiceImport(object) => ObjectRef::of(&object.metadata),
+        Object::EndpointSlice(object) => ObjectRef::of(&object.metadata),
+        Object::Gateway(object) => ObjectRef::of(&object.metadata),
+        Object::Node(object) => ObjectRef::of(&object.metadata),
+    }
+}
+
 /// Text of some format: what a closure cannot be, because it is generic in what it returns.
 pub trait Read<E> {
     fn read<T: DeserializeOwned>(&self) -> Result<T, E>;

@@ -13,9 +13,9 @@ use landfall_core::snapshot::View;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::Facts;
 use crate::broker::State;
 use crate::broker::connection::Hearing;
+use crate::facts::Facts;
 use crate::object::Kind;
 use crate::observe::fleet::{self, Ways};
 use crate::observe::round_trips::RoundTrips;

@@ -8,7 +8,8 @@ use landfall_core::name::ClusterId;
 use landfall_core::policy::{LocalPreference, Weight};
 use landfall_core::snapshot::Kind as ServiceKind;
 
-use super::{Accepted, ExportWeights, Import, Refused, cluster, service};
+use super::accepted::{Accepted, ExportWeights, Import};
+use super::refused::{Refused, cluster, service};
 
 pub(super) fn accept_import(import: &api::ServiceImport) -> Result<(Accepted, Option<Refused>), Refused> {
     let meta = &import.metadata;

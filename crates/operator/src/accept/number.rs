@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use super::Refused;
+use thiserror::Error;
 
 /// What a number may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Range {
+pub(super) struct Range {
     least: f64,
     most: f64,
     /// Whether `least` itself is outside.
@@ -24,13 +24,13 @@ impl Range {
     }
 
     /// For what somebody meant: it is right or refused.
-    pub(super) fn check(self, field: &str, number: f64) -> Result<f64, Refused> {
+    pub(super) fn check(self, field: &str, number: f64) -> Result<f64, OutOfRange> {
         let enough = if self.above { number > self.least } else { number >= self.least };
         if enough && number <= self.most { Ok(number) } else { Err(self.refused(field, number, Instead::Nothing)) }
     }
 
     /// For what somebody measured: too much counts as the most, and what is no number, or less than can be, as not known.
-    pub(super) fn believe(self, field: &str, number: Option<f64>) -> (Option<f64>, Option<Refused>) {
+    pub(super) fn believe(self, field: &str, number: Option<f64>) -> (Option<f64>, Option<OutOfRange>) {
         match number {
             Some(number) if number.is_finite() && number > self.most => {
                 (Some(self.most), Some(self.refused(field, number, Instead::Most)))
@@ -43,9 +43,19 @@ impl Range {
         }
     }
 
-    fn refused(self, field: &str, number: f64, instead: Instead) -> Refused {
-        Refused::Number { field: field.to_owned(), number, range: self, instead }
+    fn refused(self, field: &str, number: f64, instead: Instead) -> OutOfRange {
+        OutOfRange { field: field.to_owned(), number, range: self, instead }
     }
+}
+
+/// A number that is outside of its range, and what counts in its place.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("{field}: {number} is not {range}{instead}")]
+pub struct OutOfRange {
+    field: String,
+    number: f64,
+    range: Range,
+    instead: Instead,
 }
 
 impl fmt::Display for Range {
@@ -60,7 +70,7 @@ impl fmt::Display for Range {
 
 /// What counts in the place of a number that is out of its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Instead {
+pub(super) enum Instead {
     /// The object is refused.
     Nothing,
     Most,

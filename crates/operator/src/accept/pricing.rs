@@ -3,8 +3,8 @@
 use landfall_api as api;
 use landfall_core::pricing::{Continent, Location, Relation, Rule};
 
-use super::Refused;
 use super::number::Range;
+use super::refused::Refused;
 
 /// In USD per GB.
 pub(super) const PRICE: Range = Range::new(0.0, 100.0);

@@ -16,7 +16,8 @@ use thiserror::Error;
 
 use super::State;
 use super::objects::{Identity, name};
-use crate::accept::{Accepted, Facts, Refused, accept};
+use crate::accept::{Accepted, Refused, accept};
+use crate::facts::Facts;
 use crate::object::Object;
 
 /// As many clusters as others can name.

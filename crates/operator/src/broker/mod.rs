@@ -26,8 +26,8 @@ use tokio::time::{sleep, timeout};
 use self::credentials::{Credentials, Source, connect, find};
 pub use self::inbox::{Board, Double, Rejection};
 use self::objects::Identity;
-use crate::accept::Facts;
 use crate::change::Change;
+use crate::facts::Facts;
 use crate::kubernetes::lease::Leadership;
 use crate::metrics::Metrics;
 

@@ -11,7 +11,7 @@ use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::report::Report;
 use landfall_core::pricing::Location;
 
-use crate::accept::{Facts, MOST_SERVICES, PeerLink, VERSION};
+use crate::facts::{Facts, MOST_SERVICES, PeerLink, VERSION};
 
 /// Which cluster writes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -227,7 +227,7 @@ async fn send(ends: &Ends, change: Change) -> Result<(), Stopping> {
 /// A write that is only tried is answered with the time at which it would have been made. When that is refused, both clocks
 /// count as the same until we really write.
 async fn ask_the_time(api: &Api<ClusterFacts>, identity: &Identity, board: &mut Board, clock: fn() -> u64) {
-    let head = objects::head(&crate::accept::Facts::silent(identity.cluster.clone()));
+    let head = objects::head(&crate::facts::Facts::silent(identity.cluster.clone()));
     let mut object = ClusterFacts::new(&name(identity.cluster.as_str(), 0), head);
     object.spec.part = Some(0);
     let params = PatchParams { dry_run: true, ..PatchParams::apply("landfall-clock").force() };

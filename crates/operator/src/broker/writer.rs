@@ -10,8 +10,8 @@ use landfall_api::{ClusterFacts, ClusterFactsSpec};
 use tokio::time::{Instant, timeout};
 
 use super::objects::{Identity, name, parts};
-use crate::accept::Facts;
 use crate::error_chain::chain;
+use crate::facts::Facts;
 use crate::metrics::Metrics;
 
 /// For one request.

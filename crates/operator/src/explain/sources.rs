@@ -13,7 +13,7 @@ use landfall_core::optimize::report::{Known, Report};
 use landfall_core::snapshot::{Export, View};
 use serde::Serialize;
 
-use crate::accept::{Facts, PeerLink};
+use crate::facts::{Facts, PeerLink};
 use crate::observe::fleet::Fleet;
 use crate::stores::Stores;
 

@@ -7,7 +7,7 @@ use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::report::Report;
 use landfall_core::optimize::schedule::is_news;
 
-use crate::accept::{Facts, PeerLink};
+use crate::facts::{Facts, PeerLink};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {

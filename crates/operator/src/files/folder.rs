@@ -15,9 +15,9 @@ use notify::Watcher;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::accept::reference;
 use crate::change::Change;
 use crate::manifest::{Document, documents};
+use crate::object::reference;
 use crate::object::{Kind, ObjectRef};
 
 #[derive(Debug, Error)]

@@ -49,7 +49,7 @@ impl Write {
     fn effect(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         match self {
-            Self::Selection(status) => (0, crate::publish::selection::fingerprint(status)).hash(&mut hasher),
+            Self::Selection(status) => (0, crate::accept::fingerprint(status)).hash(&mut hasher),
             Self::DeleteSelection => 1.hash(&mut hasher),
             Self::PolicyStatus(status) => (2, status.services, conditions(&status.conditions)).hash(&mut hasher),
             Self::SubmarinerConditions { conditions: all, .. } => (3, conditions(all)).hash(&mut hasher),

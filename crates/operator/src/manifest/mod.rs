@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::accept::reference;
 use crate::manifest::unknown_fields::read_strictly;
+use crate::object::reference;
 use crate::object::{Json, Kind, Object, ObjectRef, Read, group_and_version};
 
 /// One document, or one item of a list.

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::probe::{self, Probed, Targets};
-use crate::accept::PeerLink;
 use crate::change::Change;
+use crate::facts::PeerLink;
 
 /// How many probes, at one per second, make a step of the filters.
 const STEP: Duration = Duration::from_secs(30);

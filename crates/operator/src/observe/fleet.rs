@@ -18,8 +18,8 @@ use landfall_core::optimize::report::{self, Costs, Method, Report, facts};
 use landfall_core::pricing::{Location, PriceTable};
 use landfall_core::snapshot::{Export, View};
 
-use crate::accept::{Facts, PeerLink};
 use crate::broker::connection::Hearing;
+use crate::facts::{Facts, PeerLink};
 use crate::stores::Stores;
 
 /// The way from a pod to another one of its own cluster.

@@ -16,8 +16,9 @@ use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
 use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, Service, Snapshot, View};
 use litemap::LiteMap;
 
-use crate::accept::{Import, PeerLink, SelectionPolicy, Slice};
+use crate::accept::{Import, SelectionPolicy, Slice};
 use crate::broker::connection::Hearing;
+use crate::facts::PeerLink;
 use crate::observe::fleet::{Fleet, Ways};
 use crate::observe::precedence::{Precedence, submariner};
 use crate::rounds::Rounds;

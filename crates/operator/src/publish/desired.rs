@@ -9,16 +9,17 @@ use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::{Plan, ServicePlan};
 use tokio::time::Instant;
 
-use crate::accept::Facts;
+use crate::accept::fingerprint;
 use crate::broker::connection::Hearing;
 use crate::broker::objects;
 use crate::change::Touched;
+use crate::facts::Facts;
 use crate::kubernetes::outbox::{Outbox, Target, Write};
 use crate::object::{Kind, ObjectRef};
 use crate::observe::precedence::{Precedence, submariner, submariners};
 use crate::pipeline::{Observer, Pipeline};
 use crate::publish::conditions::{policy_status, submariner_conditions};
-use crate::publish::selection::{Told, fingerprint, savings_status, selection_status};
+use crate::publish::selection::{Told, savings_status, selection_status};
 
 /// What the name of the local object begins with that holds what is kept of a peer. No cluster id has a dot: objects that people
 /// name after a cluster are never taken for one.

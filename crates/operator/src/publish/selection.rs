@@ -1,7 +1,6 @@
 //! From the plan to the objects that users see: pure.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use landfall_api::time::from_unix_seconds;
@@ -14,7 +13,7 @@ use landfall_core::rule::Fallback;
 use landfall_core::savings;
 use landfall_core::snapshot::{Guidance, View};
 
-use crate::accept::Facts;
+use crate::facts::Facts;
 
 /// What clusters have told, and what that came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,20 +131,4 @@ pub fn percent(weight: u32) -> String {
         0 => format!("{}%", weight / 10),
         tenth => format!("{}.{tenth}%", weight / 10),
     }
-}
-
-/// Whether two published selections say the same: all but the time and the round-trip times, which move all the time and
-/// would otherwise be a write each.
-pub fn fingerprint(status: &ServiceSelectionStatus) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&status.source, &status.mode, &status.reason, &status.policy, &status.summary).hash(&mut hasher);
-    status.method.hash(&mut hasher);
-    if let Some(shadow) = &status.shadow {
-        (&shadow.policy, &shadow.mode, &shadow.reason, &shadow.weights).hash(&mut hasher);
-    }
-    for selected in &status.clusters {
-        (&selected.cluster, selected.weight, selected.eligible, &selected.reason).hash(&mut hasher);
-        (selected.priority, selected.nominal_weight, selected.min_weight).hash(&mut hasher);
-    }
-    hasher.finish()
 }

@@ -22,8 +22,8 @@ use landfall_core::resolve::{Share, TOTAL_WEIGHT};
 use landfall_core::rule::NOMINAL_TOTAL;
 use landfall_core::snapshot::Guidance;
 
-use crate::accept::Facts;
 use crate::broker::connection::Hearing;
+use crate::facts::Facts;
 use crate::facts::significance::{links_have_moved, prices_have_moved};
 use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;

@@ -10,7 +10,7 @@ use landfall_core::snapshot::Service;
 
 use super::window::{Reading, Window};
 use super::{Ground, said};
-use crate::accept::Facts;
+use crate::facts::Facts;
 use crate::measure::load::{Capacity, Export, Pods, Sample};
 use crate::observe::fleet::pods;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::accept::Facts;
 use crate::change::Touched;
+use crate::facts::Facts;
 use crate::fleet_metrics::Figures;
 use crate::measure::loads::Meters;
 use crate::pipeline::{Observer, Pipeline};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use landfall_core::name::ClusterId;
 
 use super::Stores;
-use crate::accept::Facts;
 use crate::change::Touched;
+use crate::facts::Facts;
 use crate::facts::significance::{News, news};
 use crate::object::ObjectRef;
 

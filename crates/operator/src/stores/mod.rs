@@ -20,11 +20,11 @@ use litemap::LiteMap;
 
 pub use self::imports::Imports;
 pub use self::pods::LocalPods;
-use crate::accept::{
-    Accepted, ExportWeights, Facts, Gateway, PeerLink, Selection, SelectionPolicy, Slice, Submariner, accept, reference,
-};
+use crate::accept::{Accepted, ExportWeights, Gateway, Selection, SelectionPolicy, Slice, Submariner, accept};
 use crate::broker;
 use crate::change::{Change, Touched};
+use crate::facts::{Facts, PeerLink};
+use crate::object::reference;
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
 /// By their names.

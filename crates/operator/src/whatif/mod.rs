@@ -22,7 +22,7 @@ use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
 
 pub use self::trial::{NoTrial, Taken, Trial, put_in_force};
 use self::trial::{plan_with, written};
-use crate::accept::Facts;
+use crate::facts::Facts;
 use crate::observe::fleet::{Fleet, Ways};
 use crate::pipeline::Pipeline;
 

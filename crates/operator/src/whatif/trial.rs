@@ -11,8 +11,10 @@ use landfall_core::snapshot::Guidance;
 use thiserror::Error;
 
 use super::Edit;
-use crate::accept::{Accepted, Facts, Refused, accept, reference};
+use crate::accept::{Accepted, Refused, accept};
 use crate::change::Change;
+use crate::facts::Facts;
+use crate::object::reference;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::pipeline::Pipeline;
 
