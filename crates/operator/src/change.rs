@@ -8,8 +8,8 @@ use landfall_core::name::{ClusterId, ServiceKey};
 
 use crate::broker;
 use crate::facts::{Facts, PeerLink};
+use crate::measured::Measured;
 use crate::object::{Kind, Object, ObjectRef, Problem};
-use crate::rounds::Measured;
 
 /// What a source of objects says.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub enum Change {
     /// No others say anything, whatever was heard before, of this broker or of another one.
     PeersListed(BTreeSet<ClusterId>),
     /// How it stands with the broker. `None`: there is none.
-    Broker(Option<broker::State>),
+    Broker(Option<broker::state::BrokerState>),
     /// What was found of the ways to the others by probing them.
     Links(BTreeMap<ClusterId, PeerLink>),
     /// What was measured here since the last time.

@@ -10,25 +10,20 @@ use landfall_core::optimize::report::FRESH_ROUNDS;
 use landfall_core::plan::{Plan, plan};
 use landfall_core::pricing::Location;
 use landfall_core::snapshot::View;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
-use crate::broker::State;
 use crate::broker::connection::Hearing;
+use crate::broker::state::BrokerState;
 use crate::facts::Facts;
 use crate::object::Kind;
 use crate::observe::fleet::{self, Ways};
+use crate::observe::perspective::{Guide, Perspective};
 use crate::observe::round_trips::RoundTrips;
-use crate::observe::{self, Guide, Heartbeats, Perspective, Seen};
+use crate::observe::{self, Heartbeats, Seen};
 use crate::rounds::{Due, Ground, Rounds, round_seconds};
 use crate::{
     change::{Change, Touched},
     stores::Stores,
 };
-
-/// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
-/// Bounded so that a large list does not hold back the rest for long.
-const BATCH: usize = 4096;
 
 /// Our own round may be late by a tenth, and takes a moment to come back from the broker.
 const LATE: f64 = 1.2;
@@ -102,7 +97,8 @@ impl Pipeline {
     pub fn in_cluster(mut self, place: Option<Location>) -> Self {
         self.stores.place = place;
         self.hearing = Hearing::Nothing;
-        self.stores.broker = Some(State { lost: Some("nothing was heard of it yet".into()), ..State::default() });
+        self.stores.broker =
+            Some(BrokerState { lost: Some("nothing was heard of it yet".into()), ..BrokerState::default() });
         self
     }
 
@@ -259,7 +255,7 @@ impl Pipeline {
     }
 
     /// How long until the clock alone can change something.
-    fn next_deadline(&self, now: u64) -> Option<Duration> {
+    pub fn next_deadline(&self, now: u64) -> Option<Duration> {
         let stale = observe::next_stale(&self.stores, self.heartbeats(now));
         if self.echo.is_some() {
             return Some(Duration::ZERO);
@@ -292,44 +288,4 @@ fn chance(cluster: &ClusterId) -> f64 {
     let mut hasher = DefaultHasher::new();
     cluster.hash(&mut hasher);
     (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// Whoever wants to know more than the plan. Told after every batch of changes, also before there is a plan.
-pub trait Observer: Send {
-    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched);
-}
-
-impl<F: FnMut(&Pipeline, &Touched) + Send> Observer for F {
-    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched) {
-        self(pipeline, touched);
-    }
-}
-
-/// Runs until the source of changes ends or `stop` is cancelled. `clock` gives the seconds since 1970.
-pub async fn run(
-    mut pipeline: Pipeline,
-    mut changes: mpsc::Receiver<Change>,
-    plans: watch::Sender<Option<Arc<Plan>>>,
-    mut observer: impl Observer,
-    (clock, stop): (fn() -> u64, CancellationToken),
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        let deadline = pipeline.next_deadline(clock()).unwrap_or(Duration::from_secs(3600));
-        tokio::select! {
-            () = stop.cancelled() => return,
-            taken = changes.recv_many(&mut batch, BATCH) => if taken == 0 { return },
-            () = tokio::time::sleep(deadline) => {}
-        }
-        let before = pipeline.plan().cloned();
-        let touched = pipeline.apply(batch.drain(..), clock());
-        let after = pipeline.plan();
-        if after.map(Arc::as_ptr) != before.as_ref().map(Arc::as_ptr) {
-            plans.send_replace(after.cloned());
-        }
-        for problem in &touched.problems {
-            tracing::warn!(%problem, "object left out; what it said before stays in force");
-        }
-        observer.settled(&pipeline, &touched);
-    }
 }

@@ -1,5 +1,8 @@
 //! The port for probes and scrapes: `/live`, `/ready`, `/metrics`, and `/answers` of a DNS replica.
 
+pub mod collectors;
+pub mod fleet;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;

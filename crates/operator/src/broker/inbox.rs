@@ -14,8 +14,8 @@ use landfall_core::name::ClusterId;
 use landfall_core::optimize::usual::Usual;
 use thiserror::Error;
 
-use super::State;
 use super::objects::{Identity, name};
+use super::state::BrokerState;
 use crate::accept::{Accepted, Refused, accept};
 use crate::facts::Facts;
 use crate::object::Object;
@@ -267,8 +267,8 @@ impl Board {
     }
 
     /// How it stands with what is there, for conditions and metrics.
-    pub fn state(&self, lost: Option<Arc<str>>, now: u64) -> State {
-        State {
+    pub fn state(&self, lost: Option<Arc<str>>, now: u64) -> BrokerState {
+        BrokerState {
             lost,
             double: self.elder(now).map(|double| double.instance.as_str().into()),
             unwritten: None,

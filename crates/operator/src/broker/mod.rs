@@ -13,19 +13,19 @@ pub mod credentials;
 mod inbox;
 pub mod objects;
 mod session;
+pub mod state;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_core::name::ClusterId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use self::credentials::{Credentials, Source, connect, find};
 pub use self::inbox::{Board, Double, Rejection};
 use self::objects::Identity;
+use self::state::BrokerState;
 use crate::change::Change;
 use crate::facts::Facts;
 use crate::kubernetes::lease::Leadership;
@@ -37,21 +37,6 @@ const CREDENTIALS: Duration = Duration::from_secs(5);
 const GONE_AFTER: u32 = 6;
 /// For one look.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How it stands with the broker, for conditions, metrics and the age of facts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct State {
-    /// `None`: all facts are known, and changes come as they happen. Else why they do not.
-    pub lost: Option<Arc<str>>,
-    /// Another cluster has our id, and wrote first: we write nothing.
-    pub double: Option<Arc<str>>,
-    /// Why the broker does not take what this cluster says of itself.
-    pub unwritten: Option<Arc<str>>,
-    /// What is left out, by the name of the object: why, in a word and in words.
-    pub rejected: BTreeMap<Box<str>, (&'static str, Arc<str>)>,
-    /// Clusters of which a part is missing.
-    pub incomplete: Vec<ClusterId>,
-}
 
 /// Everything that goes in and out.
 pub struct Ends {
@@ -66,7 +51,7 @@ pub struct Ends {
 
 /// Goes on until the receiver of changes is gone.
 pub async fn run(source: Source, mut ends: Ends) {
-    let mut said: Option<Option<State>> = None;
+    let mut said: Option<Option<BrokerState>> = None;
     loop {
         let found = timeout(PATIENCE, find(&source)).await;
         let lost = match found {
@@ -90,7 +75,7 @@ pub async fn run(source: Source, mut ends: Ends) {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the credentials of the broker were not answered in time".to_owned(),
         };
-        let state = Some(State { lost: Some(lost.as_str().into()), ..State::default() });
+        let state = Some(BrokerState { lost: Some(lost.as_str().into()), ..BrokerState::default() });
         if said.as_ref() != Some(&state) {
             tracing::warn!(why = lost, "no broker; going on with what was heard last, and trying again");
             said = Some(state.clone());

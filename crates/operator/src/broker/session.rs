@@ -9,10 +9,11 @@ use landfall_api::ClusterFacts;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
+use super::Ends;
 use super::inbox::{Board, written};
 use super::objects::{self, Identity, name};
+use super::state::BrokerState;
 use super::writer::Writer;
-use super::{Ends, State};
 use crate::change::Change;
 use crate::error_chain::chain;
 use crate::kubernetes::lease::Leadership;
@@ -102,7 +103,7 @@ struct Reader {
     board: Board,
     /// Between the beginning and the end of a list: those that were in it.
     listed: Option<Vec<Box<str>>>,
-    state: State,
+    state: BrokerState,
     /// Why our own facts are not written.
     unwritten: Option<Arc<str>>,
     /// Whether the state was told, and after a complete list.
@@ -114,7 +115,7 @@ struct Reader {
 impl Reader {
     fn new(board: Board) -> Self {
         let lost = Some("nothing was heard of it yet; the chart landfall-broker must be installed there".into());
-        let state = State { lost, ..State::default() };
+        let state = BrokerState { lost, ..BrokerState::default() };
         Self { board, listed: None, state, unwritten: None, told: false, clocks: None }
     }
 
@@ -190,8 +191,10 @@ impl Reader {
     }
 
     async fn tell_state(&mut self, ends: &Ends) -> Result<(), Stopping> {
-        let state =
-            State { unwritten: self.unwritten.clone(), ..self.board.state(self.state.lost.clone(), (ends.clock)()) };
+        let state = BrokerState {
+            unwritten: self.unwritten.clone(),
+            ..self.board.state(self.state.lost.clone(), (ends.clock)())
+        };
         if self.told && state == self.state {
             return Ok(());
         }

@@ -2,17 +2,13 @@
 //! empties it. It holds at most one entry per object, so it cannot grow beyond what there is.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use landfall_api::{ClusterFactsSpec, SelectionPolicyStatus, ServiceSelectionStatus};
-use landfall_core::name::ServiceKey;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::object::ObjectRef;
+use crate::publish::write::{Desired, Target, Write};
 
 /// Waits after a failed write: an API server that is away should not be met with everything at once, and a namespace that
 /// is being deleted refuses until it is gone.
@@ -20,53 +16,6 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long a written object may take to come back by the watch before it is written again.
 const ECHO: Duration = Duration::from_secs(10);
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
-    Selection(ServiceKey),
-    PolicyStatus(ObjectRef),
-    SubmarinerStatus(ObjectRef),
-    /// What is kept here of another cluster's facts.
-    Head(ObjectRef),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Write {
-    Selection(Box<ServiceSelectionStatus>),
-    DeleteSelection,
-    PolicyStatus(Box<SelectionPolicyStatus>),
-    /// All conditions of the object as it was at that version, with ours among them.
-    SubmarinerConditions {
-        conditions: Vec<Condition>,
-        resource_version: Box<str>,
-    },
-    Head(Box<ClusterFactsSpec>),
-    DeleteHead,
-}
-
-impl Write {
-    /// Equal for two writes with the same effect.
-    fn effect(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        match self {
-            Self::Selection(status) => (0, crate::accept::fingerprint(status)).hash(&mut hasher),
-            Self::DeleteSelection => 1.hash(&mut hasher),
-            Self::PolicyStatus(status) => (2, status.services, conditions(&status.conditions)).hash(&mut hasher),
-            Self::SubmarinerConditions { conditions: all, .. } => (3, conditions(all)).hash(&mut hasher),
-            Self::Head(spec) => (4, &spec.probe_addresses, format!("{:?}", spec.location)).hash(&mut hasher),
-            Self::DeleteHead => 5.hash(&mut hasher),
-        }
-        hasher.finish()
-    }
-}
-
-/// All of them but the times.
-fn conditions(conditions: &[Condition]) -> Vec<(&str, &str, &str, &str, Option<i64>)> {
-    conditions
-        .iter()
-        .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str(), c.message.as_str(), c.observed_generation))
-        .collect()
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -86,7 +35,7 @@ enum State {
 
 /// How a write went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WriteResult {
     Written,
     Failed,
     /// The API server took it, and did not keep it.
@@ -100,13 +49,17 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// What should be written there; `None`: it is as it should be.
-    pub fn set(&self, target: Target, write: Option<Write>, now: Instant) {
+    /// Stores what a target needs, in place of what it needed before.
+    pub fn set(&self, desired: Desired, now: Instant) {
         let mut entries = self.lock();
-        let Some(write) = write else {
-            entries.remove(&target);
-            return;
+        let write = match desired {
+            Desired::Write(write) => write,
+            Desired::InSync(target) => {
+                entries.remove(&target);
+                return;
+            }
         };
+        let target = write.target();
         let effect = write.effect();
         if let Some(entry) = entries.get_mut(&target).filter(|entry| entry.effect == effect) {
             // The same, made from a newer version of the object.
@@ -131,14 +84,14 @@ impl Outbox {
     }
 
     /// Something to write now, or how long until there is; `None`: not before something is put in.
-    pub fn take(&self, now: Instant) -> Result<(Target, Write), Option<Duration>> {
+    pub fn take(&self, now: Instant) -> Result<Write, Option<Duration>> {
         let mut entries = self.lock();
         let mut earliest: Option<Instant> = None;
-        for (target, entry) in entries.iter_mut() {
+        for entry in entries.values_mut() {
             match entry.state {
                 State::Due(at) if at <= now => {
                     entry.state = State::InFlight;
-                    return Ok((target.clone(), entry.write.clone()));
+                    return Ok(entry.write.clone());
                 }
                 State::Due(at) => earliest = Some(earliest.map_or(at, |earliest| earliest.min(at))),
                 State::InFlight | State::Parked => {}
@@ -149,14 +102,16 @@ impl Outbox {
 
     /// How a write went. A written object stays here until it has come back by the watch, so that what happens meanwhile
     /// does not write it again.
-    pub fn done(&self, target: &Target, written: &Write, outcome: Outcome, now: Instant) {
+    pub fn done(&self, written: &Write, outcome: WriteResult, now: Instant) {
         let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(target).filter(|entry| entry.effect == written.effect()) else { return };
+        let Some(entry) = entries.get_mut(&written.target()).filter(|entry| entry.effect == written.effect()) else {
+            return;
+        };
         let retry = RETRY_MIN.saturating_mul(1 << entry.failures.min(10)).min(RETRY_MAX);
         (entry.state, entry.failures) = match outcome {
-            Outcome::Written => (State::Due(now + ECHO), 0),
-            Outcome::Failed => (State::Due(now + retry), entry.failures + 1),
-            Outcome::NotKept => (State::Parked, 0),
+            WriteResult::Written => (State::Due(now + ECHO), 0),
+            WriteResult::Failed => (State::Due(now + retry), entry.failures + 1),
+            WriteResult::NotKept => (State::Parked, 0),
         };
     }
 
@@ -177,21 +132,21 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use landfall_api::ServiceSelectionStatus;
+    use landfall_core::name::ServiceKey;
+
     use super::*;
 
-    fn target() -> Target {
-        Target::Selection(ServiceKey::new("shop", "web").unwrap())
-    }
-
     fn write(summary: &str) -> Write {
-        Write::Selection(Box::new(ServiceSelectionStatus { summary: summary.to_owned(), ..Default::default() }))
+        let key = ServiceKey::new("shop", "web").unwrap();
+        Write::Selection(key, Box::new(ServiceSelectionStatus { summary: summary.to_owned(), ..Default::default() }))
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_put_in_is_given_out_once() {
         let (outbox, now) = (Outbox::default(), Instant::now());
-        outbox.set(target(), Some(write("a")), now);
-        assert_eq!(outbox.take(now), Ok((target(), write("a"))));
+        outbox.set(Desired::Write(write("a")), now);
+        assert_eq!(outbox.take(now), Ok(write("a")));
         assert_eq!(outbox.take(now), Err(None), "it is under way");
         outbox.filled().await;
     }
@@ -199,24 +154,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_written_is_not_written_again_while_its_echo_is_awaited() {
         let (outbox, now) = (Outbox::default(), Instant::now());
-        outbox.set(target(), Some(write("a")), now);
+        outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
-        outbox.done(&target(), &write("a"), Outcome::Written, now);
-        outbox.set(target(), Some(write("a")), now);
+        outbox.done(&write("a"), WriteResult::Written, now);
+        outbox.set(Desired::Write(write("a")), now);
         assert_eq!(outbox.take(now), Err(Some(ECHO)));
-        assert_eq!(outbox.take(now + ECHO), Ok((target(), write("a"))), "it never came");
-        outbox.set(target(), None, now);
+        assert_eq!(outbox.take(now + ECHO), Ok(write("a")), "it never came");
+        outbox.set(Desired::InSync(write("a").target()), now);
         assert_eq!(outbox.pending(), 0, "it came");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_failed_is_tried_again_later_and_later() {
         let (outbox, mut now) = (Outbox::default(), Instant::now());
-        outbox.set(target(), Some(write("a")), now);
+        outbox.set(Desired::Write(write("a")), now);
         let mut waits = Vec::new();
         for _ in 0..10 {
             outbox.take(now).unwrap();
-            outbox.done(&target(), &write("a"), Outcome::Failed, now);
+            outbox.done(&write("a"), WriteResult::Failed, now);
             let wait = outbox.take(now).unwrap_err().unwrap();
             waits.push(wait);
             now += wait;
@@ -228,31 +183,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_changed_while_it_was_under_way_is_due_at_once() {
         let (outbox, now) = (Outbox::default(), Instant::now());
-        outbox.set(target(), Some(write("a")), now);
+        outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
-        outbox.set(target(), Some(write("b")), now);
-        outbox.done(&target(), &write("a"), Outcome::Written, now);
-        assert_eq!(outbox.take(now), Ok((target(), write("b"))));
+        outbox.set(Desired::Write(write("b")), now);
+        outbox.done(&write("a"), WriteResult::Written, now);
+        assert_eq!(outbox.take(now), Ok(write("b")));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_new_leader_writes_what_was_under_way_when_the_last_term_ended() {
         let (outbox, now) = (Outbox::default(), Instant::now());
-        outbox.set(target(), Some(write("a")), now);
+        outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
         outbox.begin_term(now);
-        assert_eq!(outbox.take(now), Ok((target(), write("a"))));
+        assert_eq!(outbox.take(now), Ok(write("a")));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_kept_is_not_written_again_until_something_else_should_be() {
         let (outbox, now) = (Outbox::default(), Instant::now());
-        outbox.set(target(), Some(write("a")), now);
+        outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
-        outbox.done(&target(), &write("a"), Outcome::NotKept, now);
-        outbox.set(target(), Some(write("a")), now);
+        outbox.done(&write("a"), WriteResult::NotKept, now);
+        outbox.set(Desired::Write(write("a")), now);
         assert_eq!((outbox.take(now + ECHO), outbox.pending()), (Err(None), 0));
-        outbox.set(target(), Some(write("b")), now);
-        assert_eq!(outbox.take(now), Ok((target(), write("b"))));
+        outbox.set(Desired::Write(write("b")), now);
+        assert_eq!(outbox.take(now), Ok(write("b")));
     }
 }

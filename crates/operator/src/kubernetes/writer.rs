@@ -1,37 +1,35 @@
 //! The writes themselves, and only while this replica leads.
 
+use crate::metrics::Metrics;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::core::Status;
-use kube::{Client, ResourceExt};
+use kube::core::{NamespaceResourceScope, Status};
+use kube::{Client, Resource, ResourceExt};
 use landfall_api::labels::{FIELD_MANAGER, MANAGED_BY};
-use landfall_api::{ClusterFacts, SelectionPolicy, ServiceSelection, Submariner};
-use landfall_core::name::ServiceKey;
+use landfall_api::{ClusterFacts, SelectionPolicy, ServiceSelection, ServiceSelectionStatus, Submariner};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::outbox::{Outbox, WriteResult};
 use crate::error_chain::chain;
 use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::outbox::{Outbox, Outcome, Target, Write};
 use crate::object::ObjectRef;
-use crate::publish::conditions::kept;
+use crate::publish::conditions::stored_as_sent;
+use crate::publish::write::{Target, Write};
 
 /// Writes under way at once: enough to publish 1,000 services in seconds, few enough not to crowd others out.
 const CONCURRENT: usize = 16;
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
-
-/// Counts the writes by how they ended.
-pub trait Count: Send + Sync {
-    fn count(&self, outcome: &'static str);
-}
 
 /// Empties the outbox while `leadership` is held; never returns otherwise than by being dropped.
 pub async fn run(
@@ -39,29 +37,29 @@ pub async fn run(
     outbox: Arc<Outbox>,
     mut leadership: watch::Receiver<Leadership>,
     clock: fn() -> Time,
-    counter: Arc<dyn Count>,
+    metrics: Metrics,
 ) {
     loop {
         if leadership.wait_for(|leadership| *leadership == Leadership::Leader).await.is_err() {
             return;
         }
         tokio::select! {
-            () = write_all(&client, &outbox, clock, counter.as_ref()) => {}
+            () = write_all(&client, &outbox, clock, &metrics) => {}
             _ = leadership.wait_for(|leadership| *leadership != Leadership::Leader) => {}
         }
     }
 }
 
-async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, counter: &dyn Count) {
+async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, metrics: &Metrics) {
     outbox.begin_term(Instant::now());
     let mut under_way = FuturesUnordered::new();
     loop {
         let mut pause = None;
         while under_way.len() < CONCURRENT {
             match outbox.take(Instant::now()) {
-                Ok((target, write)) => under_way.push(async {
-                    let result = timeout(REQUEST, perform(client, &target, &write, clock())).await;
-                    (target, write, result.unwrap_or(Err(WriteError::Timeout)))
+                Ok(write) => under_way.push(async {
+                    let result = timeout(REQUEST, write_one(client.clone(), write.clone(), clock())).await;
+                    (write, result.unwrap_or(Err(WriteError::Timeout)))
                 }),
                 Err(next) => {
                     pause = next;
@@ -70,16 +68,16 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, counte
             }
         }
         tokio::select! {
-            Some((target, write, result)) = under_way.next() => {
+            Some((write, result)) = under_way.next() => {
                 let outcome = match &result {
-                    Ok(()) => Outcome::Written,
-                    Err(WriteError::NotKept) => Outcome::NotKept,
-                    Err(_) => Outcome::Failed,
+                    Ok(()) => WriteResult::Written,
+                    Err(WriteError::NotKept) => WriteResult::NotKept,
+                    Err(_) => WriteResult::Failed,
                 };
-                outbox.done(&target, &write, outcome, Instant::now());
-                counter.count(category(&result));
+                outbox.done(&write, outcome, Instant::now());
+                metrics.written(category(&result));
                 if let Err(error) = result {
-                    tracing::warn!(target = %describe(&target), error = chain(&error), "not written");
+                    tracing::warn!(target = %describe(&write.target()), error = chain(&error), "not written");
                 }
             }
             () = outbox.filled() => {}
@@ -129,69 +127,71 @@ fn describe(target: &Target) -> String {
     match target {
         Target::Selection(key) => format!("ServiceSelection {key}"),
         Target::PolicyStatus(object) => format!("status of SelectionPolicy {object}"),
-        Target::SubmarinerStatus(object) => format!("status of Submariner {object}"),
-        Target::Head(object) => format!("ClusterFacts {object}"),
+        Target::SubmarinerConditions(object) => format!("status of Submariner {object}"),
+        Target::PeerRecord(object) => format!("ClusterFacts {object}"),
     }
 }
 
-async fn perform(client: &Client, target: &Target, write: &Write, now: Time) -> Result<(), WriteError> {
-    let client = client.clone();
-    match (target, write) {
-        (Target::Selection(key), Write::Selection(status)) => {
+async fn write_one(client: Client, write: Write, now: Time) -> Result<(), WriteError> {
+    match write {
+        Write::Selection(key, status) => {
             let mut selection = ServiceSelection::new(key.name(), Default::default());
             selection.metadata.namespace = Some(key.namespace().to_owned());
             selection.labels_mut().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
-            selection.status = Some((**status).clone());
-            if let Some(status) = &mut selection.status {
-                status.observed_time = Some(now);
-            }
-            selections(client, key).patch(key.name(), &apply(), &Patch::Apply(selection)).await?;
+            selection.status = Some(ServiceSelectionStatus { observed_time: Some(now), ..*status });
+            let api: Api<ServiceSelection> = Api::namespaced(client, key.namespace());
+            drop(api.patch(key.name(), &apply(), &Patch::Apply(selection)).await?);
+            Ok(())
         }
-        (Target::Selection(key), _) => {
-            match selections(client, key).delete(key.name(), &DeleteParams::default()).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                result => drop(result?),
-            }
-        }
-        (Target::PolicyStatus(ObjectRef { namespace, name }), Write::PolicyStatus(status)) => {
-            let api: Api<SelectionPolicy> = Api::namespaced(client, namespace);
+        Write::DeleteSelection(key) => delete::<ServiceSelection>(client, key.namespace(), key.name()).await,
+        Write::PolicyStatus(ObjectRef { namespace, name }, status) => {
+            let api: Api<SelectionPolicy> = Api::namespaced(client, &namespace);
             let patch = json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "SelectionPolicy", "status": status});
-            api.patch_status(name, &apply(), &Patch::Apply(patch)).await?;
+            drop(api.patch_status(&name, &apply(), &Patch::Apply(patch)).await?);
+            Ok(())
         }
-        (
-            Target::SubmarinerStatus(ObjectRef { namespace, name }),
-            Write::SubmarinerConditions { conditions, resource_version },
-        ) => {
-            // Whoever's definition is installed may say that the list is replaced as a whole. So it is sent whole, and
-            // only to the version that it was made from: what others wrote since is never lost.
-            let api: Api<Submariner> = Api::namespaced(client, namespace);
-            let version = json!({"resourceVersion": resource_version});
-            let patch = json!({"metadata": version, "status": {"conditions": conditions}});
-            let stored = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-            if !kept(conditions, &stored.status.unwrap_or_default().conditions) {
-                return Err(WriteError::NotKept);
-            }
+        Write::SubmarinerConditions { object, conditions, resource_version } => {
+            write_conditions(client, &object, &conditions, &resource_version).await
         }
-        (Target::Head(ObjectRef { namespace, name }), Write::Head(spec)) => {
-            let mut head = ClusterFacts::new(name, (**spec).clone());
-            head.labels_mut().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
-            let api: Api<ClusterFacts> = Api::namespaced(client, namespace);
-            api.patch(name, &apply(), &Patch::Apply(head)).await?;
+        Write::PeerRecord(ObjectRef { namespace, name }, spec) => {
+            let mut record = ClusterFacts::new(&name, *spec);
+            record.labels_mut().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
+            let api: Api<ClusterFacts> = Api::namespaced(client, &namespace);
+            drop(api.patch(&name, &apply(), &Patch::Apply(record)).await?);
+            Ok(())
         }
-        (Target::Head(ObjectRef { namespace, name }), _) => {
-            let api: Api<ClusterFacts> = Api::namespaced(client, namespace);
-            match api.delete(name, &DeleteParams::default()).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                result => drop(result?),
-            }
+        Write::DeletePeerRecord(ObjectRef { namespace, name }) => {
+            delete::<ClusterFacts>(client, &namespace, &name).await
         }
-        (Target::PolicyStatus(_) | Target::SubmarinerStatus(_), _) => {}
     }
-    Ok(())
 }
 
-fn selections(client: Client, key: &ServiceKey) -> Api<ServiceSelection> {
-    Api::namespaced(client, key.namespace())
+/// Sends the whole list, and only to the version that it was made from, so that what others wrote since is never lost: the
+/// installed definition may say that the list is replaced as a whole.
+async fn write_conditions(
+    client: Client,
+    ObjectRef { namespace, name }: &ObjectRef,
+    conditions: &[Condition],
+    resource_version: &str,
+) -> Result<(), WriteError> {
+    let api: Api<Submariner> = Api::namespaced(client, namespace);
+    let version = json!({"resourceVersion": resource_version});
+    let patch = json!({"metadata": version, "status": {"conditions": conditions}});
+    let stored = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    match stored_as_sent(conditions, &stored.status.unwrap_or_default().conditions) {
+        true => Ok(()),
+        false => Err(WriteError::NotKept),
+    }
+}
+
+async fn delete<K>(client: Client, namespace: &str, name: &str) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    match Api::<K>::namespaced(client, namespace).delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        result => Ok(drop(result?)),
+    }
 }
 
 fn apply() -> PatchParams {

@@ -9,9 +9,10 @@ use landfall_core::reach::Way;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::probe::{self, Probed, Targets};
+use super::probe::{self, Probed};
 use crate::change::Change;
 use crate::facts::PeerLink;
+use crate::targets::Targets;
 
 /// How many probes, at one per second, make a step of the filters.
 const STEP: Duration = Duration::from_secs(30);

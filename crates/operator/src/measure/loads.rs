@@ -1,5 +1,7 @@
 //! What this cluster is asked for, measured again and again by the replica that leads.
 
+use crate::targets::Meter;
+use crate::targets::Meters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,11 +15,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::pod_metrics::{self, Usage};
 use super::prometheus::{Prometheus, of_service};
 use super::replicas::{collect, replicas};
-use crate::accept::Queries;
 use crate::answers::counters::{FORGET, Tallies, add};
 use crate::change::Change;
 use crate::kubernetes::lease::Leadership;
-use crate::rounds::{Measured, Reading};
+use crate::measured::{Measured, Reading};
 
 /// Between two looks at the counters of the DNS replicas: what one that dies takes with it.
 const COLLECT: Duration = Duration::from_secs(2);
@@ -38,16 +39,6 @@ pub enum Replicas {
     /// As somebody says.
     Given(Vec<SocketAddr>),
 }
-
-/// An own export to be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meter {
-    pub queries: Queries,
-    /// The ready ones.
-    pub pods: BTreeSet<Box<str>>,
-}
-
-pub type Meters = BTreeMap<ServiceKey, Meter>;
 
 pub struct Sources {
     pub client: Client,

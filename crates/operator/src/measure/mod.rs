@@ -10,7 +10,6 @@
 
 pub mod echo;
 pub mod links;
-pub mod load;
 pub mod loads;
 pub mod pod_metrics;
 pub mod probe;

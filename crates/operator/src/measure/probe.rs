@@ -1,6 +1,7 @@
 //! Probes the other clusters, once per second each: is there somebody, and how long does a byte take to come back?
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::targets::Targets;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -23,9 +24,6 @@ const UNDER_WAY: usize = 64;
 const ADDRESSES: usize = 4;
 /// What is sent: nothing that a server of another kind would say by itself.
 const BYTE: u8 = 0xE7;
-
-/// Where to probe each peer. Any of its addresses will do.
-pub type Targets = BTreeMap<ClusterId, Vec<SocketAddr>>;
 
 /// How a probe ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! what is seen here: round-trip times from the gateways, places from the nodes, prices from the price lists, capacities from
 //! the ready endpoints.
 
+use crate::rounds::capacity::pods;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -313,11 +314,4 @@ impl fmt::Display for Pods {
         };
         write!(f, "{number} ready {noun}{}", if number == 1 { "" } else { "s" })
     }
-}
-
-/// Ready pods, as far as endpoints tell: one that has addresses of both families is one. Behind a service IP there can be
-/// any number, which only the exporting cluster knows.
-pub(crate) fn pods(export: &Export) -> usize {
-    let ipv4 = export.ready.iter().filter(|endpoint| endpoint.address.is_ipv4()).count();
-    ipv4.max(export.ready.len() - ipv4)
 }

@@ -1,9 +1,12 @@
 //! From the stores to what the core understands: pure, and the only place that knows both.
 
 pub mod fleet;
+pub mod perspective;
 pub mod precedence;
 pub mod round_trips;
 
+use crate::observe::perspective::Guide;
+use crate::observe::perspective::Perspective;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,25 +32,6 @@ use crate::{
 
 /// A gateway's heartbeat comes every 5 s; Submariner itself takes one for dead after three that are missing.
 const GATEWAY_STALE_AFTER: u64 = 15;
-
-/// Whom the answers are for, and what guides them.
-#[derive(Debug, Clone)]
-pub struct Perspective {
-    pub local: ClusterId,
-    /// The operator's namespace: a policy there without targets is for every service.
-    pub namespace: Box<str>,
-    /// Where the Submariner resource that counts is; `None`: wherever there is one.
-    pub submariner_namespace: Option<Box<str>>,
-    pub guide: Guide,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guide {
-    /// What users wrote: the operator, and file mode.
-    Policies,
-    /// What the operator published: a DNS replica.
-    Selections,
-}
 
 /// What time it is for a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use landfall_core::name::ServiceKey;
 
 use crate::accept::{SelectionPolicy, Submariner};
 use crate::object::ObjectRef;
-use crate::observe::Perspective;
+use crate::observe::perspective::Perspective;
 use crate::stores::Stores;
 
 /// What a policy is for.

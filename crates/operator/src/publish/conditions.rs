@@ -8,7 +8,7 @@ use landfall_api::labels::{BROKER_CONDITION, LOAD_BALANCING_CONDITION};
 use landfall_core::policy::Mode;
 
 use crate::accept::{Preset, SelectionPolicy, Submariner};
-use crate::broker::State;
+use crate::broker::state::BrokerState;
 use crate::observe::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
@@ -35,7 +35,7 @@ pub fn policy_status(
 /// something to say of the broker for as long as there is one.
 pub fn submariner_conditions(
     submariner: &Submariner,
-    (in_force, broker): (bool, Option<&State>),
+    (in_force, broker): (bool, Option<&BrokerState>),
     now: &Time,
 ) -> Option<Vec<Condition>> {
     let before = &submariner.status.conditions;
@@ -50,7 +50,7 @@ pub fn submariner_conditions(
 }
 
 /// Whether the API server keeps of ours what was sent, and nothing else. Of times it may keep fewer digits.
-pub fn kept(sent: &[Condition], stored: &[Condition]) -> bool {
+pub fn stored_as_sent(sent: &[Condition], stored: &[Condition]) -> bool {
     let ours = |conditions: &'_ [Condition]| -> BTreeSet<[String; 4]> {
         let ours = conditions
             .iter()
@@ -61,7 +61,7 @@ pub fn kept(sent: &[Condition], stored: &[Condition]) -> bool {
 }
 
 /// How it stands with the facts of the others. The worst comes first.
-fn broker_verdict(broker: &State) -> Verdict {
+fn broker_verdict(broker: &BrokerState) -> Verdict {
     let verdict = |accepted, reason, message: String| Verdict { accepted, reason, message };
     if let Some(instance) = &broker.double {
         let message = format!(
@@ -169,7 +169,7 @@ mod tests {
         condition(LOAD_BALANCING_CONDITION, &verdict, 3, &time(100))
     }
 
-    fn conditions(before: &[Condition], in_force: bool, broker: Option<&State>) -> Vec<(String, String)> {
+    fn conditions(before: &[Condition], in_force: bool, broker: Option<&BrokerState>) -> Vec<(String, String)> {
         let submariner = Submariner {
             cluster_id: None,
             service_discovery: true,
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_was_said_of_a_broker_goes_with_it_and_with_the_force_of_the_resource() {
-        let broker = State::default();
+        let broker = BrokerState::default();
         let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
         let ours = Condition { type_: BROKER_CONDITION.to_owned(), ..accepted(false) };
         let before = [theirs, ours];
@@ -211,12 +211,12 @@ mod tests {
         let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
         let stamped = Condition { last_transition_time: time(1), ..accepted(true) };
         let sent = [accepted(true), broker.clone()];
-        assert!(kept(&sent, &[theirs.clone(), broker.clone(), stamped]));
-        assert!(!kept(&sent, &[theirs.clone(), accepted(true)]), "as many, and not these");
-        assert!(!kept(&sent, &[broker.clone(), accepted(false)]));
-        assert!(!kept(&[accepted(true)], &[accepted(true), broker]), "it should have gone");
-        assert!(!kept(&sent, &[]));
-        assert!(kept(&[accepted(true)], &[theirs, accepted(true)]));
+        assert!(stored_as_sent(&sent, &[theirs.clone(), broker.clone(), stamped]));
+        assert!(!stored_as_sent(&sent, &[theirs.clone(), accepted(true)]), "as many, and not these");
+        assert!(!stored_as_sent(&sent, &[broker.clone(), accepted(false)]));
+        assert!(!stored_as_sent(&[accepted(true)], &[accepted(true), broker]), "it should have gone");
+        assert!(!stored_as_sent(&sent, &[]));
+        assert!(stored_as_sent(&[accepted(true)], &[theirs, accepted(true)]));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Only the replica that leads measures, and so only it has rounds. One that begins to lead goes on from what its predecessor
 //! published.
 
+use crate::measured::Measured;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -29,10 +30,9 @@ use crate::rounds::service::{Memory, Subject};
 use crate::rounds::window::Window;
 use crate::stores::Stores;
 
+pub mod capacity;
 mod service;
 mod window;
-
-pub use self::window::{Measured, Reading};
 
 /// What a round is about: who is asked, and what is planned.
 #[derive(Clone, Copy)]

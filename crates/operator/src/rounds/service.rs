@@ -8,11 +8,11 @@ use landfall_core::optimize::report::{FRESH_ROUNDS, Report};
 use landfall_core::plan::ServicePlan;
 use landfall_core::snapshot::Service;
 
-use super::window::{Reading, Window};
+use super::capacity::{Capacity, ExportCapacity, ExportPods, Sample, pods};
+use super::window::Window;
 use super::{Ground, said};
 use crate::facts::Facts;
-use crate::measure::load::{Capacity, Export, Pods, Sample};
-use crate::observe::fleet::pods;
+use crate::measured::Reading;
 
 /// What is remembered of a service from round to round.
 #[derive(Debug, Clone)]
@@ -125,11 +125,11 @@ pub(super) struct Subject<'a> {
 
 impl Subject<'_> {
     /// The ready pods of the own export. `None`: there is no export here.
-    pub(super) fn pods(&self) -> Option<Pods> {
+    pub(super) fn pods(&self) -> Option<ExportPods> {
         let export = self.planned.service.exports.get(self.ground.local)?;
         let counted = || self.ground.stores.pods.count(self.key).unwrap_or_else(|| pods(export).max(1));
         let ready = if export.ready.is_empty() { 0 } else { counted() };
-        Some(Pods { ready, nominal_rps: self.objective.capacity_rps_per_pod })
+        Some(ExportPods { ready, nominal_rps: self.objective.capacity_rps_per_pod })
     }
 
     /// Whether there is anything here to remember: an export, or clients.
@@ -251,7 +251,7 @@ impl Subject<'_> {
     }
 }
 
-fn export(memory: &mut Memory, (reading, answered_rps): (Reading, Option<f64>), pods: Pods) -> Export {
+fn export(memory: &mut Memory, (reading, answered_rps): (Reading, Option<f64>), pods: ExportPods) -> ExportCapacity {
     let sample = Sample { load_rps: reading.load_rps, utilisation: reading.utilisation, answered_rps };
     memory.capacity = memory.capacity.step(sample, pods);
     memory.capacity.export(sample, pods)

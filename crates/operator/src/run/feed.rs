@@ -1,7 +1,6 @@
 //! Everything that tells the pipeline something, and the pipeline itself.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -14,14 +13,15 @@ use tokio_util::sync::CancellationToken;
 use super::Cluster;
 use crate::change::{Change, Touched};
 use crate::clock::unix_seconds;
+use crate::control_loop::{self, Observer};
 use crate::kubernetes::connect::{self, StartError};
 use crate::kubernetes::watch as source;
 use crate::measure::links;
-use crate::measure::probe::Targets;
 use crate::metrics::Metrics;
 use crate::object::Kind;
-use crate::observe::{Guide, Perspective};
-use crate::pipeline::{self, Age, Observer, Pipeline, required};
+use crate::observe::perspective::{Guide, Perspective};
+use crate::pipeline::{Age, Pipeline, required};
+use crate::targets::{Targets, probe_targets};
 
 /// Changes that wait for the pipeline. A full queue holds back the watches, which is what a slow consumer should do.
 const CHANGES: usize = 1024;
@@ -98,7 +98,7 @@ impl Feed {
         };
         tokio::select! {
             biased;
-            () = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop)) => Ok(()),
+            () = control_loop::run(pipeline, queue, plans, observer, (unix_seconds, stop)) => Ok(()),
             Some(ended) = sources.join_next() => {
                 Err(StartError::Ended { component: "a watch", why: ended.err().map(|panic| panic.to_string()) })
             }
@@ -123,17 +123,4 @@ fn watches(
         watches.spawn(source::watch(client.clone(), kind, scope.clone().of(kind, own), changes.clone(), error));
     }
     watches
-}
-
-/// Where the others can be probed, as they say themselves.
-fn probe_targets(pipeline: &Pipeline) -> Targets {
-    let stores = pipeline.stores();
-    let local = &pipeline.perspective().local;
-    let said = stores.facts.iter().chain(&stores.peers).filter(|(cluster, _)| *cluster != local);
-    let mut targets: BTreeMap<ClusterId, BTreeSet<SocketAddr>> = BTreeMap::new();
-    for (cluster, facts) in said.filter(|(_, facts)| !facts.probe_addresses.is_empty()) {
-        // What was heard last counts.
-        targets.insert(cluster.clone(), facts.probe_addresses.iter().copied().collect());
-    }
-    targets.into_iter().map(|(cluster, addresses)| (cluster, addresses.into_iter().collect())).collect()
 }

@@ -18,23 +18,25 @@ use tokio_util::sync::CancellationToken;
 use self::feed::{Beginning, Feed, Tellers};
 use self::outlets::Outlets;
 use self::tasks::Tasks;
+use crate::admin::collectors::{PlanState, WriterState};
+use crate::admin::fleet::FleetState;
 use crate::admin::{self, Admin};
 use crate::answers::report;
 use crate::broker::credentials::Source;
 use crate::broker::objects::Identity;
 use crate::change::Touched;
-use crate::fleet_metrics::{Figures, FleetState};
+use crate::fleet_metrics::Figures;
 use crate::kubernetes::connect::{self, StartError};
 use crate::kubernetes::lease::{self, Candidate, Leadership};
 use crate::kubernetes::outbox::Outbox;
 use crate::kubernetes::writer;
 use crate::measure::echo;
-use crate::measure::loads::{self, Meters, Replicas, Sources};
+use crate::measure::loads::{self, Replicas, Sources};
 use crate::measure::prometheus::Prometheus;
-use crate::metrics::{Metrics, PlanState, WriterState};
-use crate::observe::Guide;
+use crate::metrics::Metrics;
+use crate::observe::perspective::Guide;
 use crate::pipeline::Pipeline;
-use crate::publish::desired::Reconciler;
+use crate::targets::Meters;
 use crate::{broker, clock};
 
 mod feed;
@@ -102,8 +104,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
         identity: operating.identity,
         clock: clock::micro_time,
     };
-    let reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: clock::time };
-    let outlets = Outlets { reconciler, own, meters, figures };
+    let outlets = Outlets { outbox: Arc::clone(&outbox), clock: clock::time, own, meters, figures };
     let broker = broker_of(operating.broker, &client, &cluster);
     let replicas = replicas_of((operating.dns_replicas, operating.dns_service), &cluster);
     let sources = Sources { client: client.clone(), replicas, prometheus, meters: metered, clock: clock::unix_seconds };
@@ -130,7 +131,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     let mut tasks = Tasks::new(stop.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
     tasks.spawn("pipeline", feed.run(outlets, tellers, stop.clone()));
-    tasks.spawn("writer", done(writer::run(client.clone(), outbox, leadership, clock::time, Arc::new(metrics))));
+    tasks.spawn("writer", done(writer::run(client.clone(), outbox, leadership, clock::time, metrics)));
     tasks.spawn_drained("lease", done(elect(client, candidate, (planned, leads), stop)));
     tasks.first_to_end().await
 }
@@ -194,7 +195,7 @@ pub async fn dns(
     let (plans, plan) = watch::channel(None);
 
     let mut registry = registry(&metrics, &plan);
-    registry.register_collector(Box::new(crate::metrics::Dns(server.metrics())));
+    registry.register_collector(Box::new(admin::collectors::Dns(server.metrics())));
     let advertised = if probing.advertise.is_empty() { vec![probed_at] } else { probing.advertise };
     let answers = Box::new(answers(plan.clone(), advertised));
     let ready = { (plan.clone(), stop.clone()) };

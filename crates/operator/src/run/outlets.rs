@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::change::Touched;
+use crate::control_loop::Observer;
 use crate::facts::Facts;
 use crate::fleet_metrics::Figures;
-use crate::measure::loads::Meters;
-use crate::pipeline::{Observer, Pipeline};
-use crate::publish::desired::Reconciler;
+use crate::kubernetes::outbox::Outbox;
+use crate::pipeline::Pipeline;
+use crate::publish::desired::{desired_writes, is_present};
 use crate::targets;
+use crate::targets::Meters;
 
 pub(super) struct Outlets {
-    pub(super) reconciler: Reconciler,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) clock: fn() -> Time,
     /// For the broker.
     pub(super) own: watch::Sender<Option<Arc<Facts>>>,
     /// For whoever measures.
@@ -24,7 +29,12 @@ pub(super) struct Outlets {
 
 impl Observer for Outlets {
     fn settled(&mut self, pipeline: &Pipeline, touched: &Touched) {
-        self.reconciler.settled(pipeline, touched);
+        for desired in desired_writes(pipeline, touched, &(self.clock)()) {
+            self.outbox.set(desired, Instant::now());
+        }
+        if touched.policies {
+            self.outbox.retain(|target| is_present(pipeline, target));
+        }
         self.own.send_if_modified(|known| {
             let now = pipeline.published().cloned();
             let before = std::mem::replace(known, now.clone());

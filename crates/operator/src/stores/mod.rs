@@ -46,7 +46,7 @@ pub struct Stores {
     /// The same, from other clusters of the process. Newer than their objects.
     pub peers: BTreeMap<ClusterId, Arc<Facts>>,
     /// `None`: there is none.
-    pub broker: Option<broker::State>,
+    pub broker: Option<broker::state::BrokerState>,
     /// By probing. Gateways come first.
     pub links: BTreeMap<ClusterId, PeerLink>,
     /// Where this cluster is, which overrides what its nodes say.

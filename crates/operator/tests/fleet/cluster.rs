@@ -12,11 +12,11 @@ use landfall_core::reach::Way;
 use landfall_operator::accept::{Facts, PeerLink};
 use landfall_operator::broker::Board;
 use landfall_operator::broker::objects::{Identity, name, parts};
+use landfall_operator::measured::{Measured, Reading};
 use landfall_operator::object::Object;
 use landfall_operator::observe::{Guide, Perspective};
 use landfall_operator::pipeline::{Age, Pipeline};
 use landfall_operator::publish::selection::{Told, fingerprint, selection_status};
-use landfall_operator::rounds::{Measured, Reading};
 use landfall_operator::stores::Change;
 
 use crate::manifests::listed;

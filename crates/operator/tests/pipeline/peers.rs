@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_operator::accept::Facts;
-use landfall_operator::broker::State;
+use landfall_operator::broker::state::BrokerState;
 use landfall_operator::kubernetes::outbox::{Outbox, Target, Write};
 use landfall_operator::pipeline::{Observer, Pipeline};
 use landfall_operator::publish::desired::Reconciler;

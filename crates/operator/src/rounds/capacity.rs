@@ -37,7 +37,7 @@ pub struct Sample {
 
 /// What is there to bear it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pods {
+pub struct ExportPods {
     pub ready: usize,
     /// What one is configured to bear.
     pub nominal_rps: f64,
@@ -54,13 +54,13 @@ pub struct Capacity {
 
 /// At the end of a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Export {
+pub struct ExportCapacity {
     /// `None`: nobody measured it, nor how busy the pods were.
     pub load_rps: Option<f64>,
     pub capacity_rps: f64,
 }
 
-impl Export {
+impl ExportCapacity {
     /// For an [`Agent`](landfall_core::optimize::agent::Agent). `answered_rps`: what the answers of all clusters amount to,
     /// which is what is left where nobody measures. Nothing here tells what was rejected.
     pub fn measured(self, answered_rps: Option<f64>) -> Option<Measured> {
@@ -81,7 +81,7 @@ impl Capacity {
     }
 
     #[must_use]
-    pub fn step(self, sample: Sample, pods: Pods) -> Self {
+    pub fn step(self, sample: Sample, pods: ExportPods) -> Self {
         let per_pod_rps = self.calibrated(sample, pods);
         let known = Self { per_pod_rps, ..self };
         let load_rps = known.load_rps(sample, pods).or_else(|| sane(sample.answered_rps));
@@ -89,12 +89,12 @@ impl Capacity {
     }
 
     /// After a [step](Self::step) with the same sample and pods.
-    pub fn export(self, sample: Sample, pods: Pods) -> Export {
-        Export { load_rps: self.load_rps(sample, pods), capacity_rps: self.pods * self.per_pod(pods) }
+    pub fn export(self, sample: Sample, pods: ExportPods) -> ExportCapacity {
+        ExportCapacity { load_rps: self.load_rps(sample, pods), capacity_rps: self.pods * self.per_pod(pods) }
     }
 
     /// What a pod bears is its load over its utilisation. While only one of both is known, what was learnt before stays.
-    fn calibrated(self, sample: Sample, pods: Pods) -> Option<f64> {
+    fn calibrated(self, sample: Sample, pods: ExportPods) -> Option<f64> {
         let (Some(load), Some(utilisation)) = (sane(sample.load_rps), sane(sample.utilisation)) else {
             return self.per_pod_rps;
         };
@@ -107,11 +107,11 @@ impl Capacity {
     }
 
     /// As configured, and within what is believed where the configuration changed.
-    fn per_pod(self, pods: Pods) -> f64 {
+    fn per_pod(self, pods: ExportPods) -> f64 {
         believed(self.per_pod_rps.unwrap_or(pods.nominal_rps), pods.nominal_rps)
     }
 
-    fn load_rps(self, sample: Sample, pods: Pods) -> Option<f64> {
+    fn load_rps(self, sample: Sample, pods: ExportPods) -> Option<f64> {
         let by_utilisation = || Some(sane(sample.utilisation)? * pods.ready as f64 * self.per_pod(pods));
         sane(sample.load_rps).or_else(by_utilisation)
     }
@@ -122,9 +122,9 @@ impl Capacity {
     /// remove more, and a cluster that was quiet for a night would not be asked again (the big get bigger). So what is
     /// published falls slowly, over ten rounds and more: pods that the autoscaler can bring back still count.
     ///
-    /// Pods that fail take no load with them, and nobody brings them back. So no more than a quarter above what is ready now
+    /// ExportPods that fail take no load with them, and nobody brings them back. So no more than a quarter above what is ready now
     /// is ever published, and nothing above it when what is ready is busy, or when nothing is.
-    fn remembered(self, load_rps: Option<f64>, pods: Pods) -> f64 {
+    fn remembered(self, load_rps: Option<f64>, pods: ExportPods) -> f64 {
         let ready = pods.ready as f64;
         let busy = load_rps.is_some_and(|load| load > BUSY * ready * self.per_pod(pods));
         if busy || self.pods <= ready {
@@ -144,6 +144,13 @@ fn believed(rps: f64, nominal_rps: f64) -> f64 {
     rps.clamp(BELIEVED.0 * nominal_rps, BELIEVED.1 * nominal_rps)
 }
 
+/// Ready pods, as far as endpoints tell: one that has addresses of both families is one. Behind a service IP there can be
+/// any number, which only the exporting cluster knows.
+pub fn pods(export: &landfall_core::snapshot::Export) -> usize {
+    let ipv4 = export.ready.iter().filter(|endpoint| endpoint.address.is_ipv4()).count();
+    ipv4.max(export.ready.len() - ipv4)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,15 +160,15 @@ mod tests {
     }
 
     /// At 100 requests per second each.
-    fn pods(ready: usize) -> Pods {
-        Pods { ready, nominal_rps: 100.0 }
+    fn pods(ready: usize) -> ExportPods {
+        ExportPods { ready, nominal_rps: 100.0 }
     }
 
-    fn after(capacity: Capacity, rounds: usize, sample: Sample, pods: Pods) -> Capacity {
+    fn after(capacity: Capacity, rounds: usize, sample: Sample, pods: ExportPods) -> Capacity {
         (0..rounds).fold(capacity, |capacity, _| capacity.step(sample, pods))
     }
 
-    fn rps(capacity: Capacity, pods: Pods) -> f64 {
+    fn rps(capacity: Capacity, pods: ExportPods) -> f64 {
         capacity.export(Sample::default(), pods).capacity_rps
     }
 
@@ -225,7 +232,7 @@ mod tests {
         assert!(near(rps(fast, pods(4)), 4000.0), "{fast:?}");
         let slow = after(Capacity::default(), 100, sample(1e-3, 0.9), pods(4));
         assert!(near(rps(slow, pods(4)), 40.0), "{slow:?}");
-        let configured_anew = Pods { ready: 4, nominal_rps: 10.0 };
+        let configured_anew = ExportPods { ready: 4, nominal_rps: 10.0 };
         assert!(near(rps(fast, configured_anew), 400.0));
     }
 

@@ -1,0 +1,87 @@
+//! Metrics that are read at scrape time, so that they cannot drift.
+
+use std::fmt;
+use std::sync::Arc;
+
+use landfall_core::plan::Plan;
+use landfall_dns::Transport;
+use landfall_dns::metrics::Code;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::sync::watch;
+
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::outbox::Outbox;
+
+/// Read at scrape time, so that it cannot drift.
+#[derive(Debug)]
+pub struct PlanState(pub watch::Receiver<Option<Arc<Plan>>>);
+
+impl Collector for PlanState {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (services, changed) = self.0.borrow().as_ref().map_or((0, 0), |plan| (plan.len(), plan.changed()));
+        let services = i64::try_from(services).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "services", "Services in the plan", services)?;
+        let changed = i64::try_from(changed).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "plan_changed_timestamp_seconds", "When the plan last changed", changed)
+    }
+}
+
+#[derive(Debug)]
+pub struct WriterState {
+    pub outbox: Arc<Outbox>,
+    pub leadership: watch::Receiver<Leadership>,
+}
+
+impl Collector for WriterState {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let pending = i64::try_from(self.outbox.pending()).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "pending_writes", "Objects that are not yet as they should be", pending)?;
+        let leads = i64::from(*self.leadership.borrow() == Leadership::Leader);
+        gauge(&mut encoder, "leader", "1 while this replica writes", leads)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResponseLabels {
+    transport: &'static str,
+    rcode: &'static str,
+}
+
+/// The counters of a DNS server.
+#[derive(Debug)]
+pub struct Dns(pub Arc<landfall_dns::Metrics>);
+
+impl Collector for Dns {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Queries over DNS, by what became of them";
+        let mut responses = encoder.encode_descriptor("dns_responses", help, None, MetricType::Counter)?;
+        for transport in Transport::ALL {
+            for code in Code::ALL {
+                let labels = ResponseLabels { transport: transport.as_str(), rcode: code.as_str() };
+                let count = ConstCounter::new(self.0.responses(transport, code));
+                count.encode(responses.encode_family(&labels)?)?;
+            }
+        }
+        let truncated = Transport::ALL.into_iter().map(|transport| self.0.truncated(transport)).sum();
+        counter(&mut encoder, "dns_truncated", "Answers that had to leave something out and said so", truncated)?;
+        counter(&mut encoder, "dns_unsent", "Answers that the system refused to send", self.0.unsent())?;
+        let help = "TCP connections that the system could not give us";
+        counter(&mut encoder, "dns_accept_errors", help, self.0.accept_errors())?;
+        let connections = i64::try_from(self.0.connections()).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "dns_connections", "TCP connections that are open", connections)
+    }
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let counter = ConstCounter::new(value);
+    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
