@@ -15,7 +15,7 @@ use landfall_api::{Submariner, SubmarinerSpec};
 use thiserror::Error;
 
 use crate::error_chain::chain;
-use crate::kubernetes::connect::tuned;
+use crate::kubernetes::connect::with_our_timeouts;
 
 /// The namespace that Submariner makes on a broker.
 pub const NAMESPACE: &str = "submariner-k8s-broker";
@@ -148,5 +148,5 @@ pub async fn connect(credentials: &Credentials) -> Result<Client, String> {
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(credentials.kubeconfig.clone(), &options).await;
     let config = config.map_err(|error| chain(&error))?;
-    Client::try_from(tuned(config)).map_err(|error| chain(&error))
+    Client::try_from(with_our_timeouts(config)).map_err(|error| chain(&error))
 }

@@ -13,11 +13,12 @@ use super::objects::{Identity, name, parts};
 use crate::error_chain::chain;
 use crate::facts::Facts;
 use crate::metrics::Metrics;
+use crate::retry::Backoff;
 
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
 /// After a write that failed: a broker that says "too many requests" is asked less and less often.
-const RETRY_MIN: Duration = Duration::from_secs(1);
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), RETRY_MAX);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A part in which nothing changed is written again after so many rounds, so that it does not look forgotten.
 const UNCHANGED: i64 = 3;
@@ -64,7 +65,7 @@ impl Writer {
                 (self.failures, self.failure, self.next) = (0, None, None);
             }
             Err(why) => {
-                let pause = RETRY_MIN.saturating_mul(1 << self.failures.min(6)).min(RETRY_MAX);
+                let pause = BACKOFF.pause(self.failures);
                 if self.failures == 0 {
                     tracing::warn!(why, "facts not written to the broker; trying again");
                 }

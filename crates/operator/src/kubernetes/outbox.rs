@@ -9,9 +9,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::publish::write::{Desired, Target, Write};
+use crate::retry::Backoff;
 
 /// Waits after a failed write: an API server that is away should not be met with everything at once, and a namespace that
 /// is being deleted refuses until it is gone.
+const BACKOFF: Backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long a written object may take to come back by the watch before it is written again.
@@ -107,7 +109,7 @@ impl Outbox {
         let Some(entry) = entries.get_mut(&written.target()).filter(|entry| entry.effect == written.effect()) else {
             return;
         };
-        let retry = RETRY_MIN.saturating_mul(1 << entry.failures.min(10)).min(RETRY_MAX);
+        let retry = BACKOFF.pause(entry.failures);
         (entry.state, entry.failures) = match outcome {
             WriteResult::Written => (State::Due(now + ECHO), 0),
             WriteResult::Failed => (State::Due(now + retry), entry.failures + 1),

@@ -18,19 +18,25 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::discovery::{Discovered, served};
+use super::patience::{Limits, Outcome, Patience};
 use crate::change::Change;
 use crate::error_chain::chain;
-use crate::kubernetes::discovery::{Discovered, served};
+use crate::log_once::LogOnce;
 use crate::object::{Json, Kind, Object, ObjectRef, Problem};
+use crate::retry::Backoff;
 
-/// How long to wait before the first and before every further attempt. A server that comes back is noticed within half a
-/// second, and a handful of refused connections a second cost nobody anything.
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_millis(500);
-/// A server that is starting also says no for a while (not found, forbidden, too early). When it goes on doing so for this
-/// many attempts in a row it means it, and is asked less often.
-const REFUSALS: u32 = 60;
-const REFUSED: Duration = Duration::from_secs(5);
+/// A server that comes back is noticed within half a second, and a handful of refused connections a second is no load for
+/// anything. A server that denies a kind for 60 attempts in a row means it, and is asked less often.
+const LIMITS: Limits = Limits {
+    denials: 60,
+    denials_after_silence: 60,
+    backoff: Backoff::new(Duration::from_millis(50), Duration::from_millis(500)),
+    slow_after: 60,
+    slow_pause: Duration::from_secs(5),
+};
+/// Pause before a watch that failed is resumed from where it was.
+const RESUME_PAUSE: Duration = Duration::from_millis(50);
 /// A watch that lasted this long was a healthy one, and its end is a new beginning.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// How often in a row a watch may fail and be resumed from where it was, before everything is listed again.
@@ -65,60 +71,60 @@ impl Scope {
     }
 }
 
-/// Sends all changes of one kind until the receiver is gone. `errors` counts the interruptions.
-pub async fn watch(client: Client, kind: Kind, scope: Scope, changes: mpsc::Sender<Change>, errors: impl Fn() + Send) {
-    let mut attempts = 0_u32;
-    let mut complaint = String::new();
-    let mut denials = 0;
+/// Sends all changes of one kind until the receiver is gone. Calls `on_interruption` for each interruption.
+pub async fn watch(
+    client: Client,
+    kind: Kind,
+    scope: Scope,
+    changes: mpsc::Sender<Change>,
+    on_interruption: impl Fn() + Send,
+) {
+    let mut patience = Patience::new(LIMITS);
+    let mut log = LogOnce::default();
     let mut was_served = false;
-    // Whoever cannot see what others say must not take it for nothing.
+    // A process that may not see what other clusters report must not take it for nothing.
     let optional = !kind.is_required() && !matches!(scope, Scope::Broker(_));
     loop {
-        let discovered = match timeout(DISCOVERY, served(&client, kind)).await {
-            Ok(discovered) => discovered.map_err(|error| Ended::of(&error)),
-            Err(_) => Err(Ended::Lost("the API server does not answer".to_owned())),
-        };
-        let ended = match discovered {
-            Ok(Discovered::Served(resource)) => {
+        let ended = match discover(&client, kind).await {
+            Ok(resource) => {
                 was_served = true;
                 let began = Instant::now();
                 let followed = follow(&client, (kind, &scope), &resource, &changes).await;
                 if began.elapsed() >= HEALTHY {
-                    attempts = 0;
-                    complaint.clear();
+                    patience.reset();
+                    log.resolve(kind.name());
                 }
                 match followed {
                     Ok(ended) => ended,
                     Err(Stopping) => return,
                 }
             }
-            Ok(Discovered::Missing) => Ended::Missing(not_served(kind)),
             Err(ended) => ended,
         };
-        denials = if ended.is_denial() { denials + 1 } else { 0 };
-        // A server that is starting knows neither all of its kinds nor who may do what, and a fleet must not vanish with it.
-        // But what is not installed, or not for us, should not keep the rest from being planned.
-        let never = matches!(ended, Ended::Missing(_)) && !was_served;
-        if optional && (never || denials >= REFUSALS) && none(kind, &changes).await.is_err() {
+        let next = patience.step(ended.outcome());
+        // A kind that was never served is not installed: that must not keep the other kinds from being planned.
+        let never_served = matches!(ended, Ended::Missing(_)) && !was_served;
+        if optional && (never_served || next.is_believed) && send_empty_list(kind, &changes).await.is_err() {
             return;
         }
-        errors();
-        let pause = if attempts >= REFUSALS && !matches!(ended, Ended::Lost(_)) {
-            REFUSED
-        } else {
-            RETRY_MIN.saturating_mul(1 << attempts.min(8)).min(RETRY_MAX)
-        };
+        on_interruption();
         let why = ended.why();
         if send(&changes, Change::Interrupted(kind, why.as_str().into())).await.is_err() {
             return;
         }
-        // Once per reason: a server that is away for an hour is one line.
-        if complaint != why {
+        if log.is_new(kind.name(), &why) {
             tracing::warn!(%kind, why, "not watching; going on with what was seen last, and trying again");
-            complaint = why;
         }
-        attempts = attempts.saturating_add(1);
-        sleep(pause).await;
+        sleep(next.pause).await;
+    }
+}
+
+async fn discover(client: &Client, kind: Kind) -> Result<ApiResource, Ended> {
+    match timeout(DISCOVERY, served(client, kind)).await {
+        Ok(Ok(Discovered::Served(resource))) => Ok(resource),
+        Ok(Ok(Discovered::Missing)) => Err(Ended::Missing(not_served(kind))),
+        Ok(Err(error)) => Err(Ended::of(&error)),
+        Err(_) => Err(Ended::Lost("the API server does not answer".to_owned())),
     }
 }
 
@@ -140,8 +146,12 @@ impl Ended {
         if status.code == 403 { Self::Forbidden(status.to_string()) } else { Self::Refused(status.to_string()) }
     }
 
-    fn is_denial(&self) -> bool {
-        matches!(self, Self::Missing(_) | Self::Forbidden(_))
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Missing(_) | Self::Forbidden(_) => Outcome::Denied,
+            Self::Refused(_) => Outcome::Refused,
+            Self::Lost(_) => Outcome::Lost,
+        }
     }
 
     fn why(self) -> String {
@@ -167,7 +177,7 @@ fn not_served(kind: Kind) -> String {
 }
 
 /// A kind that is not installed has no objects.
-async fn none(kind: Kind, changes: &mpsc::Sender<Change>) -> Result<(), Stopping> {
+async fn send_empty_list(kind: Kind, changes: &mpsc::Sender<Change>) -> Result<(), Stopping> {
     send(changes, Change::ListBegins(kind)).await?;
     send(changes, Change::ListEnds(kind)).await
 }
@@ -205,7 +215,7 @@ async fn follow(
                 None if failures >= FAILURES => return Ok(Ended::Lost(chain(&error))),
                 None => {
                     failures += 1;
-                    sleep(RETRY_MIN).await;
+                    sleep(RESUME_PAUSE).await;
                     continue;
                 }
             },

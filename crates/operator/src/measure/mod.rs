@@ -1,17 +1,59 @@
-//! What this cluster learns of itself and of its surroundings.
+//! Measures the surroundings: paths to the peers in every process, answers and loads while this replica leads.
 //!
 //! ```text
-//! DNS replicas of all clusters ◀─ probe ── links ──▶ Change::Links          (every process)
-//! own DNS replicas ◀─ answers ─┐
-//! Prometheus, metrics.k8s.io ◀─┴─ collect ─────────▶ Change::Measured       (the leader)
+//! DNS replicas of all clusters ◀─ probe ── links ───────▶ Change::Links          (every process)
+//! own DNS replicas ◀─ replicas ── dns_answers ─┐
+//! Prometheus, metrics.k8s.io ◀──── loads ──────┴────────▶ Change::Measured       (the leader)
 //! ```
 //!
-//! What does I/O here decides nothing; `load` and `answers` are pure in all that decides.
+//! Everything here does I/O and decides nothing.
+
+pub mod sources;
+
+pub mod replicas;
+
+mod dns_answers;
+
+pub mod pod_metrics;
+pub mod prometheus;
+
+mod loads;
+
+pub mod probe;
+
+pub mod links;
 
 pub mod echo;
-pub mod links;
-pub mod loads;
-pub mod pod_metrics;
-pub mod probe;
-pub mod prometheus;
-pub mod replicas;
+
+use tokio::sync::{mpsc, watch};
+
+use self::sources::Sources;
+use crate::change::Change;
+use crate::kubernetes::lease::Leadership;
+
+/// Measures while this replica leads, until nobody wants to know any more.
+pub async fn run(sources: Sources, mut leadership: watch::Receiver<Leadership>, changes: mpsc::Sender<Change>) {
+    loop {
+        if leadership.wait_for(|leadership| *leadership == Leadership::Leader).await.is_err() {
+            return;
+        }
+        if changes.send(Change::Leads(true)).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = measure(&sources, &changes) => return,
+            _ = leadership.wait_for(|leadership| *leadership != Leadership::Leader) => {}
+        }
+        if changes.send(Change::Leads(false)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Returns when the receiver is gone. Whoever is slow to say what a load is holds up nobody who counts answers.
+async fn measure(sources: &Sources, changes: &mpsc::Sender<Change>) {
+    tokio::select! {
+        () = dns_answers::run(sources, changes) => {}
+        () = loads::run(sources, changes) => {}
+    }
+}

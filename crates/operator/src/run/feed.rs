@@ -10,12 +10,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Cluster;
+use super::error::StartError;
+use super::options::Cluster;
 use crate::change::{Change, Touched};
 use crate::clock::unix_seconds;
 use crate::control_loop::{self, Observer};
-use crate::kubernetes::connect::{self, StartError};
 use crate::kubernetes::watch as source;
+use crate::kubernetes::{connect, identity};
 use crate::measure::links;
 use crate::metrics::Metrics;
 use crate::object::Kind;
@@ -60,7 +61,7 @@ impl Feed {
         connect::preflight(&client).await?;
         let local = match cluster.id {
             Some(id) => id,
-            None => connect::cluster_id(&client, &cluster.submariner_namespace).await?,
+            None => identity::cluster_id(&client, &cluster.submariner_namespace).await?,
         };
         tracing::info!(cluster = %local, "the API server answers; watching");
         let (changes, queue) = mpsc::channel(CHANGES);
@@ -77,10 +78,10 @@ impl Feed {
         if guide == Guide::Policies {
             let place = match cluster.location {
                 Some(place) => Some(place),
-                None => connect::location(&client).await?,
+                None => identity::location(&client).await?,
             };
             pipeline = pipeline.in_cluster(place);
-            let instance = connect::instance(&client).await?;
+            let instance = identity::instance(&client).await?;
             tellers(Beginning { local, instance, changes: changes.clone() }).into_iter().for_each(|teller| {
                 sources.spawn(teller);
             });

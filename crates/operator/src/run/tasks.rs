@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::kubernetes::connect::StartError;
+use super::error::StartError;
 
 /// How long components may take to end after they were asked to.
 const DRAIN: Duration = Duration::from_secs(5);

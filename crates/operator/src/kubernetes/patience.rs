@@ -1,0 +1,112 @@
+//! How long a denial is doubted, and how often a server is asked again.
+//!
+//! A server that is starting knows neither all of its kinds nor who may do what. A fleet must not vanish with it, so "not
+//! found" and "forbidden" are believed only after a while.
+
+use std::time::Duration;
+
+use crate::retry::Backoff;
+
+/// How one attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The server says that there is no such thing, or that it is not for us.
+    Denied,
+    /// The server answers, and not as it should.
+    Refused,
+    /// The server does not answer.
+    Lost,
+}
+
+/// The limits of one kind of request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Denials in a row that are believed.
+    pub denials: u32,
+    /// The same where the server was silent before, and so is just starting.
+    pub denials_after_silence: u32,
+    /// Pauses while the server is away or starting.
+    pub backoff: Backoff,
+    /// Attempts after which a server that answers is asked less often, with this pause.
+    pub slow_after: u32,
+    pub slow_pause: Duration,
+}
+
+/// The attempts so far.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    limits: Limits,
+    attempts: u32,
+    denials: u32,
+    was_silent: bool,
+}
+
+/// What to do after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Next {
+    /// Whether the denial is believed.
+    pub is_believed: bool,
+    pub pause: Duration,
+}
+
+impl Patience {
+    pub(super) const fn new(limits: Limits) -> Self {
+        Self { limits, attempts: 0, denials: 0, was_silent: false }
+    }
+
+    /// Begins anew after an attempt that succeeded for long enough.
+    pub(super) fn reset(&mut self) {
+        *self = Self { denials: self.denials, ..Self::new(self.limits) };
+    }
+
+    pub(super) fn step(&mut self, outcome: Outcome) -> Next {
+        let limits = &self.limits;
+        self.denials = if outcome == Outcome::Denied { self.denials.saturating_add(1) } else { 0 };
+        self.was_silent |= outcome == Outcome::Lost;
+        let slow = self.attempts >= limits.slow_after && outcome != Outcome::Lost;
+        let pause = if slow { limits.slow_pause } else { limits.backoff.pause(self.attempts) };
+        self.attempts = self.attempts.saturating_add(1);
+        let enough = if self.was_silent { limits.denials_after_silence } else { limits.denials };
+        Next { is_believed: self.denials >= enough, pause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn patience() -> Patience {
+        let backoff = Backoff::new(MS(50), MS(500));
+        Patience::new(Limits { denials: 3, denials_after_silence: 5, backoff, slow_after: 4, slow_pause: MS(5000) })
+    }
+
+    fn believed(patience: &mut Patience, outcomes: &[Outcome]) -> Vec<bool> {
+        outcomes.iter().map(|outcome| patience.step(*outcome).is_believed).collect()
+    }
+
+    #[test]
+    fn denial_is_believed_after_enough_in_a_row() {
+        use Outcome::{Denied, Refused};
+        let outcomes = [Denied, Denied, Refused, Denied, Denied, Denied, Denied];
+        assert_eq!(believed(&mut patience(), &outcomes), [false, false, false, false, false, true, true]);
+    }
+
+    #[test]
+    fn denial_of_a_server_that_was_silent_is_doubted_for_longer() {
+        use Outcome::{Denied, Lost};
+        let outcomes = [Lost, Denied, Denied, Denied, Denied, Denied];
+        assert_eq!(believed(&mut patience(), &outcomes), [false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn server_that_answers_no_for_long_is_asked_less_often_and_one_that_is_away_is_not() {
+        let mut patience = patience();
+        let pauses: Vec<Duration> = (0..6).map(|_| patience.step(Outcome::Denied).pause).collect();
+        assert_eq!(pauses, [MS(50), MS(100), MS(200), MS(400), MS(5000), MS(5000)]);
+        assert_eq!(patience.step(Outcome::Lost).pause, MS(500));
+        patience.reset();
+        assert_eq!(patience.step(Outcome::Denied).pause, MS(50), "it was healthy in between");
+    }
+}

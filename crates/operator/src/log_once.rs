@@ -1,0 +1,55 @@
+//! Says each thing once: a server that is away for an hour is one line of the log.
+
+use std::collections::BTreeMap;
+
+/// The last message on each topic.
+#[derive(Debug, Default)]
+pub struct LogOnce(BTreeMap<String, String>);
+
+impl LogOnce {
+    /// More topics than a process has at a time. Beyond this all are forgotten, and their messages are logged once more.
+    const MAX_TOPICS: usize = 1000;
+
+    /// Returns whether the message differs from the last one on this topic, and remembers it.
+    pub fn is_new(&mut self, topic: &str, message: &str) -> bool {
+        if self.0.get(topic).is_some_and(|last| last == message) {
+            return false;
+        }
+        if self.0.len() >= Self::MAX_TOPICS {
+            self.0.clear();
+        }
+        self.0.insert(topic.to_owned(), message.to_owned());
+        true
+    }
+
+    /// Forgets the topic: its fault is gone, and would be new again.
+    pub fn resolve(&mut self, topic: &str) {
+        self.0.remove(topic);
+    }
+
+    /// Unresolved topics and their last messages.
+    pub fn unresolved(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_is_new_until_it_was_seen_and_again_after_its_fault_was_resolved() {
+        let mut log = LogOnce::default();
+        let news = ["away", "away", "refused", "away"].map(|message| log.is_new("server", message));
+        assert_eq!(news, [true, false, true, true]);
+        log.resolve("server");
+        assert!(log.is_new("server", "away") && log.is_new("other", "away"));
+    }
+
+    #[test]
+    fn memory_of_topics_is_bounded() {
+        let mut log = LogOnce::default();
+        (0..3 * LogOnce::MAX_TOPICS).for_each(|topic| drop(log.is_new(&topic.to_string(), "away")));
+        assert!(log.unresolved().len() <= LogOnce::MAX_TOPICS);
+    }
+}
