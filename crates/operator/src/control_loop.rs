@@ -7,8 +7,8 @@ use landfall_core::plan::Plan;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::change::{Change, Touched};
-use crate::pipeline::Pipeline;
+use landfall_controller::change::{Change, Touched};
+use landfall_controller::pipeline::Pipeline;
 
 /// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
 /// Bounded so that a large list does not hold back the rest for long.

@@ -7,7 +7,8 @@ use hyper::body::Bytes;
 use hyper::{Request, Response};
 use kube::Client;
 use kube::client::Body;
-use landfall_operator::kubernetes::connect::{StartError, cluster_id, location};
+use landfall_operator::kubernetes::connect::ConnectError;
+use landfall_operator::kubernetes::identity::{cluster_id, location};
 use serde_json::{Value, json};
 
 const SUBMARINERS: &str = "/apis/submariner.io/v1alpha1/namespaces/submariner-operator/submariners";
@@ -38,7 +39,7 @@ fn property(version: &str, name: &str, value: &str) -> Value {
     json!({"apiVersion": api_version, "kind": "ClusterProperty", "metadata": {"name": name}, "spec": {"value": value}})
 }
 
-async fn id(objects: &[(&str, Value)], otherwise: u16) -> Result<String, StartError> {
+async fn id(objects: &[(&str, Value)], otherwise: u16) -> Result<String, ConnectError> {
     cluster_id(&server(objects, otherwise), "submariner-operator").await.map(|id| id.to_string())
 }
 
@@ -60,7 +61,7 @@ async fn a_cluster_that_nothing_names_is_not_started_and_the_message_says_what_t
         assert!(message.contains("--cluster-id") && message.contains("cluster.clusterset.k8s.io"), "{message}");
     }
     let no_label = (BETA_ID, property("v1beta1", "cluster.clusterset.k8s.io", "Not A Label"));
-    assert!(matches!(id(&[unnamed, no_label], 404).await, Err(StartError::NoClusterId { .. })));
+    assert!(matches!(id(&[unnamed, no_label], 404).await, Err(ConnectError::NoClusterId { .. })));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
-use crate::fleet_metrics::Figures;
+use landfall_controller::fleet_metrics::Figures;
 
 /// Read at scrape time.
 #[derive(Debug)]

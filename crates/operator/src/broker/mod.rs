@@ -8,12 +8,8 @@
 //! would plan something else for all than they do. While the broker is away nothing comes back, nothing grows older, and so
 //! nothing changes but health.
 
-pub mod connection;
 pub mod credentials;
-mod inbox;
-pub mod objects;
 mod session;
-pub mod state;
 mod writer;
 
 use std::sync::Arc;
@@ -23,13 +19,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use self::credentials::{Credentials, Source, connect, find};
-pub use self::inbox::{Board, Double, Rejection};
-use self::objects::Identity;
-use self::state::BrokerState;
-use crate::change::Change;
-use crate::facts::Facts;
 use crate::kubernetes::lease::Leadership;
 use crate::metrics::Metrics;
+use landfall_controller::broker::objects::Identity;
+use landfall_controller::broker::state::BrokerState;
+use landfall_controller::change::Change;
+use landfall_controller::facts::Facts;
 
 /// Between two looks for other credentials.
 const CREDENTIALS: Duration = Duration::from_secs(5);

@@ -10,15 +10,15 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
 use super::Ends;
-use super::inbox::{Board, written};
-use super::objects::{self, Identity, name};
-use super::state::BrokerState;
 use super::writer::Writer;
-use crate::change::Change;
 use crate::error_chain::chain;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::watch::{self as source, Scope};
-use crate::object::{Kind, Object};
+use landfall_controller::broker::inbox::{Board, written};
+use landfall_controller::broker::objects::{self, Identity, name};
+use landfall_controller::broker::state::BrokerState;
+use landfall_controller::change::Change;
+use landfall_controller::object::{Kind, Object};
 
 /// Changes that wait for us.
 const QUEUE: usize = 256;
@@ -230,7 +230,7 @@ async fn send(ends: &Ends, change: Change) -> Result<(), Stopping> {
 /// A write that is only tried is answered with the time at which it would have been made. When that is refused, both clocks
 /// count as the same until we really write.
 async fn ask_the_time(api: &Api<ClusterFacts>, identity: &Identity, board: &mut Board, clock: fn() -> u64) {
-    let head = objects::head(&crate::facts::Facts::silent(identity.cluster.clone()));
+    let head = objects::head(&landfall_controller::facts::Facts::silent(identity.cluster.clone()));
     let mut object = ClusterFacts::new(&name(identity.cluster.as_str(), 0), head);
     object.spec.part = Some(0);
     let params = PatchParams { dry_run: true, ..PatchParams::apply("landfall-clock").force() };

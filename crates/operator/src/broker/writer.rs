@@ -9,11 +9,11 @@ use landfall_api::labels::FIELD_MANAGER;
 use landfall_api::{ClusterFacts, ClusterFactsSpec};
 use tokio::time::{Instant, timeout};
 
-use super::objects::{Identity, name, parts};
 use crate::error_chain::chain;
-use crate::facts::Facts;
 use crate::metrics::Metrics;
 use crate::retry::Backoff;
+use landfall_controller::broker::objects::{Identity, name, parts};
+use landfall_controller::facts::Facts;
 
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);

@@ -15,10 +15,10 @@ use notify::Watcher;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::change::Change;
-use crate::manifest::{Document, documents};
-use crate::object::reference;
-use crate::object::{Kind, ObjectRef};
+use landfall_controller::change::Change;
+use landfall_controller::manifest::{Document, documents};
+use landfall_controller::object::reference;
+use landfall_controller::object::{Kind, ObjectRef};
 
 #[derive(Debug, Error)]
 pub enum FilesError {

@@ -14,7 +14,7 @@ use super::cluster_property;
 use super::discovery::{Discovered, served};
 use super::patience::{Limits, Outcome, Patience};
 use crate::error_chain::chain;
-use crate::object::Kind;
+use landfall_controller::object::Kind;
 
 /// Target of the log lines about connecting, for filters.
 pub const LOG_TARGET: &str = "landfall::connect";

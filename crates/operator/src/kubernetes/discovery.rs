@@ -3,7 +3,7 @@
 use kube::Client;
 use kube::api::ApiResource;
 
-use crate::object::Kind;
+use landfall_controller::object::Kind;
 
 #[derive(Debug, Clone)]
 pub enum Discovered {

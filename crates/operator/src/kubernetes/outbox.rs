@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::publish::write::{Desired, Target, Write};
 use crate::retry::Backoff;
+use landfall_controller::publish::write::{Desired, Target, Write};
 
 /// Waits after a failed write: an API server that is away should not be met with everything at once, and a namespace that
 /// is being deleted refuses until it is gone.

@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::discovery::{Discovered, served};
 use super::patience::{Limits, Outcome, Patience};
-use crate::change::Change;
 use crate::error_chain::chain;
 use crate::log_once::LogOnce;
-use crate::object::{Json, Kind, Object, ObjectRef, Problem};
 use crate::retry::Backoff;
+use landfall_controller::change::Change;
+use landfall_controller::object::{Json, Kind, Object, ObjectRef, Problem};
 
 /// A server that comes back is noticed within half a second, and a handful of refused connections a second is no load for
 /// anything. A server that denies a kind for 60 attempts in a row means it, and is asked less often.

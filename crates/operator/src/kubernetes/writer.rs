@@ -22,9 +22,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::outbox::{Outbox, WriteResult};
 use crate::error_chain::chain;
 use crate::kubernetes::lease::Leadership;
-use crate::object::ObjectRef;
-use crate::publish::conditions::stored_as_sent;
-use crate::publish::write::{Target, Write};
+use landfall_controller::object::ObjectRef;
+use landfall_controller::publish::conditions::stored_as_sent;
+use landfall_controller::publish::write::{Target, Write};
 
 /// Writes under way at once: enough to publish 1,000 services in seconds, few enough not to crowd others out.
 const CONCURRENT: usize = 16;

@@ -9,11 +9,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::replicas::{collect, replicas};
 use super::sources::{REQUEST_TIMEOUT, Replicas, Sources, log_not_measured};
-use crate::answers::counters::{FORGET, Tallies, add};
-use crate::change::Change;
 use crate::error_chain::chain;
 use crate::log_once::LogOnce;
-use crate::measured::Measured;
+use landfall_controller::answers::counters::{FORGET, Tallies, add};
+use landfall_controller::change::Change;
+use landfall_controller::measured::Measured;
 
 /// Between two looks at the counters of the DNS replicas: what one that dies takes with it.
 const COLLECT: Duration = Duration::from_secs(2);

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::probe::{self, Probed};
-use crate::change::Change;
-use crate::facts::PeerLink;
-use crate::targets::Targets;
+use landfall_controller::change::Change;
+use landfall_controller::facts::PeerLink;
+use landfall_controller::targets::Targets;
 
 /// How many probes, at one per second, make a step of the filters.
 const STEP: Duration = Duration::from_secs(30);

@@ -11,11 +11,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::pod_metrics::{self, Usage};
 use super::prometheus::of_service;
 use super::sources::{REQUEST_TIMEOUT, Sources, log_not_measured};
-use crate::change::Change;
 use crate::error_chain::chain;
 use crate::log_once::LogOnce;
-use crate::measured::{Measured, Reading};
-use crate::targets::{Meter, Meters};
+use landfall_controller::change::Change;
+use landfall_controller::measured::{Measured, Reading};
+use landfall_controller::targets::{Meter, Meters};
 
 /// Between two readings of a meter.
 const READ: Duration = Duration::from_secs(10);
@@ -118,8 +118,13 @@ mod tests {
     use http_body_util::Full;
     use hyper::body::Bytes;
     use hyper::{Request, Response};
+    use kube::Client;
     use kube::client::Body;
+    use landfall_controller::accept::Queries;
+    use tokio::sync::watch;
+    use tokio::time::Instant;
 
+    use super::super::sources::Replicas;
     use super::*;
 
     /// Of an API server that answers whatever it is asked with this status, and lists nothing. 0: it does not answer.

@@ -28,8 +28,8 @@ pub mod echo;
 use tokio::sync::{mpsc, watch};
 
 use self::sources::Sources;
-use crate::change::Change;
 use crate::kubernetes::lease::Leadership;
+use landfall_controller::change::Change;
 
 /// Measures while this replica leads, until nobody wants to know any more.
 pub async fn run(sources: Sources, mut leadership: watch::Receiver<Leadership>, changes: mpsc::Sender<Change>) {

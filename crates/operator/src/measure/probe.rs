@@ -1,6 +1,6 @@
 //! Probes the other clusters, once per second each: is there somebody, and how long does a byte take to come back?
 
-use crate::targets::Targets;
+use landfall_controller::targets::Targets;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -134,6 +134,7 @@ async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpS
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::collections::BTreeSet;
 
     use tokio::net::TcpListener;

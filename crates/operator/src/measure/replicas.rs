@@ -1,6 +1,6 @@
 //! Finds the DNS replicas of this cluster, and asks them how often they named whom.
 
-use crate::answers::report;
+use landfall_controller::answers::report;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::answers::report::{MOST_OCTETS, Page, PageError};
+use landfall_controller::answers::report::{MOST_OCTETS, Page, PageError};
 
 /// For one replica to say all.
 const PATIENCE: Duration = Duration::from_secs(2);

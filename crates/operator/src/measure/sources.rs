@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::prometheus::Prometheus;
-use crate::targets::Meters;
+use landfall_controller::targets::Meters;
 
 /// Whom to ask.
 #[derive(Debug, Clone)]

@@ -12,17 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::StartError;
 use super::options::Cluster;
-use crate::change::{Change, Touched};
 use crate::clock::unix_seconds;
 use crate::control_loop::{self, Observer};
 use crate::kubernetes::watch as source;
 use crate::kubernetes::{connect, identity};
 use crate::measure::links;
 use crate::metrics::Metrics;
-use crate::object::Kind;
-use crate::observe::perspective::{Guide, Perspective};
-use crate::pipeline::{Age, Pipeline, required};
-use crate::targets::{Targets, probe_targets};
+use landfall_controller::change::{Change, Touched};
+use landfall_controller::object::Kind;
+use landfall_controller::observe::perspective::{Guide, Perspective};
+use landfall_controller::pipeline::{Age, Pipeline, required};
+use landfall_controller::targets::{Targets, probe_targets};
 
 /// Changes that wait for the pipeline. A full queue holds back the watches, which is what a slow consumer should do.
 const CHANGES: usize = 1024;

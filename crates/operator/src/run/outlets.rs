@@ -6,15 +6,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::change::Touched;
 use crate::control_loop::Observer;
-use crate::facts::Facts;
-use crate::fleet_metrics::Figures;
 use crate::kubernetes::outbox::Outbox;
-use crate::pipeline::Pipeline;
-use crate::publish::desired::{desired_writes, is_present};
-use crate::targets;
-use crate::targets::Meters;
+use landfall_controller::change::Touched;
+use landfall_controller::facts::Facts;
+use landfall_controller::fleet_metrics::Figures;
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::publish::desired::{desired_writes, is_present};
+use landfall_controller::targets;
+use landfall_controller::targets::Meters;
 
 pub(super) struct Outlets {
     pub(super) outbox: Arc<Outbox>,

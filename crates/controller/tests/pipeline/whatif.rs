@@ -1,11 +1,11 @@
 //! What would be, if something were otherwise.
 
+use landfall_controller::manifest::documents;
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::whatif::{Amount, Edit, Outcome, Trial, optimised, outcome, put_in_force};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::objective::Objective;
 use landfall_core::rule::Fallback;
-use landfall_operator::manifest::documents;
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, optimised, outcome, put_in_force};
 
 use crate::optimized::{facts, service, web};
 use crate::support::{NOW, import, policy, slice, synced};

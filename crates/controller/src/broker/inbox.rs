@@ -296,7 +296,7 @@ impl Board {
 }
 
 /// When the API server last wrote it down, by its own clock.
-pub(super) fn written(object: &api::ClusterFacts) -> Option<u64> {
+pub fn written(object: &api::ClusterFacts) -> Option<u64> {
     let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
     times.filter_map(unix_seconds).max()
 }

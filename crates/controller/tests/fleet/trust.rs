@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use landfall_api::{ClusterFacts, ClusterFactsSpec, ServiceFacts};
+use landfall_controller::broker::inbox::Board;
+use landfall_controller::broker::objects::Identity;
 use landfall_core::name::ClusterId;
-use landfall_operator::broker::Board;
-use landfall_operator::broker::objects::Identity;
 
 use crate::cluster::written;
 use crate::world::{OPTIMIZED, ROUND, World, moved};

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::support::{Feed, applied, deleted, import, list, policy, slice, synced};
+use landfall_controller::accept::{Optimized, Preset};
+use landfall_controller::change::{Change, Touched};
+use landfall_controller::facts::Facts;
+use landfall_controller::manifest::documents;
+use landfall_controller::object::{Kind, ObjectRef};
+use landfall_controller::pipeline::Pipeline;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::pricing::Location;
-use landfall_operator::accept::{Facts, Optimized, Preset};
-use landfall_operator::manifest::documents;
-use landfall_operator::object::{Kind, ObjectRef};
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::stores::{Change, Touched};
 
 const OLD: &str = "2026-01-01T00:00:00Z";
 const SHIPPED: &str = include_str!("../../../../charts/landfall/files/networkpricing-default.yaml");

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use landfall_controller::change::{Change, Touched};
+use landfall_controller::object::Kind;
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::targets::meters;
 use landfall_core::name::ServiceKey;
-use landfall_operator::object::Kind;
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::stores::{Change, Touched};
-use landfall_operator::targets::meters;
 
 use proptest::prelude::*;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use landfall_api::ClusterFacts;
+use landfall_controller::measured::Reading;
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_operator::rounds::Reading;
 
 use crate::cluster::Cluster;
 use crate::manifests::{PRICES, applied, export, import, node, objects, pods, policy};
@@ -107,7 +107,7 @@ impl World {
         self.clusters[i].list(self.broker.values().cloned(), self.now);
     }
 
-    fn objects_of(&self, cluster: &str) -> Vec<landfall_operator::object::Object> {
+    fn objects_of(&self, cluster: &str) -> Vec<landfall_controller::object::Object> {
         let mut text = policy(self.policy) + &node("us-east-1a") + "---\n" + PRICES;
         let services: std::collections::BTreeSet<&str> = self.pods.keys().map(|(service, _)| *service).collect();
         for service in services {

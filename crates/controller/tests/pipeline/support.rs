@@ -1,12 +1,12 @@
 //! A pipeline that is fed with manifests, as a cluster would feed it.
 
+use landfall_controller::change::{Change, Touched};
+use landfall_controller::manifest::documents;
+use landfall_controller::object::{Kind, ObjectRef};
+use landfall_controller::observe::perspective::{Guide, Perspective};
+use landfall_controller::pipeline::{Age, Pipeline};
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Family, ServicePlan};
-use landfall_operator::manifest::documents;
-use landfall_operator::object::{Kind, ObjectRef};
-use landfall_operator::observe::{Guide, Perspective};
-use landfall_operator::pipeline::{Age, Pipeline};
-use landfall_operator::stores::{Change, Touched};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 

@@ -1,10 +1,10 @@
 //! Which policy counts, and what it does to the shares.
 
 use crate::support::{Feed, applied, deleted, import, list, pipeline, policy, slice, synced};
-use landfall_operator::object::{Kind, ObjectRef};
-use landfall_operator::observe::Guide;
-use landfall_operator::observe::precedence::{Precedence, Verdict};
-use landfall_operator::pipeline::Pipeline;
+use landfall_controller::object::{Kind, ObjectRef};
+use landfall_controller::observe::perspective::Guide;
+use landfall_controller::observe::precedence::{Precedence, Verdict};
+use landfall_controller::pipeline::Pipeline;
 
 const OLD: &str = "2026-01-01T00:00:00Z";
 const NEW: &str = "2026-02-01T00:00:00Z";

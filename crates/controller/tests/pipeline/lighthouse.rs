@@ -1,9 +1,9 @@
 //! The objects that a Lighthouse agent leaves, of both generations, unchanged.
 
 use crate::support::{Feed, addresses, applied, deleted, list, synced};
+use landfall_controller::change::Change;
+use landfall_controller::object::Kind;
 use landfall_core::snapshot::Kind as ServiceKind;
-use landfall_operator::object::Kind;
-use landfall_operator::stores::Change;
 
 /// Agents up to 0.19: v1alpha1, one slice per ClusterSetIP service and cluster, timestamps in annotations; with the
 /// agent's private import, and with the copies of a broker that shares the cluster.

@@ -1,9 +1,9 @@
 //! Where each number of a plan comes from, and what it would be if something were otherwise.
 
+use landfall_controller::explain::{Explanation, Input, explain};
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::whatif::{Amount, Edit, Outcome, outcome};
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_operator::explain::{Explanation, Input, explain};
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::whatif::{Amount, Edit, Outcome, outcome};
 
 use crate::optimized::{facts, gateway, service, web};
 use crate::pods::own;
@@ -34,7 +34,7 @@ fn explained(pipeline: &Pipeline) -> Explanation {
 fn input(
     explanation: &Explanation,
     cluster: &str,
-    which: fn(&landfall_operator::explain::Origins) -> &Input,
+    which: fn(&landfall_controller::explain::Origins) -> &Input,
 ) -> String {
     let candidate = explanation.clusters.iter().find(|one| one.cluster == cluster).unwrap();
     let input = which(candidate.inputs.as_ref().unwrap());

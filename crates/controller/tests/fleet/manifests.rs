@@ -1,8 +1,8 @@
 //! The objects of a cluster, as its API server would give them.
 
-use landfall_operator::manifest::documents;
-use landfall_operator::object::{Kind, Object};
-use landfall_operator::stores::Change;
+use landfall_controller::change::Change;
+use landfall_controller::manifest::documents;
+use landfall_controller::object::{Kind, Object};
 
 /// All objects of the manifests. Panics where one cannot be read.
 pub(crate) fn objects(manifests: &str) -> Vec<Object> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::support::{Feed, NOW, applied, import, list, pipeline, policy, slice, synced};
 use k8s_openapi::jiff::Timestamp;
 use landfall_api::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
-use landfall_operator::observe::Guide;
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::publish::selection::{Told, selection_status};
-use landfall_operator::stores::Change;
+use landfall_controller::change::Change;
+use landfall_controller::observe::perspective::Guide;
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::publish::selection::{Told, selection_status};
 
 const WEB: &str = "web.shop";
 const ROUND: u64 = 300;

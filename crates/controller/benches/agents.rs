@@ -16,17 +16,18 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use k8s_openapi::jiff::Timestamp;
 use landfall_api::{ClusterFacts, ClusterFactsSpec};
+use landfall_controller::broker::inbox::Board;
+use landfall_controller::broker::objects::{Identity, name, parts};
+use landfall_controller::broker::state::BrokerState;
+use landfall_controller::change::Change;
+use landfall_controller::facts::{Facts, PeerLink};
+use landfall_controller::manifest::documents;
+use landfall_controller::measured::{Measured, Reading};
+use landfall_controller::object::{Kind, Object};
+use landfall_controller::observe::perspective::{Guide, Perspective};
+use landfall_controller::pipeline::{Age, Pipeline};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::resolve::Share;
-use landfall_operator::accept::{Facts, PeerLink};
-use landfall_operator::broker::objects::{Identity, name, parts};
-use landfall_operator::broker::{Board, State};
-use landfall_operator::manifest::documents;
-use landfall_operator::object::{Kind, Object};
-use landfall_operator::observe::{Guide, Perspective};
-use landfall_operator::pipeline::{Age, Pipeline};
-use landfall_operator::rounds::{Measured, Reading};
-use landfall_operator::stores::Change;
 
 const CLUSTERS: usize = 20;
 const EXPORTERS: usize = 3;
@@ -163,7 +164,7 @@ impl Fleet {
                 (id(j), PeerLink { rtt_ms: Some(3.0 + 9.0 * around as f64), ..PeerLink::default() })
             };
             let links = Change::Links((0..CLUSTERS).filter(|j| *j != i).map(link).collect());
-            let state = Change::Broker(Some(State::default()));
+            let state = Change::Broker(Some(BrokerState::default()));
             agent.apply(begin.chain([links, state, Change::Leads(true)]), START);
         }
         for service in &services {

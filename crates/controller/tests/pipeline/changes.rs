@@ -3,11 +3,12 @@
 use crate::support::{Feed, NOW, addresses, applied, deleted, import, list, pipeline, policy, slice, synced};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use landfall_operator::manifest::{Document, documents};
-use landfall_operator::object::{Kind, ObjectRef};
-use landfall_operator::observe::Guide;
-use landfall_operator::publish::selection::{Told, fingerprint, selection_status};
-use landfall_operator::stores::Change;
+use landfall_controller::accept::fingerprint;
+use landfall_controller::change::Change;
+use landfall_controller::manifest::{Document, documents};
+use landfall_controller::object::{Kind, ObjectRef};
+use landfall_controller::observe::perspective::Guide;
+use landfall_controller::publish::selection::{Told, selection_status};
 use proptest::prelude::*;
 
 fn web(ready: &[&str]) -> String {

@@ -152,7 +152,7 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
-    pub(crate) fn pricing(&self) -> &PriceTable {
+    pub fn pricing(&self) -> &PriceTable {
         &self.pricing
     }
 

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use k8s_openapi::jiff::Timestamp;
 use landfall_api::{ClusterFacts, ServiceSelection};
+use landfall_controller::accept::fingerprint;
+use landfall_controller::broker::inbox::Board;
+use landfall_controller::broker::objects::{Identity, name, parts};
+use landfall_controller::change::Change;
+use landfall_controller::facts::{Facts, PeerLink};
+use landfall_controller::measured::{Measured, Reading};
+use landfall_controller::object::Object;
+use landfall_controller::observe::perspective::{Guide, Perspective};
+use landfall_controller::pipeline::{Age, Pipeline};
+use landfall_controller::publish::selection::{Told, selection_status};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
 use landfall_core::reach::Way;
-use landfall_operator::accept::{Facts, PeerLink};
-use landfall_operator::broker::Board;
-use landfall_operator::broker::objects::{Identity, name, parts};
-use landfall_operator::measured::{Measured, Reading};
-use landfall_operator::object::Object;
-use landfall_operator::observe::{Guide, Perspective};
-use landfall_operator::pipeline::{Age, Pipeline};
-use landfall_operator::publish::selection::{Told, fingerprint, selection_status};
-use landfall_operator::stores::Change;
 
 use crate::manifests::listed;
 

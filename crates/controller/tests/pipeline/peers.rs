@@ -4,37 +4,38 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use landfall_controller::broker::state::BrokerState;
+use landfall_controller::change::{Change, Touched};
+use landfall_controller::facts::Facts;
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::publish::desired::desired_writes;
+use landfall_controller::publish::write::{Desired, Write};
+use landfall_controller::targets::meters;
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_operator::accept::Facts;
-use landfall_operator::broker::state::BrokerState;
-use landfall_operator::kubernetes::outbox::{Outbox, Target, Write};
-use landfall_operator::pipeline::{Observer, Pipeline};
-use landfall_operator::publish::desired::Reconciler;
-use landfall_operator::stores::{Change, Touched};
-use landfall_operator::targets::meters;
-use tokio::time::Instant;
 
 use crate::optimized::web;
 use crate::support::{Feed, NOW, applied, import, list, pipeline, slice, synced};
-use landfall_operator::observe::Guide;
+use landfall_controller::observe::perspective::Guide;
 
-/// What is to be written after these changes.
-fn writes(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<(Target, Write)> {
+/// The writes that these changes require.
+fn writes(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<Write> {
     let touched = pipeline.feed(changes);
-    let outbox = Arc::new(Outbox::default());
-    let mut reconciler = Reconciler { outbox: Arc::clone(&outbox), clock: || Time(Timestamp::UNIX_EPOCH) };
-    reconciler.settled(pipeline, &touched);
-    std::iter::from_fn(|| outbox.take(Instant::now()).ok()).collect()
+    let desired = desired_writes(pipeline, &touched, &Time(Timestamp::UNIX_EPOCH));
+    let write = |desired| match desired {
+        Desired::Write(write) => Some(write),
+        Desired::InSync(_) => None,
+    };
+    desired.into_iter().filter_map(write).collect()
 }
 
-/// The same of ClusterFacts, `name` or `name (gone)`.
+/// The peer records among them, `name` or `name (gone)`.
 fn kept(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<String> {
-    let head = |(target, write)| match (target, write) {
-        (Target::Head(object), Write::DeleteHead) => Some(format!("{} (gone)", object.name)),
-        (Target::Head(object), _) => Some(object.name.to_string()),
+    let record = |write| match write {
+        Write::DeletePeerRecord(object) => Some(format!("{} (gone)", object.name)),
+        Write::PeerRecord(object, _) => Some(object.name.to_string()),
         _ => None,
     };
-    writes(pipeline, changes).into_iter().filter_map(head).collect()
+    writes(pipeline, changes).into_iter().filter_map(record).collect()
 }
 
 fn says(cluster: &str, probe_address: &str) -> Change {
@@ -47,7 +48,7 @@ fn fleet() -> Pipeline {
     let web = import("shop", "web", "ClusterSetIP", &["east", "west"]) + &slice("shop", "web", "east", &["10.0.0.1"]);
     let mut pipeline = pipeline("east", Guide::Policies);
     pipeline.apply(list(&web), NOW);
-    pipeline.feed(vec![Change::Broker(Some(State::default()))]);
+    pipeline.feed(vec![Change::Broker(Some(BrokerState::default()))]);
     pipeline
 }
 
@@ -93,7 +94,7 @@ fn when_there_is_no_broker_any_more_nothing_is_said_of_it() {
     };
     let mut pipeline = fleet();
     let mut said = |changes: Vec<Change>| {
-        let of = |(_, write)| {
+        let of = |write| {
             let Write::SubmarinerConditions { conditions, .. } = write else { return None };
             Some(conditions)
         };

@@ -1,0 +1,39 @@
+//! Decides for one cluster, and does nothing else: no clock, no file, no socket, no client, no log.
+//!
+//! ```text
+//! Change, now ─▶ pipeline ─▶ Plan, Write, own ClusterFacts, Targets, FleetMetrics, Explanation
+//! ```
+
+pub mod object;
+
+pub mod manifest;
+
+pub mod facts;
+
+pub mod accept;
+
+pub mod measured;
+
+pub mod answers;
+
+pub mod broker;
+
+pub mod change;
+
+pub mod stores;
+
+pub mod rounds;
+
+pub mod observe;
+
+pub mod pipeline;
+
+pub mod publish;
+
+pub mod targets;
+
+pub mod fleet_metrics;
+
+pub mod explain;
+
+pub mod whatif;
