@@ -1,9 +1,10 @@
-//! Which objects there are, and how their text becomes a value.
+//! The kinds of objects that we read, and how their text becomes a value.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use landfall_api::{
     ClusterFacts, EndpointSlice, Gateway, Meta, NetworkPricing, Node, SelectionPolicy, ServiceImport, ServiceSelection,
     Submariner,
@@ -11,85 +12,128 @@ use landfall_api::{
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// The kinds that we read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    Submariner,
-    SelectionPolicy,
-    ServiceImport,
-    EndpointSlice,
-    Gateway,
-    ServiceSelection,
-    Node,
-    NetworkPricing,
-    ClusterFacts,
+/// Everything that differs between the kinds, one row each: the enums below and their functions are made from it.
+macro_rules! kinds {
+    ($($kind:ident: $plural:literal in $group:literal $versions:expr, $need:ident, $author:ident;)*) => {
+        /// The kinds that we read.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($kind,)*
+        }
+
+        impl Kind {
+            pub const ALL: [Self; [$(stringify!($kind)),*].len()] = [$(Self::$kind),*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$kind => Row {
+                        name: stringify!($kind),
+                        plural: $plural,
+                        group: $group,
+                        versions: &$versions,
+                        need: Need::$need,
+                        author: Author::$author,
+                    },)*
+                }
+            }
+        }
+
+        /// An object as it was written.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Object {
+            $($kind(Box<$kind>),)*
+        }
+
+        impl Object {
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)*
+                }
+            }
+
+            pub fn reference(&self) -> ObjectRef {
+                match self {
+                    $(Self::$kind(object) => object.metadata.reference(),)*
+                }
+            }
+
+            /// Reads any text that `read` can read as the type of the kind.
+            pub fn read<E>(kind: Kind, read: impl Read<E>) -> Result<Self, E> {
+                Ok(match kind {
+                    $(Kind::$kind => Self::$kind(Box::new(read.read()?)),)*
+                })
+            }
+        }
+    };
+}
+
+kinds! {
+    Submariner: "submariners" in "submariner.io" ["v1alpha1"], Optional, Shared;
+    SelectionPolicy: "selectionpolicies" in "landfall.dev" ["v1alpha1"], Required, User;
+    ServiceImport: "serviceimports" in "multicluster.x-k8s.io" ["v1beta1", "v1alpha1"], Required, Program;
+    EndpointSlice: "endpointslices" in "discovery.k8s.io" ["v1"], Required, Program;
+    Gateway: "gateways" in "submariner.io" ["v1"], Optional, Program;
+    ServiceSelection: "serviceselections" in "landfall.dev" ["v1alpha1"], Required, Program;
+    Node: "nodes" in "" ["v1"], Optional, Program;
+    NetworkPricing: "networkpricings" in "landfall.dev" ["v1alpha1"], Optional, User;
+    ClusterFacts: "clusterfacts" in "landfall.dev" ["v1alpha1"], Optional, User;
+}
+
+struct Row {
+    name: &'static str,
+    plural: &'static str,
+    /// Empty: the core group.
+    group: &'static str,
+    /// The preferred one first.
+    versions: &'static [&'static str],
+    need: Need,
+    author: Author,
+}
+
+#[derive(PartialEq)]
+enum Need {
+    /// Nothing can be planned without a list of it.
+    Required,
+    /// It may not be installed, and then has no objects.
+    Optional,
+}
+
+#[derive(PartialEq)]
+enum Author {
+    /// Users, of ClusterFacts those in files, for us alone.
+    User,
+    /// Users, for us and for Submariner.
+    Shared,
+    Program,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
-        Self::Submariner,
-        Self::SelectionPolicy,
-        Self::ServiceImport,
-        Self::EndpointSlice,
-        Self::Gateway,
-        Self::ServiceSelection,
-        Self::Node,
-        Self::NetworkPricing,
-        Self::ClusterFacts,
-    ];
-
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Submariner => "Submariner",
-            Self::SelectionPolicy => "SelectionPolicy",
-            Self::ServiceImport => "ServiceImport",
-            Self::EndpointSlice => "EndpointSlice",
-            Self::Gateway => "Gateway",
-            Self::ServiceSelection => "ServiceSelection",
-            Self::Node => "Node",
-            Self::NetworkPricing => "NetworkPricing",
-            Self::ClusterFacts => "ClusterFacts",
-        }
+        self.row().name
     }
 
     pub fn plural(self) -> &'static str {
-        match self {
-            Self::Submariner => "submariners",
-            Self::SelectionPolicy => "selectionpolicies",
-            Self::ServiceImport => "serviceimports",
-            Self::EndpointSlice => "endpointslices",
-            Self::Gateway => "gateways",
-            Self::ServiceSelection => "serviceselections",
-            Self::Node => "nodes",
-            Self::NetworkPricing => "networkpricings",
-            Self::ClusterFacts => "clusterfacts",
-        }
+        self.row().plural
     }
 
-    /// Empty: the core group.
+    /// The API group. Empty: the core group.
     pub fn group(self) -> &'static str {
-        match self {
-            Self::Submariner | Self::Gateway => "submariner.io",
-            Self::SelectionPolicy | Self::ServiceSelection | Self::NetworkPricing | Self::ClusterFacts => {
-                "landfall.dev"
-            }
-            Self::ServiceImport => "multicluster.x-k8s.io",
-            Self::EndpointSlice => "discovery.k8s.io",
-            Self::Node => "",
-        }
+        self.row().group
     }
 
     /// The API versions that we read, the preferred one first.
     pub fn versions(self) -> &'static [&'static str] {
-        match self {
-            Self::Submariner
-            | Self::SelectionPolicy
-            | Self::ServiceSelection
-            | Self::NetworkPricing
-            | Self::ClusterFacts => &["v1alpha1"],
-            Self::ServiceImport => &["v1beta1", "v1alpha1"],
-            Self::EndpointSlice | Self::Gateway | Self::Node => &["v1"],
-        }
+        self.row().versions
+    }
+
+    /// Returns whether nothing can be planned without this kind. The others may not be installed, and then have no objects.
+    pub fn is_required(self) -> bool {
+        self.row().need == Need::Required
+    }
+
+    /// Returns whether users write this kind for us alone. A field without meaning in one is then a mistake.
+    pub fn is_written_for_us(self) -> bool {
+        self.row().author == Author::User
     }
 
     /// The versions with their group, as manifests name them.
@@ -100,7 +144,7 @@ impl Kind {
         })
     }
 
-    /// `serviceimports.multicluster.x-k8s.io`: with its group, as `kubectl` takes it.
+    /// The plural with its group, as `kubectl` takes it: `serviceimports.multicluster.x-k8s.io`.
     pub fn resource(self) -> String {
         match self.group() {
             "" => self.plural().to_owned(),
@@ -108,29 +152,7 @@ impl Kind {
         }
     }
 
-    /// Nothing can be said without this kind. The others may not be installed, and then there are no objects of them.
-    pub fn is_required(self) -> bool {
-        match self {
-            Self::SelectionPolicy | Self::ServiceImport | Self::EndpointSlice | Self::ServiceSelection => true,
-            Self::Submariner | Self::Gateway | Self::Node | Self::NetworkPricing | Self::ClusterFacts => false,
-        }
-    }
-
-    /// Users write these, facts in the files of a fleet that is only thought of, and only we define them: what is in them and
-    /// has no meaning is a mistake.
-    pub fn is_written_for_us(self) -> bool {
-        match self {
-            Self::SelectionPolicy | Self::NetworkPricing | Self::ClusterFacts => true,
-            Self::Submariner
-            | Self::ServiceImport
-            | Self::EndpointSlice
-            | Self::Gateway
-            | Self::ServiceSelection
-            | Self::Node => false,
-        }
-    }
-
-    /// `None`: an object that is none of ours.
+    /// Returns `None` for a kind or version that we do not read.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         let (group, version) = group_and_version(api_version);
         Self::ALL
@@ -139,7 +161,7 @@ impl Kind {
     }
 }
 
-/// Of an `apiVersion`; the core group has no name.
+/// Splits an `apiVersion`. The core group has no name.
 pub fn group_and_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
@@ -150,10 +172,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Which object of a kind.
+/// The identity of an object among those of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
-    /// Empty where objects of that kind have none.
+    /// Empty for kinds without a namespace.
     pub namespace: Box<str>,
     pub name: Box<str>,
 }
@@ -162,9 +184,23 @@ impl ObjectRef {
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
+}
 
-    pub fn of(meta: &Meta) -> Self {
-        Self::new(&meta.namespace, &meta.name)
+/// Metadata with a name.
+trait Named {
+    fn reference(&self) -> ObjectRef;
+}
+
+impl Named for Meta {
+    fn reference(&self) -> ObjectRef {
+        ObjectRef::new(&self.namespace, &self.name)
+    }
+}
+
+impl Named for ObjectMeta {
+    fn reference(&self) -> ObjectRef {
+        let text = |text: &'_ Option<String>| -> Box<str> { text.as_deref().unwrap_or_default().into() };
+        ObjectRef { namespace: text(&self.namespace), name: text(&self.name) }
     }
 }
 
@@ -177,70 +213,7 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// An object as somebody wrote it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Object {
-    Submariner(Box<Submariner>),
-    SelectionPolicy(Box<SelectionPolicy>),
-    ServiceImport(Box<ServiceImport>),
-    EndpointSlice(Box<EndpointSlice>),
-    Gateway(Box<Gateway>),
-    ServiceSelection(Box<ServiceSelection>),
-    Node(Box<Node>),
-    NetworkPricing(Box<NetworkPricing>),
-    ClusterFacts(Box<ClusterFacts>),
-}
-
-impl Object {
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Submariner(_) => Kind::Submariner,
-            Self::SelectionPolicy(_) => Kind::SelectionPolicy,
-            Self::ServiceImport(_) => Kind::ServiceImport,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Gateway(_) => Kind::Gateway,
-            Self::ServiceSelection(_) => Kind::ServiceSelection,
-            Self::Node(_) => Kind::Node,
-            Self::NetworkPricing(_) => Kind::NetworkPricing,
-            Self::ClusterFacts(_) => Kind::ClusterFacts,
-        }
-    }
-
-    /// From any text that can be read as the type that a kind has; `read` says how.
-    pub fn read<E>(kind: Kind, read: impl Read<E>) -> Result<Self, E> {
-        Ok(match kind {
-            Kind::Submariner => Self::Submariner(Box::new(read.read()?)),
-            Kind::SelectionPolicy => Self::SelectionPolicy(Box::new(read.read()?)),
-            Kind::ServiceImport => Self::ServiceImport(Box::new(read.read()?)),
-            Kind::EndpointSlice => Self::EndpointSlice(Box::new(read.read()?)),
-            Kind::Gateway => Self::Gateway(Box::new(read.read()?)),
-            Kind::ServiceSelection => Self::ServiceSelection(Box::new(read.read()?)),
-            Kind::Node => Self::Node(Box::new(read.read()?)),
-            Kind::NetworkPricing => Self::NetworkPricing(Box::new(read.read()?)),
-            Kind::ClusterFacts => Self::ClusterFacts(Box::new(read.read()?)),
-        })
-    }
-}
-
-/// Which object it is.
-pub fn reference(object: &Object) -> ObjectRef {
-    let of = |meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
-        ObjectRef::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-    };
-    match object {
-        Object::Submariner(object) => of(&object.metadata),
-        Object::SelectionPolicy(object) => of(&object.metadata),
-        Object::ServiceSelection(object) => of(&object.metadata),
-        Object::NetworkPricing(object) => of(&object.metadata),
-        Object::ClusterFacts(object) => of(&object.metadata),
-        Object::ServiceImport(object) => ObjectRef::of(&object.metadata),
-        Object::EndpointSlice(object) => ObjectRef::of(&object.metadata),
-        Object::Gateway(object) => ObjectRef::of(&object.metadata),
-        Object::Node(object) => ObjectRef::of(&object.metadata),
-    }
-}
-
-/// Text of some format: what a closure cannot be, because it is generic in what it returns.
+/// Text of some format. A closure cannot be this, because the type that it returns is generic.
 pub trait Read<E> {
     fn read<T: DeserializeOwned>(&self) -> Result<T, E>;
 }
@@ -264,7 +237,7 @@ impl Read<JsonError> for Json<'_> {
     }
 }
 
-/// What is wrong with an object, and where, and so what to mend.
+/// A fault in an object, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}{kind} {object}: {what}", origin.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
 pub struct Problem {

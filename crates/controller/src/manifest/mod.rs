@@ -8,7 +8,6 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::manifest::unknown_fields::read_strictly;
-use crate::object::reference;
 use crate::object::{Json, Kind, Object, ObjectRef, Read, group_and_version};
 
 /// One document, or one item of a list.
@@ -34,7 +33,7 @@ impl Document {
         let (read, unknown) = read_strictly(kind, text);
         let unknown = match &read {
             Ok(object) => {
-                let object = reference(object);
+                let object = object.reference();
                 if kind == Kind::NetworkPricing
                     && let Some(field) = unknown.first()
                 {

@@ -24,7 +24,6 @@ use crate::accept::{Accepted, ExportWeights, Gateway, Selection, SelectionPolicy
 use crate::broker;
 use crate::change::{Change, Touched};
 use crate::facts::{Facts, PeerLink};
-use crate::object::reference;
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
 /// By their names.
@@ -166,7 +165,7 @@ impl Stores {
     }
 
     fn accept(&mut self, object: Object, origin: Option<Arc<Path>>, touched: &mut Touched) {
-        let (kind, object_ref) = (object.kind(), reference(&object));
+        let (kind, object_ref) = (object.kind(), object.reference());
         self.see(kind, &object_ref);
         let known = self.problems.get(&(kind, object_ref.clone())).cloned();
         let refused = match accept(object) {

@@ -14,7 +14,6 @@ use super::Edit;
 use crate::accept::{Accepted, Refused, accept};
 use crate::change::Change;
 use crate::facts::Facts;
-use crate::object::reference;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::pipeline::Pipeline;
 
@@ -43,7 +42,7 @@ pub struct Trial {
 impl Trial {
     /// Whatever the object says of its age, and of being only tried, does not count: somebody wants to see what it would do.
     pub fn new(object: Object) -> Result<Self, NoTrial> {
-        let name = reference(&object);
+        let name = object.reference();
         let Object::SelectionPolicy(mut object) = object else { return Err(NoTrial::Kind) };
         object.metadata.name = Some(first(&name.name));
         object.metadata.creation_timestamp = None;

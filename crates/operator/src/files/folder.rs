@@ -17,7 +17,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use landfall_controller::change::Change;
 use landfall_controller::manifest::{Document, documents};
-use landfall_controller::object::reference;
 use landfall_controller::object::{Kind, ObjectRef};
 
 #[derive(Debug, Error)]
@@ -145,7 +144,7 @@ impl Folder {
             file.problems.extend(unknown);
             match read {
                 Ok(object) => {
-                    file.objects.insert((object.kind(), reference(&object)));
+                    file.objects.insert((object.kind(), object.reference()));
                     changes.push(Change::Apply { object, origin: Some(Arc::clone(&origin)) });
                 }
                 Err(malformed) => {
