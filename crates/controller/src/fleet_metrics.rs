@@ -38,7 +38,7 @@ impl Figures {
     /// `before`: those of a moment ago.
     pub fn of(pipeline: &Pipeline, before: &Self) -> Self {
         let stores = pipeline.stores();
-        let broker = stores.broker.as_ref();
+        let broker = stores.facts.broker.as_ref();
         let mut rejected: BTreeMap<&'static str, usize> = BTreeMap::new();
         for (category, _) in broker.iter().flat_map(|broker| broker.rejected.values()) {
             *rejected.entry(category).or_default() += 1;
@@ -61,6 +61,7 @@ impl Figures {
             heard: broker.map(|_| matches!(pipeline.hearing(), Hearing::Clear { .. })),
             duplicate: broker.is_some_and(|broker| broker.double.is_some()),
             written: stores
+                .facts
                 .peers
                 .iter()
                 .filter_map(|(cluster, facts)| Some((cluster.clone(), facts.observed?)))

@@ -95,9 +95,9 @@ impl Pipeline {
     /// a broker.
     #[must_use]
     pub fn in_cluster(mut self, place: Option<Location>) -> Self {
-        self.stores.place = place;
+        self.stores.location.configured = place;
         self.hearing = Hearing::Nothing;
-        self.stores.broker =
+        self.stores.facts.broker =
             Some(BrokerState { lost: Some("nothing was heard of it yet".into()), ..BrokerState::default() });
         self
     }
@@ -122,7 +122,7 @@ impl Pipeline {
             Age::Saved => view,
         };
         touched.all |= self.begins_round(now);
-        let moved = self.stores.optimizes() && view != self.view;
+        let moved = self.stores.settings.optimize() && view != self.view;
         touched.all |= moved || !view.reaches_like(&self.view);
         self.view = view;
         let seen = Seen {
@@ -163,7 +163,7 @@ impl Pipeline {
             touched.leads = true;
         } else {
             if let Change::Peer(facts) = &change {
-                touched.all |= self.is_heard_again(facts) && self.stores.optimizes();
+                touched.all |= self.is_heard_again(facts) && self.stores.settings.optimize();
             }
             self.stores.apply(change, touched);
         }
@@ -171,32 +171,32 @@ impl Pipeline {
 
     /// Somebody of whom nothing was known any more counts at once, and not only when the next round begins here.
     fn is_heard_again(&self, facts: &Facts) -> bool {
-        let before = self.stores.peers.get(&facts.cluster).and_then(|before| before.observed);
+        let before = self.stores.facts.peers.get(&facts.cluster).and_then(|before| before.observed);
         let silent = facts.observed.zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
         silent as f64 > FRESH_ROUNDS * self.round_seconds
     }
 
     /// How long facts were out of reach matters for their age.
     fn hear(&mut self, now: u64, touched: &mut Touched) {
-        let lost = self.stores.broker.as_ref().map(|broker| broker.lost.is_some());
+        let lost = self.stores.facts.broker.as_ref().map(|broker| broker.lost.is_some());
         let before = self.hearing;
-        if self.age == Age::Live && (self.stores.broker.is_some() || before != Hearing::NoBroker) {
+        if self.age == Age::Live && (self.stores.facts.broker.is_some() || before != Hearing::NoBroker) {
             self.hearing = before.step(lost, now);
         }
-        touched.all |= before.knows() != self.hearing.knows() && self.stores.optimizes();
+        touched.all |= before.knows() != self.hearing.knows() && self.stores.settings.optimize();
     }
 
     /// All optimised services are planned anew in every round: when the own facts of a round are there, as the others have
     /// them too, and without any when the last time is a round ago. A service whose facts have not changed keeps its rule.
     fn begins_round(&mut self, now: u64) -> bool {
-        let generation = self.stores.peers.get(&self.perspective.local).map_or(0, |own| own.generation);
+        let generation = self.stores.facts.peers.get(&self.perspective.local).map_or(0, |own| own.generation);
         // A clock that was set back is no reason to wait until it has caught up.
         self.planned.0 = self.planned.0.min(now);
         let begins = self.next_round().is_some_and(|at| at <= now) || generation > self.planned.1;
         if begins {
             self.planned = (now, generation.max(self.planned.1));
         }
-        begins && self.stores.optimizes()
+        begins && self.stores.settings.optimize()
     }
 
     /// What is due to be published, and, without a broker, read back at once. Measurements come every few seconds, so this is asked
@@ -215,7 +215,9 @@ impl Pipeline {
             Due::News => self.rounds.tell(ground, now),
             Due::Round => self.rounds.close(ground, now),
         }
-        if self.hearing == Hearing::NoBroker && self.stores.peers.get(&self.perspective.local) != self.rounds.own() {
+        if self.hearing == Hearing::NoBroker
+            && self.stores.facts.peers.get(&self.perspective.local) != self.rounds.own()
+        {
             self.echo = self.rounds.own().cloned();
         }
     }
@@ -266,7 +268,7 @@ impl Pipeline {
 
     /// When all is to be planned anew if no round of our own begins before. In seconds since 1970.
     fn next_round(&self) -> Option<u64> {
-        let ages = self.age == Age::Live && self.stores.optimizes();
+        let ages = self.age == Age::Live && self.stores.settings.optimize();
         self.plan.as_ref().filter(|_| ages)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a round lasts minutes")]
         let seconds = (LATE * self.round_seconds) as u64;

@@ -32,7 +32,7 @@ pub fn meters(pipeline: &Pipeline) -> Meters {
     let exported = |planned: &ServicePlan| planned.service.exports.contains_key(&perspective.local);
     let meter = |key: &ServiceKey| {
         let winner = precedence.winner(key).or_else(|| precedence.tried(key));
-        let pods = stores.pods.ready(key).into_iter().flatten().map(Into::into).collect();
+        let pods = stores.services.pods.ready(key).into_iter().flatten().map(Into::into).collect();
         Meter { queries: winner.map(|policy| policy.queries.clone()).unwrap_or_default(), pods }
     };
     optimized(plan).filter(|(_, planned, _)| exported(planned)).map(|(key, ..)| (key.clone(), meter(key))).collect()
@@ -42,7 +42,7 @@ pub fn meters(pipeline: &Pipeline) -> Meters {
 pub fn probe_targets(pipeline: &Pipeline) -> Targets {
     let stores = pipeline.stores();
     let local = &pipeline.perspective().local;
-    let said = stores.facts.iter().chain(&stores.peers).filter(|(cluster, _)| *cluster != local);
+    let said = stores.facts.objects.iter().chain(&stores.facts.peers).filter(|(cluster, _)| *cluster != local);
     let mut targets: BTreeMap<ClusterId, BTreeSet<SocketAddr>> = BTreeMap::new();
     for (cluster, facts) in said.filter(|(_, facts)| !facts.probe_addresses.is_empty()) {
         // What was heard last counts.

@@ -6,6 +6,7 @@ mod inputs;
 mod served;
 mod sources;
 
+use crate::explain::served::share_percent;
 use std::sync::Arc;
 
 use landfall_core::achieved::{Achieved, achieved};
@@ -16,7 +17,7 @@ use landfall_core::optimize::{Solution, optimize};
 use landfall_core::optimized::{Terms, optimized};
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::{LocalPreference, Policy, Weight};
-use landfall_core::resolve::{Share, TOTAL_WEIGHT};
+use landfall_core::resolve::Share;
 use landfall_core::rule::{Candidate, Fallback};
 use landfall_core::sensitivity::{NextChange, busy, next_changes};
 use landfall_core::snapshot::{Export, Guidance};
@@ -217,7 +218,7 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
 
 /// Of the last round, as this cluster has published it.
 fn achieved_split(pipeline: &Pipeline, key: &ServiceKey, shares: &[Share]) -> Option<Vec<AchievedShare>> {
-    let own = pipeline.stores().peers.get(&pipeline.perspective().local)?;
+    let own = pipeline.stores().facts.peers.get(&pipeline.perspective().local)?;
     let seconds = round_seconds(pipeline.plan()?);
     #[expect(
         clippy::cast_possible_truncation,
@@ -259,10 +260,6 @@ fn cluster(
     }
 }
 
-fn share_percent(share: &Share) -> f64 {
-    100.0 * f64::from(share.weight) / f64::from(TOTAL_WEIGHT)
-}
-
 impl From<Terms> for Cost {
     fn from(terms: Terms) -> Self {
         let way = terms.latency_ms.zip(terms.price_ms).map(|(latency, price)| latency + price);
@@ -299,7 +296,7 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
     let decides = !planned.shares.iter().any(|share| share.reason == landfall_core::rule::Reason::Local);
     Plan {
         method: method(known.method),
-        round: ground.stores.peers.get(local).and_then(|own| u64::try_from(own.generation).ok()),
+        round: ground.stores.facts.peers.get(local).and_then(|own| u64::try_from(own.generation).ok()),
         usd_per_ms_per_million: objective.rate.usd(),
         demand_rps: ground.demand(local),
         held: nominal(&fresh) != nominal(&planned.rule),

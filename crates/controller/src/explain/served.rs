@@ -7,10 +7,10 @@ use landfall_core::name::ServiceKey;
 use landfall_core::optimize::report::Method;
 use landfall_core::plan::ServicePlan;
 use landfall_core::resolve::Share;
+use landfall_core::resolve::TOTAL_WEIGHT;
 use landfall_core::snapshot::{Guidance, Service};
 use serde::Serialize;
 
-use super::share_percent;
 use crate::observe::published;
 use crate::pipeline::Pipeline;
 use crate::publish::selection::summary;
@@ -88,8 +88,8 @@ fn why(pipeline: &Pipeline, key: &ServiceKey, planned: &ServicePlan) -> Vec<Stri
     };
     let unpublished = format!("there is no ServiceSelection {key}, and until there is one DNS follows no policy");
     let reasons = [
-        (!stores.selections.contains_key(key)).then_some(unpublished.as_str()),
-        (method.is_some() && stores.broker.is_none()).then_some(
+        (!stores.services.selections.contains_key(key)).then_some(unpublished.as_str()),
+        (method.is_some() && stores.facts.broker.is_none()).then_some(
             "no broker is named here: if the operator has one, this plan is made without what it hears there, and if not, \
              without what it measures, which it tells nobody",
         ),
@@ -98,4 +98,8 @@ fn why(pipeline: &Pipeline, key: &ServiceKey, planned: &ServicePlan) -> Vec<Stri
         Some("the operator has not planned from what is new yet, or does not run"),
     ];
     reasons.into_iter().flatten().map(str::to_owned).collect()
+}
+
+pub(super) fn share_percent(share: &Share) -> f64 {
+    100.0 * f64::from(share.weight) / f64::from(TOTAL_WEIGHT)
 }

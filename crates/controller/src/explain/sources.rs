@@ -165,7 +165,7 @@ impl Ground<'_> {
     /// By Submariner's gateway, or by a probe of our own.
     fn measured(&self, exporter: &ClusterId, value: Option<f64>) -> Input {
         let by = |gateway: &&crate::accept::Gateway| gateway.active && gateway.links.contains_key(exporter);
-        let gateways = self.stores.gateways.values().filter(by);
+        let gateways = self.stores.network.gateways.values().filter(by);
         match gateways.max_by_key(|gateway| gateway.updated) {
             Some(gateway) => self.timed(value, "Gateway".to_owned(), gateway.updated),
             None => Input::assumed(value, format!("probes of {}", self.view.local)),
@@ -220,7 +220,10 @@ impl Ground<'_> {
     /// What this cluster itself has told the others: on the broker, and what a person wrote for it.
     fn own(&self) -> impl Iterator<Item = &Facts> {
         let local = &self.view.local;
-        [&self.stores.peers, &self.stores.facts].into_iter().filter_map(|said| said.get(local)).map(AsRef::as_ref)
+        [&self.stores.facts.peers, &self.stores.facts.objects]
+            .into_iter()
+            .filter_map(|said| said.get(local))
+            .map(AsRef::as_ref)
     }
 
     fn report(&self, cluster: &ClusterId) -> Option<&Report> {

@@ -28,9 +28,9 @@ const LOCAL: PeerLink = PeerLink { rtt_ms: Some(0.5), jitter_ms: None, loss: Non
 
 /// What the local cluster says of itself as a whole, as it is now: what is to be published.
 pub fn head(stores: &Stores, view: &View) -> Facts {
-    let said = stores.facts.get(&view.local).map(|facts| Facts::clone(facts));
+    let said = stores.facts.objects.get(&view.local).map(|facts| Facts::clone(facts));
     let mut head = said.unwrap_or_else(|| Facts::silent(view.local.clone()));
-    for (peer, probed) in &stores.links {
+    for (peer, probed) in &stores.network.links {
         let known = head.links.entry(peer.clone()).or_default();
         *known = PeerLink {
             rtt_ms: known.rtt_ms.or_else(|| view.links.get(peer)?.rtt.map(ms)).or(probed.rtt_ms),
@@ -50,7 +50,7 @@ fn ms(rtt: Duration) -> f64 {
 pub fn own(stores: &Stores, view: &View) -> Facts {
     let mut own = Facts::clone(&said_by(stores, &view.local));
     // Who can be reached is seen here sooner than it comes back from the broker, if that is there at all.
-    let people = stores.facts.get(&view.local);
+    let people = stores.facts.objects.get(&view.local);
     for (peer, link) in &mut own.links {
         link.reachable = people.and_then(|said| said.links.get(peer)?.reachable);
     }
@@ -59,7 +59,7 @@ pub fn own(stores: &Stores, view: &View) -> Facts {
 
 fn completed(mut own: Facts, stores: &Stores, view: &View) -> Facts {
     if own.location == Location::default() {
-        own.location = stores.location().unwrap_or_default();
+        own.location = stores.location.of_cluster().unwrap_or_default();
     }
     for (peer, link) in &view.links {
         let known = own.links.entry(peer.clone()).or_default();
@@ -70,7 +70,7 @@ fn completed(mut own: Facts, stores: &Stores, view: &View) -> Facts {
     for cluster in others.iter().filter(|cluster| !view.reaches(cluster)) {
         own.links.entry((*cluster).clone()).or_default().reachable.get_or_insert(false);
     }
-    let pricing = stores.pricing();
+    let pricing = stores.location.pricing();
     for cluster in others {
         let Some(place) = place_of(stores, cluster) else { continue };
         if let Some(price) = pricing.usd_per_gb(&own.location, place) {
@@ -82,18 +82,18 @@ fn completed(mut own: Facts, stores: &Stores, view: &View) -> Facts {
 
 /// Everybody who is mentioned.
 fn others(stores: &Stores) -> impl Iterator<Item = &ClusterId> {
-    stores.facts.keys().chain(stores.peers.keys()).chain(stores.imports.exporters())
+    stores.facts.objects.keys().chain(stores.facts.peers.keys()).chain(stores.services.imports.exporters())
 }
 
 /// Where another cluster says that it is.
 fn place_of<'a>(stores: &'a Stores, cluster: &ClusterId) -> Option<&'a Location> {
-    let said = [&stores.peers, &stores.facts].into_iter().filter_map(|all| all.get(cluster));
+    let said = [&stores.facts.peers, &stores.facts.objects].into_iter().filter_map(|all| all.get(cluster));
     said.map(|facts| &facts.location).find(|place| **place != Location::default())
 }
 
 /// What another cluster says, in its objects and in this process.
 fn said_by(stores: &Stores, cluster: &ClusterId) -> Arc<Facts> {
-    match (stores.facts.get(cluster), stores.peers.get(cluster)) {
+    match (stores.facts.objects.get(cluster), stores.facts.peers.get(cluster)) {
         (Some(in_objects), Some(itself)) => Arc::new(Facts::clone(in_objects).with_newer(itself)),
         (Some(said), None) | (None, Some(said)) => Arc::clone(said),
         (None, None) => Arc::new(Facts::silent(cluster.clone())),
@@ -134,7 +134,7 @@ impl<'a> Fleet<'a> {
         let facts = |cluster: &ClusterId| (cluster.clone(), said_by(stores, cluster));
         let mut clusters: BTreeMap<ClusterId, Arc<Facts>> = mentioned.into_iter().map(facts).collect();
         clusters.insert(view.local.clone(), Arc::new(own(stores, view)));
-        let fleet = Self { stores, view, clusters, pricing: stores.pricing(), now, hearing, ways };
+        let fleet = Self { stores, view, clusters, pricing: stores.location.pricing(), now, hearing, ways };
         fleet.forget_what_has_changed();
         fleet
     }
@@ -210,7 +210,7 @@ impl<'a> Fleet<'a> {
 
     /// What an export is taken to consist of while it does not say what it can bear.
     pub(crate) fn pods(&self, key: &ServiceKey, (cluster, export): (&ClusterId, &Export)) -> Pods {
-        let counted = if *cluster == self.view.local { self.stores.pods.count(key) } else { None };
+        let counted = if *cluster == self.view.local { self.stores.services.pods.count(key) } else { None };
         counted.map_or_else(|| Pods::Endpoints(pods(export)), Pods::Counted)
     }
 

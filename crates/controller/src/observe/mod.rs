@@ -55,7 +55,8 @@ impl Heartbeats {
 
 /// How the local cluster sees the others.
 pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> View {
-    let gateways = stores.gateways.values().filter(|gateway| gateway.active && heartbeats.fresh(gateway.updated));
+    let gateways =
+        stores.network.gateways.values().filter(|gateway| gateway.active && heartbeats.fresh(gateway.updated));
     let measured = gateways.clone().next().is_some();
     let mut links: BTreeMap<ClusterId, Link> = BTreeMap::new();
     for (peer, &link) in gateways.flat_map(|gateway| &gateway.links) {
@@ -72,20 +73,20 @@ pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> View 
         let rtt = link.rtt_ms.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1e3));
         (peer.clone(), Link { reachable: link.reachable != Some(false), rtt })
     };
-    View { local: local.clone(), measured, links: stores.links.iter().map(link).collect() }
+    View { local: local.clone(), measured, links: stores.network.links.iter().map(link).collect() }
 }
 
 /// Another number whenever gateways may have measured anew.
 pub fn heartbeat(stores: &Stores, now: u64) -> u64 {
     const EVERY: u64 = 5;
-    stores.gateways.values().filter_map(|gateway| gateway.updated).max().unwrap_or(now / EVERY)
+    stores.network.gateways.values().filter_map(|gateway| gateway.updated).max().unwrap_or(now / EVERY)
 }
 
 /// The next time at which a heartbeat becomes too old, in seconds since 1970.
 pub fn next_stale(stores: &Stores, heartbeats: Heartbeats) -> Option<u64> {
     let Heartbeats::Since { now, since } = heartbeats else { return None };
     let stale_at = |updated: u64| updated.max(since) + GATEWAY_STALE_AFTER + 1;
-    stores.gateways.values().filter_map(|gateway| gateway.updated.map(stale_at)).filter(|&at| at > now).min()
+    stores.network.gateways.values().filter_map(|gateway| gateway.updated.map(stale_at)).filter(|&at| at > now).min()
 }
 
 /// What services are observed from.
@@ -147,7 +148,7 @@ impl<'a> Ground<'a> {
         if known.method == Method::Fallback {
             known.sent = rounds.sent(&import.key, &known);
         }
-        let published = self.first.then(|| self.stores.selections.get(&import.key)).flatten();
+        let published = self.first.then(|| self.stores.services.selections.get(&import.key)).flatten();
         let published = published.map(|selection| Arc::clone(&selection.rule));
         Guidance::Optimized(policy, Arc::new(known), published)
     }
@@ -155,7 +156,7 @@ impl<'a> Ground<'a> {
 
 /// What DNS replicas follow: what was published, and until then what is done without a policy.
 pub fn published(stores: &Stores, key: &ServiceKey) -> Guidance {
-    match stores.selections.get(key) {
+    match stores.services.selections.get(key) {
         Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
         None => Guidance::Policy(Arc::default()),
     }
@@ -164,11 +165,11 @@ pub fn published(stores: &Stores, key: &ServiceKey) -> Guidance {
 /// One service as it is now. `None`: there is no import of it.
 fn service(ground: &Ground<'_>, key: &ServiceKey) -> Option<Service> {
     let stores = ground.stores;
-    let import = stores.imports.get(key)?;
+    let import = stores.services.imports.get(key)?;
     let mut found: ByCluster<Vec<&Slice>> =
         import.exporters.iter().map(|cluster| (cluster.clone(), Vec::new())).collect();
     let none = Slices::new();
-    let slices = stores.slices.get(key).unwrap_or(&none);
+    let slices = stores.services.slices.get(key).unwrap_or(&none);
     for slice in slices.values().filter(|slice| !replaced(slice, slices)) {
         found.entry(slice.cluster.clone()).or_default().push(slice);
     }
@@ -216,7 +217,7 @@ fn policy(stores: &Stores, perspective: &Perspective, winner: Option<&SelectionP
 fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) -> Option<Row> {
     let local = &perspective.local;
     let mut weights = import.weights.get(local).cloned().unwrap_or_default();
-    for own in stores.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values) {
+    for own in stores.services.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values) {
         if let Some(&weight) = own.weights.get(local) {
             weights.entry(own.exporter.clone()).or_insert(weight);
         }
@@ -232,7 +233,7 @@ fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) ->
 }
 
 fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPreference> {
-    let own = stores.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values);
+    let own = stores.services.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values);
     import.local_preference.or_else(|| own.filter_map(|weights| weights.local_preference).next())
 }
 
@@ -240,14 +241,14 @@ fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPrefere
 pub fn snapshot(stores: &Stores, seen: &Seen<'_>) -> Snapshot {
     let ground = Ground::new(stores, seen, true);
     let one = |key: &ServiceKey| Some((key.clone(), Arc::new(service(&ground, key)?)));
-    let services = stores.imports.keys().filter_map(one).collect();
+    let services = stores.services.imports.keys().filter_map(one).collect();
     Snapshot { view: seen.view.clone(), services }
 }
 
 /// Plans anew what was touched. `None`: nothing changed.
 pub fn update(plan: &Plan, stores: &Stores, seen: &Seen<'_>, touched: &Touched) -> Option<Plan> {
     let keys: BTreeSet<ServiceKey> = match touched.all {
-        true => plan.keys().into_iter().chain(stores.imports.keys().cloned()).collect(),
+        true => plan.keys().into_iter().chain(stores.services.imports.keys().cloned()).collect(),
         false => touched.services.clone(),
     };
     let ground = Ground::new(stores, seen, false);

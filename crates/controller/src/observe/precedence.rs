@@ -52,7 +52,7 @@ impl<'a> Precedence<'a> {
     /// `operator_namespace`: a policy there without targets is for every service.
     pub fn new(stores: &'a Stores, operator_namespace: &'a str) -> Self {
         let mut precedence = Self { stores, operator_namespace, claimants: BTreeMap::new() };
-        for (object, policy) in stores.policies.iter().filter(|(_, policy)| policy.policy.is_some()) {
+        for (object, policy) in stores.settings.policies.iter().filter(|(_, policy)| policy.policy.is_some()) {
             for scope in precedence.scopes(object, policy) {
                 precedence.claimants.entry(scope).or_default().push((object, policy));
             }
@@ -102,7 +102,9 @@ impl<'a> Precedence<'a> {
             let advice = "delete one of them, or give them different targets";
             return Verdict::refused("Conflicted", format!("{}; {advice}", lost.join("; ")));
         }
-        if !policy.targets.is_empty() && !policy.targets.iter().any(|key| self.stores.imports.contains_key(key)) {
+        if !policy.targets.is_empty()
+            && !policy.targets.iter().any(|key| self.stores.services.imports.contains_key(key))
+        {
             let missing: Vec<String> = policy.targets.iter().map(ToString::to_string).collect();
             return Verdict::refused("TargetNotFound", format!("there is no ServiceImport {}", missing.join(", ")));
         }
@@ -149,7 +151,7 @@ pub fn submariners<'a>(
 ) -> impl Iterator<Item = (&'a ObjectRef, &'a Submariner)> + Clone {
     let namespace = perspective.submariner_namespace.clone();
     let here = move |object: &ObjectRef| namespace.as_ref().is_none_or(|namespace| *namespace == object.namespace);
-    stores.submariners.iter().filter(move |(object, _)| here(object))
+    stores.settings.submariners.iter().filter(move |(object, _)| here(object))
 }
 
 /// The Submariner resource that counts: there is one, named `submariner`, unless somebody made a mistake.

@@ -45,8 +45,8 @@ pub fn is_present(pipeline: &Pipeline, target: &Target) -> bool {
     let stores = pipeline.stores();
     match target {
         Target::Selection(_) | Target::PeerRecord(_) => true,
-        Target::PolicyStatus(object) => stores.policies.contains_key(object),
-        Target::SubmarinerConditions(object) => stores.submariners.contains_key(object),
+        Target::PolicyStatus(object) => stores.settings.policies.contains_key(object),
+        Target::SubmarinerConditions(object) => stores.settings.submariners.contains_key(object),
     }
 }
 
@@ -57,8 +57,8 @@ fn desired(target: Target, write: Option<Write>) -> Desired {
 fn selections(pipeline: &Pipeline, plan: &Plan, touched: &Touched) -> Vec<Desired> {
     let stores = pipeline.stores();
     let round = pipeline.published().map(|own| own.generation);
-    let told = Told { round, facts: Some(&stores.peers) };
-    let stored = &stores.selections;
+    let told = Told { round, facts: Some(&stores.facts.peers) };
+    let stored = &stores.services.selections;
     let keys: BTreeSet<ServiceKey> = match touched.all {
         true => plan.keys().into_iter().chain(stored.keys().cloned()).collect(),
         false => touched.services.clone(),
@@ -86,7 +86,7 @@ fn selections(pipeline: &Pipeline, plan: &Plan, touched: &Touched) -> Vec<Desire
 
 fn policies(pipeline: &Pipeline, plan: &Plan, now: &Time) -> Vec<Desired> {
     let stores = pipeline.stores();
-    if stores.policies.is_empty() {
+    if stores.settings.policies.is_empty() {
         return Vec::new();
     }
     let mut followers: BTreeMap<Arc<str>, usize> = BTreeMap::new();
@@ -106,7 +106,7 @@ fn policies(pipeline: &Pipeline, plan: &Plan, now: &Time) -> Vec<Desired> {
         let write = status.map(|status| Write::PolicyStatus(object.clone(), Box::new(status)));
         desired(Target::PolicyStatus(object.clone()), write)
     };
-    stores.policies.iter().map(one).collect()
+    stores.settings.policies.iter().map(one).collect()
 }
 
 /// Peer records tell DNS replicas, which have no access to the broker, where to probe the peers. An operator that starts while
@@ -117,7 +117,7 @@ fn peer_records(pipeline: &Pipeline) -> Vec<Desired> {
         return Vec::new();
     }
     let object = |cluster: &ClusterId| ObjectRef::new(&perspective.namespace, &format!("{PEER_RECORD}{cluster}"));
-    let mut kept = stores.facts_in(&perspective.namespace);
+    let mut kept = stores.facts.objects_in(&perspective.namespace);
     kept.retain(|at, facts| *at == object(&facts.cluster));
     let one = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
         let object = object(cluster);
@@ -131,8 +131,8 @@ fn peer_records(pipeline: &Pipeline) -> Vec<Desired> {
         let write = (!same).then(|| Write::PeerRecord(object.clone(), Box::new(objects::head(&record))));
         desired(Target::PeerRecord(object), write)
     };
-    let records = stores.peers.iter().filter(|(cluster, _)| **cluster != perspective.local).map(one);
-    let gone = kept.iter().filter(|(_, facts)| !stores.peers.contains_key(&facts.cluster));
+    let records = stores.facts.peers.iter().filter(|(cluster, _)| **cluster != perspective.local).map(one);
+    let gone = kept.iter().filter(|(_, facts)| !stores.facts.peers.contains_key(&facts.cluster));
     records.chain(gone.map(|(object, _)| Desired::Write(Write::DeletePeerRecord(object.clone())))).collect()
 }
 
@@ -141,7 +141,7 @@ fn submariner_resources(pipeline: &Pipeline, now: &Time) -> Vec<Desired> {
     let in_force = submariner(stores, pipeline.perspective()).map(|(object, _)| object);
     let one = |(object, submariner)| {
         let object: &ObjectRef = object;
-        let in_force = (Some(object) == in_force, stores.broker.as_ref());
+        let in_force = (Some(object) == in_force, stores.facts.broker.as_ref());
         let write = submariner_conditions(submariner, in_force, now).map(|conditions| Write::SubmarinerConditions {
             object: object.clone(),
             conditions,

@@ -8,6 +8,16 @@
 //! Only the replica that leads measures, and so only it has rounds. One that begins to lead goes on from what its predecessor
 //! published.
 
+mod window;
+
+pub mod capacity;
+
+mod optimized;
+
+mod context;
+
+mod service;
+
 use crate::measured::Measured;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,51 +25,20 @@ use std::sync::{Arc, Weak};
 
 use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
-use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{self, LAST_ROUNDS, Report};
+use landfall_core::optimize::report::{self, Report};
 use landfall_core::optimize::schedule::{LEAST_SECONDS, Schedule, is_news};
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::resolve::{Share, TOTAL_WEIGHT};
 use landfall_core::rule::NOMINAL_TOTAL;
-use landfall_core::snapshot::Guidance;
 
-use crate::broker::connection::Hearing;
+pub use self::context::Ground;
+use self::context::{left, said};
+use self::optimized::objective;
+pub use self::optimized::{optimized, round_seconds};
+use self::service::{Memory, Subject};
+use self::window::Window;
 use crate::facts::Facts;
 use crate::facts::significance::{links_have_moved, prices_have_moved};
-use crate::rounds::service::{Memory, Subject};
-use crate::rounds::window::Window;
-use crate::stores::Stores;
-
-pub mod capacity;
-mod service;
-mod window;
-
-/// What a round is about: who is asked, and what is planned.
-#[derive(Clone, Copy)]
-pub struct Ground<'a> {
-    pub stores: &'a Stores,
-    pub plan: &'a Plan,
-    pub local: &'a ClusterId,
-    /// What this cluster says of itself as a whole, without services.
-    pub head: &'a Facts,
-    /// Of the plan.
-    pub round_seconds: f64,
-    pub hearing: Hearing,
-    /// In seconds since 1970.
-    pub now: u64,
-}
-
-impl Ground<'_> {
-    /// What the other clusters say, those that have not been silent for too long.
-    fn others(&self) -> impl Iterator<Item = (&ClusterId, &Facts)> {
-        let counts = |facts: &Facts| {
-            let at = facts.observed.map_or(self.now, |at| self.hearing.counts_as_of(at, self.now));
-            (self.now.saturating_sub(at) as f64) < LAST_ROUNDS * self.round_seconds
-        };
-        let others = self.stores.peers.iter().filter(|(cluster, _)| *cluster != self.local);
-        others.map(|(cluster, facts)| (cluster, facts.as_ref())).filter(move |(_, facts)| counts(facts))
-    }
-}
 
 #[derive(Debug)]
 pub struct Rounds {
@@ -351,34 +330,4 @@ impl Rounds {
     pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<ByCluster<f64>> {
         self.memories.get(key).map(|memory| memory.agent.sent(known))
     }
-}
-
-/// What this cluster has published, as the others have it.
-fn said<'a>(ground: Ground<'a>) -> Option<&'a Arc<Facts>> {
-    ground.stores.peers.get(ground.local)
-}
-
-/// What is left of a cluster that is being emptied.
-fn left(head: &Facts, now: u64) -> f64 {
-    head.drain.map_or(1.0, |drain| drain.left(now))
-}
-
-/// The services for which an optimiser decides, or would, in no order.
-pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
-    plan.in_any_order().filter_map(|(key, planned)| Some((key, planned.as_ref(), objective(planned)?)))
-}
-
-fn objective(planned: &ServicePlan) -> Option<Objective> {
-    let of = |guidance: &Guidance| match guidance {
-        Guidance::Optimized(policy, ..) => Some(policy.objective),
-        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
-    };
-    let guidance = &planned.service.guidance;
-    of(guidance.served()).or_else(|| guidance.shadow().and_then(of))
-}
-
-/// The shortest that any service asks for: all facts of a cluster are written at once.
-pub fn round_seconds(plan: &Plan) -> f64 {
-    let shortest = plan.planned().filter_map(objective).map(|of| of.round_seconds).fold(f64::INFINITY, f64::min);
-    if shortest.is_finite() { shortest } else { Objective::default().round_seconds }
 }

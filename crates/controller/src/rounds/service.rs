@@ -9,8 +9,8 @@ use landfall_core::plan::ServicePlan;
 use landfall_core::snapshot::Service;
 
 use super::capacity::{Capacity, ExportCapacity, ExportPods, Sample, pods};
+use super::context::{Ground, said};
 use super::window::Window;
-use super::{Ground, said};
 use crate::facts::Facts;
 use crate::measured::Reading;
 
@@ -127,7 +127,7 @@ impl Subject<'_> {
     /// The ready pods of the own export. `None`: there is no export here.
     pub(super) fn pods(&self) -> Option<ExportPods> {
         let export = self.planned.service.exports.get(self.ground.local)?;
-        let counted = || self.ground.stores.pods.count(self.key).unwrap_or_else(|| pods(export).max(1));
+        let counted = || self.ground.stores.services.pods.count(self.key).unwrap_or_else(|| pods(export).max(1));
         let ready = if export.ready.is_empty() { 0 } else { counted() };
         Some(ExportPods { ready, nominal_rps: self.objective.capacity_rps_per_pod })
     }

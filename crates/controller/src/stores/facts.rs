@@ -1,52 +1,64 @@
-//! What clusters say of themselves: in objects of this cluster, on the broker, and in this process.
+//! ClusterFacts: those in objects of this cluster, and those that peers published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
 
-use super::Stores;
-use crate::change::Touched;
+use crate::broker::state::BrokerState;
 use crate::facts::Facts;
-use crate::facts::significance::{News, news};
 use crate::object::ObjectRef;
 
-impl Stores {
+#[derive(Debug, Default)]
+pub struct FactsOfClusters {
+    /// What the objects of this cluster report of each cluster, all objects together: settings of users, and peer records.
+    pub objects: BTreeMap<ClusterId, Arc<Facts>>,
+    /// What each cluster reports of itself, over the broker or within this process. Newer than `objects`.
+    pub peers: BTreeMap<ClusterId, Arc<Facts>>,
+    /// `None`: there is no broker.
+    pub broker: Option<BrokerState>,
+    parts: BTreeMap<ObjectRef, Arc<Facts>>,
+}
+
+impl FactsOfClusters {
     /// The objects of a namespace.
-    pub fn facts_in(&self, namespace: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
-        let there = self.fact_parts.iter().filter(|(object, _)| &*object.namespace == namespace);
-        there.map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
+    pub fn objects_in(&self, namespace: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
+        let inside = self.parts.iter().filter(|(object, _)| &*object.namespace == namespace);
+        inside.map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
     }
 
-    /// For what only optimised services are planned from. A policy that makes a service one touches it itself.
-    pub(super) fn touch_optimized(&self, news: bool, touched: &mut Touched) {
-        touched.all |= news && self.optimizes();
+    /// Returns whether the facts of any cluster changed.
+    pub(super) fn insert(&mut self, object: ObjectRef, facts: Facts) -> bool {
+        let cluster = facts.cluster.clone();
+        let before = self.parts.insert(object, Arc::new(facts));
+        let moved_from = before.map(|before| before.cluster.clone()).filter(|before| *before != cluster);
+        let changed = self.unite(&cluster);
+        moved_from.is_some_and(|cluster| self.unite(&cluster)) || changed
     }
 
-    /// What a cluster says now may be no news, and then it waits for the next round.
-    pub(super) fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
-        touched.peers.insert(cluster.clone());
-        if !self.optimizes() {
-            return;
-        }
-        match news(before.as_deref(), self.peers.get(cluster).map(Arc::as_ref)) {
-            News::All => touched.all = true,
-            News::Services(services) => touched.services.extend(services),
-        }
+    /// Returns whether the facts of any cluster changed.
+    pub(super) fn remove(&mut self, object: &ObjectRef) -> bool {
+        let gone = self.parts.remove(object);
+        gone.is_some_and(|gone| self.unite(&gone.cluster))
     }
 
-    /// Whether what the objects of a cluster say together has changed.
-    pub(super) fn unite_facts(&mut self, cluster: &ClusterId) -> bool {
-        let parts: Vec<&Arc<Facts>> = self.fact_parts.values().filter(|facts| facts.cluster == *cluster).collect();
+    /// Peers that are not among `listed`.
+    pub(super) fn beyond(&self, listed: &BTreeSet<ClusterId>) -> Vec<ClusterId> {
+        self.peers.keys().filter(|cluster| !listed.contains(*cluster)).cloned().collect()
+    }
+
+    /// Unites the objects of a cluster. Returns whether what they report together changed.
+    fn unite(&mut self, cluster: &ClusterId) -> bool {
+        let parts: Vec<&Arc<Facts>> = self.parts.values().filter(|facts| facts.cluster == *cluster).collect();
         let united = match parts.as_slice() {
             [only] => Some(Arc::clone(only)),
             parts => Facts::united(parts.iter().map(|part| &***part)).map(Arc::new),
         };
-        if self.facts.get(cluster) == united.as_ref() {
+        if self.objects.get(cluster) == united.as_ref() {
             return false;
         }
-        self.facts.remove(cluster);
-        self.facts.extend(united.map(|united| (cluster.clone(), united)));
+        self.objects.remove(cluster);
+        self.objects.extend(united.map(|united| (cluster.clone(), united)));
         true
     }
 }

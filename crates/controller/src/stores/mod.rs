@@ -1,368 +1,280 @@
-//! What we know of the cluster at this moment: the accepted objects, and nothing derived from them but who belongs to
-//! which service.
+//! The accepted objects of this cluster, and nothing derived from them but which service each belongs to.
 //!
-//! One task owns the stores and feeds them, so there is no lock. Each change tells which services it touches; those are
-//! observed and planned anew.
+//! One task owns the stores, so there is no lock. Each change names the services that it touches; those are observed and
+//! planned anew.
 
-mod facts;
+mod interner;
+mod problems;
+mod lists;
 mod imports;
-mod location;
 mod pods;
+mod services;
+mod settings;
+mod location;
+mod facts;
+mod network;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_core::policy::Mode;
-use landfall_core::pricing::{Location, Rule as PricingRule};
-use litemap::LiteMap;
+use landfall_core::pricing::Location;
 
+pub use self::facts::FactsOfClusters;
 pub use self::imports::Imports;
+use self::interner::Interner;
+use self::lists::Lists;
+pub use self::location::LocationSources;
+pub use self::network::Network;
 pub use self::pods::LocalPods;
-use crate::accept::{Accepted, ExportWeights, Gateway, Selection, SelectionPolicy, Slice, Submariner, accept};
-use crate::broker;
+use self::problems::Problems;
+use self::services::Removed;
+pub use self::services::{Services, Slices};
+pub use self::settings::Settings;
+use crate::accept::{Accepted, Import, Pods, accept};
 use crate::change::{Change, Touched};
-use crate::facts::{Facts, PeerLink};
+use crate::facts::Facts;
+use crate::facts::significance::{News, news};
 use crate::object::{Kind, Object, ObjectRef, Problem};
-
-/// By their names.
-pub type Slices = LiteMap<Box<str>, Arc<Slice>>;
 
 #[derive(Debug, Default)]
 pub struct Stores {
-    pub imports: Imports,
-    pub slices: BTreeMap<ServiceKey, Slices>,
-    /// Of the services of this cluster, exported or not.
-    pub pods: LocalPods,
-    pub export_weights: BTreeMap<ServiceKey, LiteMap<ObjectRef, ExportWeights>>,
-    pub policies: BTreeMap<ObjectRef, SelectionPolicy>,
-    pub submariners: BTreeMap<ObjectRef, Submariner>,
-    pub gateways: BTreeMap<ObjectRef, Gateway>,
-    pub selections: BTreeMap<ServiceKey, Selection>,
-    /// What each cluster says of itself, in all of its objects together.
-    pub facts: BTreeMap<ClusterId, Arc<Facts>>,
-    /// The same, from other clusters of the process. Newer than their objects.
-    pub peers: BTreeMap<ClusterId, Arc<Facts>>,
-    /// `None`: there is none.
-    pub broker: Option<broker::state::BrokerState>,
-    /// By probing. Gateways come first.
-    pub links: BTreeMap<ClusterId, PeerLink>,
-    /// Where this cluster is, which overrides what its nodes say.
-    pub place: Option<Location>,
-    fact_parts: BTreeMap<ObjectRef, Arc<Facts>>,
-    pricings: BTreeMap<ObjectRef, Vec<PricingRule>>,
-    nodes: BTreeMap<ObjectRef, Location>,
-    /// Where each import and slice was put, for when its labels change or it goes.
-    places: HashMap<(Kind, ObjectRef), ServiceKey>,
-    lists: HashMap<Kind, List>,
-    /// Ids of clusters that were seen.
-    names: HashSet<ClusterId>,
-    problems: BTreeMap<(Kind, ObjectRef), Problem>,
-}
-
-/// Far more than a fleet has clusters.
-const MOST_NAMES: usize = 4096;
-
-/// How far the list of one kind is.
-#[derive(Debug, Default)]
-struct List {
-    complete: bool,
-    interrupted: bool,
-    completions: u64,
-    /// While a list is under way: those that were in it.
-    seen: Option<HashSet<ObjectRef>>,
+    pub services: Services,
+    pub settings: Settings,
+    pub location: LocationSources,
+    pub facts: FactsOfClusters,
+    pub network: Network,
+    lists: Lists,
+    cluster_ids: Interner,
+    problems: Problems,
 }
 
 impl Stores {
     pub fn apply(&mut self, change: Change, touched: &mut Touched) {
         match change {
-            Change::ListBegins(kind) => self.list(kind).seen = Some(HashSet::new()),
+            Change::ListBegins(kind) => self.lists.begin(kind),
             Change::ListEnds(kind) => {
-                let list = self.list(kind);
-                list.complete = true;
-                list.interrupted = false;
-                list.completions += 1;
-                let seen = list.seen.take().unwrap_or_default();
-                let gone: Vec<_> = self.references(kind).into_iter().filter(|object| !seen.contains(object)).collect();
+                let gone = self.lists.end(kind, self.problems.of(kind).cloned());
                 gone.into_iter().for_each(|object| self.delete(kind, &object, touched));
             }
             Change::Apply { object, origin } => self.accept(object, origin, touched),
             Change::Delete(kind, object) => self.delete(kind, &object, touched),
-            Change::Interrupted(kind, _) => self.list(kind).interrupted = true,
+            Change::Interrupted(kind, _) => self.lists.interrupt(kind),
             Change::Peer(facts) => {
                 let cluster = facts.cluster.clone();
-                let before = self.peers.insert(cluster.clone(), facts);
+                let before = self.facts.peers.insert(cluster.clone(), facts);
                 self.touch_news(&cluster, before, touched);
             }
-            Change::PeerGone(cluster) => self.peer_goes(&cluster, touched),
+            Change::PeerGone(cluster) => self.remove_peer(&cluster, touched),
             Change::PeersListed(listed) => {
-                let gone: Vec<_> = self.peers.keys().filter(|cluster| !listed.contains(*cluster)).cloned().collect();
-                gone.iter().for_each(|cluster| self.peer_goes(cluster, touched));
+                self.facts.beyond(&listed).iter().for_each(|cluster| self.remove_peer(cluster, touched));
             }
             Change::Broker(state) => {
                 if state.is_none() {
                     self.apply(Change::PeersListed(BTreeSet::new()), touched);
                 }
-                touched.policies |= self.broker != state;
-                self.broker = state;
+                touched.policies |= self.facts.broker != state;
+                self.facts.broker = state;
             }
             // Whether it changes who can be reached is seen from the whole of them, as with gateways.
-            Change::Links(links) => self.links = links,
+            Change::Links(links) => self.network.links = links,
             // For those who have rounds.
             Change::Measured(_) | Change::Leads(_) => {}
             Change::Malformed(problem) => {
-                self.see(problem.kind, &problem.object);
-                self.complain(problem, touched);
+                self.lists.see(problem.kind, &problem.object);
+                touched.problems.extend(self.problems.insert(problem));
             }
         }
     }
 
-    fn peer_goes(&mut self, cluster: &ClusterId, touched: &mut Touched) {
-        let before = self.peers.remove(cluster);
-        self.touch_news(cluster, before, touched);
-    }
-
-    /// Whether a complete list of every one of these kinds has been seen.
+    /// Returns whether a complete list of every one of these kinds has been seen.
     pub fn complete(&self, kinds: &[Kind]) -> bool {
-        kinds.iter().all(|kind| self.lists.get(kind).is_some_and(|list| list.complete))
+        kinds.iter().all(|kind| self.lists.is_complete(*kind))
     }
 
     pub fn interrupted(&self, kind: Kind) -> bool {
-        self.lists.get(&kind).is_some_and(|list| list.interrupted)
+        self.lists.is_interrupted(kind)
     }
 
-    /// How many complete lists of that kind have been seen.
+    /// Returns how many complete lists of that kind have been seen.
     pub fn completions(&self, kind: Kind) -> u64 {
-        self.lists.get(&kind).map_or(0, |list| list.completions)
+        self.lists.completions(kind)
     }
 
     pub fn has_problem(&self, kind: Kind, object: &ObjectRef) -> bool {
-        self.problems.contains_key(&(kind, object.clone()))
+        self.problems.contains(kind, object)
     }
 
-    /// What is wrong at the moment, by kind and object.
+    /// Objects that are wrong at the moment, by kind and name.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.values()
-    }
-
-    /// Whether any service can be in the optimised mode.
-    pub fn optimizes(&self) -> bool {
-        let policies = self.policies.values().map(|policy| policy.mode);
-        policies
-            .chain(self.submariners.values().map(|submariner| submariner.mode))
-            .any(|mode| mode == Some(Mode::Optimized))
-    }
-
-    fn list(&mut self, kind: Kind) -> &mut List {
-        self.lists.entry(kind).or_default()
-    }
-
-    fn see(&mut self, kind: Kind, object: &ObjectRef) {
-        if let Some(seen) = &mut self.list(kind).seen {
-            seen.insert(object.clone());
-        }
+        self.problems.all()
     }
 
     fn accept(&mut self, object: Object, origin: Option<Arc<Path>>, touched: &mut Touched) {
         let (kind, object_ref) = (object.kind(), object.reference());
-        self.see(kind, &object_ref);
-        let known = self.problems.get(&(kind, object_ref.clone())).cloned();
+        self.lists.see(kind, &object_ref);
         let refused = match accept(object) {
             Ok((accepted, left_out)) => {
-                self.problems.remove(&(kind, object_ref.clone()));
+                let before = self.problems.remove(kind, &object_ref);
                 self.insert(kind, object_ref.clone(), accepted, touched);
+                // Known still, so that it is not named again.
+                before.filter(|_| left_out.is_some()).map(|before| self.problems.insert(before));
                 left_out
             }
             Err(refused) => Some(refused),
         };
         if let Some(refused) = refused {
-            let problem = Problem { origin, kind, object: object_ref.clone(), what: refused.to_string() };
-            self.problems.extend(known.map(|known| ((kind, object_ref), known)));
-            self.complain(problem, touched);
-        }
-    }
-
-    fn complain(&mut self, problem: Problem, touched: &mut Touched) {
-        let before = self.problems.insert((problem.kind, problem.object.clone()), problem.clone());
-        if before.as_ref() != Some(&problem) {
-            touched.problems.push(problem);
+            let problem = Problem { origin, kind, object: object_ref, what: refused.to_string() };
+            touched.problems.extend(self.problems.insert(problem));
         }
     }
 
     fn insert(&mut self, kind: Kind, object: ObjectRef, accepted: Accepted, touched: &mut Touched) {
-        match accepted {
-            Accepted::Submariner(submariner) => self.insert_submariner(object, submariner, touched),
-            Accepted::Policy(policy) => self.insert_policy(object, *policy, touched),
-            Accepted::Gateway(gateway) => {
-                // Rewritten every five seconds. Whether it changes who can be reached is seen from the whole of them.
-                self.gateways.insert(object, gateway);
-            }
-            Accepted::Ignored => self.delete(kind, &object, touched),
-            Accepted::Import(mut import) => {
-                let key = import.key.clone();
-                import.exporters.iter_mut().for_each(|exporter| *exporter = self.known(exporter));
-                self.move_to(kind, &object, &key, touched);
+        // What the object brought before may belong to another service, so it is deleted first.
+        let service = match accepted {
+            Accepted::Ignored => return self.delete(kind, &object, touched),
+            Accepted::Pods(pods) => return self.insert_pods(object, pods, touched),
+            Accepted::Import(import) => {
+                self.delete(kind, &object, touched);
                 touched.policies = true;
-                self.imports.insert(import);
+                Some(self.insert_import(import))
             }
             Accepted::ExportWeights(weights) => {
+                self.delete(kind, &object, touched);
                 let key = weights.key.clone();
-                self.move_to(kind, &object, &key, touched);
-                self.export_weights.entry(key).or_default().insert(object, weights);
+                self.services.export_weights.entry(key.clone()).or_default().insert(object.clone(), weights);
+                Some(key)
             }
             Accepted::Slice(mut slice) => {
-                let known = self.imports.get(&slice.key).map(|import| &import.key);
-                slice.key = known
-                    .or_else(|| self.slices.get_key_value(&slice.key).map(|(key, _)| key))
-                    .unwrap_or(&slice.key)
-                    .clone();
-                slice.cluster = self.known(&slice.cluster);
+                self.delete(kind, &object, touched);
+                slice.cluster = self.cluster_ids.intern(&slice.cluster);
                 let key = slice.key.clone();
-                self.move_to(kind, &object, &key, touched);
-                self.slices.entry(key).or_default().insert(object.name, Arc::new(slice));
+                self.services.insert_slice(object.name.clone(), slice);
+                Some(key)
             }
-            Accepted::Pods(pods) => self.insert_pods(object, pods, touched),
             Accepted::Selection(selection) => {
                 touched.services.insert(selection.key.clone());
-                self.selections.insert(selection.key.clone(), selection);
+                self.services.selections.insert(selection.key.clone(), selection);
+                None
             }
-            Accepted::Node(location) => self.place_node(object, Some(location), touched),
+            Accepted::Submariner(submariner) => {
+                touched.all |= self.settings.insert_submariner(object.clone(), submariner);
+                touched.policies = true;
+                None
+            }
+            Accepted::Policy(policy) => {
+                touched.all |= self.settings.insert_policy(object.clone(), *policy);
+                touched.policies = true;
+                None
+            }
+            Accepted::Gateway(gateway) => {
+                self.network.gateways.insert(object.clone(), gateway);
+                None
+            }
+            Accepted::Node(location) => {
+                self.set_node(object.clone(), Some(location), touched);
+                None
+            }
             Accepted::Pricing(rules) => {
-                let news = self.pricings.insert(object, rules.clone()) != Some(rules);
-                self.touch_optimized(news, touched);
+                let changed = self.location.insert_pricing(object.clone(), rules);
+                self.touch_optimized(changed, touched);
+                None
             }
             Accepted::Facts(facts) => {
-                let cluster = facts.cluster.clone();
-                let before = self.fact_parts.insert(object, Arc::new(facts));
-                let moved = before.map(|before| before.cluster.clone()).filter(|before| *before != cluster);
-                let news = self.unite_facts(&cluster);
-                let news = moved.is_some_and(|moved| self.unite_facts(&moved)) || news;
-                self.touch_optimized(news, touched);
+                let changed = self.facts.insert(object.clone(), facts);
+                self.touch_optimized(changed, touched);
+                None
             }
-        }
+        };
+        touched.services.extend(service.clone());
+        self.lists.store(kind, object, service);
     }
 
-    /// The same id, kept once for all objects that name it.
-    fn known(&mut self, cluster: &ClusterId) -> ClusterId {
-        if let Some(known) = self.names.get(cluster) {
-            return known.clone();
-        }
-        if self.names.len() >= MOST_NAMES {
-            self.names.clear();
-        }
-        self.names.insert(cluster.clone());
-        cluster.clone()
+    fn insert_import(&mut self, mut import: Import) -> ServiceKey {
+        import.exporters.iter_mut().for_each(|exporter| *exporter = self.cluster_ids.intern(exporter));
+        let key = import.key.clone();
+        self.services.imports.insert(import);
+        key
     }
 
-    fn insert_submariner(&mut self, object: ObjectRef, submariner: Submariner, touched: &mut Touched) {
-        let default = |submariner: &Submariner| (submariner.mode, submariner.params, submariner.service_discovery);
-        let now = default(&submariner);
-        touched.all |= self.submariners.insert(object, submariner).as_ref().map(default) != Some(now);
-        touched.policies = true;
-    }
-
-    /// A policy that contradicts itself stays in force as it was.
-    fn insert_policy(&mut self, object: ObjectRef, mut policy: SelectionPolicy, touched: &mut Touched) {
-        let before = self.policies.get(&object);
-        if let (Some(valid @ SelectionPolicy { policy: Some(_), .. }), None) = (before, &policy.policy) {
-            policy = SelectionPolicy {
-                created: policy.created,
-                generation: policy.generation,
-                invalid: policy.invalid,
-                status: policy.status,
-                ..valid.clone()
-            };
+    /// Every pod of the cluster that becomes ready or goes comes by here, and most are of no service that is optimized.
+    fn insert_pods(&mut self, object: ObjectRef, pods: Pods, touched: &mut Touched) {
+        let (kind, key) = (Kind::EndpointSlice, pods.key.clone());
+        if !self.services.pods.contains(&key, &object.name) {
+            self.delete(kind, &object, touched);
+            self.lists.store(kind, object.clone(), Some(key.clone()));
         }
-        touched.all |= before.map(SelectionPolicy::rule) != Some(policy.rule());
-        touched.policies = true;
-        self.policies.insert(object, policy);
+        let changed = self.services.pods.insert(object.name, pods);
+        self.touch_counted(key, changed, touched);
     }
 
-    /// Takes the object from where it was, if that is another service or another store.
-    fn move_to(&mut self, kind: Kind, object: &ObjectRef, key: &ServiceKey, touched: &mut Touched) {
-        self.delete(kind, object, touched);
-        self.places.insert((kind, object.clone()), key.clone());
-        touched.services.insert(key.clone());
+    fn set_node(&mut self, object: ObjectRef, location: Option<Location>, touched: &mut Touched) {
+        // Nothing is planned before the list of nodes is complete.
+        let compare = !touched.all && self.lists.is_complete(Kind::Node) && self.settings.optimize();
+        touched.all |= self.location.set_node(object, location, compare);
     }
 
     fn delete(&mut self, kind: Kind, object: &ObjectRef, touched: &mut Touched) {
-        self.problems.remove(&(kind, object.clone()));
+        self.problems.remove(kind, object);
+        let stored = self.lists.remove(kind, object);
+        touched.policies |= matches!(kind, Kind::Submariner | Kind::SelectionPolicy | Kind::ServiceImport);
+        let Some(service) = stored else { return };
         match kind {
-            Kind::Submariner => touched.all |= self.submariners.remove(object).is_some(),
-            Kind::SelectionPolicy => touched.all |= self.policies.remove(object).is_some(),
-            Kind::Gateway => drop(self.gateways.remove(object)),
-            Kind::Node => self.place_node(object.clone(), None, touched),
+            Kind::Submariner => touched.all |= self.settings.submariners.remove(object).is_some(),
+            Kind::SelectionPolicy => touched.all |= self.settings.policies.remove(object).is_some(),
+            Kind::Gateway => drop(self.network.gateways.remove(object)),
+            Kind::Node => self.set_node(object.clone(), None, touched),
             Kind::NetworkPricing => {
-                let known = self.pricings.remove(object).is_some();
-                self.touch_optimized(known, touched);
+                let changed = self.location.remove_pricing(object);
+                self.touch_optimized(changed, touched);
             }
             Kind::ClusterFacts => {
-                if let Some(gone) = self.fact_parts.remove(object) {
-                    let news = self.unite_facts(&gone.cluster);
-                    self.touch_optimized(news, touched);
-                }
+                let changed = self.facts.remove(object);
+                self.touch_optimized(changed, touched);
             }
             Kind::ServiceSelection => {
                 let Ok(key) = ServiceKey::new(&object.namespace, &object.name) else { return };
-                if self.selections.remove(&key).is_some() {
+                if self.services.selections.remove(&key).is_some() {
                     touched.services.insert(key);
                 }
             }
             Kind::ServiceImport | Kind::EndpointSlice => {
-                if let Some(key) = self.places.remove(&(kind, object.clone())) {
-                    self.remove_from(kind, object, key, touched);
+                let Some(key) = service else { return };
+                match self.services.remove(kind, object, &key) {
+                    Removed::Pods(changed) => self.touch_counted(key, changed, touched),
+                    Removed::Service => drop(touched.services.insert(key)),
                 }
             }
         }
-        touched.policies |= matches!(kind, Kind::Submariner | Kind::SelectionPolicy | Kind::ServiceImport);
     }
 
-    fn remove_from(&mut self, kind: Kind, object: &ObjectRef, key: ServiceKey, touched: &mut Touched) {
-        if kind == Kind::EndpointSlice {
-            if let Some(news) = self.pods.remove(&key, &object.name) {
-                return self.touch_counted(key, news, touched);
-            }
-            remove_entry(&mut self.slices, &key, &object.name);
-        } else if self.export_weights.get(&key).is_some_and(|weights| weights.contains_key(object)) {
-            remove_entry(&mut self.export_weights, &key, object);
-        } else {
-            self.imports.remove(&key);
-        }
-        touched.services.insert(key);
+    fn remove_peer(&mut self, cluster: &ClusterId, touched: &mut Touched) {
+        let before = self.facts.peers.remove(cluster);
+        self.touch_news(cluster, before, touched);
     }
 
-    fn references(&self, kind: Kind) -> Vec<ObjectRef> {
-        let problems = self.problems.keys().filter(|(of, _)| *of == kind).map(|(_, object)| object);
-        match kind {
-            Kind::Submariner => self.submariners.keys().chain(problems).cloned().collect(),
-            Kind::SelectionPolicy => self.policies.keys().chain(problems).cloned().collect(),
-            Kind::Gateway => self.gateways.keys().chain(problems).cloned().collect(),
-            Kind::Node => self.nodes.keys().chain(problems).cloned().collect(),
-            Kind::NetworkPricing => self.pricings.keys().chain(problems).cloned().collect(),
-            Kind::ClusterFacts => self.fact_parts.keys().chain(problems).cloned().collect(),
-            Kind::ServiceSelection => {
-                let selections = self.selections.keys().map(|key| ObjectRef::new(key.namespace(), key.name()));
-                selections.chain(problems.cloned()).collect()
-            }
-            Kind::ServiceImport | Kind::EndpointSlice => {
-                let places = self.places.keys().filter(|(of, _)| *of == kind).map(|(_, object)| object);
-                places.chain(problems).cloned().collect()
-            }
+    /// Touches all services if an input changed that only optimized services have. A policy that makes a service an optimized
+    /// one touches it itself.
+    fn touch_optimized(&self, changed: bool, touched: &mut Touched) {
+        touched.all |= changed && self.settings.optimize();
+    }
+
+    fn touch_counted(&self, key: ServiceKey, changed: bool, touched: &mut Touched) {
+        if changed && self.services.imports.contains_key(&key) && self.settings.optimize() {
+            touched.services.insert(key);
         }
     }
-}
 
-/// Removes an entry, and the inner map with its last one.
-fn remove_entry<Q, K, V>(maps: &mut BTreeMap<ServiceKey, LiteMap<K, V>>, key: &ServiceKey, entry: &Q)
-where
-    K: std::borrow::Borrow<Q> + Ord,
-    Q: Ord + ?Sized,
-{
-    if let Some(map) = maps.get_mut(key) {
-        map.remove(entry);
-        if map.is_empty() {
-            maps.remove(key);
+    /// Touches the services for which the facts of a peer changed significantly. The others wait for the next round.
+    fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
+        touched.peers.insert(cluster.clone());
+        if !self.settings.optimize() {
+            return;
+        }
+        match news(before.as_deref(), self.facts.peers.get(cluster).map(Arc::as_ref)) {
+            News::All => touched.all = true,
+            News::Services(services) => touched.services.extend(services),
         }
     }
 }

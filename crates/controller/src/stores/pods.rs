@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_core::name::ServiceKey;
 
-use super::Stores;
 use crate::accept::Pods;
-use crate::change::Touched;
-use crate::object::{Kind, ObjectRef};
 
 type Slices = BTreeMap<Box<str>, Box<[Box<str>]>>;
 
@@ -54,25 +51,6 @@ impl LocalPods {
             return Some(true);
         }
         Some(beyond(&names(slices), &gone).next().is_some())
-    }
-}
-
-impl Stores {
-    /// Every pod of the cluster that becomes ready or goes comes by here, and most are of no service that is optimised.
-    pub(super) fn insert_pods(&mut self, object: ObjectRef, pods: Pods, touched: &mut Touched) {
-        let key = pods.key.clone();
-        if !self.pods.contains(&key, &object.name) {
-            self.delete(Kind::EndpointSlice, &object, touched);
-            self.places.insert((Kind::EndpointSlice, object.clone()), key.clone());
-        }
-        let news = self.pods.insert(object.name, pods);
-        self.touch_counted(key, news, touched);
-    }
-
-    pub(super) fn touch_counted(&self, key: ServiceKey, news: bool, touched: &mut Touched) {
-        if news && self.imports.contains_key(&key) && self.optimizes() {
-            touched.services.insert(key);
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! What the clusters say is changed as if they said it, and then everybody's row is planned by the code that plans for them.
 //! Nothing that was planned before counts, on neither side, so that every difference comes from the change.
 
+mod edit;
+
 mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,79 +22,12 @@ use landfall_core::rule::{Fallback, rule};
 use landfall_core::savings::{Bill, Judge, Split, split};
 use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
 
-pub use self::trial::{NoTrial, Taken, Trial, put_in_force};
+pub use self::edit::{Amount, Edit, Taken};
+pub use self::trial::{NoTrial, Trial, put_in_force};
 use self::trial::{plan_with, written};
 use crate::facts::Facts;
 use crate::observe::fleet::{Fleet, Ways};
 use crate::pipeline::Pipeline;
-
-/// One thing that is otherwise.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Edit {
-    /// Nothing of the cluster answers. Its clients go on asking.
-    Outage(ClusterId),
-    Demand(ClusterId, Amount),
-    Capacity(ClusterId, Amount),
-    /// For every gigabyte from the first to the second.
-    Price(ClusterId, ClusterId, f64),
-    /// In milliseconds, as long from either end.
-    Rtt(ClusterId, ClusterId, f64),
-    /// A cluster more. It exports the services of which it says a capacity.
-    Add(Arc<Facts>),
-    /// See [`put_in_force`].
-    Policy(Taken),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Amount {
-    Times(f64),
-    Rps(f64),
-}
-
-impl Amount {
-    fn of(self, now: f64) -> f64 {
-        match self {
-            Self::Times(factor) => now * factor,
-            Self::Rps(rps) => rps,
-        }
-    }
-}
-
-impl Edit {
-    /// Who must be there for it.
-    pub fn clusters(&self) -> Vec<&ClusterId> {
-        match self {
-            Self::Outage(cluster) | Self::Demand(cluster, _) | Self::Capacity(cluster, _) => vec![cluster],
-            Self::Price(a, b, _) | Self::Rtt(a, b, _) => vec![a, b],
-            Self::Add(_) | Self::Policy(_) => Vec::new(),
-        }
-    }
-
-    /// Whose word it takes the place of.
-    fn said_of(&self) -> Option<&ClusterId> {
-        match self {
-            Self::Demand(cluster, _) | Self::Capacity(cluster, _) => Some(cluster),
-            Self::Outage(_) | Self::Price(..) | Self::Rtt(..) | Self::Add(_) | Self::Policy(_) => None,
-        }
-    }
-
-    fn added(&self) -> Option<&Arc<Facts>> {
-        if let Self::Add(facts) = self { Some(facts) } else { None }
-    }
-
-    /// Whose clients ask for so many times what they do.
-    fn multiplied(&self) -> Option<&ClusterId> {
-        if let Self::Demand(cluster, Amount::Times(_)) = self { Some(cluster) } else { None }
-    }
-
-    fn taken(&self) -> Option<&Taken> {
-        if let Self::Policy(taken) = self { Some(taken) } else { None }
-    }
-
-    fn is_outage_of(&self, cluster: &ClusterId) -> bool {
-        matches!(self, Self::Outage(out) if out == cluster)
-    }
-}
 
 /// One service, for the clients of all clusters.
 #[derive(Debug, Clone, PartialEq)]

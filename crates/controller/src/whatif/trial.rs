@@ -1,16 +1,16 @@
 //! Policies that are thought of, as if all clusters had them: pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use landfall_core::name::ServiceKey;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::Report;
-use landfall_core::policy::{InvalidPolicy, Policy};
+use landfall_core::policy::InvalidPolicy;
 use landfall_core::snapshot::Guidance;
 use thiserror::Error;
 
-use super::Edit;
+use super::edit::{Edit, Taken};
 use crate::accept::{Accepted, Refused, accept};
 use crate::change::Change;
 use crate::facts::Facts;
@@ -79,7 +79,7 @@ impl Trial {
             [] => everywhere || key.namespace() == &*self.name.namespace,
             named => named.contains(key),
         };
-        pipeline.stores().imports.keys().filter(meant).cloned().collect()
+        pipeline.stores().services.imports.keys().filter(meant).cloned().collect()
     }
 
     fn taken(&self, pipelines: &[Pipeline]) -> Taken {
@@ -111,24 +111,6 @@ pub fn put_in_force(trials: &[Trial], pipelines: &mut [Pipeline], now: u64) -> V
         pipeline.apply(trials.iter().flat_map(Trial::changes), now);
     }
     taken
-}
-
-/// A policy that all clusters have from now on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Taken {
-    /// As plans have it.
-    name: String,
-    /// How long a round was until now: what was said by then ages no faster.
-    round_seconds: BTreeMap<ServiceKey, f64>,
-}
-
-impl Taken {
-    /// What all clusters plan the service with. `None`: another policy counts for it.
-    pub(super) fn objective(&self, key: &ServiceKey, policy: &Policy) -> Option<Objective> {
-        let counts = policy.name.as_deref() == Some(self.name.as_str());
-        let round_seconds = self.round_seconds.get(key).copied().unwrap_or(policy.objective.round_seconds);
-        counts.then_some(Objective { round_seconds, ..policy.objective })
-    }
 }
 
 /// As if the cluster had said that it plans the service with that. What it says of other services is left out.

@@ -28,7 +28,7 @@ fn said(of: &str, service: ServiceFacts) -> ClusterFactsSpec {
 /// What everybody says of why something is left out, by the word for it.
 fn reasons(world: &World, object: &str) -> Vec<&'static str> {
     let of = |i: usize| {
-        let state = world.clusters[i].pipeline.stores().broker.clone().unwrap();
+        let state = world.clusters[i].pipeline.stores().facts.broker.clone().unwrap();
         state.rejected.get(object).map_or("", |(category, _)| *category)
     };
     [0, 1].map(of).to_vec()
@@ -88,7 +88,7 @@ fn a_form_that_is_not_known_yet_is_not_guessed_at() {
 fn a_part_that_is_missing_costs_itself_and_is_told() {
     let half = |now| written(ClusterFactsSpec { parts: Some(2), ..said("mallory", ServiceFacts::default()) }, now);
     let world = shares_stay(half, "");
-    let state = world.clusters[0].pipeline.stores().broker.clone().unwrap();
+    let state = world.clusters[0].pipeline.stores().facts.broker.clone().unwrap();
     assert_eq!(state.incomplete, [ClusterId::new("mallory").unwrap()]);
 }
 

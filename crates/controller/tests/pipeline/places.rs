@@ -52,7 +52,7 @@ fn place(provider: &str, region: &str) -> Location {
 }
 
 fn facts_of<'a>(pipeline: &'a Pipeline, cluster: &str) -> &'a Facts {
-    &pipeline.stores().facts[cluster]
+    &pipeline.stores().facts.objects[cluster]
 }
 
 fn problem(pipeline: &Pipeline) -> String {
@@ -66,19 +66,19 @@ fn a_cluster_is_where_its_nodes_are_and_touches_services_only_when_it_moves() {
     let nodes = node("a", "us-east-1a", "t0") + &node("b", "us-east-1b", "t0");
     let mut pipeline = synced("c1", &(optimizing() + &nodes));
     let here = place("aws", "us-east-1");
-    assert_eq!(pipeline.stores().location(), Some(here));
+    assert_eq!(pipeline.stores().location.of_cluster(), Some(here));
     assert!(!pipeline.feed(applied(&node("a", "us-east-1a", "t1"))).all, "a heartbeat");
     assert!(!pipeline.feed(applied(&node("c", "us-east-1c", "t1"))).all, "one more where the others are");
     assert!(!pipeline.feed(deleted(Kind::Node, "", "c")).all, "and one less");
     assert!(pipeline.feed(applied(&node("a", "us-east-1b", "t2"))).all, "another machine under the same name");
-    assert_eq!(pipeline.stores().location().unwrap().zone.as_deref(), Some("us-east-1b"));
+    assert_eq!(pipeline.stores().location.of_cluster().unwrap().zone.as_deref(), Some("us-east-1b"));
     assert!(!pipeline.feed(deleted(Kind::Node, "", "b")).all, "the other one is in the same zone");
-    assert_eq!(pipeline.stores().locations().count(), 1);
+    assert_eq!(pipeline.stores().location.of_nodes().count(), 1);
     assert!(pipeline.feed(deleted(Kind::Node, "", "a")).all, "the last one");
     assert!(pipeline.feed(applied(&nodes)).all);
     let gone = [Change::ListBegins(Kind::Node), Change::ListEnds(Kind::Node)];
     assert!(pipeline.feed(gone.into()).all);
-    assert_eq!(pipeline.stores().location(), None, "who is not in a new list is gone");
+    assert_eq!(pipeline.stores().location.of_cluster(), None, "who is not in a new list is gone");
 }
 
 #[test]
@@ -119,7 +119,8 @@ fn where_nothing_is_optimised_places_prices_and_facts_touch_nothing_until_a_poli
 #[test]
 fn rules_of_users_go_before_those_that_were_shipped() {
     let price = |pipeline: &Pipeline| {
-        let price = pipeline.stores().pricing().usd_per_gb(&place("aws", "us-east-1"), &place("gcp", "us-east1"));
+        let price =
+            pipeline.stores().location.pricing().usd_per_gb(&place("aws", "us-east-1"), &place("gcp", "us-east1"));
         price.map(|price| (price.usd_per_gb, price.rule))
     };
     let mut pipeline = synced("c1", &optimizing());
@@ -150,7 +151,7 @@ fn a_price_that_cannot_be_leaves_all_rules_of_its_object_as_they_were() {
     ] {
         pipeline.feed(applied(&pricing("ours", rules)));
         assert_eq!(problem(&pipeline), format!("NetworkPricing ours: {says}"));
-        assert_eq!(pipeline.stores().pricing().rules().len(), 1);
+        assert_eq!(pipeline.stores().location.pricing().rules().len(), 1);
     }
 }
 
@@ -159,7 +160,7 @@ fn the_shipped_prices_are_those_of_the_lists() {
     assert!(documents(SHIPPED).iter().all(|document| document.unknown.is_empty()));
     let pipeline = synced("c1", SHIPPED);
     assert_eq!(problem(&pipeline), "");
-    let table = pipeline.stores().pricing();
+    let table = pipeline.stores().location.pricing();
     let same_zone = Location::new(Some("aws"), Some("eu-west-1"), Some("eu-west-1a"));
     let other_zone = Location::new(Some("aws"), Some("eu-west-1"), Some("eu-west-1b"));
     let nowhere = Location::default();
@@ -296,14 +297,14 @@ fn the_objects_of_a_cluster_are_one_and_the_newest_says_what_counts() {
     assert_eq!(services(&pipeline), [("shop/web".to_owned(), 70.0)]);
 
     pipeline.feed(applied(&facts("east-0", "cluster: west")));
-    let known: Vec<&str> = pipeline.stores().facts.keys().map(ClusterId::as_str).collect();
+    let known: Vec<&str> = pipeline.stores().facts.objects.keys().map(ClusterId::as_str).collect();
     assert_eq!(known, ["west"], "an object that changes its cluster leaves the former one");
     pipeline.feed(list(""));
-    assert!(pipeline.stores().facts.is_empty());
+    assert!(pipeline.stores().facts.objects.is_empty());
 }
 
 fn optimized(pipeline: &Pipeline) -> Option<Optimized> {
-    pipeline.stores().policies[&ObjectRef::new("bank", "pay")].optimized
+    pipeline.stores().settings.policies[&ObjectRef::new("bank", "pay")].optimized
 }
 
 #[test]
@@ -377,7 +378,7 @@ fn a_change_of_a_setting_touches_the_services() {
         )
     };
     pipeline.feed(applied(&submariner("cost")));
-    let kept = &pipeline.stores().submariners[&ObjectRef::new("submariner-operator", "submariner")];
+    let kept = &pipeline.stores().settings.submariners[&ObjectRef::new("submariner-operator", "submariner")];
     assert_eq!(kept.params, Some(Preset::Cost));
     assert!(pipeline.feed(applied(&submariner("mixed"))).all);
 }

@@ -39,7 +39,7 @@ fn web(mode: &str) -> String {
 }
 
 fn count(pipeline: &Pipeline, service: &str) -> Option<usize> {
-    pipeline.stores().pods.count(&ServiceKey::new("shop", service).unwrap())
+    pipeline.stores().services.pods.count(&ServiceKey::new("shop", service).unwrap())
 }
 
 /// Of east and west, in requests per second.
@@ -188,6 +188,6 @@ proptest! {
         for service in ["web", "pay"] {
             prop_assert_eq!(count(&pipeline, service), count(&fresh, service));
         }
-        prop_assert_eq!(&pipeline.stores().slices, &fresh.stores().slices);
+        prop_assert_eq!(&pipeline.stores().services.slices, &fresh.stores().services.slices);
     }
 }

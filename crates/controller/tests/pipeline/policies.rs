@@ -29,7 +29,7 @@ fn submariner(spec: &str) -> String {
 fn verdict(pipeline: &Pipeline, namespace: &str, name: &str) -> Verdict {
     let stores = pipeline.stores();
     let object = ObjectRef::new(namespace, name);
-    Precedence::new(stores, &pipeline.perspective().namespace).verdict(&object, &stores.policies[&object])
+    Precedence::new(stores, &pipeline.perspective().namespace).verdict(&object, &stores.settings.policies[&object])
 }
 
 #[test]

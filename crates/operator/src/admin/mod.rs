@@ -3,6 +3,9 @@
 pub mod collectors;
 pub mod fleet;
 
+use crate::admin::collectors::PlanState;
+use crate::metrics::Metrics;
+use landfall_core::plan::Plan;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Connections at once: a kubelet, a few scrapers, and a person.
@@ -117,4 +121,15 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 fn with_type(mut response: Response<Full<Bytes>>, content_type: &'static str) -> Response<Full<Bytes>> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+pub fn registry(metrics: &Metrics, plan: &watch::Receiver<Option<Arc<Plan>>>) -> Registry {
+    let mut registry = Registry::with_prefix("landfall");
+    metrics.register(&mut registry);
+    registry.register_collector(Box::new(PlanState(plan.clone())));
+    registry
+}
+
+pub fn not_synced(plan: &watch::Receiver<Option<Arc<Plan>>>) -> Vec<&'static str> {
+    if plan.borrow().is_some() { Vec::new() } else { vec!["the first complete list of objects"] }
 }

@@ -9,22 +9,19 @@
 //! nothing changes but health.
 
 pub mod credentials;
-mod session;
 mod writer;
+mod ends;
+mod session;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use self::credentials::{Credentials, Source, connect, find};
-use crate::kubernetes::lease::Leadership;
-use crate::metrics::Metrics;
+pub use self::ends::Ends;
 use landfall_controller::broker::objects::Identity;
 use landfall_controller::broker::state::BrokerState;
 use landfall_controller::change::Change;
-use landfall_controller::facts::Facts;
 
 /// Between two looks for other credentials.
 const CREDENTIALS: Duration = Duration::from_secs(5);
@@ -32,17 +29,6 @@ const CREDENTIALS: Duration = Duration::from_secs(5);
 const GONE_AFTER: u32 = 6;
 /// For one look.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Everything that goes in and out.
-pub struct Ends {
-    pub identity: Identity,
-    /// The newest facts of this cluster.
-    pub own: watch::Receiver<Option<Arc<Facts>>>,
-    pub leadership: watch::Receiver<Leadership>,
-    pub changes: mpsc::Sender<Change>,
-    pub clock: fn() -> u64,
-    pub metrics: Metrics,
-}
 
 /// Goes on until the receiver of changes is gone.
 pub async fn run(source: Source, mut ends: Ends) {

@@ -9,7 +9,7 @@ use landfall_api::ClusterFacts;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use super::Ends;
+use super::ends::Ends;
 use super::writer::Writer;
 use crate::error_chain::chain;
 use crate::kubernetes::lease::Leadership;

@@ -200,7 +200,7 @@ impl Folder {
 fn applied_from(path: &Path, wanted: &(Kind, ObjectRef)) -> Option<Change> {
     let text = std::fs::read_to_string(path).ok()?;
     let mut objects = documents(&text).into_iter().filter_map(|document| document.read.ok());
-    let object = objects.find(|object| (object.kind(), reference(object)) == *wanted)?;
+    let object = objects.find(|object| (object.kind(), object.reference()) == *wanted)?;
     Some(Change::Apply { object, origin: Some(path.into()) })
 }
 

@@ -1,12 +1,11 @@
-//! Talks to the API server of this cluster.
+//! The API server of this cluster: connecting, watching, leading and writing.
 
-pub mod cluster_property;
 mod patience;
-
-pub mod connect;
 pub mod discovery;
+pub mod cluster_property;
+pub mod connect;
 pub mod identity;
+pub mod watch;
 pub mod lease;
 pub mod outbox;
-pub mod watch;
 pub mod writer;

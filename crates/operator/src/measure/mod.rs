@@ -8,22 +8,15 @@
 //!
 //! Everything here does I/O and decides nothing.
 
-pub mod sources;
-
-pub mod replicas;
-
-mod dns_answers;
-
-pub mod pod_metrics;
 pub mod prometheus;
-
+pub mod pod_metrics;
+pub mod sources;
 mod loads;
-
-pub mod probe;
-
-pub mod links;
-
+pub mod replicas;
+mod dns_answers;
 pub mod echo;
+pub mod probe;
+pub mod links;
 
 use tokio::sync::{mpsc, watch};
 

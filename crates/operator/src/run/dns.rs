@@ -4,8 +4,9 @@ use super::error::StartError;
 use super::feed::{Feed, Tellers};
 use super::options::{Cluster, Probing};
 use super::tasks::Tasks;
-use super::{done, registry, synced};
+use super::tasks::done;
 use crate::admin::{self, Admin};
+use crate::admin::{not_synced, registry};
 use crate::error_chain::chain;
 use crate::kubernetes::connect;
 use crate::measure::echo;
@@ -44,7 +45,7 @@ pub async fn dns(
     let ready = { (plan.clone(), stop.clone()) };
     let missing = move || match ready.1.is_cancelled() {
         true => vec!["its end"],
-        false => synced(&ready.0),
+        false => not_synced(&ready.0),
     };
     let admin = Admin { registry, missing: Box::new(missing), answers: Some(answers) };
 

@@ -5,10 +5,11 @@ use super::feed::{Beginning, Feed, Tellers};
 use super::options::{Cluster, Operating};
 use super::outlets::Outlets;
 use super::tasks::Tasks;
-use super::{done, registry, synced};
+use super::tasks::done;
 use crate::admin::collectors::WriterState;
 use crate::admin::fleet::FleetState;
 use crate::admin::{self, Admin};
+use crate::admin::{not_synced, registry};
 use crate::broker::credentials::Source;
 use crate::kubernetes::connect;
 use crate::kubernetes::lease::{self, Candidate, Leadership};
@@ -53,7 +54,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     registry.register_collector(Box::new(writer));
     registry.register_collector(Box::new(FleetState(figured)));
     let planned = plan.clone();
-    let admin = Admin { registry, missing: Box::new(move || synced(&plan)), answers: None };
+    let admin = Admin { registry, missing: Box::new(move || not_synced(&plan)), answers: None };
 
     let candidate = Candidate {
         namespace: cluster.namespace.clone(),

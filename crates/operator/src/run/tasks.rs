@@ -60,3 +60,9 @@ impl Tasks {
         }
     }
 }
+
+/// Makes a component of a task that can only end, and not fail.
+pub(super) async fn done(task: impl Future<Output = ()>) -> Result<(), StartError> {
+    task.await;
+    Ok(())
+}

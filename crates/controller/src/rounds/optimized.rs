@@ -1,0 +1,26 @@
+//! The services of a plan that are optimized.
+
+use landfall_core::name::ServiceKey;
+use landfall_core::optimize::objective::Objective;
+use landfall_core::plan::{Plan, ServicePlan};
+use landfall_core::snapshot::Guidance;
+
+/// The services for which an optimiser decides, or would, in no order.
+pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
+    plan.in_any_order().filter_map(|(key, planned)| Some((key, planned.as_ref(), objective(planned)?)))
+}
+
+pub(super) fn objective(planned: &ServicePlan) -> Option<Objective> {
+    let of = |guidance: &Guidance| match guidance {
+        Guidance::Optimized(policy, ..) => Some(policy.objective),
+        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+    };
+    let guidance = &planned.service.guidance;
+    of(guidance.served()).or_else(|| guidance.shadow().and_then(of))
+}
+
+/// The shortest that any service asks for: all facts of a cluster are written at once.
+pub fn round_seconds(plan: &Plan) -> f64 {
+    let shortest = plan.planned().filter_map(objective).map(|of| of.round_seconds).fold(f64::INFINITY, f64::min);
+    if shortest.is_finite() { shortest } else { Objective::default().round_seconds }
+}
