@@ -16,10 +16,10 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use k8s_openapi::jiff::Timestamp;
 use landfall_api::{ClusterFacts, ClusterFactsSpec};
-use landfall_controller::broker::inbox::Board;
+use landfall_controller::broker::inbox::Inbox;
 use landfall_controller::broker::objects::{Identity, name, parts};
-use landfall_controller::broker::state::BrokerState;
-use landfall_controller::change::Change;
+use landfall_controller::change::BrokerState;
+use landfall_controller::change::{Change, ObjectEvent, PeerEvent};
 use landfall_controller::facts::{Facts, PeerLink};
 use landfall_controller::manifest::documents;
 use landfall_controller::measured::{Measured, Reading};
@@ -76,7 +76,7 @@ struct Fleet {
     services: Vec<Service>,
     agents: Vec<Pipeline>,
     /// One reader for all: what it takes in is the same for everybody.
-    board: Board,
+    inbox: Inbox,
     /// A hash of what each object says, but for its time.
     on_broker: BTreeMap<String, u64>,
     written: usize,
@@ -138,8 +138,8 @@ impl Service {
     }
 }
 
-fn apply(object: Object) -> Change {
-    Change::Apply { object, origin: None }
+fn apply(object: Object) -> ObjectEvent {
+    ObjectEvent::Apply { object, origin: None }
 }
 
 fn agent(i: usize) -> Pipeline {
@@ -158,13 +158,13 @@ impl Fleet {
         let services: Vec<Service> = (0..count).map(|i| service(i, &mut random)).collect();
         let mut agents: Vec<Pipeline> = (0..CLUSTERS).map(agent).collect();
         for (i, agent) in agents.iter_mut().enumerate() {
-            let begin = Kind::ALL.into_iter().map(Change::ListBegins);
+            let begin = Kind::ALL.into_iter().map(ObjectEvent::ListBegins).map(Change::from);
             let link = |j: usize| {
                 let around = i.abs_diff(j).min(CLUSTERS - i.abs_diff(j));
                 (id(j), PeerLink { rtt_ms: Some(3.0 + 9.0 * around as f64), ..PeerLink::default() })
             };
             let links = Change::Links((0..CLUSTERS).filter(|j| *j != i).map(link).collect());
-            let state = Change::Broker(Some(BrokerState::default()));
+            let state = PeerEvent::Broker(Some(BrokerState::default())).into();
             agent.apply(begin.chain([links, state, Change::Leads(true)]), START);
         }
         for service in &services {
@@ -175,14 +175,14 @@ impl Fleet {
             }
         }
         for agent in &mut agents {
-            agent.apply(Kind::ALL.into_iter().map(Change::ListEnds), START);
+            agent.apply(Kind::ALL.into_iter().map(ObjectEvent::ListEnds), START);
         }
         let reader = Identity { cluster: ClusterId::new("reader").unwrap(), instance: String::new() };
         Self {
             now: START,
             services,
             agents,
-            board: Board::new(reader),
+            inbox: Inbox::new(reader),
             on_broker: BTreeMap::new(),
             written: 0,
             reported: 0,
@@ -252,10 +252,10 @@ impl Fleet {
             }
             self.reported = self.told.iter().flatten().map(|told| told.services.len()).sum();
             self.told[i] = Some(own);
-            news.push(self.board.facts(&id(i)).unwrap());
+            news.push(self.inbox.facts(&id(i)).unwrap());
         }
         for agent in self.agents.iter_mut().filter(|_| !news.is_empty()) {
-            agent.apply(news.iter().cloned().map(Change::Peer), self.now + 1);
+            agent.apply(news.iter().cloned().map(PeerEvent::Reported), self.now + 1);
         }
     }
 
@@ -269,19 +269,24 @@ impl Fleet {
             return;
         }
         self.written += serde_json::to_vec(&spec).unwrap().len();
+        let spec_is_first = spec.part.unwrap_or(0) == 0;
         let mut object = ClusterFacts::new(&named, spec);
         let time = Timestamp::from_second(self.now.try_into().unwrap()).unwrap();
         object.metadata.managed_fields =
             Some(vec![ManagedFieldsEntry { time: Some(Time(time)), ..ManagedFieldsEntry::default() }]);
-        self.board.put(object, self.now);
-        assert_eq!(self.board.rejected(), &BTreeMap::new());
+        let object = Object::ClusterFacts(Box::new(object));
+        self.inbox.take(ObjectEvent::Apply { object, origin: None }, self.now);
+        // Once per round and cluster is enough to see that nothing was refused.
+        if spec_is_first {
+            assert_eq!(self.inbox.state(self.now).rejected, BTreeMap::new());
+        }
     }
 
     /// Nothing new is said. Each pair hears what there was up to five rounds late.
     fn late(&mut self) {
         let mut random = Random(5);
         let ages: Vec<u64> = (0..CLUSTERS * CLUSTERS).map(|_| random.below(6).try_into().unwrap()).collect();
-        let facts: Vec<Arc<Facts>> = (0..CLUSTERS).map(|i| self.board.facts(&id(i)).unwrap()).collect();
+        let facts: Vec<Arc<Facts>> = (0..CLUSTERS).map(|i| self.inbox.facts(&id(i)).unwrap()).collect();
         let scaled = |facts: &Facts, by: f64| {
             let mut facts = facts.clone();
             Arc::make_mut(&mut facts.services)
@@ -303,7 +308,7 @@ impl Fleet {
                     let mut known = Facts::clone([&older, &facts][usize::from(arrived)][from].as_ref());
                     known.observed = Some(self.now);
                     Arc::make_mut(&mut known.services).values_mut().for_each(|report| report.at = self.now);
-                    Change::Peer(Arc::new(known))
+                    PeerEvent::Reported(Arc::new(known))
                 });
                 agent.apply(heard, self.now);
                 let after = agent.plan().unwrap();

@@ -6,41 +6,79 @@ use std::sync::Arc;
 
 use landfall_core::name::{ClusterId, ServiceKey};
 
-use crate::broker;
 use crate::facts::{Facts, PeerLink};
 use crate::measured::Measured;
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
-/// What a source of objects says.
+/// Whatever can change a plan.
 #[derive(Debug)]
 pub enum Change {
-    /// A list of all objects of a kind begins: who is not in it is gone when it ends.
+    Object(ObjectEvent),
+    Peer(PeerEvent),
+    /// Paths to the peers, as our own probes measured them.
+    Links(BTreeMap<ClusterId, PeerLink>),
+    /// Measurements since the last ones.
+    Measured(Box<Measured>),
+    /// Whether this replica is the one that measures and publishes.
+    Leads(bool),
+}
+
+/// One event of a watch, or of a folder of manifests.
+#[derive(Debug)]
+pub enum ObjectEvent {
+    /// A list of all objects of a kind begins. Objects that are not in it are gone when it ends.
     ListBegins(Kind),
     ListEnds(Kind),
-    /// `origin`: the file it came from, in file mode.
+    /// `origin`: the file that the object is in, in file mode.
     Apply {
         object: Object,
         origin: Option<Arc<Path>>,
     },
     Delete(Kind, ObjectRef),
-    /// The watch of a kind is interrupted, and why: what is known may be old until the next list ends.
+    /// The watch of a kind is interrupted, and why. What is known may be old until the next list ends.
     Interrupted(Kind, Box<str>),
     /// An object that could not be read at all.
     Malformed(Problem),
-    /// What a cluster says of itself: on the broker, or in file mode, in which all clusters are in one process, past any object.
-    Peer(Arc<Facts>),
-    /// A cluster says nothing any more.
-    PeerGone(ClusterId),
-    /// No others say anything, whatever was heard before, of this broker or of another one.
-    PeersListed(BTreeSet<ClusterId>),
-    /// How it stands with the broker. `None`: there is none.
-    Broker(Option<broker::state::BrokerState>),
-    /// What was found of the ways to the others by probing them.
-    Links(BTreeMap<ClusterId, PeerLink>),
-    /// What was measured here since the last time.
-    Measured(Box<Measured>),
-    /// Whether this replica is the one to measure and to publish.
-    Leads(bool),
+}
+
+/// What the other clusters report.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// The facts of a cluster, the own ones included: from the broker, or in file mode from the same process.
+    Reported(Arc<Facts>),
+    /// A cluster reports nothing any more.
+    Gone(ClusterId),
+    /// All clusters that report anything. Others are gone.
+    Listed(BTreeSet<ClusterId>),
+    /// The state of the broker. `None`: there is no broker.
+    Broker(Option<BrokerState>),
+}
+
+/// How it stands with the broker, for conditions, metrics and the age of facts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BrokerState {
+    /// `None`: all facts are known, and changes come as they happen. Else why they do not.
+    pub lost: Option<Arc<str>>,
+    /// Another cluster has our id, and wrote first: we write nothing.
+    pub double: Option<Arc<str>>,
+    /// Why the broker does not take what this cluster says of itself.
+    pub unwritten: Option<Arc<str>>,
+    /// What is left out, by the name of the object: why, in a word and in words.
+    pub rejected: BTreeMap<Box<str>, (&'static str, Arc<str>)>,
+    /// Clusters of which a part is missing.
+    pub incomplete: Vec<ClusterId>,
+}
+
+impl From<ObjectEvent> for Change {
+    fn from(event: ObjectEvent) -> Self {
+        Self::Object(event)
+    }
+}
+
+impl From<PeerEvent> for Change {
+    fn from(event: PeerEvent) -> Self {
+        Self::Peer(event)
+    }
 }
 
 /// Which services must be planned anew.

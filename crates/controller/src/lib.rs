@@ -5,35 +5,19 @@
 //! ```
 
 pub mod object;
-
 pub mod manifest;
-
 pub mod facts;
-
 pub mod accept;
-
 pub mod measured;
-
 pub mod answers;
-
-pub mod broker;
-
 pub mod change;
-
+pub mod broker;
 pub mod stores;
-
 pub mod rounds;
-
 pub mod observe;
-
 pub mod pipeline;
-
 pub mod publish;
-
 pub mod targets;
-
 pub mod fleet_metrics;
-
 pub mod explain;
-
 pub mod whatif;

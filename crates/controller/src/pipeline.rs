@@ -1,5 +1,6 @@
 //! Changes in, plans out: the one owner of the stores, and the one sender of plans.
 
+use crate::change::PeerEvent;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use landfall_core::pricing::Location;
 use landfall_core::snapshot::View;
 
 use crate::broker::connection::Hearing;
-use crate::broker::state::BrokerState;
+use crate::change::BrokerState;
 use crate::facts::Facts;
 use crate::object::Kind;
 use crate::observe::fleet::{self, Ways};
@@ -104,11 +105,11 @@ impl Pipeline {
 
     /// Takes the changes in and plans anew what they touch. `now` is in seconds since 1970. Returns what was touched;
     /// nothing before the lists are complete.
-    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>, now: u64) -> Touched {
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = impl Into<Change>>, now: u64) -> Touched {
         let mut touched = Touched::default();
         let lists = self.stores.completions(Kind::Gateway);
-        let echo = self.echo.take().map(Change::Peer);
-        changes.into_iter().chain(echo).for_each(|change| self.take(change, &mut touched));
+        let echo = self.echo.take().map(|own| Change::Peer(PeerEvent::Reported(own)));
+        changes.into_iter().map(Into::into).chain(echo).for_each(|change| self.route(change, &mut touched));
         self.hear(now, &mut touched);
         if self.stores.completions(Kind::Gateway) != lists {
             self.gateways_since = now;
@@ -155,17 +156,21 @@ impl Pipeline {
         touched
     }
 
-    fn take(&mut self, change: Change, touched: &mut Touched) {
-        if let Change::Measured(measured) = change {
-            self.rounds.add(*measured);
-        } else if let Change::Leads(leads) = change {
-            self.rounds.lead(leads);
-            touched.leads = true;
-        } else {
-            if let Change::Peer(facts) = &change {
-                touched.all |= self.is_heard_again(facts) && self.stores.settings.optimize();
+    fn route(&mut self, change: Change, touched: &mut Touched) {
+        match change {
+            Change::Object(event) => self.stores.apply(event, touched),
+            Change::Peer(event) => {
+                if let PeerEvent::Reported(facts) = &event {
+                    touched.all |= self.is_heard_again(facts) && self.stores.settings.optimize();
+                }
+                self.stores.apply_peer(event, touched);
             }
-            self.stores.apply(change, touched);
+            Change::Links(links) => self.stores.apply_links(links),
+            Change::Measured(measured) => self.rounds.add(*measured),
+            Change::Leads(leads) => {
+                self.rounds.lead(leads);
+                touched.leads = true;
+            }
         }
     }
 

@@ -27,6 +27,11 @@ impl LogOnce {
         self.0.remove(topic);
     }
 
+    /// Forgets the topics that `keep` refuses.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.0.retain(|topic, _| keep(topic));
+    }
+
     /// Unresolved topics and their last messages.
     pub fn unresolved(&self) -> &BTreeMap<String, String> {
         &self.0

@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use hyper::{Request, Response};
 use kube::Client;
 use kube::client::Body;
-use landfall_controller::change::Change;
+use landfall_controller::change::ObjectEvent;
 use landfall_controller::object::{Kind, Object};
 use landfall_operator::kubernetes::watch::{Scope, watch};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const MANY: u32 = 60;
 type Server = fn(&str, u32) -> Option<(u16, Value)>;
 
 struct Watched {
-    changes: mpsc::Receiver<Change>,
+    changes: mpsc::Receiver<ObjectEvent>,
     requests: Arc<AtomicU32>,
     _tasks: JoinSet<()>,
 }
@@ -55,19 +55,13 @@ impl Watched {
 
     async fn next(&mut self) -> String {
         match self.changes.recv().await.unwrap() {
-            Change::ListBegins(kind) => format!("{kind}: list"),
-            Change::ListEnds(kind) => format!("{kind}: complete"),
-            Change::Interrupted(kind, _) => format!("{kind}: interrupted"),
-            Change::Apply { object: Object::Node(node), .. } => format!("node {}", node.metadata.name),
-            other @ (Change::Apply { .. } | Change::Delete(..) | Change::Malformed(_)) => panic!("{other:?}"),
-            other @ (Change::Peer(_)
-            | Change::PeerGone(_)
-            | Change::PeersListed(_)
-            | Change::Broker(_)
-            | Change::Links(_)) => {
+            ObjectEvent::ListBegins(kind) => format!("{kind}: list"),
+            ObjectEvent::ListEnds(kind) => format!("{kind}: complete"),
+            ObjectEvent::Interrupted(kind, _) => format!("{kind}: interrupted"),
+            ObjectEvent::Apply { object: Object::Node(node), .. } => format!("node {}", node.metadata.name),
+            other @ (ObjectEvent::Apply { .. } | ObjectEvent::Delete(..) | ObjectEvent::Malformed(_)) => {
                 panic!("{other:?}")
             }
-            other @ (Change::Measured(_) | Change::Leads(_)) => panic!("{other:?}"),
         }
     }
 

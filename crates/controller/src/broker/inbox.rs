@@ -1,115 +1,216 @@
-//! What is on the broker, as far as it can be believed: pure.
+//! What is on the broker, as far as it can be believed.
 //!
-//! Whatever is there was written by others. Each object must be its owner's, which its name says and the broker's admission
-//! policy enforces; it must be small enough, and its numbers are those of [`accept`](crate::accept). **Nobody's clock counts
-//! but the broker's**: an object is as old as the API server says that its last write is, so a cluster whose clock is an hour
-//! off has facts as fresh as anybody's.
+//! Every object there was written by a peer. It must be its owner's, which its name says and the broker's admission policy
+//! enforces. It must be small enough, and its numbers pass [`accept`]. **Only the broker's clock counts**: an object is as old
+//! as the API server says that its last write is, so a cluster whose clock is an hour off has facts as fresh as any other's.
+//!
+//! ```text
+//! ObjectEvent ─ take ─▶ Taken ─ (ask the broker's time) ─ report ─▶ PeerEvents for the pipeline
+//! ```
 
-use landfall_api::time::unix_seconds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use landfall_api as api;
+use landfall_api::time::unix_seconds;
 use landfall_core::name::ClusterId;
 use landfall_core::optimize::usual::Usual;
-use thiserror::Error;
 
 use super::objects::{Identity, name};
-use super::state::BrokerState;
-use crate::accept::{Accepted, Refused, accept};
+use super::rejection::{MAX_CLUSTERS, Rejection};
+use crate::accept::{Accepted, accept};
+use crate::change::BrokerState;
+use crate::change::{ObjectEvent, PeerEvent};
 use crate::facts::Facts;
 use crate::object::Object;
-
-/// As many clusters as others can name.
-const MOST_CLUSTERS: usize = 256;
-
-/// Why an object is left out, or something in it.
-#[derive(Debug, Clone, PartialEq, Error)]
-pub enum Rejection {
-    #[error("it says that it is of cluster {said:?}, part {part}, which would be named {named:?}: not its owner's")]
-    NotItsOwners { said: String, part: i32, named: String },
-    #[error("there are more than {MOST_CLUSTERS} clusters already")]
-    TooMany,
-    #[error("another cluster with this id, {0}, has written it")]
-    OwnId(String),
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    #[error("{0}")]
-    Malformed(String),
-    /// The rest of it counts.
-    #[error(transparent)]
-    InPart(Refused),
-    /// It counts as far as it is believed.
-    #[error("numbers of more than ten times what is usual: {0}; ten times counts, and the usual follows within hours")]
-    Unusual(usize),
-}
-
-impl Rejection {
-    /// For metrics.
-    pub fn category(&self) -> &'static str {
-        match self {
-            Self::NotItsOwners { .. } => "not_its_owners",
-            Self::TooMany => "too_many",
-            Self::OwnId(_) => "own_id",
-            Self::Refused(Refused::Version { .. }) => "version",
-            Self::Refused(_) | Self::InPart(_) => "field",
-            Self::Malformed(_) => "malformed",
-            Self::Unusual(_) => "unusual",
-        }
-    }
-}
 
 /// One object that was accepted.
 #[derive(Debug, Clone)]
 struct Part {
     facts: Facts,
-    /// When it was last written, in seconds since 1970 by the broker's clock.
+    /// Time of the last write, in seconds since 1970 by the broker's clock.
     written: Option<u64>,
     number: i32,
     parts: i32,
 }
 
-/// Who else has our id.
+/// Another cluster with our id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Double {
+pub struct DuplicateId {
     pub instance: String,
-    /// In seconds since 1970.
+    /// Seconds since 1970.
     pub since: u64,
     pub written: u64,
 }
 
 #[derive(Debug)]
-pub struct Board {
+pub struct Inbox {
     identity: Identity,
     parts: BTreeMap<Box<str>, Part>,
     rejected: BTreeMap<Box<str>, Rejection>,
-    /// How far our clock is ahead of the broker's, in seconds.
-    ahead: i64,
-    /// When we first wrote, as the broker has it.
+    /// Names in the list that is under way.
+    listed: Option<BTreeSet<Box<str>>>,
+    /// By how much our clock is ahead of the broker's, in seconds.
+    clock_skew: i64,
+    /// Time of our first write, as the broker has it.
     since: Option<u64>,
-    /// By the name of the object that says so.
-    doubles: BTreeMap<Box<str>, Double>,
-    usual: BTreeMap<ClusterId, Usual>,
+    /// By the name of the object that shows it.
+    duplicates: BTreeMap<Box<str>, DuplicateId>,
+    growth: BTreeMap<ClusterId, Usual>,
+    /// Why facts do not come from the broker.
+    lost: Option<Arc<str>>,
+    /// Why the broker does not take our own facts.
+    unwritten: Option<Arc<str>>,
+    /// The state that was reported last, since facts began or ceased to come.
+    reported: Option<BrokerState>,
 }
 
-impl Board {
+/// What an event requires.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether the broker must be asked for the time before anything is reported.
+    pub ask_time: bool,
+    news: News,
+}
+
+/// Clusters whose facts changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum News {
+    #[default]
+    None,
+    Of(ClusterId),
+    All,
+    /// All, and no others are there.
+    List,
+}
+
+impl Inbox {
     pub fn new(identity: Identity) -> Self {
         Self {
             identity,
             parts: BTreeMap::new(),
             rejected: BTreeMap::new(),
-            ahead: 0,
+            listed: None,
+            clock_skew: 0,
             since: None,
-            doubles: BTreeMap::new(),
-            usual: BTreeMap::new(),
+            duplicates: BTreeMap::new(),
+            growth: BTreeMap::new(),
+            lost: Some("nothing was heard of it yet; the chart landfall-broker must be installed there".into()),
+            unwritten: None,
+            reported: None,
         }
     }
 
-    /// Takes an object in. Whose facts are others now: a cluster writes its first part last, so that until then a part is missing
-    /// of what it says, and services that went from one part to another are in both or in none.
-    pub fn put(&mut self, object: api::ClusterFacts, now: u64) -> Option<ClusterId> {
+    /// Takes in one event of the watch of ClusterFacts on the broker, at `now` in seconds since 1970.
+    pub fn take(&mut self, event: ObjectEvent, now: u64) -> Taken {
+        let mut ask_time = false;
+        let news = match event {
+            ObjectEvent::ListBegins(_) => {
+                self.listed = Some(BTreeSet::new());
+                News::None
+            }
+            ObjectEvent::Apply { object: Object::ClusterFacts(object), .. } => self.store(*object, now),
+            // The watch is of ClusterFacts alone.
+            ObjectEvent::Apply { .. } => News::None,
+            ObjectEvent::Malformed(problem) => {
+                self.note_listed(&problem.object.name);
+                self.rejected.insert(problem.object.name, Rejection::Malformed(problem.what));
+                News::None
+            }
+            ObjectEvent::Delete(_, object) => self.remove(&object.name).map_or(News::None, News::Of),
+            ObjectEvent::ListEnds(_) => {
+                self.end_list();
+                ask_time = true;
+                News::List
+            }
+            ObjectEvent::Interrupted(..) => {
+                self.lose("the connection is interrupted; it is tried again twice a second");
+                News::None
+            }
+        };
+        Taken { ask_time, news }
+    }
+
+    /// Returns what the pipeline must be told of what was taken in, and the state if it changed.
+    pub fn report(&mut self, taken: &Taken, now: u64) -> Vec<PeerEvent> {
+        let all = || self.clusters().into_iter().map(|cluster| self.event_of(&cluster));
+        let mut events = match &taken.news {
+            News::None => Vec::new(),
+            News::Of(cluster) => vec![self.event_of(cluster)],
+            News::All => all().collect(),
+            News::List => std::iter::once(PeerEvent::Listed(self.clusters())).chain(all()).collect(),
+        };
+        let state = self.state(now);
+        if self.reported.as_ref() != Some(&state) {
+            self.reported = Some(state.clone());
+            events.push(PeerEvent::Broker(Some(state)));
+        }
+        events
+    }
+
+    /// Compares our clock with the broker's, in seconds since 1970. What follows dates all facts anew if they moved apart.
+    pub fn compare_clocks(&mut self, here: u64, broker: u64) -> Taken {
+        let news = if self.skew_moved(here, broker) { News::All } else { News::None };
+        Taken { ask_time: false, news }
+    }
+
+    /// Notes why facts do not come any more.
+    pub fn lose(&mut self, why: &str) {
+        self.lost.get_or_insert_with(|| why.into());
+        self.reported = None;
+    }
+
+    /// Notes why the broker does not take our own facts, or that it does.
+    pub fn set_unwritten(&mut self, why: Option<Arc<str>>) -> Taken {
+        self.unwritten = why;
+        Taken::default()
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Returns whether own facts may be written: what is there must be known, and must not be another cluster's with our id.
+    pub fn may_write(&self, now: u64) -> bool {
+        self.reported.is_some() && self.lost.is_none() && self.older_duplicate(now).is_none()
+    }
+
+    /// Returns the name of the object if the event shows that it is not, or no longer, what this cluster has written.
+    pub fn undone<'e>(&self, event: &'e ObjectEvent) -> Option<&'e str> {
+        if let ObjectEvent::Delete(_, object) = event {
+            return Some(&object.name);
+        }
+        let ObjectEvent::Apply { object: Object::ClusterFacts(object), .. } = event else { return None };
+        object.metadata.name.as_deref().filter(|_| !self.is_own(object))
+    }
+
+    fn is_own(&self, object: &api::ClusterFacts) -> bool {
+        object.spec.instance.as_deref() == Some(&*self.identity.instance)
+    }
+
+    /// Stores an object. A cluster writes its first part last: until then a part is missing of what it reports, and services
+    /// that went from one part to another are in both or in none.
+    fn store(&mut self, object: api::ClusterFacts, now: u64) -> News {
         let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
-        match self.accepted(&named, object, now) {
+        self.note_listed(&named);
+        // Our own last write shows the broker's time.
+        let time = written(&object).filter(|_| self.is_own(&object) && self.listed.is_none());
+        let cluster = self.accept(named, object, now);
+        if time.is_some_and(|broker| self.skew_moved(now, broker)) {
+            return News::All;
+        }
+        cluster.filter(|_| self.listed.is_none()).map_or(News::None, News::Of)
+    }
+
+    fn note_listed(&mut self, named: &str) {
+        if let Some(listed) = &mut self.listed {
+            listed.insert(named.into());
+        }
+    }
+
+    /// Returns the cluster whose facts changed. `None` until its first part is there.
+    fn accept(&mut self, named: Box<str>, object: api::ClusterFacts, now: u64) -> Option<ClusterId> {
+        match self.checked(&named, object, now) {
             Ok((part, in_part)) => {
                 let cluster = part.facts.cluster.clone();
                 match in_part {
@@ -118,7 +219,7 @@ impl Board {
                 }
                 let first = part.number == 0;
                 if first {
-                    // It says how many there are.
+                    // It says how many parts there are.
                     let goes = |known: &Part| known.facts.cluster == cluster && known.number >= part.parts;
                     self.parts.retain(|_, known| !goes(known));
                 }
@@ -126,15 +227,15 @@ impl Board {
                 first.then_some(cluster)
             }
             Err(rejection) => {
-                // What it said before stays until it is too old.
+                // The facts from before stay until they are too old.
                 self.rejected.insert(named, rejection);
                 None
             }
         }
     }
 
-    /// And what in it is left out.
-    fn accepted(
+    /// Returns the part, and why something in it is left out.
+    fn checked(
         &mut self,
         named: &str,
         object: api::ClusterFacts,
@@ -142,27 +243,27 @@ impl Board {
     ) -> Result<(Part, Option<Rejection>), Rejection> {
         let written = written(&object);
         let (part, parts) = (object.spec.part.unwrap_or(0), object.spec.parts.unwrap_or(1));
-        if *named != *name(&object.spec.cluster, part) {
-            let said = object.spec.cluster.clone();
-            return Err(Rejection::NotItsOwners { said, part, named: name(&object.spec.cluster, part) });
+        let owned = name(&object.spec.cluster, part);
+        if *named != *owned {
+            return Err(Rejection::NotItsOwners { said: object.spec.cluster.clone(), part, named: owned });
         }
-        self.look_for_doubles(named, &object, written)?;
+        self.check_duplicates(named, &object, written)?;
         let (Accepted::Facts(mut facts), in_part) = accept(Object::ClusterFacts(Box::new(object)))? else {
             return Err(Rejection::Malformed("it holds no facts".to_owned()));
         };
-        let clusters: BTreeSet<&ClusterId> = self.parts.values().map(|part| &part.facts.cluster).collect();
-        if clusters.len() >= MOST_CLUSTERS && !clusters.contains(&facts.cluster) {
+        let clusters = self.clusters();
+        if clusters.len() >= MAX_CLUSTERS && !clusters.contains(&facts.cluster) {
             return Err(Rejection::TooMany);
         }
-        // The own numbers too: whoever believed itself more than others do would plan something else than they.
-        let usual = self.usual.entry(facts.cluster.clone()).or_default();
-        let cut = usual.believe(Arc::make_mut(&mut facts.services), now);
-        let unusual = (cut > 0).then_some(Rejection::Unusual(cut));
+        // The own numbers too: a cluster that believed more of itself than its peers do would plan something else than they.
+        let growth = self.growth.entry(facts.cluster.clone()).or_default();
+        let clipped = growth.believe(Arc::make_mut(&mut facts.services), now);
+        let unusual = (clipped > 0).then_some(Rejection::Unusual(clipped));
         Ok((Part { facts, written, number: part, parts }, in_part.map(Rejection::InPart).or(unusual)))
     }
 
-    /// Our own objects must be ours.
-    fn look_for_doubles(
+    /// Refuses objects with our id that another cluster wrote.
+    fn check_duplicates(
         &mut self,
         named: &str,
         object: &api::ClusterFacts,
@@ -171,48 +272,52 @@ impl Board {
         if object.spec.cluster != self.identity.cluster.as_str() {
             return Ok(());
         }
-        let instance = object.spec.instance.clone().unwrap_or_default();
         let since = object.spec.since.as_ref().and_then(unix_seconds);
-        if instance == self.identity.instance {
+        if self.is_own(object) {
             self.since = since.or(self.since);
-            self.doubles.remove(named);
+            self.duplicates.remove(named);
             return Ok(());
         }
-        let double = Double { instance: instance.clone(), since: since.unwrap_or(0), written: written.unwrap_or(0) };
-        self.doubles.insert(named.into(), double);
+        let instance = object.spec.instance.clone().unwrap_or_default();
+        let duplicate =
+            DuplicateId { instance: instance.clone(), since: since.unwrap_or(0), written: written.unwrap_or(0) };
+        self.duplicates.insert(named.into(), duplicate);
         Err(Rejection::OwnId(instance))
     }
 
-    /// An object that cannot be read.
-    pub fn reject(&mut self, named: &str, why: String) {
-        self.rejected.insert(named.into(), Rejection::Malformed(why));
+    fn end_list(&mut self) {
+        let listed = self.listed.take().unwrap_or_default();
+        let names: BTreeSet<Box<str>> = self.parts.keys().chain(self.rejected.keys()).cloned().collect();
+        names.difference(&listed).for_each(|named| drop(self.remove(named)));
+        self.lost = None;
+        self.reported = None;
     }
 
-    /// An object is gone. A part that its owner's other parts count on is missing rather than gone: what it said stays until
-    /// it is too old.
-    pub fn remove(&mut self, named: &str) -> Option<ClusterId> {
+    /// Removes an object. Returns the cluster whose facts changed. A part that other parts of its owner count on is missing
+    /// rather than gone: its facts stay until they are too old.
+    fn remove(&mut self, named: &str) -> Option<ClusterId> {
         self.rejected.remove(named);
-        self.doubles.remove(named);
+        self.duplicates.remove(named);
         let (cluster, number) = named.rsplit_once('-')?;
         let number: i32 = number.parse().ok()?;
         let of_owner = self.parts.values().filter(|part| part.facts.cluster.as_str() == cluster);
-        let newest = of_owner.filter(|part| part.facts.cluster.as_str() == cluster).max_by_key(|part| part.written);
-        let head_is_there = number != 0 && self.parts.contains_key(&*name(cluster, 0));
-        if head_is_there && newest.is_some_and(|newest| newest.parts > number) {
+        let newest = of_owner.max_by_key(|part| part.written);
+        let has_first = number != 0 && self.parts.contains_key(&*name(cluster, 0));
+        if has_first && newest.is_some_and(|newest| newest.parts > number) {
             return None;
         }
         self.parts.remove(named).map(|part| part.facts.cluster)
     }
 
-    /// All names that are there.
-    pub fn names(&self) -> Vec<Box<str>> {
-        self.parts.keys().chain(self.rejected.keys()).cloned().collect()
+    fn event_of(&self, cluster: &ClusterId) -> PeerEvent {
+        self.facts(cluster).map_or_else(|| PeerEvent::Gone(cluster.clone()), PeerEvent::Reported)
     }
 
-    /// What a cluster says, in all of its objects together. `None`: it says nothing any more.
+    /// Returns what a cluster reports, in all of its objects together. `None` if it reports nothing any more.
     pub fn facts(&self, cluster: &ClusterId) -> Option<Arc<Facts>> {
         let dated = |part: &Part| {
-            let at = part.written.map(|written| written.saturating_add_signed(self.ahead)).or(part.facts.observed);
+            let written = part.written.map(|written| written.saturating_add_signed(self.clock_skew));
+            let at = written.or(part.facts.observed);
             let mut facts = part.facts.clone();
             facts.observed = at;
             Arc::make_mut(&mut facts.services).values_mut().for_each(|report| report.at = at.unwrap_or(0));
@@ -222,80 +327,64 @@ impl Board {
         Facts::united(parts.iter()).map(Arc::new)
     }
 
-    pub fn clusters(&self) -> BTreeSet<ClusterId> {
+    fn clusters(&self) -> BTreeSet<ClusterId> {
         self.parts.values().map(|part| part.facts.cluster.clone()).collect()
     }
 
-    /// Our clock against the broker's, when it said what time it is there. Whether that is another one than before.
-    pub fn compare_clocks(&mut self, here: u64, there: u64) -> bool {
+    fn skew_moved(&mut self, here: u64, broker: u64) -> bool {
         /// Less is the time that an answer takes, and the rest of a second.
         const NOISE: u64 = 5;
-        let ahead = i64::try_from(here).unwrap_or(i64::MAX).saturating_sub_unsigned(there);
-        let moved = ahead.abs_diff(self.ahead) >= NOISE;
+        let skew = i64::try_from(here).unwrap_or(i64::MAX).saturating_sub_unsigned(broker);
+        let moved = skew.abs_diff(self.clock_skew) >= NOISE;
         if moved {
-            self.ahead = ahead;
+            self.clock_skew = skew;
         }
         moved
     }
 
-    pub fn ahead(&self) -> i64 {
-        self.ahead
+    /// Returns when this cluster first wrote, by the broker's clock. If it never wrote, that is now.
+    pub fn since(&self, now: u64) -> u64 {
+        self.since.unwrap_or_else(|| self.broker_time(now))
     }
 
-    /// When we first wrote, as the broker has it.
-    pub fn since(&self) -> Option<u64> {
-        self.since
+    fn broker_time(&self, now: u64) -> u64 {
+        now.saturating_add_signed(-self.clock_skew)
     }
 
-    pub fn doubles(&self) -> impl Iterator<Item = &Double> {
-        self.doubles.values()
-    }
-
-    /// What time it is by the broker's clock.
-    pub fn there(&self, now: u64) -> u64 {
-        now.saturating_add_signed(-self.ahead)
-    }
-
-    /// Of two clusters with one id the older one goes on, unless it has been silent for long.
-    pub fn elder(&self, now: u64) -> Option<&Double> {
+    /// Returns another cluster with our id that takes precedence: of two, the older one goes on, unless it has been silent for
+    /// long.
+    fn older_duplicate(&self, now: u64) -> Option<&DuplicateId> {
         const SILENT: u64 = 3600;
-        let alive = |double: &&Double| self.there(now).saturating_sub(double.written) < SILENT;
-        let eldest = self.doubles.values().filter(alive).min_by_key(|double| double.since);
-        // Of two that began in the same second, the one whose id comes first.
-        let elder = |double: &&Double, since| (double.since, &*double.instance) < (since, &*self.identity.instance);
-        eldest.filter(|double| self.since.is_none_or(|since| elder(double, since)))
+        let alive = |other: &&DuplicateId| self.broker_time(now).saturating_sub(other.written) < SILENT;
+        let oldest = self.duplicates.values().filter(alive).min_by_key(|other| other.since);
+        // Of two that began in the same second, the one whose instance sorts first.
+        let older = |other: &&DuplicateId, since| (other.since, &*other.instance) < (since, &*self.identity.instance);
+        oldest.filter(|other| self.since.is_none_or(|since| older(other, since)))
     }
 
-    /// How it stands with what is there, for conditions and metrics.
-    pub fn state(&self, lost: Option<Arc<str>>, now: u64) -> BrokerState {
+    /// Returns the state of the connection, for conditions and metrics.
+    pub fn state(&self, now: u64) -> BrokerState {
+        let rejected = |(name, why): (&Box<str>, &Rejection)| (name.clone(), (why.category(), why.to_string().into()));
         BrokerState {
-            lost,
-            double: self.elder(now).map(|double| double.instance.as_str().into()),
-            unwritten: None,
-            rejected: self
-                .rejected
-                .iter()
-                .map(|(name, why)| (name.clone(), (why.category(), why.to_string().into())))
-                .collect(),
+            lost: self.lost.clone(),
+            double: self.older_duplicate(now).map(|other| other.instance.as_str().into()),
+            unwritten: self.unwritten.clone(),
+            rejected: self.rejected.iter().map(rejected).collect(),
             incomplete: self.incomplete().into_iter().collect(),
         }
     }
 
-    /// The clusters with a part missing.
-    pub fn incomplete(&self) -> BTreeSet<ClusterId> {
+    /// Clusters with a part missing.
+    fn incomplete(&self) -> BTreeSet<ClusterId> {
         let missing = |part: &&Part| {
             let cluster = part.facts.cluster.as_str();
             (0..part.parts.min(100)).any(|number| !self.parts.contains_key(&*name(cluster, number)))
         };
         self.parts.values().filter(missing).map(|part| part.facts.cluster.clone()).collect()
     }
-
-    pub fn rejected(&self) -> &BTreeMap<Box<str>, Rejection> {
-        &self.rejected
-    }
 }
 
-/// When the API server last wrote it down, by its own clock.
+/// Returns when the API server last wrote an object down, by its own clock.
 pub fn written(object: &api::ClusterFacts) -> Option<u64> {
     let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
     times.filter_map(unix_seconds).max()
@@ -313,9 +402,9 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
-    fn board() -> Board {
+    fn inbox() -> Inbox {
         let cluster = ClusterId::new("east").unwrap();
-        Board::new(Identity { cluster, instance: "ours".to_owned() })
+        Inbox::new(Identity { cluster, instance: "ours".to_owned() })
     }
 
     fn said(name: &str, spec: serde_json::Value) -> api::ClusterFacts {
@@ -337,85 +426,94 @@ mod tests {
         json!({"cluster": "west", "services": [{"namespace": "shop", "name": "web", "demandRps": rps}]})
     }
 
-    fn demand(board: &Board) -> Option<f64> {
-        let facts = board.facts(&ClusterId::new("west").unwrap())?;
+    fn demand(inbox: &Inbox) -> Option<f64> {
+        let facts = inbox.facts(&ClusterId::new("west").unwrap())?;
         facts.services[&ServiceKey::new("shop", "web").unwrap()].demand_rps
     }
 
-    fn why(board: &Board, name: &str) -> Option<&'static str> {
-        board.rejected().get(name).map(Rejection::category)
+    /// Takes an object in. Returns the cluster whose facts changed.
+    fn put(inbox: &mut Inbox, object: api::ClusterFacts) -> Option<ClusterId> {
+        let object = Object::ClusterFacts(Box::new(object));
+        match inbox.take(ObjectEvent::Apply { object, origin: None }, NOW).news {
+            News::Of(cluster) => Some(cluster),
+            News::None | News::All | News::List => None,
+        }
+    }
+
+    fn why(inbox: &Inbox, name: &str) -> Option<&'static str> {
+        inbox.rejected.get(name).map(Rejection::category)
     }
 
     #[test]
     fn what_is_not_its_owners_or_too_new_is_left_out_and_what_was_said_before_stays() {
-        let mut board = board();
-        assert_eq!(board.put(said("west-0", demanding(50.0)), NOW), ClusterId::new("west").ok());
+        let mut inbox = inbox();
+        assert_eq!(put(&mut inbox, said("west-0", demanding(50.0))), ClusterId::new("west").ok());
         for (name, object) in [("north-0", demanding(7.0)), ("west-1", demanding(7.0)), ("west", demanding(7.0))] {
-            assert_eq!(board.put(said(name, object), NOW), None);
-            assert_eq!(why(&board, name), Some("not_its_owners"));
+            assert_eq!(put(&mut inbox, said(name, object)), None);
+            assert_eq!(why(&inbox, name), Some("not_its_owners"));
         }
         let mut newer = demanding(7.0);
         newer["version"] = json!(99);
-        assert_eq!(board.put(said("west-0", newer), NOW), None);
-        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("version"), Some(50.0)));
-        board.put(said("west-0", demanding(60.0)), NOW);
-        assert_eq!((why(&board, "west-0"), demand(&board)), (None, Some(60.0)));
+        assert_eq!(put(&mut inbox, said("west-0", newer)), None);
+        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("version"), Some(50.0)));
+        put(&mut inbox, said("west-0", demanding(60.0)));
+        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (None, Some(60.0)));
     }
 
     #[test]
     fn a_number_that_cannot_be_is_named_and_the_rest_of_its_object_counts() {
-        let mut board = board();
-        board.put(said("west-0", demanding(5000.0)), NOW);
+        let mut inbox = inbox();
+        put(&mut inbox, said("west-0", demanding(5000.0)));
         let mut absurd = demanding(1e300);
         absurd["generation"] = json!(8);
-        board.put(said("west-0", absurd), NOW);
-        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("field"), Some(50_000.0)), "nor is it believed");
-        assert_eq!(board.facts(&ClusterId::new("west").unwrap()).unwrap().generation, 8);
-        board.put(said("west-0", demanding(5000.0)), NOW);
-        assert_eq!((why(&board, "west-0"), demand(&board)), (None, Some(5000.0)));
-        board.put(said("west-0", demanding(90_000.0)), NOW);
-        assert_eq!((why(&board, "west-0"), demand(&board)), (Some("unusual"), Some(50_000.0)), "ten times as much is");
+        put(&mut inbox, said("west-0", absurd));
+        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("field"), Some(50_000.0)), "nor is it believed");
+        assert_eq!(inbox.facts(&ClusterId::new("west").unwrap()).unwrap().generation, 8);
+        put(&mut inbox, said("west-0", demanding(5000.0)));
+        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (None, Some(5000.0)));
+        put(&mut inbox, said("west-0", demanding(90_000.0)));
+        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("unusual"), Some(50_000.0)), "ten times as much is");
     }
 
     #[test]
     fn what_others_would_not_believe_of_us_we_do_not_either() {
-        let mut board = board();
+        let mut inbox = inbox();
         let ours = |rps: f64| {
             let services = json!([{"namespace": "shop", "name": "web", "demandRps": rps}]);
             said("east-0", json!({"cluster": "east", "instance": "ours", "services": services}))
         };
-        board.put(ours(5000.0), NOW);
-        board.put(ours(90_000.0), NOW);
-        let facts = board.facts(&ClusterId::new("east").unwrap()).unwrap();
+        put(&mut inbox, ours(5000.0));
+        put(&mut inbox, ours(90_000.0));
+        let facts = inbox.facts(&ClusterId::new("east").unwrap()).unwrap();
         let demands: Vec<_> = facts.services.values().map(|report| report.demand_rps).collect();
-        assert_eq!((why(&board, "east-0"), demands), (Some("unusual"), vec![Some(50_000.0)]));
+        assert_eq!((why(&inbox, "east-0"), demands), (Some("unusual"), vec![Some(50_000.0)]));
     }
 
     #[test]
     fn what_a_cluster_says_is_others_when_its_first_part_is_there_which_it_writes_last() {
-        let mut board = board();
+        let mut inbox = inbox();
         let west = ClusterId::new("west").unwrap();
         let mut put = |part: i32, generation: i64| {
             let spec = json!({"cluster": "west", "part": part, "parts": 2, "generation": generation});
-            board.put(said(&name("west", part), spec), NOW)
+            put(&mut inbox, said(&name("west", part), spec))
         };
         let told = [put(1, 7), put(0, 7), put(1, 8), put(0, 8)];
         assert_eq!(told, [None, Some(west.clone()), None, Some(west.clone())]);
-        assert_eq!(board.facts(&west).unwrap().generation, 8);
+        assert_eq!(inbox.facts(&west).unwrap().generation, 8);
     }
 
     #[test]
     fn another_cluster_with_our_id_is_there_until_the_last_of_its_objects_is_gone_or_ours() {
-        let mut board = board();
-        let doubles = |board: &Board| board.doubles().map(|double| double.since).collect::<Vec<_>>();
-        board.put(by("ours", 0, 20), NOW);
-        assert_eq!((board.since(), doubles(&board)), (Some(20), vec![]));
-        board.put(by("another", 0, 10), NOW);
-        board.put(by("another", 1, 10), NOW);
-        assert_eq!((why(&board, "east-0"), doubles(&board)), (Some("own_id"), vec![10, 10]));
-        board.remove("east-1");
-        assert_eq!(doubles(&board), [10]);
-        board.put(by("ours", 0, 20), NOW);
-        assert_eq!((why(&board, "east-0"), doubles(&board)), (None, vec![]));
+        let mut inbox = inbox();
+        let duplicates = |inbox: &Inbox| inbox.duplicates.values().map(|other| other.since).collect::<Vec<_>>();
+        put(&mut inbox, by("ours", 0, 20));
+        assert_eq!((inbox.since, duplicates(&inbox)), (Some(20), vec![]));
+        put(&mut inbox, by("another", 0, 10));
+        put(&mut inbox, by("another", 1, 10));
+        assert_eq!((why(&inbox, "east-0"), duplicates(&inbox)), (Some("own_id"), vec![10, 10]));
+        inbox.remove("east-1");
+        assert_eq!(duplicates(&inbox), [10]);
+        put(&mut inbox, by("ours", 0, 20));
+        assert_eq!((why(&inbox, "east-0"), duplicates(&inbox)), (None, vec![]));
     }
 }

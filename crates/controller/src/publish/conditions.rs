@@ -8,7 +8,7 @@ use landfall_api::labels::{BROKER_CONDITION, LOAD_BALANCING_CONDITION};
 use landfall_core::policy::Mode;
 
 use crate::accept::{Preset, SelectionPolicy, Submariner};
-use crate::broker::state::BrokerState;
+use crate::change::BrokerState;
 use crate::observe::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
 
-use crate::broker::state::BrokerState;
+use crate::change::BrokerState;
 use crate::facts::Facts;
 use crate::object::ObjectRef;
 

@@ -14,7 +14,7 @@ mod location;
 mod facts;
 mod network;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,9 +33,9 @@ use self::services::Removed;
 pub use self::services::{Services, Slices};
 pub use self::settings::Settings;
 use crate::accept::{Accepted, Import, Pods, accept};
-use crate::change::{Change, Touched};
-use crate::facts::Facts;
+use crate::change::{ObjectEvent, PeerEvent, Touched};
 use crate::facts::significance::{News, news};
+use crate::facts::{Facts, PeerLink};
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
 #[derive(Debug, Default)]
@@ -51,41 +51,50 @@ pub struct Stores {
 }
 
 impl Stores {
-    pub fn apply(&mut self, change: Change, touched: &mut Touched) {
-        match change {
-            Change::ListBegins(kind) => self.lists.begin(kind),
-            Change::ListEnds(kind) => {
+    /// Stores an event of an object.
+    pub fn apply(&mut self, event: ObjectEvent, touched: &mut Touched) {
+        match event {
+            ObjectEvent::ListBegins(kind) => self.lists.begin(kind),
+            ObjectEvent::ListEnds(kind) => {
                 let gone = self.lists.end(kind, self.problems.of(kind).cloned());
                 gone.into_iter().for_each(|object| self.delete(kind, &object, touched));
             }
-            Change::Apply { object, origin } => self.accept(object, origin, touched),
-            Change::Delete(kind, object) => self.delete(kind, &object, touched),
-            Change::Interrupted(kind, _) => self.lists.interrupt(kind),
-            Change::Peer(facts) => {
-                let cluster = facts.cluster.clone();
-                let before = self.facts.peers.insert(cluster.clone(), facts);
-                self.touch_news(&cluster, before, touched);
-            }
-            Change::PeerGone(cluster) => self.remove_peer(&cluster, touched),
-            Change::PeersListed(listed) => {
-                self.facts.beyond(&listed).iter().for_each(|cluster| self.remove_peer(cluster, touched));
-            }
-            Change::Broker(state) => {
-                if state.is_none() {
-                    self.apply(Change::PeersListed(BTreeSet::new()), touched);
-                }
-                touched.policies |= self.facts.broker != state;
-                self.facts.broker = state;
-            }
-            // Whether it changes who can be reached is seen from the whole of them, as with gateways.
-            Change::Links(links) => self.network.links = links,
-            // For those who have rounds.
-            Change::Measured(_) | Change::Leads(_) => {}
-            Change::Malformed(problem) => {
+            ObjectEvent::Apply { object, origin } => self.accept(object, origin, touched),
+            ObjectEvent::Delete(kind, object) => self.delete(kind, &object, touched),
+            ObjectEvent::Interrupted(kind, _) => self.lists.interrupt(kind),
+            ObjectEvent::Malformed(problem) => {
                 self.lists.see(problem.kind, &problem.object);
                 touched.problems.extend(self.problems.insert(problem));
             }
         }
+    }
+
+    /// Stores what a peer reports.
+    pub fn apply_peer(&mut self, event: PeerEvent, touched: &mut Touched) {
+        match event {
+            PeerEvent::Reported(facts) => {
+                let cluster = facts.cluster.clone();
+                let before = self.facts.peers.insert(cluster.clone(), facts);
+                self.touch_news(&cluster, before, touched);
+            }
+            PeerEvent::Gone(cluster) => self.remove_peer(&cluster, touched),
+            PeerEvent::Listed(listed) => {
+                self.facts.beyond(&listed).iter().for_each(|cluster| self.remove_peer(cluster, touched));
+            }
+            PeerEvent::Broker(state) => {
+                if state.is_none() {
+                    self.apply_peer(PeerEvent::Listed(BTreeSet::new()), touched);
+                }
+                touched.policies |= self.facts.broker != state;
+                self.facts.broker = state;
+            }
+        }
+    }
+
+    /// Stores the paths that probes measured. Whether they change who can be reached is decided from all of them, as with
+    /// gateways.
+    pub fn apply_links(&mut self, links: BTreeMap<ClusterId, PeerLink>) {
+        self.network.links = links;
     }
 
     /// Returns whether a complete list of every one of these kinds has been seen.

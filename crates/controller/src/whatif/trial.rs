@@ -1,5 +1,6 @@
 //! Policies that are thought of, as if all clusters had them: pure.
 
+use crate::change::ObjectEvent;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use thiserror::Error;
 
 use super::edit::{Edit, Taken};
 use crate::accept::{Accepted, Refused, accept};
-use crate::change::Change;
 use crate::facts::Facts;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::pipeline::Pipeline;
@@ -97,9 +97,9 @@ impl Trial {
     }
 
     /// A new version of the object of its name, if there is one. All others stay.
-    fn changes(&self) -> [Change; 2] {
-        let before = Change::Delete(Kind::SelectionPolicy, self.name.clone());
-        [before, Change::Apply { object: self.object.clone(), origin: None }]
+    fn changes(&self) -> [ObjectEvent; 2] {
+        let before = ObjectEvent::Delete(Kind::SelectionPolicy, self.name.clone());
+        [before, ObjectEvent::Apply { object: self.object.clone(), origin: None }]
     }
 }
 

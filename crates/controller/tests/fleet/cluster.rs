@@ -7,12 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use k8s_openapi::jiff::Timestamp;
 use landfall_api::{ClusterFacts, ServiceSelection};
 use landfall_controller::accept::fingerprint;
-use landfall_controller::broker::inbox::Board;
+use landfall_controller::broker::inbox::{Inbox, Taken};
 use landfall_controller::broker::objects::{Identity, name, parts};
-use landfall_controller::change::Change;
+use landfall_controller::change::{Change, ObjectEvent};
 use landfall_controller::facts::{Facts, PeerLink};
 use landfall_controller::measured::{Measured, Reading};
-use landfall_controller::object::Object;
+use landfall_controller::object::{Kind, Object};
 use landfall_controller::observe::perspective::{Guide, Perspective};
 use landfall_controller::pipeline::{Age, Pipeline};
 use landfall_controller::publish::selection::{Told, selection_status};
@@ -31,7 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) id: ClusterId,
     pub(crate) pipeline: Pipeline,
     replica: Pipeline,
-    pub(crate) board: Board,
+    pub(crate) inbox: Inbox,
     identity: Identity,
     /// How far its clock is ahead, in seconds.
     pub(crate) ahead: i64,
@@ -42,7 +42,7 @@ pub(crate) struct Cluster {
     pub(crate) mute: bool,
     /// Whether its DNS replicas tell what they answered.
     pub(crate) counts: bool,
-    inbox: Vec<Change>,
+    changes: Vec<Change>,
     ways: BTreeMap<ClusterId, Way>,
     written: Option<Arc<Facts>>,
     /// When it published facts, in true time.
@@ -67,14 +67,14 @@ impl Cluster {
         Self {
             pipeline: pipeline(&id, Guide::Policies).in_cluster(None),
             replica: pipeline(&id, Guide::Selections),
-            board: Board::new(identity.clone()),
+            inbox: Inbox::new(identity.clone()),
             identity,
             ahead: 0,
             hears: true,
             runs: true,
             mute: false,
             counts: true,
-            inbox: Vec::new(),
+            changes: Vec::new(),
             ways: BTreeMap::new(),
             written: None,
             published: Vec::new(),
@@ -88,15 +88,15 @@ impl Cluster {
     /// Begins anew, as an operator does that was killed: all it knows is what is in its API server and on the broker.
     pub(crate) fn restart(&mut self, objects: Vec<Object>) {
         self.pipeline = pipeline(&self.id, Guide::Policies).in_cluster(None);
-        self.board = Board::new(self.identity.clone());
-        (self.inbox, self.ways, self.written) = (Vec::new(), BTreeMap::new(), None);
+        self.inbox = Inbox::new(self.identity.clone());
+        (self.changes, self.ways, self.written) = (Vec::new(), BTreeMap::new(), None);
         let selections = self.selections.values().map(|(_, object)| Object::ServiceSelection(Box::new(object.clone())));
         let objects: Vec<Object> = objects.into_iter().chain(selections).collect();
         if self.replica.plan().is_none() {
             self.replica.apply(listed(objects.clone()), 0);
         }
-        self.inbox.extend(listed(objects));
-        self.inbox.push(Change::Leads(true));
+        self.changes.extend(listed(objects).into_iter().map(Change::from));
+        self.changes.push(Change::Leads(true));
     }
 
     pub(crate) fn clock(&self, now: u64) -> u64 {
@@ -104,51 +104,48 @@ impl Cluster {
     }
 
     /// What changes in its API server, DNS replicas see too.
-    pub(crate) fn see(&mut self, changes: impl Fn() -> Vec<Change>, now: u64) {
-        self.inbox.extend(changes());
+    pub(crate) fn see(&mut self, changes: impl Fn() -> Vec<ObjectEvent>, now: u64) {
+        self.changes.extend(changes().into_iter().map(Change::from));
         self.replica.apply(changes(), self.clock(now));
     }
 
-    /// An object comes by the watch of the broker. `written`: the time there.
-    pub(crate) fn hear(&mut self, object: ClusterFacts, written: u64, now: u64) {
+    /// An event comes by the watch of the broker, where it is `now`.
+    fn take(&mut self, event: ObjectEvent, now: u64) {
         let here = self.clock(now);
-        let own = object.spec.instance.as_deref() == Some(&*self.identity.instance);
-        let cluster = self.board.put(object, here);
-        if own && self.board.compare_clocks(here, written) {
-            self.tell_all();
-        } else if let Some(facts) = cluster.and_then(|cluster| self.board.facts(&cluster)) {
-            self.inbox.push(Change::Peer(facts));
+        let taken = self.inbox.take(event, here);
+        if taken.ask_time {
+            self.inbox.compare_clocks(here, now);
         }
-        let state = self.board.state(None, here);
-        self.inbox.push(Change::Broker(Some(state)));
+        self.report(&taken, now);
+    }
+
+    fn report(&mut self, taken: &Taken, now: u64) {
+        let here = self.clock(now);
+        self.changes.extend(self.inbox.report(taken, here).into_iter().map(Change::from));
+    }
+
+    pub(crate) fn hear(&mut self, object: ClusterFacts, now: u64) {
+        self.take(apply(object), now);
     }
 
     /// All that is on the broker, after a time without it.
-    pub(crate) fn list(&mut self, objects: impl Iterator<Item = (ClusterFacts, u64)>, now: u64) {
-        let here = self.clock(now);
-        objects.for_each(|(object, _)| drop(self.board.put(object, here)));
-        self.board.compare_clocks(here, now);
-        self.tell_all();
-        let state = self.board.state(None, here);
-        self.inbox.push(Change::Broker(Some(state)));
+    pub(crate) fn list(&mut self, objects: impl Iterator<Item = ClusterFacts>, now: u64) {
+        self.take(ObjectEvent::ListBegins(Kind::ClusterFacts), now);
+        objects.for_each(|object| self.take(apply(object), now));
+        self.take(ObjectEvent::ListEnds(Kind::ClusterFacts), now);
         self.hears = true;
     }
 
     pub(crate) fn lose(&mut self, now: u64) {
         self.hears = false;
-        let state = self.board.state(Some("away".into()), self.clock(now));
-        self.inbox.push(Change::Broker(Some(state)));
+        self.take(ObjectEvent::Interrupted(Kind::ClusterFacts, "away".into()), now);
     }
 
-    /// Its clock was set, and it has looked what time it is on the broker.
+    /// Its clock was set, and it has asked what time it is on the broker.
     pub(crate) fn notice_clock(&mut self, now: u64) {
-        self.board.compare_clocks(self.clock(now), now);
-        self.tell_all();
-    }
-
-    fn tell_all(&mut self) {
-        let all = self.board.clusters().into_iter().filter_map(|cluster| self.board.facts(&cluster));
-        self.inbox.extend(all.map(Change::Peer));
+        let here = self.clock(now);
+        let taken = self.inbox.compare_clocks(here, now);
+        self.report(&taken, now);
     }
 
     /// A probe of each other cluster. `None`: not answered.
@@ -171,7 +168,7 @@ impl Cluster {
         }
         let after = links(&self.ways);
         if before != after {
-            self.inbox.push(Change::Links(after.clone()));
+            self.changes.push(Change::Links(after.clone()));
             self.replica.apply([Change::Links(after)], self.clock(now));
         }
     }
@@ -197,13 +194,13 @@ impl Cluster {
             measured.answers.entry(key.clone()).or_default().insert(Some(cluster.clone()), whole);
         }
         measured.readings = readings.collect();
-        self.inbox.push(Change::Measured(Box::new(measured)));
+        self.changes.push(Change::Measured(Box::new(measured)));
     }
 
     /// Plans, and gives the replica what it decided.
     pub(crate) fn step(&mut self, now: u64) {
         let here = self.clock(now);
-        self.pipeline.apply(std::mem::take(&mut self.inbox), here);
+        self.pipeline.apply(std::mem::take(&mut self.changes), here);
         let Some(plan) = self.pipeline.plan() else { return };
         let mut changed = Vec::new();
         for (key, planned) in plan.services() {
@@ -219,7 +216,8 @@ impl Cluster {
         }
         for (key, (print, object)) in changed {
             self.selections_written += 1;
-            let change = Change::Apply { object: Object::ServiceSelection(Box::new(object.clone())), origin: None };
+            let change =
+                ObjectEvent::Apply { object: Object::ServiceSelection(Box::new(object.clone())), origin: None };
             self.replica.apply([change], here);
             self.selections.insert(key, (print, object));
         }
@@ -229,11 +227,11 @@ impl Cluster {
     pub(crate) fn writes(&mut self, now: u64) -> Vec<ClusterFacts> {
         let Some(own) = self.pipeline.published().cloned() else { return Vec::new() };
         let known = self.written.as_ref().is_some_and(|written| Arc::ptr_eq(written, &own));
-        if !(self.runs && self.hears) || self.mute || known || self.board.elder(self.clock(now)).is_some() {
+        if !(self.runs && self.hears) || self.mute || known || !self.inbox.may_write(self.clock(now)) {
             return Vec::new();
         }
         self.published.push(now);
-        let since = self.board.since().unwrap_or(now);
+        let since = self.inbox.since(self.clock(now));
         let objects = parts(&own, &self.identity, since).into_iter().rev().map(|spec| written(spec, now)).collect();
         self.written = Some(own);
         objects
@@ -249,6 +247,10 @@ impl Cluster {
     pub(crate) fn replica(&self, key: &ServiceKey) -> &ServicePlan {
         self.replica.plan().unwrap().get(key.as_str()).unwrap()
     }
+}
+
+pub(crate) fn apply(object: ClusterFacts) -> ObjectEvent {
+    ObjectEvent::Apply { object: Object::ClusterFacts(Box::new(object)), origin: None }
 }
 
 /// As an API server gives it back that wrote it at that time.

@@ -1,6 +1,6 @@
 //! The objects of a cluster, as its API server would give them.
 
-use landfall_controller::change::Change;
+use landfall_controller::change::ObjectEvent;
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, Object};
 
@@ -10,14 +10,14 @@ pub(crate) fn objects(manifests: &str) -> Vec<Object> {
     read.map(|object| object.unwrap()).collect()
 }
 
-pub(crate) fn applied(objects: Vec<Object>) -> Vec<Change> {
-    objects.into_iter().map(|object| Change::Apply { object, origin: None }).collect()
+pub(crate) fn applied(objects: Vec<Object>) -> Vec<ObjectEvent> {
+    objects.into_iter().map(|object| ObjectEvent::Apply { object, origin: None }).collect()
 }
 
 /// Complete lists of all kinds.
-pub(crate) fn listed(objects: Vec<Object>) -> Vec<Change> {
-    let begin = Kind::ALL.into_iter().map(Change::ListBegins);
-    begin.chain(applied(objects)).chain(Kind::ALL.into_iter().map(Change::ListEnds)).collect()
+pub(crate) fn listed(objects: Vec<Object>) -> Vec<ObjectEvent> {
+    let begin = Kind::ALL.into_iter().map(ObjectEvent::ListBegins);
+    begin.chain(applied(objects)).chain(Kind::ALL.into_iter().map(ObjectEvent::ListEnds)).collect()
 }
 
 /// Of the namespace `shop`.

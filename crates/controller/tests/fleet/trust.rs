@@ -1,13 +1,13 @@
 //! What is on the broker was written by others, and one of them may be broken, or worse.
 
-use std::collections::BTreeMap;
-
 use landfall_api::{ClusterFacts, ClusterFactsSpec, ServiceFacts};
-use landfall_controller::broker::inbox::Board;
+use landfall_controller::broker::inbox::Inbox;
 use landfall_controller::broker::objects::Identity;
+use landfall_controller::change::{ObjectEvent, PeerEvent};
+use landfall_controller::object::{Kind, ObjectRef};
 use landfall_core::name::ClusterId;
 
-use crate::cluster::written;
+use crate::cluster::{apply, written};
 use crate::world::{OPTIMIZED, ROUND, World, moved};
 
 fn fleet() -> World {
@@ -121,8 +121,16 @@ fn a_peer_that_turns_bad_moves_no_service_that_it_has_no_part_in() {
     }
 }
 
-fn board(instance: &str) -> Board {
-    Board::new(Identity { cluster: ClusterId::new("east").unwrap(), instance: instance.to_owned() })
+fn inbox(instance: &str) -> Inbox {
+    Inbox::new(Identity { cluster: ClusterId::new("east").unwrap(), instance: instance.to_owned() })
+}
+
+/// Takes objects in as a complete list.
+fn list(inbox: &mut Inbox, objects: Vec<ClusterFacts>, now: u64) {
+    inbox.take(ObjectEvent::ListBegins(Kind::ClusterFacts), now);
+    objects.into_iter().for_each(|object| drop(inbox.take(apply(object), now)));
+    let taken = inbox.take(ObjectEvent::ListEnds(Kind::ClusterFacts), now);
+    inbox.report(&taken, now);
 }
 
 fn by(instance: &str, since: u64, now: u64) -> ClusterFacts {
@@ -132,44 +140,46 @@ fn by(instance: &str, since: u64, now: u64) -> ClusterFacts {
 }
 
 #[test]
-fn of_two_operators_with_one_id_the_older_goes_on() {
-    let (mut older, mut younger) = (board("a"), board("b"));
-    older.put(by("a", 1000, 1000), 1000);
-    younger.put(by("a", 1000, 1000), 1000);
-    assert!(older.elder(1000).is_none() && younger.elder(1000).is_some(), "what is there was written by another");
-    assert_eq!(younger.state(None, 1000).double.as_deref(), Some("a"));
-    assert_eq!(younger.state(None, 1000).rejected["east-0"].0, "own_id");
+fn older_of_two_operators_with_one_id_goes_on() {
+    let (mut older, mut younger) = (inbox("a"), inbox("b"));
+    list(&mut older, vec![by("a", 1000, 1000)], 1000);
+    list(&mut younger, vec![by("a", 1000, 1000)], 1000);
+    assert!(older.may_write(1000) && !younger.may_write(1000), "what is there was written by another");
+    assert_eq!(younger.state(1000).double.as_deref(), Some("a"));
+    assert_eq!(younger.state(1000).rejected["east-0"].0, "own_id");
     // One that had written before it saw the other, and comes second.
-    younger.put(by("b", 2000, 2000), 2000);
-    assert!(younger.elder(2000).is_none(), "nobody else is there");
-    for board in [&mut older, &mut younger] {
-        board.put(by("a", 1000, 2010), 2010);
-        board.put(by("b", 2000, 2020), 2020);
+    younger.take(apply(by("b", 2000, 2000)), 2000);
+    assert!(younger.may_write(2000), "no other is there");
+    for inbox in [&mut older, &mut younger] {
+        inbox.take(apply(by("a", 1000, 2010)), 2010);
+        inbox.take(apply(by("b", 2000, 2020)), 2020);
     }
-    assert!(
-        older.elder(2020).is_none() && older.doubles().next().is_some() && older.state(None, 2020).double.is_none()
-    );
-    younger.put(by("a", 1000, 2030), 2030);
-    assert!(younger.elder(2030).is_some());
-    assert!(younger.elder(2030 + 3600).is_none(), "and after an hour without a word the younger one takes over");
+    assert!(older.may_write(2020) && older.state(2020).double.is_none());
+    assert_eq!(older.state(2020).rejected["east-0"].0, "own_id", "it sees the other all the same");
+    younger.take(apply(by("a", 1000, 2030)), 2030);
+    assert!(!younger.may_write(2030));
+    assert!(younger.may_write(2030 + 3600), "and after an hour without a word the younger one takes over");
 }
 
 #[test]
-fn a_part_that_is_deleted_while_others_count_on_it_is_missing_and_not_gone() {
-    let mut board = board("a");
+fn deleted_part_that_other_parts_count_on_is_missing_and_not_gone() {
+    let mut inbox = inbox("a");
     let part = |number| {
         let mut spec = said("north", ServiceFacts { capacity_rps: Some(5.0), ..Default::default() });
         spec.services[0].name = format!("web-{number}");
         written(ClusterFactsSpec { part: Some(number), parts: Some(2), ..spec }, 1000)
     };
-    (0..2).for_each(|number| drop(board.put(part(number), 1000)));
+    (0..2).for_each(|number| drop(inbox.take(apply(part(number)), 1000)));
     let north = ClusterId::new("north").unwrap();
-    let services = |board: &Board| board.facts(&north).unwrap().services.len();
-    assert_eq!((services(&board), board.incomplete().len()), (2, 0));
-    assert_eq!(board.remove("north-1"), None);
-    assert_eq!(services(&board), 2, "what it said stays until it is too old");
-    board.put(by("b", 1, 5), 1000);
-    assert!(board.rejected().contains_key("east-0"));
-    let all: BTreeMap<_, _> = board.state(Some("away".into()), 1000).rejected;
-    assert_eq!(all.len(), 1);
+    let services = |inbox: &Inbox| inbox.facts(&north).unwrap().services.len();
+    assert_eq!((services(&inbox), inbox.state(1000).incomplete.len()), (2, 0));
+    let deleted = ObjectEvent::Delete(Kind::ClusterFacts, ObjectRef::new("broker", "north-1"));
+    let taken = inbox.take(deleted, 1000);
+    let reports = |event: &PeerEvent| !matches!(event, PeerEvent::Broker(_));
+    assert_eq!(inbox.report(&taken, 1000).iter().filter(|event| reports(event)).count(), 0);
+    assert_eq!(services(&inbox), 2, "what it reported stays until it is too old");
+    inbox.take(apply(by("b", 1, 5)), 1000);
+    inbox.lose("away");
+    let state = inbox.state(1000);
+    assert!(state.rejected.contains_key("east-0") && state.rejected.len() == 1, "{state:?}");
 }

@@ -104,7 +104,7 @@ impl World {
     pub(crate) fn restart(&mut self, i: usize) {
         let objects = self.objects_of(self.clusters[i].id.clone().as_str());
         self.clusters[i].restart(objects);
-        self.clusters[i].list(self.broker.values().cloned(), self.now);
+        self.clusters[i].list(self.broker.values().map(|(object, _)| object.clone()), self.now);
     }
 
     fn objects_of(&self, cluster: &str) -> Vec<landfall_controller::object::Object> {
@@ -178,7 +178,7 @@ impl World {
 
     pub(crate) fn find_broker(&mut self) {
         for cluster in &mut self.clusters {
-            cluster.list(self.broker.values().cloned(), self.now);
+            cluster.list(self.broker.values().map(|(object, _)| object.clone()), self.now);
         }
     }
 
@@ -251,7 +251,7 @@ impl World {
             let news = written >= *newest;
             *newest = written.max(*newest);
             if news && self.clusters[to].hears && self.clusters[to].runs {
-                self.clusters[to].hear(object, written, self.now);
+                self.clusters[to].hear(object, self.now);
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::support::{Feed, NOW, addresses, applied, deleted, import, list, pipel
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use landfall_controller::accept::fingerprint;
-use landfall_controller::change::Change;
+use landfall_controller::change::ObjectEvent;
 use landfall_controller::manifest::{Document, documents};
 use landfall_controller::object::{Kind, ObjectRef};
 use landfall_controller::observe::perspective::Guide;
@@ -60,7 +60,7 @@ fn who_is_not_in_a_new_list_is_gone() {
 #[test]
 fn while_a_list_is_under_way_nothing_is_missing() {
     let mut pipeline = synced("c1", &web(&["10.0.0.1"]));
-    pipeline.feed(vec![Change::ListBegins(Kind::ServiceImport), Change::ListBegins(Kind::EndpointSlice)]);
+    pipeline.feed(vec![ObjectEvent::ListBegins(Kind::ServiceImport), ObjectEvent::ListBegins(Kind::EndpointSlice)]);
     assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.1"]);
 }
 
@@ -203,7 +203,7 @@ fn an_object_that_cannot_be_accepted_is_named_once_and_the_others_go_on() {
 fn a_malformed_object_that_is_deleted_is_forgotten() {
     let mut pipeline = synced("c1", &web(&["10.0.0.1"]).replace("ClusterSetIP", "Sideways"));
     assert_eq!(pipeline.stores().problems().count(), 1);
-    pipeline.feed(vec![Change::Delete(Kind::ServiceImport, ObjectRef::new("shop", "web"))]);
+    pipeline.feed(vec![ObjectEvent::Delete(Kind::ServiceImport, ObjectRef::new("shop", "web"))]);
     assert_eq!(pipeline.stores().problems().count(), 0);
 }
 
@@ -312,7 +312,7 @@ proptest! {
         let mut pipeline = synced("c1", &web(&["10.0.0.1"]));
         for document in documents(&damaged.to_string()) {
             if let Ok(object) = document.read {
-                pipeline.feed(vec![Change::Apply { object, origin: None }]);
+                pipeline.feed(vec![ObjectEvent::Apply { object, origin: None }]);
             }
         }
         prop_assert!(pipeline.plan().unwrap().get("web.shop").is_some());

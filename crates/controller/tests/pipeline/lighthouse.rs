@@ -2,6 +2,7 @@
 
 use crate::support::{Feed, addresses, applied, deleted, list, synced};
 use landfall_controller::change::Change;
+use landfall_controller::change::ObjectEvent;
 use landfall_controller::object::Kind;
 use landfall_core::snapshot::Kind as ServiceKind;
 
@@ -90,7 +91,7 @@ fn a_gateway_that_went_silent_says_nothing_any_more() {
     let mut pipeline =
         synced("north", &(OLDER.to_owned() + &gateway("active", &[("east", "connected"), ("west", "error")])));
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Equal", "west 0 Unreachable"]);
-    pipeline.apply([], crate::support::NOW + 16);
+    pipeline.apply(None::<Change>, crate::support::NOW + 16);
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 500 Equal", "west 500 Equal"]);
 }
 
@@ -106,13 +107,13 @@ fn the_last_peer_of_a_gateway_that_goes_is_not_connected_any_more() {
 fn while_the_api_server_is_away_no_heartbeat_is_missed() {
     let manifests = OLDER.to_owned() + &gateway("active", &[("east", "connected"), ("west", "error")]);
     let mut pipeline = synced("north", &manifests);
-    pipeline.feed(vec![Change::Interrupted(Kind::Gateway, "it is away".into())]);
+    pipeline.feed(vec![ObjectEvent::Interrupted(Kind::Gateway, "it is away".into())]);
     let expected = ["east 1000 Equal", "west 0 Unreachable"];
-    pipeline.apply([], crate::support::NOW + 3600);
+    pipeline.apply(None::<Change>, crate::support::NOW + 3600);
     assert_eq!(pipeline.shares("nginx.service-ns"), expected);
     pipeline.apply(list(&manifests), crate::support::NOW + 3600);
     assert_eq!(pipeline.shares("nginx.service-ns"), expected, "gateways need a moment as well");
-    pipeline.apply([], crate::support::NOW + 3616);
+    pipeline.apply(None::<Change>, crate::support::NOW + 3616);
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 500 Equal", "west 500 Equal"]);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::support::{Feed, NOW, applied, import, list, pipeline, policy, slice, synced};
 use k8s_openapi::jiff::Timestamp;
 use landfall_api::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
-use landfall_controller::change::Change;
+use landfall_controller::change::PeerEvent;
 use landfall_controller::observe::perspective::Guide;
 use landfall_controller::pipeline::Pipeline;
 use landfall_controller::publish::selection::{Told, selection_status};
@@ -115,7 +115,7 @@ fn a_replica_knows_who_comes_next_without_the_operator() {
 
 #[test]
 fn what_a_peer_says_itself_counts_more_than_its_object() {
-    let peer = |manifests: &str| Change::Peer(Arc::new(synced("north", manifests).own_facts()));
+    let peer = |manifests: &str| PeerEvent::Reported(Arc::new(synced("north", manifests).own_facts()));
     let full = said(NOW, (1500, 1000), (0, 0), (0, 1000));
     let mut pipeline = synced("east", &(web("") + &full));
     assert_eq!(pipeline.shares(WEB)[1], "north 0 NoCapacity");

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use landfall_controller::broker::state::BrokerState;
+use landfall_controller::change::BrokerState;
+use landfall_controller::change::PeerEvent;
 use landfall_controller::change::{Change, Touched};
 use landfall_controller::facts::Facts;
 use landfall_controller::pipeline::Pipeline;
@@ -18,7 +19,7 @@ use crate::support::{Feed, NOW, applied, import, list, pipeline, slice, synced};
 use landfall_controller::observe::perspective::Guide;
 
 /// The writes that these changes require.
-fn writes(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<Write> {
+fn writes(pipeline: &mut Pipeline, changes: Vec<impl Into<Change>>) -> Vec<Write> {
     let touched = pipeline.feed(changes);
     let desired = desired_writes(pipeline, &touched, &Time(Timestamp::UNIX_EPOCH));
     let write = |desired| match desired {
@@ -29,7 +30,7 @@ fn writes(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<Write> {
 }
 
 /// The peer records among them, `name` or `name (gone)`.
-fn kept(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<String> {
+fn kept(pipeline: &mut Pipeline, changes: Vec<impl Into<Change>>) -> Vec<String> {
     let record = |write| match write {
         Write::DeletePeerRecord(object) => Some(format!("{} (gone)", object.name)),
         Write::PeerRecord(object, _) => Some(object.name.to_string()),
@@ -38,9 +39,9 @@ fn kept(pipeline: &mut Pipeline, changes: Vec<Change>) -> Vec<String> {
     writes(pipeline, changes).into_iter().filter_map(record).collect()
 }
 
-fn says(cluster: &str, probe_address: &str) -> Change {
+fn says(cluster: &str, probe_address: &str) -> PeerEvent {
     let facts = Facts::silent(ClusterId::new(cluster).unwrap());
-    Change::Peer(Arc::new(Facts { probe_addresses: vec![probe_address.parse().unwrap()], ..facts }))
+    PeerEvent::Reported(Arc::new(Facts { probe_addresses: vec![probe_address.parse().unwrap()], ..facts }))
 }
 
 /// In round-robin mode, which needs no facts but has to know who is dead.
@@ -48,7 +49,7 @@ fn fleet() -> Pipeline {
     let web = import("shop", "web", "ClusterSetIP", &["east", "west"]) + &slice("shop", "web", "east", &["10.0.0.1"]);
     let mut pipeline = pipeline("east", Guide::Policies);
     pipeline.apply(list(&web), NOW);
-    pipeline.feed(vec![Change::Broker(Some(BrokerState::default()))]);
+    pipeline.feed(vec![PeerEvent::Broker(Some(BrokerState::default()))]);
     pipeline
 }
 
@@ -101,14 +102,15 @@ fn when_there_is_no_broker_any_more_nothing_is_said_of_it() {
         let conditions = writes(&mut pipeline, changes).into_iter().find_map(of);
         conditions.map(|conditions| conditions.into_iter().map(|one| one.type_).collect::<Vec<_>>())
     };
+    let objects = |conditions: &str| applied(&submariner(conditions)).into_iter().map(Change::from).collect();
     let both = ["landfall.dev/LoadBalancing", "landfall.dev/Broker"];
-    assert_eq!(said(applied(&submariner(""))).unwrap(), both);
+    assert_eq!(said(objects("")).unwrap(), both);
     let condition = |r#type: &str| {
         format!(
             "{{type: {type}, status: \"True\", reason: Connected, message: '', lastTransitionTime: \
              \"2026-01-01T00:00:00Z\"}}"
         )
     };
-    said(applied(&submariner(&both.map(condition).join(", "))));
-    assert_eq!(said(vec![Change::Broker(None)]).unwrap(), both[..1]);
+    said(objects(&both.map(condition).join(", ")));
+    assert_eq!(said(vec![PeerEvent::Broker(None).into()]).unwrap(), both[..1]);
 }

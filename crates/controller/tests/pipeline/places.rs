@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::support::{Feed, applied, deleted, import, list, policy, slice, synced};
 use landfall_controller::accept::{Optimized, Preset};
-use landfall_controller::change::{Change, Touched};
+use landfall_controller::change::ObjectEvent;
+use landfall_controller::change::PeerEvent;
+use landfall_controller::change::Touched;
 use landfall_controller::facts::Facts;
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, ObjectRef};
@@ -76,7 +78,7 @@ fn a_cluster_is_where_its_nodes_are_and_touches_services_only_when_it_moves() {
     assert_eq!(pipeline.stores().location.of_nodes().count(), 1);
     assert!(pipeline.feed(deleted(Kind::Node, "", "a")).all, "the last one");
     assert!(pipeline.feed(applied(&nodes)).all);
-    let gone = [Change::ListBegins(Kind::Node), Change::ListEnds(Kind::Node)];
+    let gone = [ObjectEvent::ListBegins(Kind::Node), ObjectEvent::ListEnds(Kind::Node)];
     assert!(pipeline.feed(gone.into()).all);
     assert_eq!(pipeline.stores().location.of_cluster(), None, "who is not in a new list is gone");
 }
@@ -101,7 +103,7 @@ fn where_nothing_is_optimised_places_prices_and_facts_touch_nothing_until_a_poli
     untouched(pipeline.feed(deleted(Kind::ClusterFacts, "broker", "c3-0")));
     let peer =
         synced("c2", &facts("c2-0", &format!("cluster: c2, generation: 1, {east}, {}", numbers(90)))).own_facts();
-    let told = pipeline.feed(vec![Change::Peer(Arc::new(peer))]);
+    let told = pipeline.feed(vec![PeerEvent::Reported(Arc::new(peer))]);
     assert_eq!(told, Touched { peers: [id("c2")].into(), ..Touched::default() });
 
     assert!(pipeline.feed(applied(&optimizing())).all);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use landfall_controller::change::ObjectEvent;
 use landfall_controller::change::{Change, Touched};
 use landfall_controller::object::Kind;
 use landfall_controller::pipeline::Pipeline;
@@ -125,7 +126,7 @@ fn a_slice_that_is_not_in_a_new_list_is_gone_and_one_of_no_service_is_no_problem
     let one = own("web-1", "web", &[("a", "10.1.0.1", true)]);
     let mut pipeline = synced("east", &(web("optimized") + &one + &nobodys));
     assert_eq!((count(&pipeline, "web"), pipeline.stores().problems().count()), (Some(1), 0));
-    pipeline.feed(vec![Change::ListBegins(Kind::EndpointSlice), Change::ListEnds(Kind::EndpointSlice)]);
+    pipeline.feed(vec![ObjectEvent::ListBegins(Kind::EndpointSlice), ObjectEvent::ListEnds(Kind::EndpointSlice)]);
     assert_eq!(count(&pipeline, "web"), None);
 }
 

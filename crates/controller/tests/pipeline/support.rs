@@ -1,5 +1,6 @@
 //! A pipeline that is fed with manifests, as a cluster would feed it.
 
+use landfall_controller::change::ObjectEvent;
 use landfall_controller::change::{Change, Touched};
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, ObjectRef};
@@ -33,23 +34,23 @@ pub(crate) fn synced(local: &str, manifests: &str) -> Pipeline {
     pipeline
 }
 
-pub(crate) fn list(manifests: &str) -> Vec<Change> {
-    let begin = Kind::ALL.into_iter().map(Change::ListBegins);
-    begin.chain(applied(manifests)).chain(Kind::ALL.into_iter().map(Change::ListEnds)).collect()
+pub(crate) fn list(manifests: &str) -> Vec<ObjectEvent> {
+    let begin = Kind::ALL.into_iter().map(ObjectEvent::ListBegins);
+    begin.chain(applied(manifests)).chain(Kind::ALL.into_iter().map(ObjectEvent::ListEnds)).collect()
 }
 
 /// Panics where a manifest cannot be read.
-pub(crate) fn applied(manifests: &str) -> Vec<Change> {
+pub(crate) fn applied(manifests: &str) -> Vec<ObjectEvent> {
     let read = documents(manifests).into_iter().map(|document| document.read.map_err(|malformed| malformed.what));
-    read.map(|object| Change::Apply { object: object.unwrap(), origin: None }).collect()
+    read.map(|object| ObjectEvent::Apply { object: object.unwrap(), origin: None }).collect()
 }
 
-pub(crate) fn deleted(kind: Kind, namespace: &str, name: &str) -> Vec<Change> {
-    vec![Change::Delete(kind, ObjectRef::new(namespace, name))]
+pub(crate) fn deleted(kind: Kind, namespace: &str, name: &str) -> Vec<ObjectEvent> {
+    vec![ObjectEvent::Delete(kind, ObjectRef::new(namespace, name))]
 }
 
 pub(crate) trait Feed {
-    fn feed(&mut self, changes: Vec<Change>) -> Touched;
+    fn feed(&mut self, changes: Vec<impl Into<Change>>) -> Touched;
     /// By its DNS form, `web.shop`.
     fn service(&self, name: &str) -> &ServicePlan;
     /// `c2 333 Weighted` for each candidate.
@@ -57,7 +58,7 @@ pub(crate) trait Feed {
 }
 
 impl Feed for Pipeline {
-    fn feed(&mut self, changes: Vec<Change>) -> Touched {
+    fn feed(&mut self, changes: Vec<impl Into<Change>>) -> Touched {
         self.apply(changes, NOW + 1)
     }
 

@@ -1,7 +1,7 @@
 //! What clusters tell each other: ClusterFacts on the broker, a Kubernetes API server that all of them reach.
 //!
 //! ```text
-//! own facts ── build ──▶ objects ── write ──▶ broker ── watch ──▶ board (whose, how old, how absurd) ──▶ Change::Peer
+//! own facts ── build ──▶ objects ── write ──▶ broker ── watch ──▶ board (whose, how old, how absurd) ──▶ PeerEvent::Reported
 //! ```
 //!
 //! What comes back is what is planned from, the own facts included: a cluster that knew more about itself than the others do
@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 use self::credentials::{Credentials, Source, connect, find};
 pub use self::ends::Ends;
 use landfall_controller::broker::objects::Identity;
-use landfall_controller::broker::state::BrokerState;
-use landfall_controller::change::Change;
+use landfall_controller::change::BrokerState;
+use landfall_controller::change::PeerEvent;
 
 /// Between two looks for other credentials.
 const CREDENTIALS: Duration = Duration::from_secs(5);
@@ -47,7 +47,8 @@ pub async fn run(source: Source, mut ends: Ends) {
                 }
             }
             Ok(Ok(None)) => {
-                if said.replace(None) != Some(None) && ends.changes.send(Change::Broker(None)).await.is_err() {
+                if said.replace(None) != Some(None) && ends.changes.send(PeerEvent::Broker(None).into()).await.is_err()
+                {
                     return;
                 }
                 sleep(CREDENTIALS).await;
@@ -60,7 +61,7 @@ pub async fn run(source: Source, mut ends: Ends) {
         if said.as_ref() != Some(&state) {
             tracing::warn!(why = lost, "no broker; going on with what was heard last, and trying again");
             said = Some(state.clone());
-            if ends.changes.send(Change::Broker(state)).await.is_err() {
+            if ends.changes.send(PeerEvent::Broker(state).into()).await.is_err() {
                 return;
             }
         }
@@ -69,9 +70,9 @@ pub async fn run(source: Source, mut ends: Ends) {
 }
 
 /// What is known of the broker at this moment, for who looks once.
-pub async fn look(source: &Source, identity: Identity, clock: fn() -> u64) -> Result<Vec<Change>, String> {
+pub async fn look(source: &Source, identity: Identity, clock: fn() -> u64) -> Result<Vec<PeerEvent>, String> {
     let found = timeout(PATIENCE, find(source)).await.map_err(|_| "no answer in time".to_owned())?;
-    let Some(credentials) = found.map_err(|error| error.to_string())? else { return Ok(vec![Change::Broker(None)]) };
+    let Some(credentials) = found.map_err(|error| error.to_string())? else { return Ok(vec![PeerEvent::Broker(None)]) };
     let client = connect(&credentials).await?;
     timeout(PATIENCE, session::once(&client, &credentials.namespace, identity, clock))
         .await

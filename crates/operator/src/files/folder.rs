@@ -15,7 +15,7 @@ use notify::Watcher;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use landfall_controller::change::Change;
+use landfall_controller::change::{Change, ObjectEvent};
 use landfall_controller::manifest::{Document, documents};
 use landfall_controller::object::{Kind, ObjectRef};
 
@@ -106,17 +106,17 @@ pub fn strays(dir: &Path) -> Vec<PathBuf> {
 
 impl Folder {
     /// Everything in the folder, as complete lists of all kinds.
-    pub fn load(&mut self) -> Vec<Change> {
-        let mut changes: Vec<Change> = Kind::ALL.into_iter().map(Change::ListBegins).collect();
+    pub fn load(&mut self) -> Vec<ObjectEvent> {
+        let mut changes: Vec<ObjectEvent> = Kind::ALL.into_iter().map(ObjectEvent::ListBegins).collect();
         for path in manifests(&self.path) {
             changes.extend(self.reload(&path));
         }
-        changes.extend(Kind::ALL.into_iter().map(Change::ListEnds));
+        changes.extend(Kind::ALL.into_iter().map(ObjectEvent::ListEnds));
         changes
     }
 
     /// What a change of that path, or its removal, changes: a file, or a folder and all that was or is in it.
-    pub fn reload_below(&mut self, path: &Path) -> Vec<Change> {
+    pub fn reload_below(&mut self, path: &Path) -> Vec<ObjectEvent> {
         if is_manifest(path) && !path.is_dir() {
             return self.reload(path);
         }
@@ -125,7 +125,7 @@ impl Folder {
         files.iter().flat_map(|file| self.reload(file)).collect()
     }
 
-    fn reload(&mut self, path: &Path) -> Vec<Change> {
+    fn reload(&mut self, path: &Path) -> Vec<ObjectEvent> {
         let before = self.files.remove(path).unwrap_or_default();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -145,7 +145,7 @@ impl Folder {
             match read {
                 Ok(object) => {
                     file.objects.insert((object.kind(), object.reference()));
-                    changes.push(Change::Apply { object, origin: Some(Arc::clone(&origin)) });
+                    changes.push(ObjectEvent::Apply { object, origin: Some(Arc::clone(&origin)) });
                 }
                 Err(malformed) => {
                     // What it was before stays in force; when it cannot even be told which object it is, all of them.
@@ -184,12 +184,12 @@ impl Folder {
     }
 
     /// An object that another file has too is not gone, but as that file says.
-    fn deletions(&self, objects: BTreeSet<(Kind, ObjectRef)>) -> Vec<Change> {
+    fn deletions(&self, objects: BTreeSet<(Kind, ObjectRef)>) -> Vec<ObjectEvent> {
         let mut changes = Vec::new();
         for object in objects {
             match self.files.iter().find(|(_, file)| file.objects.contains(&object)) {
                 Some((other, _)) => changes.extend(applied_from(other, &object)),
-                None => changes.push(Change::Delete(object.0, object.1)),
+                None => changes.push(ObjectEvent::Delete(object.0, object.1)),
             }
         }
         changes
@@ -197,11 +197,11 @@ impl Folder {
 }
 
 /// What a file says of one object.
-fn applied_from(path: &Path, wanted: &(Kind, ObjectRef)) -> Option<Change> {
+fn applied_from(path: &Path, wanted: &(Kind, ObjectRef)) -> Option<ObjectEvent> {
     let text = std::fs::read_to_string(path).ok()?;
     let mut objects = documents(&text).into_iter().filter_map(|document| document.read.ok());
     let object = objects.find(|object| (object.kind(), object.reference()) == *wanted)?;
-    Some(Change::Apply { object, origin: Some(path.into()) })
+    Some(ObjectEvent::Apply { object, origin: Some(path.into()) })
 }
 
 /// Loads the folder, and then whatever changes in it, until the receiver is gone. `problems` is what is wrong with the
@@ -219,7 +219,7 @@ pub async fn follow(
         let turn = Arc::clone(&readers).acquire_owned().await;
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let changes: Vec<Change> = match paths {
+            let changes: Vec<ObjectEvent> = match paths {
                 None => folder.load(),
                 Some(paths) => BTreeSet::iter(&paths).flat_map(|path: &PathBuf| folder.reload_below(path)).collect(),
             };
@@ -253,9 +253,9 @@ pub async fn follow(
 /// The receiver is gone: all is ending.
 struct Ending;
 
-async fn send(changes: &mpsc::Sender<Change>, read: Vec<Change>) -> Result<(), Ending> {
+async fn send(changes: &mpsc::Sender<Change>, read: Vec<ObjectEvent>) -> Result<(), Ending> {
     for change in read {
-        changes.send(change).await.map_err(|_| Ending)?;
+        changes.send(change.into()).await.map_err(|_| Ending)?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use super::patience::{Limits, Outcome, Patience};
 use crate::error_chain::chain;
 use crate::log_once::LogOnce;
 use crate::retry::Backoff;
-use landfall_controller::change::Change;
+use landfall_controller::change::ObjectEvent;
 use landfall_controller::object::{Json, Kind, Object, ObjectRef, Problem};
 
 /// A server that comes back is noticed within half a second, and a handful of refused connections a second is no load for
@@ -71,12 +71,12 @@ impl Scope {
     }
 }
 
-/// Sends all changes of one kind until the receiver is gone. Calls `on_interruption` for each interruption.
-pub async fn watch(
+/// Sends all events of one kind until the receiver is gone. Calls `on_interruption` for each interruption.
+pub async fn watch<E: From<ObjectEvent>>(
     client: Client,
     kind: Kind,
     scope: Scope,
-    changes: mpsc::Sender<Change>,
+    events: mpsc::Sender<E>,
     on_interruption: impl Fn() + Send,
 ) {
     let mut patience = Patience::new(LIMITS);
@@ -89,7 +89,7 @@ pub async fn watch(
             Ok(resource) => {
                 was_served = true;
                 let began = Instant::now();
-                let followed = follow(&client, (kind, &scope), &resource, &changes).await;
+                let followed = follow(&client, (kind, &scope), &resource, &events).await;
                 if began.elapsed() >= HEALTHY {
                     patience.reset();
                     log.resolve(kind.name());
@@ -104,12 +104,12 @@ pub async fn watch(
         let next = patience.step(ended.outcome());
         // A kind that was never served is not installed: that must not keep the other kinds from being planned.
         let never_served = matches!(ended, Ended::Missing(_)) && !was_served;
-        if optional && (never_served || next.is_believed) && send_empty_list(kind, &changes).await.is_err() {
+        if optional && (never_served || next.is_believed) && send_empty_list(kind, &events).await.is_err() {
             return;
         }
         on_interruption();
         let why = ended.why();
-        if send(&changes, Change::Interrupted(kind, why.as_str().into())).await.is_err() {
+        if send(&events, ObjectEvent::Interrupted(kind, why.as_str().into())).await.is_err() {
             return;
         }
         if log.is_new(kind.name(), &why) {
@@ -164,8 +164,8 @@ impl Ended {
 /// The receiver is gone: the process is stopping.
 struct Stopping;
 
-async fn send(changes: &mpsc::Sender<Change>, change: Change) -> Result<(), Stopping> {
-    changes.send(change).await.map_err(|_| Stopping)
+async fn send<E: From<ObjectEvent>>(events: &mpsc::Sender<E>, event: ObjectEvent) -> Result<(), Stopping> {
+    events.send(event.into()).await.map_err(|_| Stopping)
 }
 
 fn not_served(kind: Kind) -> String {
@@ -177,16 +177,16 @@ fn not_served(kind: Kind) -> String {
 }
 
 /// A kind that is not installed has no objects.
-async fn send_empty_list(kind: Kind, changes: &mpsc::Sender<Change>) -> Result<(), Stopping> {
-    send(changes, Change::ListBegins(kind)).await?;
-    send(changes, Change::ListEnds(kind)).await
+async fn send_empty_list<E: From<ObjectEvent>>(kind: Kind, events: &mpsc::Sender<E>) -> Result<(), Stopping> {
+    send(events, ObjectEvent::ListBegins(kind)).await?;
+    send(events, ObjectEvent::ListEnds(kind)).await
 }
 
-async fn follow(
+async fn follow<E: From<ObjectEvent>>(
     client: &Client,
     (kind, scope): (Kind, &Scope),
     resource: &ApiResource,
-    changes: &mpsc::Sender<Change>,
+    events: &mpsc::Sender<E>,
 ) -> Result<Ended, Stopping> {
     let api: Api<Raw> = match scope {
         Scope::Broker(namespace) | Scope::Namespace(namespace) => {
@@ -198,18 +198,18 @@ async fn follow(
     if kind == Kind::EndpointSlice && *scope == Scope::Clusterset {
         config = config.labels(SERVICE_NAME);
     }
-    let mut events = std::pin::pin!(watcher::watcher(api, config));
+    let mut stream = std::pin::pin!(watcher::watcher(api, config));
     let mut failures = 0;
-    while let Some(event) = events.next().await {
-        let change = match event {
+    while let Some(event) = stream.next().await {
+        let read = match event {
             Ok(Event::Init) => {
                 // Said before the server was asked, so it is no sign of life.
-                send(changes, Change::ListBegins(kind)).await?;
+                send(events, ObjectEvent::ListBegins(kind)).await?;
                 continue;
             }
-            Ok(Event::InitDone) => Change::ListEnds(kind),
+            Ok(Event::InitDone) => ObjectEvent::ListEnds(kind),
             Ok(Event::InitApply(raw) | Event::Apply(raw)) => raw.read(kind),
-            Ok(Event::Delete(raw)) => Change::Delete(kind, raw.reference()),
+            Ok(Event::Delete(raw)) => ObjectEvent::Delete(kind, raw.reference()),
             Err(error) => match interruption(&error) {
                 Some(ended) => return Ok(ended),
                 None if failures >= FAILURES => return Ok(Ended::Lost(chain(&error))),
@@ -221,7 +221,7 @@ async fn follow(
             },
         };
         failures = 0;
-        send(changes, change).await?;
+        send(events, read).await?;
     }
     Ok(Ended::Lost("the stream of events ended".to_owned()))
 }
@@ -248,17 +248,20 @@ impl Raw {
         ObjectRef::new(&text(&self.metadata.namespace), &text(&self.metadata.name))
     }
 
-    fn read(&self, kind: Kind) -> Change {
+    fn read(&self, kind: Kind) -> ObjectEvent {
         let bytes = self.text.get().len();
         if kind == Kind::ClusterFacts && bytes > MOST_FACTS_BYTES {
             let what = format!("it has {bytes} bytes; at most {MOST_FACTS_BYTES} are read");
-            return Change::Malformed(Problem { origin: None, kind, object: self.reference(), what });
+            return ObjectEvent::Malformed(Problem { origin: None, kind, object: self.reference(), what });
         }
         match Object::read(kind, Json(self.text.get())) {
-            Ok(object) => Change::Apply { object, origin: None },
-            Err(error) => {
-                Change::Malformed(Problem { origin: None, kind, object: self.reference(), what: error.to_string() })
-            }
+            Ok(object) => ObjectEvent::Apply { object, origin: None },
+            Err(error) => ObjectEvent::Malformed(Problem {
+                origin: None,
+                kind,
+                object: self.reference(),
+                what: error.to_string(),
+            }),
         }
     }
 }
