@@ -129,6 +129,16 @@ pub enum Enforcement {
 /// The schema has no defaults, so that a policy which leaves something open can be told from one that says it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.targetUtilisation)",
+        "message": "spec.optimized.targetUtilisation was renamed; use spec.optimized.targetUtilization",
+    },
+    {
+        "rule": "!has(self.utilisationQuery)",
+        "message": "spec.optimized.utilisationQuery was renamed; use spec.optimized.utilizationQuery",
+    },
+]))]
 pub struct OptimizedSettings {
     /// What it is worth to answer a million requests one millisecond sooner, in USD. Default: as
     /// optimizedLoadBalancingParams says, which stands for 10 (performance), 0.01 (mixed) or 0.0001 (cost).
@@ -138,7 +148,10 @@ pub struct OptimizedSettings {
     /// The part of its capacity that a cluster may be asked for before clients go elsewhere at any cost. Default: 0.9.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.1, max = 0.99))]
-    pub target_utilisation: Option<f64>,
+    pub target_utilization: Option<f64>,
+    /// Former name of targetUtilization. New values are refused; values from before the renaming are still used.
+    #[serde(rename = "targetUtilisation", skip_serializing_if = "Option::is_none")]
+    pub former_target_utilization: Option<f64>,
     /// Bytes of a request, for its price. Default: 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1e12))]
@@ -165,8 +178,12 @@ pub struct OptimizedSettings {
     /// $service stand for the service's. Needs --prometheus of the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    pub utilisation_query: Option<String>,
-    /// PromQL for the requests per second that the export of this cluster is asked for. As utilisationQuery.
+    pub utilization_query: Option<String>,
+    /// Former name of utilizationQuery. New values are refused; values from before the renaming are still used.
+    #[serde(rename = "utilisationQuery", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub former_utilization_query: Option<String>,
+    /// PromQL for the requests per second that the export of this cluster is asked for. As utilizationQuery.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub load_query: Option<String>,
@@ -184,6 +201,17 @@ pub struct OptimizedSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 100.0))]
     pub burstiness: Option<f64>,
+}
+
+impl OptimizedSettings {
+    /// Returns the fields that are set under a former name, each with the name to use, as paths from the object.
+    pub fn former_names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let target = self.former_target_utilization.is_some();
+        let query = self.former_utilization_query.is_some();
+        let target = target.then_some(("spec.optimized.targetUtilisation", "spec.optimized.targetUtilization"));
+        let query = query.then_some(("spec.optimized.utilisationQuery", "spec.optimized.utilizationQuery"));
+        target.into_iter().chain(query)
+    }
 }
 
 /// The weights that the clients of one cluster see. The lower a weight, the higher the share: a cluster with half the

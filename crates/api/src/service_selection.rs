@@ -146,7 +146,10 @@ pub struct SelectedCluster {
     pub capacity_rps: Option<f64>,
     /// The part of that which it will be asked for, by the clients of all clusters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub utilisation: Option<f64>,
+    pub utilization: Option<f64>,
+    /// Former name of utilization. Written only by operators from before the renaming.
+    #[serde(default, rename = "utilisation", skip_serializing_if = "Option::is_none")]
+    pub former_utilization: Option<f64>,
     /// When that cluster wrote the facts about itself that this was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts_time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
-use landfall_api::{ClusterFacts, SelectedCluster, SelectionPolicy, crds};
+use landfall_api::{ClusterFacts, OptimizedSettings, SelectedCluster, SelectionPolicy, crds};
 use serde_json::{Value, json};
+
+/// Renamed fields of `spec.optimized`, each with its present name.
+const FORMER_NAMES: [(&str, &str); 2] =
+    [("targetUtilisation", "targetUtilization"), ("utilisationQuery", "utilizationQuery")];
 
 /// The definition of a kind.
 fn definition(kind: &str) -> Value {
@@ -43,7 +47,7 @@ fn settings_of_the_optimiser_have_limits_and_tell_their_defaults_without_having_
     let rate = "usdPerMsPerMillionRequests";
     let limits = [
         (rate, 0.0, 1000.0, "10 (performance), 0.01 (mixed) or 0.0001 (cost)"),
-        ("targetUtilisation", 0.1, 0.99, "Default: 0.9."),
+        ("targetUtilization", 0.1, 0.99, "Default: 0.9."),
         ("requestBytes", 0.0, 1e12, "Default: 1000."),
         ("responseBytes", 0.0, 1e12, "Default: 10000."),
         ("capacityRpsPerPod", 0.0, 1e6, "Default: 100."),
@@ -54,7 +58,8 @@ fn settings_of_the_optimiser_have_limits_and_tell_their_defaults_without_having_
         ("burstiness", 0.01, 100.0, "Default: 1."),
     ];
     let all = schema("SelectionPolicy", &["optimized"])["properties"].take();
-    let numbers = all.as_object().unwrap().iter().filter(|(name, _)| !name.ends_with("Query"));
+    let other = |name: &str| name.ends_with("Query") || FORMER_NAMES.iter().any(|(former, _)| *former == name);
+    let numbers = all.as_object().unwrap().iter().filter(|(name, _)| !other(name));
     assert_eq!(numbers.count(), limits.len(), "one of them is not tested");
     for (name, least, most, default) in limits {
         let field = &all[name];
@@ -91,6 +96,30 @@ fn rules_across_fields_say_what_would_be_right() {
 }
 
 #[test]
+fn former_names_of_settings_are_refused_on_write_with_the_new_name() {
+    let settings = schema("SelectionPolicy", &["optimized"]);
+    let rules = settings["x-kubernetes-validations"].as_array().unwrap();
+    for (former, name) in FORMER_NAMES {
+        assert!(settings["properties"][former].is_object(), "an API server would drop {former} without an error");
+        let message = format!("spec.optimized.{former} was renamed; use spec.optimized.{name}");
+        assert!(rules.contains(&json!({"rule": format!("!has(self.{former})"), "message": message})), "{rules:?}");
+    }
+}
+
+#[test]
+fn settings_that_were_stored_under_a_former_name_are_read_and_named() {
+    let settings: OptimizedSettings =
+        serde_json::from_value(json!({"targetUtilisation": 0.8, "utilisationQuery": "busy"})).unwrap();
+    assert_eq!(settings.former_target_utilization, Some(0.8));
+    assert_eq!(settings.former_utilization_query.as_deref(), Some("busy"));
+    let expected = FORMER_NAMES.map(|(former, name)| [former, name].map(|field| format!("spec.optimized.{field}")));
+    let named: Vec<[String; 2]> =
+        settings.former_names().map(|(former, name)| [former, name].map(str::to_owned)).collect();
+    assert_eq!(named, expected);
+    assert_eq!(OptimizedSettings::default().former_names().count(), 0);
+}
+
+#[test]
 fn lists_that_clusters_fill_are_bounded_and_have_keys() {
     for (list, most, keys) in [
         ("links", 256, json!(["cluster"])),
@@ -124,10 +153,21 @@ fn what_explains_a_weight_is_written_only_where_it_is_known() {
     let written = serde_json::to_value(&selected).unwrap();
     let fields: Vec<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(fields, ["cluster", "eligible", "nominalWeight", "priority", "reason", "weight"]);
-    let explained = SelectedCluster { usd_per_million: Some(0.9), utilisation: Some(0.7), ..selected };
+    let explained = SelectedCluster { usd_per_million: Some(0.9), utilization: Some(0.7), ..selected };
     let written = serde_json::to_value(&explained).unwrap();
-    assert_eq!((&written["usdPerMillion"], &written["utilisation"]), (&json!(0.9), &json!(0.7)));
+    assert_eq!((&written["usdPerMillion"], &written["utilization"]), (&json!(0.9), &json!(0.7)));
     assert_eq!(serde_json::from_value::<SelectedCluster>(written).unwrap(), explained);
+}
+
+#[test]
+fn a_selection_of_an_operator_from_before_the_renaming_can_still_be_written_and_read() {
+    let versions = definition("ServiceSelection")["spec"]["versions"].take();
+    let status = &versions[0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+    let fields = &status["clusters"]["items"]["properties"];
+    assert_eq!(fields["utilisation"]["type"], "number", "a server-side apply with an unknown field fails");
+    let older = json!({"cluster": "c1", "eligible": true, "reason": "Optimized", "weight": 1000, "utilisation": 0.7});
+    let read: SelectedCluster = serde_json::from_value(older).unwrap();
+    assert_eq!((read.utilization, read.former_utilization), (None, Some(0.7)));
 }
 
 #[test]
@@ -158,9 +198,9 @@ fn a_policy_keeps_what_was_not_said_unsaid() {
         "apiVersion": "landfall.dev/v1alpha1",
         "kind": "SelectionPolicy",
         "metadata": {"name": "p", "namespace": "n"},
-        "spec": {"optimized": {"targetUtilisation": 0.8}},
+        "spec": {"optimized": {"targetUtilization": 0.8}},
     });
     let policy: SelectionPolicy = serde_json::from_value(object).unwrap();
     let written = serde_json::to_value(&policy.spec).unwrap();
-    assert_eq!(written, json!({"optimized": {"targetUtilisation": 0.8}}));
+    assert_eq!(written, json!({"optimized": {"targetUtilization": 0.8}}));
 }
