@@ -1,4 +1,4 @@
-//! What the API server is told of our resources.
+//! Definitions of our resources, as the API server gets them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 const FORMER_NAMES: [(&str, &str); 2] =
     [("targetUtilisation", "targetUtilization"), ("utilisationQuery", "utilizationQuery")];
 
-/// The definition of a kind.
+/// Returns the definition of a kind.
 fn definition(kind: &str) -> Value {
     let crds = crds().into_iter().map(|crd| serde_json::to_value(crd).unwrap());
     crds.into_iter().find(|crd| crd["spec"]["names"]["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
 }
 
-/// The schema of a field, by its path below `spec`.
+/// Returns the schema of a field, by its path below `spec`.
 fn schema(kind: &str, path: &[&str]) -> Value {
     let mut schema = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].take();
     for name in path {
@@ -43,7 +43,7 @@ fn every_kind_has_its_names_and_its_scope() {
 }
 
 #[test]
-fn settings_of_the_optimiser_have_limits_and_tell_their_defaults_without_having_them() {
+fn optimizer_settings_have_limits_and_their_descriptions_name_the_defaults() {
     let rate = "usdPerMsPerMillionRequests";
     let limits = [
         (rate, 0.0, 1000.0, "10 (performance), 0.01 (mixed) or 0.0001 (cost)"),
@@ -61,18 +61,18 @@ fn settings_of_the_optimiser_have_limits_and_tell_their_defaults_without_having_
     let other = |name: &str| name.ends_with("Query") || FORMER_NAMES.iter().any(|(former, _)| *former == name);
     let numbers = all.as_object().unwrap().iter().filter(|(name, _)| !other(name));
     assert_eq!(numbers.count(), limits.len(), "one of them is not tested");
-    for (name, least, most, default) in limits {
+    for (name, min, max, default) in limits {
         let field = &all[name];
-        assert_eq!((field["minimum"].as_f64(), field["maximum"].as_f64()), (Some(least), Some(most)), "{name}");
+        assert_eq!((field["minimum"].as_f64(), field["maximum"].as_f64()), (Some(min), Some(max)), "{name}");
         let positive = [rate, "capacityRpsPerPod", "requestsPerAnswer"].contains(&name);
         assert_eq!(field["exclusiveMinimum"] == json!(true), positive, "{name}");
-        assert!(field["default"].is_null(), "{name}: what was not said must stay unsaid");
-        assert!(field["description"].as_str().unwrap().replace('\n', " ").contains(default), "{name}: {field}");
+        assert!(field["default"].is_null(), "{name}: an absent field must stay absent");
+        assert!(field["description"].as_str().unwrap().contains(default), "{name}: {field}");
     }
 }
 
 #[test]
-fn rules_across_fields_say_what_would_be_right() {
+fn validation_rules_name_the_field_and_the_remedy() {
     let rules = schema("SelectionPolicy", &[])["x-kubernetes-validations"].take();
     let rules: Vec<(&str, &str)> = rules
         .as_array()
@@ -81,17 +81,21 @@ fn rules_across_fields_say_what_would_be_right() {
         .map(|rule| (rule["rule"].as_str().unwrap(), rule["message"].as_str().unwrap()))
         .collect();
     for (field, message) in [
-        ("weights", "weights need loadBalancing: weighted-round-robin"),
-        ("optimizedLoadBalancingParams", "optimizedLoadBalancingParams need loadBalancing: optimized"),
-        ("optimized", "the settings under optimized need loadBalancing: optimized"),
+        ("weights", "spec.weights need loadBalancing: weighted-round-robin; set it, or remove spec.weights"),
+        (
+            "optimizedLoadBalancingParams",
+            "spec.optimizedLoadBalancingParams need loadBalancing: optimized; set it, or remove \
+             spec.optimizedLoadBalancingParams",
+        ),
+        ("optimized", "the settings in spec.optimized need loadBalancing: optimized; set it, or remove spec.optimized"),
     ] {
-        let (rule, _) = rules.iter().find(|(_, said)| *said == message).unwrap_or_else(|| panic!("no rule: {message}"));
+        let (rule, _) = rules.iter().find(|(_, text)| *text == message).unwrap_or_else(|| panic!("no rule: {message}"));
         assert!(rule.starts_with(&format!("!has(self.{field}) || ")), "{rule}");
         let inherited = rule.contains("|| !has(self.loadBalancing) ||");
         assert_eq!(inherited, field != "weights", "{rule}");
     }
-    assert!(rules.iter().any(|(rule, said)| {
-        said.starts_with("say one of") && rule.contains("!has(self.optimized.usdPerMsPerMillionRequests)")
+    assert!(rules.iter().any(|(rule, message)| {
+        message.ends_with("set one of them") && rule.contains("!has(self.optimized.usdPerMsPerMillionRequests)")
     }));
 }
 
@@ -119,21 +123,54 @@ fn settings_that_were_stored_under_a_former_name_are_read_and_named() {
     assert_eq!(OptimizedSettings::default().former_names().count(), 0);
 }
 
+/// Covers all fields that users write and read. `kubectl explain` sorts them by name, so a description cannot refer to
+/// the field before it.
 #[test]
-fn lists_that_clusters_fill_are_bounded_and_have_keys() {
-    for (list, most, keys) in [
+fn every_field_has_a_description_that_stands_alone() {
+    const PRIVATE_WORDS: [&str; 8] = ["who", "whom", "whoever", "somebody", "nobody", "everybody", "anybody", "bear"];
+    for kind in ["SelectionPolicy", "ServiceSelection", "NetworkPricing", "ClusterFacts", "Submariner"] {
+        let mut fields = Vec::new();
+        let root = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take();
+        collect_fields(kind, &root, &mut fields);
+        assert!(fields.len() > 10, "{kind}");
+        for (path, description) in fields {
+            let first = description.split(' ').next().unwrap();
+            assert!(first.starts_with(char::is_uppercase) || path.contains(".conditions."), "{path}: {description:?}");
+            assert!(!["Of", "What", "How", "The", "It", "And"].contains(&first), "{path}: {description}");
+            let words: Vec<&str> = description.split(|c: char| !c.is_alphanumeric()).collect();
+            let private = PRIVATE_WORDS.iter().find(|word| words.contains(word));
+            assert_eq!(private, None, "{path}: {description}");
+            assert!(!description.replace("\n\n", "").contains('\n'), "{path}: kubectl explain keeps the line break");
+            assert!(!["tilisation", "ptimis"].iter().any(|part| description.contains(part)), "{path}: {description}");
+        }
+    }
+}
+
+/// All fields below `schema`, by path, with their descriptions.
+fn collect_fields(path: &str, schema: &Value, fields: &mut Vec<(String, String)>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        fields.push((path.clone(), field["description"].as_str().unwrap_or_default().to_owned()));
+        collect_fields(&path, field, fields);
+        collect_fields(&path, &field["items"], fields);
+    }
+}
+
+#[test]
+fn lists_that_clusters_write_are_bounded_and_have_keys() {
+    for (list, max, keys) in [
         ("links", 256, json!(["cluster"])),
         ("egress", 256, json!(["cluster"])),
         ("services", 2000, json!(["namespace", "name"])),
     ] {
         let list = schema("ClusterFacts", &[list]);
-        assert_eq!((&list["maxItems"], &list["x-kubernetes-list-map-keys"]), (&json!(most), &keys));
+        assert_eq!((&list["maxItems"], &list["x-kubernetes-list-map-keys"]), (&json!(max), &keys));
     }
     assert_eq!(schema("NetworkPricing", &["rules"])["maxItems"], 1024);
 }
 
 #[test]
-fn a_price_has_limits_and_its_words_are_listed() {
+fn a_price_has_limits_and_its_relations_and_continents_are_listed() {
     let price = schema("NetworkPricing", &["rules", "usdPerGb"]);
     assert_eq!((price["minimum"].as_f64(), price["maximum"].as_f64()), (Some(0.0), Some(100.0)));
     let words = |path: &[&str]| {
@@ -148,7 +185,7 @@ fn a_price_has_limits_and_its_words_are_listed() {
 }
 
 #[test]
-fn what_explains_a_weight_is_written_only_where_it_is_known() {
+fn cost_terms_of_a_weight_are_written_only_if_they_are_known() {
     let selected = SelectedCluster { cluster: "c1".to_owned(), reason: "Equal".to_owned(), ..Default::default() };
     let written = serde_json::to_value(&selected).unwrap();
     let fields: Vec<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
@@ -171,7 +208,7 @@ fn a_selection_of_an_operator_from_before_the_renaming_can_still_be_written_and_
 }
 
 #[test]
-fn facts_need_nothing_but_a_cluster_and_may_hold_numbers_that_are_none() {
+fn facts_need_only_a_cluster_and_a_bad_number_is_read_as_nan() {
     let read = |spec: Value| {
         let object = json!({
             "apiVersion": "landfall.dev/v1alpha1", "kind": "ClusterFacts", "metadata": {"name": "east"}, "spec": spec,
@@ -193,7 +230,7 @@ fn facts_need_nothing_but_a_cluster_and_may_hold_numbers_that_are_none() {
 }
 
 #[test]
-fn a_policy_keeps_what_was_not_said_unsaid() {
+fn an_absent_field_of_a_policy_stays_absent() {
     let object = json!({
         "apiVersion": "landfall.dev/v1alpha1",
         "kind": "SelectionPolicy",
