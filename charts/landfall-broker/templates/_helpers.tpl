@@ -6,14 +6,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{- /* of an object of this namespace: (dict "root" $ "name" NAME) */ -}}
+{{- /* Metadata of an object in the release namespace. Takes (dict "root" $ "name" NAME). */ -}}
 {{- define "broker.metadata" -}}
 name: {{ .name | quote }}
 namespace: {{ .root.Release.Namespace }}
 labels: {{- include "broker.labels" .root | nindent 2 }}
 {{- end }}
 
-{{- /* The policy has no namespace: two brokers of one API server may have the same release name. */ -}}
+{{- /* Name of the admission policy. It has no namespace, so two brokers may have equal release names. */ -}}
 {{- define "broker.policy" -}}
 {{ .Release.Name }}.{{ .Release.Namespace }}
 {{- end }}

@@ -1,5 +1,5 @@
 {{- /*
-The templates of both components take (dict "root" $ "component" "dns" "values" .Values.dns), called a part below.
+The templates of both components take a part: (dict "root" $ "component" "dns" "values" .Values.dns).
 */ -}}
 
 {{- define "landfall.name" -}}
@@ -19,14 +19,14 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{- /* name, namespace and labels of an object of a part */ -}}
+{{- /* Name, namespace and labels of an object of a part. */ -}}
 {{- define "landfall.metadata" -}}
 name: {{ include "landfall.name" . }}
 namespace: {{ .root.Release.Namespace }}
 labels: {{- include "landfall.labels" . | nindent 2 }}
 {{- end }}
 
-{{- /* the same for an object that has no namespace */ -}}
+{{- /* Name and labels of a cluster-wide object of a part. */ -}}
 {{- define "landfall.clusterMetadata" -}}
 name: {{ include "landfall.name" . }}
 labels: {{- include "landfall.labels" . | nindent 2 }}
@@ -44,7 +44,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* Replicas go to different nodes and zones where there are any; on a single node both still run. */ -}}
+{{- /* Spreads replicas over nodes and zones if possible. On a single node all replicas still run. */ -}}
 {{- define "landfall.scheduling" -}}
 topologySpreadConstraints:
 {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
@@ -73,7 +73,7 @@ image: {{ printf "%s:%s" .root.Values.image.repository (.root.Values.image.tag |
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end }}
 
-{{- /* the arguments that both components take; the rest of what both must know is in landfall.env */ -}}
+{{- /* Arguments that both components take. The other common settings are in landfall.env. */ -}}
 {{- define "landfall.commonArgs" -}}
 - --submariner-namespace={{ .root.Values.submarinerNamespace }}
 {{- with .root.Values.clusterID }}
@@ -92,7 +92,7 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end }}
 {{- end }}
 
-{{- /* Ready means that everything was read and, for DNS, that the sockets are open. */ -}}
+{{- /* Ready means that all caches are filled and, for DNS, that the sockets are open. */ -}}
 {{- define "landfall.probes" -}}
 livenessProbe:
   httpGet: {path: /live, port: admin}
@@ -104,7 +104,7 @@ readinessProbe:
   timeoutSeconds: 2
 {{- end }}
 
-{{- /* Drains of nodes take one replica at a time, and those that do not work at any time. */ -}}
+{{- /* Node drains evict one replica at a time. Replicas that are not ready can be evicted at any time. */ -}}
 {{- define "landfall.disruptionBudget" -}}
 apiVersion: policy/v1
 kind: PodDisruptionBudget

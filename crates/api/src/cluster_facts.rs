@@ -5,11 +5,12 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a cluster tells the others of itself, and nothing else: where it is, how it reaches them, and what it is asked for
-/// and can bear. Every cluster computes the optimised weights from these.
+/// Facts that a cluster publishes about itself, and nothing else: its location, its network paths to other clusters,
+/// and the demand and capacity of its services. Every cluster computes the weights of optimized services from the facts
+/// of all.
 ///
-/// A cluster with many services writes several objects, each with a part of them; of what is in more than one, the newest
-/// counts.
+/// A cluster with many services writes several objects, each with a part of the services. If two objects of a cluster
+/// hold the same entry, the newer one is used.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "landfall.dev",
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     derive = "PartialEq",
     derive = "Default",
-    doc = "ClusterFacts is what a cluster tells the others of itself.",
+    doc = "ClusterFacts holds the facts that a cluster publishes about itself: location, network, demand and capacity.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster"),
     printcolumn(name = "Provider", type_ = "string", json_path = ".spec.location.provider"),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.location.region"),
@@ -30,179 +31,206 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterFactsSpec {
-    /// Whose facts these are.
+    /// Id of the cluster that these facts describe, 1 to 63 characters.
     #[schemars(length(min = 1, max = 63))]
     pub cluster: String,
-    /// Counts the rounds of the cluster; never goes back.
+    /// Number of the cluster's planning round that wrote this object, 0 or more; it never decreases. Absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub generation: Option<i64>,
-    /// When the last window ended in which something was measured.
+    /// End of the last measurement window, by the clock of the cluster. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_time: Option<Time>,
-    /// Of the settings that all clusters must have alike to come to the same weights, in hexadecimal digits; for all
-    /// services that have none of their own.
+    /// Hash of the optimizer settings of the cluster, 1 to 16 hexadecimal digits. Clusters compute the same weights
+    /// only with equal settings. It applies to services without a parameterHash of their own. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9a-f]{1,16}$"))]
     pub parameter_hash: Option<String>,
-    /// Of the form of these facts. Who reads a higher number than it knows leaves them out. Absent: 1.
+    /// Schema version of these facts, 1 or more. Readers ignore facts with a version that they do not know. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub version: Option<i32>,
-    /// Which cluster writes this: the UID of its namespace kube-system. Two clusters that have the same id differ in it.
+    /// UID of the kube-system namespace of the cluster that wrote this object, 1 to 63 characters. It distinguishes two
+    /// clusters that were given the same id. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub instance: Option<String>,
-    /// When that cluster first wrote facts. Of two with the same id, the older one goes on.
+    /// Time of the first write of facts by the cluster. If two clusters have the same id, only the facts of the older
+    /// one are used. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// Which part of the facts this object is, from 0 on.
+    /// Index of this object among the objects of the cluster, 0 to 99. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 99))]
     pub part: Option<i32>,
-    /// How many parts there are; the others are as many rounds old as their generation says.
+    /// Number of objects that hold the facts of the cluster, 1 to 100. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub parts: Option<i32>,
-    /// Where other clusters can open a TCP connection to see how far this one is: IP:port.
+    /// Addresses that other clusters probe over TCP to measure the round-trip time to this cluster, as IP:port; at most
+    /// 16. Absent: the cluster is not probed.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
     #[schemars(length(max = 16), inner(length(max = 64)))]
     pub probe_addresses: Vec<String>,
-    /// The cluster is being emptied.
+    /// Drain in progress: the capacity that the cluster offers falls to 0. Absent: the cluster is not being drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
+    /// Location of the cluster, which NetworkPricing rules match. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<ClusterLocation>,
-    /// The network from this cluster to the others.
+    /// Network paths from this cluster to other clusters, one entry per cluster; at most 256.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
     pub links: Vec<ClusterLink>,
-    /// What a gigabyte costs from this cluster to the others.
+    /// Prices of traffic from this cluster to other clusters, one entry per cluster; at most 256. Without an entry the
+    /// NetworkPricing rules apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
     pub egress: Vec<EgressPrice>,
+    /// Demand and capacity per service, one entry for each service that the cluster exports or whose clients it has; at
+    /// most 2000 in one object.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
     #[schemars(length(max = 2000))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["namespace", "name"]))]
     pub services: Vec<ServiceFacts>,
 }
 
-/// All that a cluster offers is taken away, step by step.
+/// Gradual withdrawal of a cluster: the capacity that it offers falls evenly to 0.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drain {
-    /// When that begins.
+    /// Start of the drain.
     pub since: Time,
-    /// How long it takes. 0: at once.
+    /// Duration of the drain in seconds, 0 to 86400. 0: the whole capacity is withdrawn at once. Default: 0.
     #[serde(default)]
     #[schemars(range(min = 0, max = 86400))]
     pub over_seconds: u32,
 }
 
-/// Where a cluster is, as a NetworkPricing names it.
+/// Location of a cluster, in the terms of NetworkPricing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ClusterLocation {
+    /// Cloud provider, such as aws or gcp, 1 to 63 characters. Absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub provider: Option<String>,
+    /// Region of the provider, such as eu-central-1, 1 to 63 characters. Absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub region: Option<String>,
+    /// Zone of the region, such as eu-central-1a, 1 to 63 characters. Absent: unknown, or the nodes are in several
+    /// zones.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub zone: Option<String>,
+    /// Continent: africa, asia, europe, north-america, oceania or south-america. Absent: derived from the region.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub continent: Option<String>,
 }
 
+/// Network path from this cluster to another one.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterLink {
-    /// The other cluster.
+    /// Id of the cluster at the other end, 1 to 63 characters.
     #[schemars(length(min = 1, max = 63))]
     pub cluster: String,
-    /// Round-trip time. Absent: nobody measured it.
+    /// Round-trip time in milliseconds, 0 or more; the median of the probes. Absent: not measured.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub rtt_ms: Option<f64>,
-    /// The 90th percentile of the round-trip time, less the median.
+    /// Jitter in milliseconds, 0 or more: 90th percentile of the round-trip time minus its median. Absent: not
+    /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub jitter_ms: Option<f64>,
-    /// The part of the packets that is lost.
+    /// Fraction of the packets that are lost, 0 to 1. Absent: not measured.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0, max = 1))]
     pub loss: Option<f64>,
-    /// Absent: as far as is known.
+    /// True if the cluster at the other end can be reached. Absent: it is not known to be unreachable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<bool>,
 }
 
+/// Price of traffic from this cluster to another one.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EgressPrice {
-    /// The other cluster.
+    /// Id of the cluster that receives the traffic, 1 to 63 characters.
     #[schemars(length(min = 1, max = 63))]
     pub cluster: String,
+    /// Price in USD per GB (10^9 bytes), 0 or more. Absent: the NetworkPricing rules apply.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub usd_per_gb: Option<f64>,
 }
 
-/// What is known here of a service that the cluster exports, or whose clients it has. Requests are per second.
+/// Facts about a service that the cluster exports, or whose clients it has. Rates are in requests per second.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceFacts {
+    /// Namespace of the service, 1 to 63 characters.
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
+    /// Name of the service, 1 to 63 characters.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// What the clients of this cluster are expected to ask for, wherever it is answered.
+    /// Expected demand of the clients in this cluster in the next round, in requests per second, 0 or more, wherever
+    /// they are served. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub demand_rps: Option<f64>,
-    /// By how much that grows from round to round; below 0 when it shrinks.
+    /// Growth of the demand of this cluster's clients from round to round, in requests per second; negative if the
+    /// demand shrinks. Absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     pub trend_rps: Option<f64>,
-    /// What they asked for in the last window.
+    /// Demand of the clients in this cluster in the last window, in requests per second, 0 or more. Absent: equal to
+    /// demandRps.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub measured_demand_rps: Option<f64>,
-    /// Answers a second that named each exporting cluster, in the last window: exporting cluster: answers.
+    /// DNS answers per second in the last window, as a map from the exporting cluster that was named to the rate; at
+    /// most 256 clusters. Absent: no answers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::or_default")]
     #[schemars(schema_with = "answers")]
     pub answers_rps: BTreeMap<String, f64>,
-    /// What the export of this cluster can bear for long. Absent: not known; 0: it exports nothing.
+    /// Capacity of the export of this cluster: requests per second that it can sustain, 0 or more. 0: the cluster
+    /// exports nothing. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub capacity_rps: Option<f64>,
-    /// What one of its pods can bear, where that was learnt from load and utilisation.
+    /// Capacity of one pod of the export, in requests per second, 0 or more, learned from load and utilization. Absent:
+    /// not learned.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub pod_capacity_rps: Option<f64>,
-    /// What the export was asked for in the last window, by whomever.
+    /// Load of the export of this cluster in the last window, in requests per second, 0 or more, from the clients of
+    /// all clusters. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub load_rps: Option<f64>,
-    /// Nobody measured that: it is what the answers of all clusters amount to.
+    /// True if loadRps was not measured but estimated from the DNS answers of all clusters. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "crate::or_default")]
     pub load_from_answers: bool,
-    /// The part of the load which no plan explains; below 0 when less came than was planned.
+    /// Load of the export that no plan explains, in requests per second; negative if the load is below the plan.
+    /// Absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     pub residual_rps: Option<f64>,
-    /// How far the load was from the plan lately, as a part of the plan.
+    /// Recent deviation of the load from the plan, as a fraction of the planned load, 0 or more. Absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub deviation: Option<f64>,
-    /// How long a request takes at low load.
+    /// Service time of a request at low load, in milliseconds, 0 or more. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::number::number")]
     #[schemars(range(min = 0))]
     pub service_time_ms: Option<f64>,
-    /// Of the settings that the cluster plans this service with. Absent: as of the cluster.
+    /// Hash of the optimizer settings of the cluster for this service, 1 to 16 hexadecimal digits. Absent:
+    /// spec.parameterHash applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[0-9a-f]{1,16}$"))]
     pub parameter_hash: Option<String>,
@@ -211,7 +239,6 @@ pub struct ServiceFacts {
 fn answers(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
-        "description": "Answers a second that named each exporting cluster, in the last window: exporting cluster: answers.",
         "maxProperties": 256,
         "additionalProperties": {"type": "number", "minimum": 0},
     })

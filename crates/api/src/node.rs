@@ -2,7 +2,8 @@ use serde::Deserialize;
 
 use crate::Meta;
 
-/// `v1`. Its labels and its provider's id for it tell where the cluster is. Kubelets rewrite the rest of it all the time.
+/// Node of `v1`. Its labels and its provider id give the location of the cluster. The rest, which kubelets rewrite all
+/// the time, is not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Node {
@@ -11,10 +12,11 @@ pub struct Node {
     pub spec: NodeSpec,
 }
 
+/// Spec of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct NodeSpec {
-    /// `aws:///us-east-1a/i-0abc`; empty where nobody provides the machines.
+    /// Id of the machine at its provider, such as `aws:///us-east-1a/i-0abc`; empty without a cloud provider.
     #[serde(rename = "providerID", deserialize_with = "crate::or_default")]
     pub provider_id: String,
 }

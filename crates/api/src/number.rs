@@ -3,12 +3,14 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A number in an object of another cluster, which may be newer or broken: it may be text, and what is no number at all is
-/// NaN. So one bad number does not cost the object, and whoever accepts it can name the field.
+/// Reads a number in an object of another cluster, which may run a newer or a broken version. Text is parsed; a value
+/// of any other type becomes NaN. So a bad number does not make the whole object unreadable, and an error can name its
+/// field.
 pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     deserializer.deserialize_any(Anything)
 }
 
+/// Accepts a value of any type.
 struct Anything;
 
 impl<'de> Visitor<'de> for Anything {
@@ -76,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_may_be_whole_broken_or_text() {
+    fn a_number_may_be_an_integer_a_fraction_or_text() {
         for (json, expected) in [("12", 12.0), ("-3", -3.0), ("0.5", 0.5), ("\" 1e3 \"", 1000.0)] {
             assert_eq!(read(&format!("{{\"value\": {json}}}")), Some(expected), "{json}");
         }
     }
 
     #[test]
-    fn what_is_absent_is_absent_and_what_is_no_number_is_not_a_number() {
+    fn an_absent_number_is_none_and_a_value_of_another_type_is_nan() {
         assert_eq!(read("{}"), None);
         assert_eq!(read("{\"value\": null}"), None);
         for json in ["true", "\"many\"", "[1, 2]", "{\"a\": 1}"] {

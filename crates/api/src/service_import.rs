@@ -2,7 +2,7 @@ use serde::Deserialize;
 
 use crate::Meta;
 
-/// `multicluster.x-k8s.io`, v1beta1 or v1alpha1: the parts that we read are the same in both.
+/// ServiceImport of `multicluster.x-k8s.io`, v1beta1 or v1alpha1. The fields that are read are equal in both versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ServiceImport {
@@ -12,15 +12,17 @@ pub struct ServiceImport {
     pub status: ServiceImportStatus,
 }
 
+/// Spec of a ServiceImport.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ServiceImportSpec {
-    /// `ClusterSetIP` or `Headless`.
+    /// Type of the service: `ClusterSetIP` or `Headless`.
     pub r#type: String,
     #[serde(deserialize_with = "crate::or_default")]
     pub ips: Vec<String>,
 }
 
+/// Status of a ServiceImport: the clusters that export the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ServiceImportStatus {
@@ -28,6 +30,7 @@ pub struct ServiceImportStatus {
     pub clusters: Vec<ClusterStatus>,
 }
 
+/// One exporting cluster of a ServiceImport.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ClusterStatus {

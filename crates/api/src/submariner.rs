@@ -3,8 +3,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Submariner's own resource, as its operator defines it, with two fields more. What we do not read is preserved, so that
-/// both operators can share the object.
+/// Submariner resource of this cluster, as Submariner's operator defines it, with two fields for load balancing. Fields
+/// that Landfall does not read are preserved, so that both operators can share the object.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "submariner.io",
@@ -28,35 +28,42 @@ use serde::{Deserialize, Serialize};
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct SubmarinerSpec {
-    /// The id of this cluster in every label, EndpointSlice, Gateway and DNS name. A DNS label.
+    /// Id of this cluster in the clusterset: one DNS label, or two joined by a dot. It is part of labels,
+    /// EndpointSlices, Gateways and DNS names.
     #[serde(rename = "clusterID", skip_serializing_if = "String::is_empty")]
     pub cluster_id: String,
-    /// The API server of the broker, as host:port.
+    /// Address of the broker's API server, as host:port. Absent: this resource names no broker.
     #[serde(rename = "brokerK8sApiServer", skip_serializing_if = "Option::is_none")]
     pub broker_api_server: Option<String>,
-    /// A token for it.
+    /// Bearer token for the broker's API server. Absent: the token in the Secret that brokerK8sSecret names.
     #[serde(rename = "brokerK8sApiServerToken", skip_serializing_if = "Option::is_none")]
     pub broker_token: Option<Secret>,
-    /// The certificate that it is known by, PEM in base64.
+    /// CA certificate of the broker's API server, as base64-encoded PEM. Absent: the certificate in the Secret that
+    /// brokerK8sSecret names, or else the system's CA certificates.
     #[serde(rename = "brokerK8sCA", skip_serializing_if = "Option::is_none")]
     pub broker_ca: Option<String>,
-    /// Do not check its certificate.
+    /// Skips the verification of the broker's certificate. Default: false.
     #[serde(rename = "brokerK8sInsecure", skip_serializing_if = "Option::is_none")]
     pub broker_insecure: Option<bool>,
-    /// The namespace of the clusterset there.
+    /// Namespace of the clusterset on the broker. Absent: the namespace (key namespace) in the Secret that
+    /// brokerK8sSecret names, or else submariner-k8s-broker.
     #[serde(rename = "brokerK8sRemoteNamespace", skip_serializing_if = "Option::is_none")]
     pub broker_namespace: Option<String>,
-    /// A Secret beside this resource with the token (token) and the certificate (ca.crt), in their place.
+    /// Name of a Secret in the namespace of this resource with the broker's token (key token) and CA certificate (key
+    /// ca.crt). It takes precedence over brokerK8sApiServerToken and brokerK8sCA. Absent: those fields are used.
     #[serde(rename = "brokerK8sSecret", skip_serializing_if = "Option::is_none")]
     pub broker_secret: Option<String>,
-    /// Whether services of other clusters are offered here at all.
+    /// Enables Submariner's service discovery. If false or absent, serviceDiscoveryLoadBalancing and
+    /// optimizedLoadBalancingParams are ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_discovery_enabled: Option<bool>,
-    /// How the exporting clusters of a service share its clients, where no SelectionPolicy says otherwise. Only relevant
-    /// with serviceDiscoveryEnabled.
+    /// Load balancing mode of services without a SelectionPolicy that sets one. round-robin: equal shares.
+    /// weighted-round-robin: shares by configured weights. optimized: shares computed from latency, load, capacity and
+    /// network price. Needs serviceDiscoveryEnabled: true. Absent: round-robin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_discovery_load_balancing: Option<LoadBalancing>,
-    /// What the optimiser aims at. Only relevant with serviceDiscoveryLoadBalancing: optimized.
+    /// Goal of the optimized mode: performance, cost, or mixed, a compromise. Used for services without a
+    /// SelectionPolicy that sets a goal, and ignored without serviceDiscoveryLoadBalancing: optimized. Absent: mixed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimized_load_balancing_params: Option<OptimizedParams>,
 }
@@ -72,16 +79,20 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Conditions of several operators. Fields that Landfall does not read are preserved.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct SubmarinerStatus {
-    /// Those of others stay as they are; ours have a type that begins with landfall.dev/.
+    /// Conditions of the resource. The types that begin with landfall.dev/ are Landfall's: landfall.dev/LoadBalancing,
+    /// whether the load balancing fields are used, and landfall.dev/Broker, whether facts are exchanged with the
+    /// broker. The others are left unchanged.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
+/// Load balancing mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoadBalancing {
@@ -90,6 +101,7 @@ pub enum LoadBalancing {
     Optimized,
 }
 
+/// Goal of the optimized mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimizedParams {
