@@ -1,23 +1,18 @@
 //! Which cluster of a fleet should answer: the one binary.
 
+mod actions;
 mod args;
-mod drain;
-mod explain;
+mod commands;
 mod fleet;
-mod live;
-mod plan;
 mod progress;
-mod serve;
-mod simulate;
 mod table;
-mod up;
-mod whatif;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Args, Command};
+use crate::commands::{drain, explain, plan, serve, simulate, up, whatif};
 
 /// Everything was done, and everything is well.
 const WELL: u8 = 0;

@@ -9,7 +9,7 @@ use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::pricing::Location;
 use landfall_operator::whatif::Amount;
 
-use crate::whatif;
+use crate::commands::whatif;
 
 #[derive(Debug, Parser)]
 #[command(name = "landfall", version, about = "Decides which cluster of a fleet answers, and makes DNS follow.")]

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::{answers, log, runtime, stopped};
+use crate::commands::serve::{answers, log, runtime, stopped};
 use crate::table::{self, Source};
 use crate::{WELL, args, fleet};
 

@@ -17,10 +17,11 @@ use landfall_operator::run::unix_seconds;
 use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome, put_in_force};
 use serde::Serialize;
 
+use crate::actions::inspect::Present;
 use crate::args::{self, Output};
-use crate::explain::list;
-use crate::live::Present;
-use crate::{FOUND, WELL, plan, table};
+use crate::commands::explain::list;
+use crate::commands::plan;
+use crate::{FOUND, WELL, table};
 
 pub fn run(args: &args::Simulate) -> Result<u8> {
     let mut present = Present::load(args.file.as_deref(), &args.live.server)?;

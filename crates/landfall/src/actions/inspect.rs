@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::serve::{log, runtime};
+use crate::commands::serve::{log, runtime};
 use crate::{args, fleet};
 
 /// A person waits for it.

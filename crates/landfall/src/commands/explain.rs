@@ -8,9 +8,10 @@ use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Input, Pla
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 
+use crate::actions::inspect::Present;
 use crate::args::{self, Output};
-use crate::live::Present;
-use crate::{FOUND, WELL, plan, table};
+use crate::commands::plan;
+use crate::{FOUND, WELL, table};
 
 pub fn run(args: &args::Explain) -> Result<u8> {
     let present = Present::load(args.world.dir.as_deref(), &args.world.server)?;

@@ -14,9 +14,9 @@ use landfall_operator::start;
 use landfall_operator::stores::Change;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::actions::inspect::{PATIENCE, source};
 use crate::args;
-use crate::live::{PATIENCE, source};
-use crate::serve::runtime;
+use crate::commands::serve::runtime;
 
 /// Whoever drains; the operator's own fields are none of it.
 const MANAGER: &str = "landfall-drain";

@@ -1,7 +1,5 @@
 //! `landfall drain`: empties a cluster, if the others can bear it.
 
-mod mark;
-
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -11,11 +9,12 @@ use landfall_core::plan::ServicePlan;
 use landfall_core::policy::Mode;
 use landfall_core::snapshot::{Guidance, Kind};
 use landfall_operator::pipeline::Pipeline;
-use mark::Marked;
 
-use crate::live::{ONLY_WHY, Present, unheard};
-use crate::plan::print;
-use crate::serve::log;
+use crate::actions::drain as mark;
+use crate::actions::drain::Marked;
+use crate::actions::inspect::{ONLY_WHY, Present, unheard};
+use crate::commands::plan::print;
+use crate::commands::serve::log;
 use crate::{FOUND, WELL, args};
 
 pub fn run(args: &args::Drain) -> Result<u8> {

@@ -16,9 +16,10 @@ use landfall_sim::trace::{Optimum, Trace};
 use landfall_sim::world::World;
 
 use crate::args::{self, Output};
-use crate::explain::list;
+use crate::commands::explain::list;
+use crate::commands::plan;
 use crate::progress::Progress;
-use crate::{WELL, plan, table};
+use crate::{WELL, table};
 
 /// J* keeps this headroom.
 const HEADROOM: f64 = 0.9;
