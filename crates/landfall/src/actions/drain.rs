@@ -1,111 +1,174 @@
-//! Where it is written that a cluster is to be emptied: in its own API server, from which its operator tells the others.
+//! Drains a cluster: writes `spec.drain` of its ClusterFacts, from which its operator publishes to the other clusters.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use landfall_api::{ClusterFacts, ClusterFactsSpec};
+use landfall_core::name::ClusterId;
 use landfall_operator::accept::Drain;
 use landfall_operator::broker;
 use landfall_operator::broker::build::Identity;
 use landfall_operator::run::{at, unix_seconds};
-use landfall_operator::start;
+use landfall_operator::start::{self, StartError};
 use landfall_operator::stores::Change;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::actions::inspect::{PATIENCE, source};
-use crate::args;
-use crate::commands::serve::runtime;
+use crate::actions::inspect::READ_TIMEOUT;
+use crate::actions::options::ClusterOptions;
 
-/// Whoever drains; the operator's own fields are none of it.
-const MANAGER: &str = "landfall-drain";
+/// Field manager of the drain, separate from the operator's, which must not own it.
+const FIELD_MANAGER: &str = "landfall-drain";
+/// Limit for the operator to publish a drain. It publishes urgent changes at most every ten seconds.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pause between two reads of the broker.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A cluster tells what cannot wait at most every ten seconds.
-pub const TOLD: Duration = Duration::from_secs(20);
-/// Between two looks at the broker.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// What came of it.
-pub enum Marked {
-    /// Nothing was written: it is as it should be.
+/// Result of draining a cluster, or of undoing that.
+#[derive(Debug)]
+pub enum Drained {
+    /// Nothing was written, because the cluster is in the desired state already. Says which state that is.
     Already(String),
-    /// The other clusters can read it.
-    Told,
-    /// They cannot read it yet.
-    NotTold,
-    /// Why nobody can see whether they can.
-    NotSeen(String),
+    /// Written, and the other clusters can read it on the broker.
+    Published,
+    /// Written, but not on the broker yet.
+    NotPublished,
+    /// Written, but the broker cannot be read. Says why.
+    Unknown(String),
 }
 
-pub fn drain(args: &args::Drain) -> Result<Marked> {
-    within_patience(async {
-        let mark = Mark::of(args).await?;
-        let before = mark.present().await?;
-        let now = mark.clock().await?;
+/// Why a cluster was not drained.
+#[derive(Debug)]
+pub enum DrainError {
+    Start(StartError),
+    OtherCluster { actual: ClusterId, wanted: ClusterId },
+    Read { object: String, source: kube::Error },
+    Write { object: String, source: kube::Error },
+    NotStored,
+    KeptByOthers { object: String, managers: Vec<String> },
+    ServerClock,
+    TimedOut,
+}
+
+impl fmt::Display for DrainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) => error.fmt(f),
+            Self::OtherCluster { actual, wanted } => {
+                write!(f, "the kubeconfig is of cluster {actual}; use the one of {wanted}")
+            }
+            Self::Read { object, .. } => write!(f, "cannot read ClusterFacts {object}"),
+            Self::Write { object, .. } => write!(f, "cannot write ClusterFacts {object}"),
+            Self::NotStored => f.write_str("the API server took the drain and did not keep it; is its CRD older?"),
+            Self::KeptByOthers { object, managers } => {
+                write!(f, "spec.drain of ClusterFacts {object} is kept by {}; take it out there", managers.join(", "))
+            }
+            Self::ServerClock => f.write_str("the clock of the API server is wrong"),
+            Self::TimedOut => {
+                let limit = (READ_TIMEOUT + PUBLISH_TIMEOUT).as_secs();
+                write!(f, "the API server does not answer within {limit} s; is it up?")
+            }
+        }
+    }
+}
+
+impl Error for DrainError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Start(error) => error.source(),
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::OtherCluster { .. }
+            | Self::NotStored
+            | Self::KeptByOthers { .. }
+            | Self::ServerClock
+            | Self::TimedOut => None,
+        }
+    }
+}
+
+impl From<StartError> for DrainError {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+/// Drains the cluster evenly over `over_seconds`. A drain that is under way goes on from where it is.
+pub async fn drain(options: &ClusterOptions, cluster: &ClusterId, over_seconds: u32) -> Result<Drained, DrainError> {
+    within_timeout(async {
+        let object = DrainObject::connect(options, cluster).await?;
+        let before = object.stored().await?;
+        let now = object.server_time(over_seconds).await?;
         let drain = match before {
-            Some(before) if before.left(now) <= 0.0 => return Ok(Marked::Already("is empty".to_owned())),
-            Some(before) => before.within(args.over, now),
-            None => Drain { since: now, over_seconds: args.over },
+            Some(before) if before.left(now) <= 0.0 => return Ok(Drained::Already("is empty".to_owned())),
+            Some(before) => before.within(over_seconds, now),
+            None => Drain { since: now, over_seconds },
         };
-        let written = mark.apply(&mark.params(), Some(drain)).await?;
-        ensure!(written.spec.drain.is_some(), "the API server took the drain and did not keep it; is its CRD older?");
-        mark.told(true).await
+        let written = object.apply(&params(), Some(drain)).await?;
+        if written.spec.drain.is_none() {
+            return Err(DrainError::NotStored);
+        }
+        object.published(true).await
     })
+    .await
 }
 
-pub fn undo(args: &args::Drain) -> Result<Marked> {
-    within_patience(async {
-        let mark = Mark::of(args).await?;
-        if mark.present().await?.is_none() {
-            return Ok(Marked::Already(format!("is not drained by ClusterFacts {}", mark.object())));
+/// Lets the cluster serve again, at once.
+pub async fn undo(options: &ClusterOptions, cluster: &ClusterId) -> Result<Drained, DrainError> {
+    within_timeout(async {
+        let object = DrainObject::connect(options, cluster).await?;
+        if object.stored().await?.is_none() {
+            return Ok(Drained::Already(format!("is not drained by ClusterFacts {}", object.name())));
         }
-        let written = mark.apply(&mark.params(), None).await?;
+        let written = object.apply(&params(), None).await?;
         if written.spec.drain.is_some() {
-            let others = written.metadata.managed_fields.unwrap_or_default().into_iter().filter_map(|it| it.manager);
-            let others: Vec<String> = others.filter(|manager| manager != MANAGER).collect();
-            bail!("spec.drain of ClusterFacts {} is kept by {}; take it out there", mark.object(), others.join(", "));
+            let managers = written.metadata.managed_fields.unwrap_or_default().into_iter().filter_map(|it| it.manager);
+            let managers = managers.filter(|manager| manager != FIELD_MANAGER).collect();
+            return Err(DrainError::KeptByOthers { object: object.name(), managers });
         }
-        mark.told(false).await
+        object.published(false).await
     })
+    .await
 }
 
-fn within_patience(work: impl Future<Output = Result<Marked>>) -> Result<Marked> {
-    let patience = PATIENCE + TOLD;
-    let late = |_| anyhow!("the API server does not answer within {} s; is it up?", patience.as_secs());
-    runtime()?.block_on(async { timeout(patience, work).await.map_err(late)? })
+async fn within_timeout(work: impl Future<Output = Result<Drained, DrainError>>) -> Result<Drained, DrainError> {
+    timeout(READ_TIMEOUT + PUBLISH_TIMEOUT, work).await.map_err(|_| DrainError::TimedOut)?
 }
 
-struct Mark<'a> {
-    args: &'a args::Drain,
+fn params() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER).force()
+}
+
+/// The ClusterFacts object that holds the drain of a cluster.
+struct DrainObject<'a> {
+    options: &'a ClusterOptions,
+    cluster: &'a ClusterId,
     client: Client,
     api: Api<ClusterFacts>,
 }
 
-impl<'a> Mark<'a> {
-    async fn of(args: &'a args::Drain) -> Result<Self> {
-        let client = start::client(args.server.kubeconfig.as_deref()).await?;
-        let local = start::cluster_id(&client, &args.server.submariner_namespace).await;
-        // Without Submariner nobody but the operator's own flag says which cluster this is.
-        if let Ok(local) = local {
-            ensure!(local == args.cluster, "the kubeconfig is of cluster {local}; use the one of {}", args.cluster);
+impl<'a> DrainObject<'a> {
+    async fn connect(options: &'a ClusterOptions, cluster: &'a ClusterId) -> Result<Self, DrainError> {
+        let client = start::client(options.kubeconfig.as_deref()).await?;
+        // Without Submariner only the flag of the operator names the cluster, so the id cannot be checked here.
+        if let Ok(actual) = start::cluster_id(&client, &options.submariner_namespace).await
+            && actual != *cluster
+        {
+            return Err(DrainError::OtherCluster { actual, wanted: cluster.clone() });
         }
-        let api = Api::namespaced(client.clone(), &args.server.namespace);
-        Ok(Self { args, client, api })
+        let api = Api::namespaced(client.clone(), &options.namespace);
+        Ok(Self { options, cluster, client, api })
     }
 
-    fn object(&self) -> String {
-        format!("{}/{}", self.args.server.namespace, self.args.cluster)
+    fn name(&self) -> String {
+        format!("{}/{}", self.options.namespace, self.cluster)
     }
 
-    fn params(&self) -> PatchParams {
-        PatchParams::apply(MANAGER).force()
-    }
-
-    /// Whoever has written it.
-    async fn present(&self) -> Result<Option<Drain>> {
-        let read = self.api.get_opt(self.args.cluster.as_str()).await;
-        let facts = read.with_context(|| format!("cannot read ClusterFacts {}", self.object()))?;
+    /// Returns the stored drain, whichever field manager wrote it.
+    async fn stored(&self) -> Result<Option<Drain>, DrainError> {
+        let read = self.api.get_opt(self.cluster.as_str()).await;
+        let facts = read.map_err(|source| DrainError::Read { object: self.name(), source })?;
         let drain = facts.and_then(|facts| facts.spec.drain);
         let known = |drain: landfall_api::Drain| {
             let since = u64::try_from(drain.since.0.as_second()).unwrap_or(0);
@@ -114,50 +177,50 @@ impl<'a> Mark<'a> {
         Ok(drain.map(known))
     }
 
-    /// What time it is in the API server, as whoever types may have any: a write that is only tried tells it.
-    async fn clock(&self) -> Result<u64> {
-        let drain = Drain { since: unix_seconds(), over_seconds: self.args.over };
-        let tried = self.apply(&PatchParams { dry_run: true, ..self.params() }, Some(drain)).await?;
-        let ours = tried.metadata.managed_fields.into_iter().flatten();
-        let time = ours.filter(|entry| entry.manager.as_deref() == Some(MANAGER)).find_map(|entry| entry.time);
+    /// Returns the time of the API server, by a dry run of the write. The clock of this machine may be wrong.
+    async fn server_time(&self, over_seconds: u32) -> Result<u64, DrainError> {
+        let drain = Drain { since: unix_seconds(), over_seconds };
+        let tried = self.apply(&PatchParams { dry_run: true, ..params() }, Some(drain)).await?;
+        let entries = tried.metadata.managed_fields.into_iter().flatten();
+        let time = entries.filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER)).find_map(|entry| entry.time);
         Ok(time.and_then(|time| u64::try_from(time.0.as_second()).ok()).unwrap_or(drain.since))
     }
 
-    async fn apply(&self, params: &PatchParams, drain: Option<Drain>) -> Result<ClusterFacts> {
-        let since = |drain: &Drain| at(drain.since).context("the clock of the API server is wrong");
-        let drain = match drain {
-            Some(drain) => Some(landfall_api::Drain { since: since(&drain)?, over_seconds: drain.over_seconds }),
-            None => None,
+    async fn apply(&self, params: &PatchParams, drain: Option<Drain>) -> Result<ClusterFacts, DrainError> {
+        let wire = |drain: Drain| -> Result<landfall_api::Drain, DrainError> {
+            let since = at(drain.since).ok_or(DrainError::ServerClock)?;
+            Ok(landfall_api::Drain { since, over_seconds: drain.over_seconds })
         };
-        let cluster = self.args.cluster.as_str();
+        let cluster = self.cluster.as_str();
+        let drain = drain.map(wire).transpose()?;
         let spec = ClusterFactsSpec { cluster: cluster.to_owned(), drain, ..ClusterFactsSpec::default() };
         let written = self.api.patch(cluster, params, &Patch::Apply(&ClusterFacts::new(cluster, spec))).await;
-        written.with_context(|| format!("cannot write ClusterFacts {}", self.object()))
+        written.map_err(|source| DrainError::Write { object: self.name(), source })
     }
 
-    /// Waits until the facts of the cluster on the broker say it, or do not any more.
-    async fn told(&self, drained: bool) -> Result<Marked> {
-        let source = source(&self.args.server, &self.client);
+    /// Waits until the facts of the cluster on the broker have the drain, or have it no more.
+    async fn published(&self, drained: bool) -> Result<Drained, DrainError> {
+        let source = self.options.broker_source(&self.client);
         let instance = start::instance(&self.client).await?;
-        let identity = Identity { cluster: self.args.cluster.clone(), instance };
-        let until = Instant::now() + TOLD;
-        while Instant::now() < until {
+        let identity = Identity { cluster: self.cluster.clone(), instance };
+        let own = |change: &Change| match change {
+            Change::Peer(facts) => facts.cluster == *self.cluster && facts.drain.is_some() == drained,
+            _ => false,
+        };
+        let deadline = Instant::now() + PUBLISH_TIMEOUT;
+        while Instant::now() < deadline {
             let changes = match broker::look(&source, identity.clone(), unix_seconds).await {
                 Ok(changes) => changes,
-                Err(why) => return Ok(Marked::NotSeen(why)),
+                Err(why) => return Ok(Drained::Unknown(why)),
             };
             if matches!(changes.as_slice(), [Change::Broker(None)]) {
-                return Ok(Marked::NotSeen("there is no broker in a Submariner resource here".to_owned()));
+                return Ok(Drained::Unknown("there is no broker in a Submariner resource here".to_owned()));
             }
-            let own = |change: &Change| match change {
-                Change::Peer(facts) => facts.cluster == self.args.cluster && facts.drain.is_some() == drained,
-                _ => false,
-            };
             if changes.iter().any(own) {
-                return Ok(Marked::Told);
+                return Ok(Drained::Published);
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
-        Ok(Marked::NotTold)
+        Ok(Drained::NotPublished)
     }
 }

@@ -4,34 +4,32 @@ use std::cmp::Reverse;
 
 use anyhow::{Context, Result, bail};
 use landfall_core::name::ClusterId;
-use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Input, Plan, Served, explain};
+use landfall_operator::explain::{AchievedShare, ClusterShare, Explanation, Input, Plan, Served, explain};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 
-use crate::actions::inspect::Present;
-use crate::args::{self, Output};
-use crate::commands::plan;
-use crate::{FOUND, WELL, table};
+use crate::args::ExplainArgs;
+use crate::output::{self, print, print_findings, render};
+use crate::text::{bills, list, number};
+use crate::{present, table};
 
-pub fn run(args: &args::Explain) -> Result<u8> {
-    let present = Present::load(args.world.dir.as_deref(), &args.world.server)?;
-    let pipeline = source(&present.clusters, args.from.as_ref())?;
-    let explanation = explain(pipeline, &args.service, present.now).with_context(|| unknown(args, pipeline))?;
-    present.problems.iter().for_each(|problem| eprintln!("{problem}"));
-    let text = match args.output {
-        Output::Table => text(&explanation),
-        Output::Json => serde_json::to_string_pretty(&explanation)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&explanation)?,
-    };
-    plan::print(&text)?;
+/// Services that an error message lists at most.
+const MAX_LISTED: usize = 20;
+
+pub fn run(args: &ExplainArgs) -> Result<u8> {
+    let present = present::inspect(args.place.dir.as_deref(), &args.place.server)?;
+    let pipeline = cluster(&present.clusters, args.from.as_ref())?;
+    let explanation = explain(pipeline, &args.service, present.now).with_context(|| unknown_service(args, pipeline))?;
+    print_findings(&present.findings);
+    print(&render(args.output, || text(&explanation), || &explanation)?)?;
     let answered = explanation.clusters.iter().any(|cluster| cluster.eligible);
     let as_served = explanation.served.as_ref().is_none_or(|served| served.as_planned);
-    let well = answered && as_served && explanation.fallback.is_none() && present.problems.is_empty();
-    Ok(if well { WELL } else { FOUND })
+    let ok = answered && as_served && explanation.fallback.is_none() && present.findings.is_empty();
+    Ok(if ok { output::OK } else { output::FINDINGS })
 }
 
-/// The cluster that is meant, of those that are seen from inside.
-fn source<'a>(clusters: &'a [Pipeline], from: Option<&ClusterId>) -> Result<&'a Pipeline> {
+/// Returns the source cluster: the one of `--from`, or the only one.
+fn cluster<'a>(clusters: &'a [Pipeline], from: Option<&ClusterId>) -> Result<&'a Pipeline> {
     let id = |pipeline: &'a Pipeline| &pipeline.perspective().local;
     let there_are = list(clusters.iter().map(id));
     match (from, clusters) {
@@ -46,20 +44,15 @@ fn source<'a>(clusters: &'a [Pipeline], from: Option<&ClusterId>) -> Result<&'a 
     }
 }
 
-fn unknown(args: &args::Explain, pipeline: &Pipeline) -> String {
-    const SHOWN: usize = 20;
+fn unknown_service(args: &ExplainArgs, pipeline: &Pipeline) -> String {
     let known: Vec<String> = pipeline.plan().iter().flat_map(|plan| plan.keys()).map(|key| key.to_string()).collect();
-    let more = known.len().saturating_sub(SHOWN);
+    let more = known.len().saturating_sub(MAX_LISTED);
     let known = match (known.as_slice(), more) {
         ([], _) => "there is no ServiceImport at all".to_owned(),
         (known, 0) => format!("there is {}", list(known.iter())),
-        (known, more) => format!("there is {}, and {more} more", list(known[..SHOWN].iter())),
+        (known, more) => format!("there is {}, and {more} more", list(known[..MAX_LISTED].iter())),
     };
     format!("{} is not imported in {}; {known}", args.service, pipeline.perspective().local)
-}
-
-pub fn list(names: impl Iterator<Item = impl ToString>) -> String {
-    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn text(explanation: &Explanation) -> String {
@@ -169,7 +162,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
     };
     let mut rows: Vec<[String; 12]> = clusters.iter().map(row).collect();
     rows.insert(0, HEADER.map(str::to_owned));
-    table::right(&mut rows, 3..12);
+    table::align_right(&mut rows, 3..12);
     table::align(rows)
 }
 
@@ -232,21 +225,6 @@ fn sentences(optimised: &Plan) -> String {
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
-/// What requests cost, one policy or moment a line.
-pub fn bills(lines: &[(&str, BillLine)]) -> String {
-    let row = |(name, bill): &(&str, BillLine)| {
-        let ms = bill.ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
-        let fullest = bill.fullest.map_or_else(|| "-".to_owned(), |part| format!("{:.0}%", 100.0 * part));
-        let money = [format!("{:.3}", bill.usd_per_million), format!("{:.0}", bill.usd_per_month)];
-        let [million, month] = money;
-        [(*name).to_owned(), ms, million, month, fullest]
-    };
-    let mut rows: Vec<[String; 5]> = lines.iter().map(row).collect();
-    rows.insert(0, ["WHAT IT COSTS", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
-    table::right(&mut rows, 1..5);
-    table::align(rows)
-}
-
 fn weights(clusters: &[&ClusterShare]) -> String {
     let row = |cluster: &&ClusterShare| {
         [
@@ -261,12 +239,12 @@ fn weights(clusters: &[&ClusterShare]) -> String {
     };
     let mut rows: Vec<[String; 7]> = clusters.iter().map(row).collect();
     rows.insert(0, ["CLUSTER", "SHARE", "REASON", "TURN", "WEIGHT", "AT LEAST", "READY"].map(str::to_owned));
-    table::right(&mut rows, 3..7);
+    table::align_right(&mut rows, 3..7);
     table::align(rows)
 }
 
-fn achieved(shares: &[landfall_operator::explain::AchievedShare]) -> String {
-    let row = |one: &landfall_operator::explain::AchievedShare| {
+fn achieved(shares: &[AchievedShare]) -> String {
+    let row = |one: &AchievedShare| {
         let part = |part: f64| format!("{:.1}%", 100.0 * part);
         let interval = format!("{} to {}", part(one.interval.0), part(one.interval.1));
         [
@@ -281,12 +259,6 @@ fn achieved(shares: &[landfall_operator::explain::AchievedShare]) -> String {
     let mut rows: Vec<[String; 6]> = shares.iter().map(row).collect();
     rows.insert(0, ["ANSWERED BY", "ANSWERS", "SHARE", "95% WITHIN", "INTENDED", "VERDICT"].map(str::to_owned));
     table::align(rows)
-}
-
-/// No more digits than somebody reads.
-pub fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

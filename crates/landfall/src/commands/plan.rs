@@ -1,47 +1,27 @@
-//! `landfall plan` and `landfall crds`: print and exit.
+//! `landfall plan`: prints the plan of a folder.
 
-use std::io::Write;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use landfall_api::{ServiceSelection, ServiceSelectionStatus};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::{Told, selection_status};
 use landfall_operator::run::at;
 use serde::Serialize;
 
-use crate::args::{self, Output};
-use crate::fleet;
-use crate::{FOUND, WELL, table};
+use crate::actions::inspect;
+use crate::args::PlanArgs;
+use crate::output::{self, print, print_findings, render};
+use crate::summary::ClusterPlan;
+use crate::table;
 
-pub fn run(args: &args::Plan) -> Result<u8> {
-    let (clusters, problems) = fleet::loaded(&args.fleet)?;
-    problems.iter().for_each(|problem| eprintln!("{problem}"));
-    let pipelines = clusters.iter();
-    let text = match args.output {
-        Output::Table => table::all(pipelines.filter_map(table::Source::of).collect()),
-        Output::Json => serde_json::to_string_pretty(&List::of(pipelines))? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&List::of(pipelines))?,
-    };
-    print(&text)?;
-    Ok(if problems.is_empty() { WELL } else { FOUND })
+pub fn run(args: &PlanArgs) -> Result<u8> {
+    let present = inspect::folder(&args.folder.dir, &args.folder.namespace)?;
+    print_findings(&present.findings);
+    let table = || table::plan::all(present.clusters.iter().filter_map(ClusterPlan::of).collect());
+    print(&render(args.output, table, || List::of(&present.clusters))?)?;
+    Ok(if present.findings.is_empty() { output::OK } else { output::FINDINGS })
 }
 
-pub fn crds() -> Result<u8> {
-    for crd in landfall_api::crds() {
-        print(&format!("---\n{}", serde_saphyr::to_string(&crd)?))?;
-    }
-    Ok(WELL)
-}
-
-/// A reader that has seen enough, such as `head`, is no error.
-pub fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
-    }
-}
-
-/// As `kubectl get -o yaml` prints several objects.
+/// A list of objects, as `kubectl get -o yaml` prints several of them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List {
@@ -51,8 +31,8 @@ struct List {
 }
 
 impl List {
-    fn of<'a>(pipelines: impl Iterator<Item = &'a Pipeline>) -> Self {
-        Self { api_version: "v1", kind: "List", items: pipelines.flat_map(selections).collect() }
+    fn of(pipelines: &[Pipeline]) -> Self {
+        Self { api_version: "v1", kind: "List", items: pipelines.iter().flat_map(selections).collect() }
     }
 }
 

@@ -1,25 +1,22 @@
-//! `landfall operator` and `landfall dns`: the processes in a cluster.
+//! `landfall operator` and `landfall dns`: the processes that run in a cluster.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use landfall_core::name::ClusterId;
 use landfall_operator::run;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use crate::{WELL, args};
+use crate::args::{Cluster, DnsArgs, OperatorArgs};
+use crate::output;
+use crate::process::{cancelled_by_signals, init_log, runtime};
 
-/// The client library complains of every attempt while an API server is away; we say it once, and what follows.
-const IN_CLUSTER: &str = "info,kube_client=off";
+/// Log filter. The client library logs every failed attempt while an API server is away; Landfall logs the first one.
+const LOG_FILTER: &str = "info,kube_client=off";
 
-pub fn operator(args: args::Operator) -> Result<u8> {
-    log(IN_CLUSTER);
+pub fn operator(args: OperatorArgs) -> Result<u8> {
+    init_log(LOG_FILTER);
     let operating = run::Operating {
         identity: args.identity.unwrap_or_else(identity),
         broker: args.broker_kubeconfig.map(|path| (path, args.broker_namespace)),
@@ -29,13 +26,13 @@ pub fn operator(args: args::Operator) -> Result<u8> {
         prometheus: args.prometheus,
     };
     let cluster = run::Cluster { location: args.location, ..cluster(args.cluster, args.admin)? };
-    runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, operating, stopped()?).await?) })?;
-    Ok(WELL)
+    runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, operating, cancelled_by_signals()?).await?) })?;
+    Ok(output::OK)
 }
 
-pub fn dns(args: args::Dns) -> Result<u8> {
-    log(IN_CLUSTER);
-    let mut config = answers(&args.answers, args.listen)?;
+pub fn dns(args: DnsArgs) -> Result<u8> {
+    init_log(LOG_FILTER);
+    let mut config = args.answers.config(args.listen)?;
     if !args.advertise.is_empty() {
         config.advertise = args.advertise;
     }
@@ -45,16 +42,17 @@ pub fn dns(args: args::Dns) -> Result<u8> {
     let cluster = cluster(args.cluster, args.admin)?;
     let probing = run::Probing { listen: args.probe, advertise: args.probe_advertise, source: args.probe_source };
     let drain = Duration::from_secs(args.drain);
-    runtime()?.block_on(async { anyhow::Ok(run::dns(cluster, config, probing, drain, stopped()?).await?) })?;
-    Ok(WELL)
+    runtime()?
+        .block_on(async { anyhow::Ok(run::dns(cluster, config, probing, drain, cancelled_by_signals()?).await?) })?;
+    Ok(output::OK)
 }
 
-/// Different for every process, also of containers that all have process id 1.
+/// Returns a name that no other process has. The process id alone is not enough: containers often all have id 1.
 fn identity() -> String {
     format!("landfall-{}-{:08x}", std::process::id(), RandomState::new().hash_one(()) >> 32)
 }
 
-fn cluster(args: args::Cluster, admin: SocketAddr) -> Result<run::Cluster> {
+fn cluster(args: Cluster, admin: SocketAddr) -> Result<run::Cluster> {
     let id = args.cluster_id.filter(|id| !id.is_empty());
     Ok(run::Cluster {
         kubeconfig: args.kubeconfig,
@@ -64,42 +62,4 @@ fn cluster(args: args::Cluster, admin: SocketAddr) -> Result<run::Cluster> {
         location: None,
         admin,
     })
-}
-
-/// Work is short and rarely in parallel: watching, planning, a probe now and then.
-pub fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start threads")
-}
-
-/// Cancelled by SIGTERM and by Ctrl-C.
-pub fn stopped() -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let told = stop.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one task that must outlive all sets of tasks, because it ends them"
-    )]
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-        told.cancel();
-    });
-    Ok(stop)
-}
-
-/// To standard error, at the level of RUST_LOG, else at `level`.
-pub fn log(level: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
-}
-
-/// What the DNS server is told on the command line.
-pub fn answers(args: &args::Answers, listen: SocketAddr) -> Result<landfall_dns::Config> {
-    let zone = |zone: &String| zone.parse().with_context(|| format!("--zone {zone}"));
-    let zones = args.zone.iter().map(zone).collect::<Result<_>>()?;
-    Ok(landfall_dns::Config { zones, ttl: Duration::from_secs(args.ttl.into()), ..landfall_dns::Config::new(listen) })
 }

@@ -15,16 +15,16 @@ use landfall_sim::summary::{Summary, summarise, warm_up};
 use landfall_sim::trace::{Optimum, Trace};
 use landfall_sim::world::World;
 
-use crate::args::{self, Output};
-use crate::commands::explain::list;
-use crate::commands::plan;
+use crate::args::{OutputFormat, SimulateArgs};
+use crate::output::{self, print, render};
 use crate::progress::Progress;
-use crate::{WELL, table};
+use crate::table;
+use crate::text::list;
 
 /// J* keeps this headroom.
 const HEADROOM: f64 = 0.9;
 
-pub fn run(args: &args::Simulate) -> Result<u8> {
+pub fn run(args: &SimulateArgs) -> Result<u8> {
     let contenders = contenders(&args.policy)?;
     let mut progress = Progress::new();
     let scenario = scenario(args)?;
@@ -55,11 +55,11 @@ pub fn run(args: &args::Simulate) -> Result<u8> {
         write_report(args, &report)?;
     }
     drop(progress);
-    plan::print(&text(args.output, &scenario, &results.summaries)?)?;
-    Ok(WELL)
+    print(&text(args.output, &scenario, &results.summaries)?)?;
+    Ok(output::OK)
 }
 
-fn scenario(args: &args::Simulate) -> Result<Scenario> {
+fn scenario(args: &SimulateArgs) -> Result<Scenario> {
     match (&args.file, args.generate) {
         (Some(path), _) => Scenario::read(&read(path)?).with_context(|| path.display().to_string()),
         (None, seed) => Ok(generate(seed.unwrap_or_default(), args.clusters)),
@@ -67,7 +67,7 @@ fn scenario(args: &args::Simulate) -> Result<Scenario> {
 }
 
 /// The world, and what a trace knows of its optimum.
-fn world(args: &args::Simulate, scenario: &Scenario) -> Result<(World, Optimum)> {
+fn world(args: &SimulateArgs, scenario: &Scenario) -> Result<(World, Optimum)> {
     let Some(path) = &args.trace else { return Ok((World::expand(scenario), Optimum::default())) };
     let trace = Trace::read(&read(path)?).with_context(|| path.display().to_string())?;
     let world = World::replayed(scenario, &trace).with_context(|| path.display().to_string())?;
@@ -80,10 +80,10 @@ fn least_costs(world: &World, progress: &mut Progress) -> Result<Vec<f64>> {
     Ok(optima(world, Some(HEADROOM), &mut |done| progress.round(done, rounds))?)
 }
 
-fn tuning(args: &args::Simulate) -> Tuning {
+fn tuning(args: &SimulateArgs) -> Tuning {
     let default = Tuning::default();
     Tuning {
-        target_utilisation: args.target_utilisation.unwrap_or(default.target_utilisation),
+        target_utilisation: args.target_utilization.unwrap_or(default.target_utilisation),
         epsilon_ms: args.epsilon_ms.unwrap_or(default.epsilon_ms),
         ..default
     }
@@ -160,7 +160,7 @@ fn outcomes(contender: Contender, world: &World, tuning: Tuning, progress: &mut 
     run.map(|(t, outcome)| (progress.round(t + 1, rounds), outcome).1).collect()
 }
 
-fn write_report(args: &args::Simulate, report: &Report<'_>) -> Result<()> {
+fn write_report(args: &SimulateArgs, report: &Report<'_>) -> Result<()> {
     if let Some(path) = &args.report {
         write(path, &report.html())?;
     }
@@ -173,15 +173,12 @@ fn write_report(args: &args::Simulate, report: &Report<'_>) -> Result<()> {
     Ok(())
 }
 
-fn text(output: Output, scenario: &Scenario, summaries: &[Summary]) -> Result<String> {
-    Ok(match output {
-        Output::Table => {
-            let head = format!("{}\n{}", report::headline(scenario), report::OPTIMUM);
-            format!("{head}\n{}\n\n{}", judged(scenario.rounds), rows(summaries))
-        }
-        Output::Json => serde_json::to_string_pretty(summaries)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&summaries)?,
-    })
+fn text(format: OutputFormat, scenario: &Scenario, summaries: &[Summary]) -> Result<String> {
+    let table = || {
+        let head = format!("{}\n{}", report::headline(scenario), report::OPTIMUM);
+        format!("{head}\n{}\n\n{}", judged(scenario.rounds), rows(summaries))
+    };
+    render(format, table, || summaries)
 }
 
 /// What a reader of the table has to know.
@@ -197,7 +194,7 @@ fn judged(rounds: usize) -> String {
 fn rows(summaries: &[Summary]) -> String {
     let header = report::COLUMNS.map(str::to_owned);
     let mut rows: Vec<[String; 9]> = std::iter::once(header).chain(summaries.iter().map(report::cells)).collect();
-    table::right(&mut rows, 1..report::COLUMNS.len());
+    table::align_right(&mut rows, 1..report::COLUMNS.len());
     table::align(rows)
 }
 

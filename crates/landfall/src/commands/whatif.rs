@@ -15,71 +15,37 @@ use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 use landfall_operator::run::unix_seconds;
 use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome, put_in_force};
-use serde::Serialize;
 
-use crate::actions::inspect::Present;
-use crate::args::{self, Output};
-use crate::commands::explain::list;
-use crate::commands::plan;
-use crate::{FOUND, WELL, table};
+use crate::actions::inspect::Inspection;
+use crate::args::{LiveArgs, SimulateArgs};
+use crate::comparison::{ServiceChange, SourceChange, compare, note_overridden};
+use crate::output::{self, print, print_findings, render};
+use crate::text::list;
+use crate::{present, table};
 
-pub fn run(args: &args::Simulate) -> Result<u8> {
-    let mut present = Present::load(args.file.as_deref(), &args.live.server)?;
+pub fn run(args: &SimulateArgs) -> Result<u8> {
+    let mut present = present::inspect(args.file.as_deref(), &args.live.server)?;
     let mut edits = edits(&args.live, &present.clusters)?;
     let trials: Vec<Trial> = args.policy.iter().map(|path| trial(path)).collect::<Result<_>>()?;
     let mut keys = services(args.live.service.as_ref(), &present.clusters)?;
     for (trial, path) in trials.iter().zip(&args.policy) {
-        let nobody = trial.meant(&present.clusters).is_empty();
-        ensure!(!nobody, "{path}: SelectionPolicy {} is for no service that there is", trial.name());
+        let unused = trial.meant(&present.clusters).is_empty();
+        ensure!(!unused, "{path}: SelectionPolicy {} is for no service that there is", trial.name());
         keys.extend(trial.touched(&present.clusters).into_iter().filter(|_| args.live.service.is_none()));
     }
     let before = outcomes(&present, &keys, &[]);
     edits.extend(put_in_force(&trials, &mut present.clusters, unix_seconds()));
     let after = outcomes(&present, &keys, &edits);
-    let mut changes = changes(&before, &after);
-    trials.iter().for_each(|trial| pass_over(trial, &present.clusters, &mut changes));
-    present.problems.iter().for_each(|problem| eprintln!("{problem}"));
-    plan::print(&match args.output {
-        Output::Table => text(&changes),
-        Output::Json => serde_json::to_string_pretty(&changes)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&changes)?,
-    })?;
-    let well = changes.iter().all(ServiceChange::is_well) && present.problems.is_empty();
-    Ok(if well { WELL } else { FOUND })
-}
-
-/// `east=500` or `east=x2`
-pub fn amount(text: &str) -> Result<(ClusterId, Amount), String> {
-    let (cluster, amount) = text.split_once('=').ok_or("expected CLUSTER=NUMBER or CLUSTER=xFACTOR")?;
-    let amount = match amount.strip_prefix(['x', '×']) {
-        Some(factor) => Amount::Times(number(factor, 1e6)?),
-        None => Amount::Rps(number(amount, 1e7)?),
-    };
-    Ok((id(cluster)?, amount))
-}
-
-/// `east:west=0.09`
-pub fn pair(text: &str) -> Result<(ClusterId, ClusterId, f64), String> {
-    let parts = text.split_once('=').and_then(|(pair, number)| Some((pair.split_once(':')?, number)));
-    let ((a, b), value) = parts.ok_or("expected CLUSTER:CLUSTER=NUMBER")?;
-    let (a, b) = (id(a)?, id(b)?);
-    if a == b {
-        return Err(format!("{a} to itself is within a cluster"));
-    }
-    Ok((a, b, number(value, 60_000.0)?))
-}
-
-fn id(text: &str) -> Result<ClusterId, String> {
-    ClusterId::new(text).map_err(|error| error.to_string())
-}
-
-fn number(text: &str, most: f64) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=most).contains(number));
-    number.ok_or_else(|| format!("{text:?} is not a number from 0 to {most}"))
+    let mut changes = compare(&before, &after);
+    trials.iter().for_each(|trial| note_overridden(trial, &present.clusters, &mut changes));
+    print_findings(&present.findings);
+    print(&render(args.output, || text(&changes), || &changes)?)?;
+    let ok = changes.iter().all(ServiceChange::is_ok) && present.findings.is_empty();
+    Ok(if ok { output::OK } else { output::FINDINGS })
 }
 
 /// All that is otherwise; everybody who is named is there.
-fn edits(args: &args::Live, pipelines: &[Pipeline]) -> Result<Vec<Edit>> {
+fn edits(args: &LiveArgs, pipelines: &[Pipeline]) -> Result<Vec<Edit>> {
     let mut known = clusters(pipelines);
     let mut edits = Vec::new();
     for path in &args.add_cluster {
@@ -149,89 +115,9 @@ fn services(only: Option<&ServiceKey>, pipelines: &[Pipeline]) -> Result<BTreeSe
     Ok(BTreeSet::from([only.clone()]))
 }
 
-fn outcomes(present: &Present, keys: &BTreeSet<ServiceKey>, edits: &[Edit]) -> BTreeMap<ServiceKey, Outcome> {
+fn outcomes(present: &Inspection, keys: &BTreeSet<ServiceKey>, edits: &[Edit]) -> BTreeMap<ServiceKey, Outcome> {
     let of = |key: &ServiceKey| Some((key.clone(), outcome(&present.clusters, key, edits, present.now)?));
     keys.iter().filter_map(of).collect()
-}
-
-/// One service, before and after.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceChange {
-    service: String,
-    /// In force after the change. Absent: the cluster's default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<String>,
-    /// Policies to try that are for it, while one that is more specific counts.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    passed_over: Vec<String>,
-    sources: Vec<SourceChange>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<BillLine>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<BillLine>,
-    /// After the change: who is asked for more than it can bear, and the part of its capacity that is; absent: it has none.
-    over_capacity: BTreeMap<String, Option<f64>>,
-    nobody_answers: bool,
-    /// Whose demand was to be multiplied, and is not known.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unmultiplied: Vec<String>,
-    /// Why it is not planned as the policy asks for, after the change.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fallback: Option<&'static str>,
-}
-
-impl ServiceChange {
-    fn is_well(&self) -> bool {
-        self.over_capacity.is_empty() && !self.nobody_answers && self.unmultiplied.is_empty() && self.fallback.is_none()
-    }
-}
-
-/// The clients of one cluster: who answers them, of 1000. `None`: nobody asks there, so nothing is planned for them.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SourceChange {
-    source: String,
-    before: Option<BTreeMap<String, u32>>,
-    after: Option<BTreeMap<String, u32>>,
-}
-
-fn changes(before: &BTreeMap<ServiceKey, Outcome>, after: &BTreeMap<ServiceKey, Outcome>) -> Vec<ServiceChange> {
-    after.iter().map(|(key, after)| change(key, before.get(key), after)).collect()
-}
-
-fn change(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) -> ServiceChange {
-    let weights = |outcome: Option<&Outcome>, source: &ClusterId| -> Option<BTreeMap<String, u32>> {
-        let some = outcome?.shares.get(source)?.iter().filter(|share| share.weight > 0);
-        Some(some.map(|share| (share.cluster.to_string(), share.weight)).collect())
-    };
-    let sources: BTreeSet<&ClusterId> = before.into_iter().chain([after]).flat_map(|one| one.shares.keys()).collect();
-    let source = |source: &ClusterId| SourceChange {
-        source: source.to_string(),
-        before: weights(before, source),
-        after: weights(Some(after), source),
-    };
-    let finite = |part: f64| Some(part).filter(|part| part.is_finite());
-    ServiceChange {
-        service: key.to_string(),
-        policy: after.policy.clone(),
-        passed_over: Vec::new(),
-        sources: sources.into_iter().map(source).collect(),
-        before: before.and_then(|before| before.bill).map(BillLine::from),
-        after: after.bill.map(BillLine::from),
-        over_capacity: after.overfull.iter().map(|(id, part)| (id.to_string(), finite(*part))).collect(),
-        nobody_answers: after.nobody_answers,
-        unmultiplied: after.unmultiplied.iter().map(ToString::to_string).collect(),
-        fallback: after.fallback.map(landfall_core::rule::Fallback::as_str),
-    }
-}
-
-/// Says of which services a policy to try is for and not in force.
-fn pass_over(trial: &Trial, pipelines: &[Pipeline], changes: &mut [ServiceChange]) {
-    let (name, meant) = (trial.name().to_string(), trial.meant(pipelines));
-    let meant: BTreeSet<String> = meant.iter().map(ToString::to_string).collect();
-    let passed = |change: &&mut ServiceChange| meant.contains(&change.service) && change.policy.as_ref() != Some(&name);
-    changes.iter_mut().filter(passed).for_each(|change| change.passed_over.push(name.clone()));
 }
 
 fn text(changes: &[ServiceChange]) -> String {
@@ -250,8 +136,8 @@ fn text(changes: &[ServiceChange]) -> String {
     let mut text = table::align(rows) + "\n" + &totals(changes);
     for change in changes {
         let policy = change.policy.as_deref().unwrap_or_default();
-        for passed_over in &change.passed_over {
-            text.push_str(&format!("{}: SelectionPolicy {policy} goes before {passed_over}\n", change.service));
+        for overridden in &change.overridden {
+            text.push_str(&format!("{}: SelectionPolicy {policy} goes before {overridden}\n", change.service));
         }
         text.extend(change.fallback.map(|why| format!("{}: {why}\n", change.service)));
         for cluster in &change.unmultiplied {
@@ -260,7 +146,7 @@ fn text(changes: &[ServiceChange]) -> String {
             );
             text.push_str(&format!("{}: {unknown}\n", change.service));
         }
-        text.extend(change.nobody_answers.then(|| format!("{}: nobody answers\n", change.service)));
+        text.extend(change.unanswered.then(|| format!("{}: nobody answers\n", change.service)));
         for (cluster, part) in &change.over_capacity {
             let part = part.map_or_else(|| "has no capacity".to_owned(), |part| format!("is at {:.0}%", 100.0 * part));
             text.push_str(&format!("{}: {cluster} {part}: more than it can bear\n", change.service));
@@ -293,6 +179,6 @@ fn totals(changes: &[ServiceChange]) -> String {
     };
     let mut rows: Vec<[String; 5]> = changes.iter().map(row).collect();
     rows.insert(0, ["IN ALL", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
-    table::right(&mut rows, 1..5);
+    table::align_right(&mut rows, 1..5);
     table::align(rows)
 }
