@@ -44,7 +44,7 @@ pub fn unaffected_services(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<Serv
 
 /// Returns why the capacity of the other clusters cannot be judged.
 fn unknown(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
-    let no_facts = broker_problem(pipeline).map(|_| "what they say is not known".to_owned());
+    let no_facts = broker_problem(pipeline).map(|_| "their facts are not known".to_owned());
     no_facts.or_else(|| wrong_cluster(pipeline, cluster)).or_else(|| unknown_demand(pipeline, cluster))
 }
 
@@ -52,10 +52,11 @@ fn unknown(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
 fn wrong_cluster(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
     let stores = pipeline.stores();
     if stores.broker.as_ref().is_some_and(|broker| broker.double.is_some()) {
-        return Some(format!("another cluster than the one of the kubeconfig is {cluster} on the broker"));
+        return Some(format!("the broker knows a different cluster as {cluster}; check --kubeconfig"));
     }
     let exports = || stores.imports.exporters().any(|exporter| exporter == cluster);
-    (!stores.peers.contains_key(cluster) && !exports()).then(|| format!("nobody knows a cluster {cluster}"))
+    (!stores.peers.contains_key(cluster) && !exports())
+        .then(|| format!("no cluster {cluster} is known: none reports facts or exports a service under that id"))
 }
 
 /// Names the optimized services of the cluster whose demand is not known.
@@ -66,7 +67,7 @@ fn unknown_demand(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
     };
     let services = exported(pipeline, cluster).filter(|(_, planned)| is_unknown(planned));
     let services: Vec<String> = services.map(|(key, _)| key.to_string()).collect();
-    (!services.is_empty()).then(|| format!("nobody knows what clients ask of {}", services.join(", ")))
+    (!services.is_empty()).then(|| format!("the demand is not known of {}", services.join(", ")))
 }
 
 /// Returns the services for which the other clusters lack capacity. Clusters that are being drained do not count.

@@ -12,9 +12,9 @@ pub fn problems(pipeline: &Pipeline) -> BTreeSet<String> {
     malformed.chain(refused(pipeline)).chain(misnamed(pipeline)).collect()
 }
 
-/// Returns the line for something in a file that was left out.
+/// Returns the line for a field or an object of a file that was ignored.
 pub fn in_file(problem: impl Display) -> String {
-    format!("skipped: {problem}")
+    format!("ignored: {problem}")
 }
 
 /// Policies that are not in force, and why.
@@ -34,17 +34,17 @@ fn misnamed(pipeline: &Pipeline) -> Option<String> {
     let (object, submariner) = submariner(pipeline.stores(), pipeline.perspective())?;
     let local = &pipeline.perspective().local;
     let id = submariner.cluster_id.as_ref().filter(|id| *id != local)?;
-    Some(format!("folder {local}: Submariner {object} has clusterID {id}, but the folder's name counts"))
+    Some(format!("Submariner {object} says clusterID {id}; using the folder's name {local} instead"))
 }
 
 /// Returns why the facts of the other clusters are not known. `None` if the broker has them all.
 pub fn broker_problem(pipeline: &Pipeline) -> Option<String> {
     match &pipeline.stores().broker {
         None => Some(
-            "there is no broker in a Submariner resource here, so what the other clusters say is not known; if the operator \
-             has one, name it with --broker-kubeconfig"
+            "no Submariner resource here names a broker, so the facts of the other clusters are not known; if the operator \
+             has a broker, name it with --broker-kubeconfig"
                 .to_owned(),
         ),
-        Some(broker) => broker.lost.as_ref().map(|why| format!("the broker does not tell what the others say: {why}")),
+        Some(broker) => broker.lost.as_ref().map(|why| format!("cannot read the facts of the other clusters from the broker: {why}")),
     }
 }

@@ -57,6 +57,6 @@ pub fn peers_of<'a, T>(cluster: &ClusterId, all: &'a [(ClusterId, T)]) -> impl I
 /// Returns a line for each manifest that lies beside the folders of the clusters.
 pub fn strays(dir: &Path) -> Vec<String> {
     let line =
-        |path: PathBuf| format!("skipped: {}: in no cluster's folder; move it into one, or into each", path.display());
+        |path: PathBuf| format!("ignored: {}: in no cluster's folder; move it into one, or into each", path.display());
     files::strays(dir).into_iter().map(line).collect()
 }

@@ -25,7 +25,7 @@ pub fn bills(lines: &[(&str, BillLine)]) -> String {
         [(*name).to_owned(), ms, million, month, fullest]
     };
     let mut rows: Vec<[String; 5]> = lines.iter().map(row).collect();
-    rows.insert(0, ["WHAT IT COSTS", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
+    rows.insert(0, ["COST", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
     table::align_right(&mut rows, 1..5);
     table::align(rows)
 }

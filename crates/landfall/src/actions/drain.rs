@@ -57,18 +57,20 @@ impl fmt::Display for DrainError {
         match self {
             Self::Start(error) => error.fmt(f),
             Self::OtherCluster { actual, wanted } => {
-                write!(f, "the kubeconfig is of cluster {actual}; use the one of {wanted}")
+                write!(f, "the kubeconfig is for cluster {actual}; use the kubeconfig of {wanted}")
             }
             Self::Read { object, .. } => write!(f, "cannot read ClusterFacts {object}"),
             Self::Write { object, .. } => write!(f, "cannot write ClusterFacts {object}"),
-            Self::NotStored => f.write_str("the API server took the drain and did not keep it; is its CRD older?"),
+            Self::NotStored => f.write_str(
+                "the API server did not store spec.drain; apply the present CRDs: landfall crds | kubectl apply -f -",
+            ),
             Self::KeptByOthers { object, managers } => {
-                write!(f, "spec.drain of ClusterFacts {object} is kept by {}; take it out there", managers.join(", "))
+                write!(f, "spec.drain of ClusterFacts {object} belongs to {}; remove it there", managers.join(", "))
             }
             Self::ServerClock => f.write_str("the clock of the API server is wrong"),
             Self::TimedOut => {
                 let limit = (READ_TIMEOUT + PUBLISH_TIMEOUT).as_secs();
-                write!(f, "the API server does not answer within {limit} s; is it up?")
+                write!(f, "the API server did not answer within {limit} s; check that it is running and reachable")
             }
         }
     }
@@ -101,7 +103,7 @@ pub async fn drain(options: &ClusterOptions, cluster: &ClusterId, over_seconds: 
         let before = object.stored().await?;
         let now = object.server_time(over_seconds).await?;
         let drain = match before {
-            Some(before) if before.left(now) <= 0.0 => return Ok(Drained::Already("is empty".to_owned())),
+            Some(before) if before.left(now) <= 0.0 => return Ok(Drained::Already("is already drained".to_owned())),
             Some(before) => before.within(over_seconds, now),
             None => Drain { since: now, over_seconds },
         };
@@ -119,7 +121,7 @@ pub async fn undo(options: &ClusterOptions, cluster: &ClusterId) -> Result<Drain
     within_timeout(async {
         let object = DrainObject::connect(options, cluster).await?;
         if object.stored().await?.is_none() {
-            return Ok(Drained::Already(format!("is not drained by ClusterFacts {}", object.name())));
+            return Ok(Drained::Already(format!("is not drained: ClusterFacts {} has no spec.drain", object.name())));
         }
         let written = object.apply(&params(), None).await?;
         if written.spec.drain.is_some() {
@@ -214,7 +216,7 @@ impl<'a> DrainObject<'a> {
                 Err(why) => return Ok(Drained::Unknown(why)),
             };
             if matches!(changes.as_slice(), [Change::Broker(None)]) {
-                return Ok(Drained::Unknown("there is no broker in a Submariner resource here".to_owned()));
+                return Ok(Drained::Unknown("no Submariner resource here names a broker".to_owned()));
             }
             if changes.iter().any(own) {
                 return Ok(Drained::Published);

@@ -163,11 +163,15 @@ async fn fill(
 
 /// Names the kinds that did not arrive in time, grouped by the error of the API server.
 fn timed_out(pending: &BTreeMap<Kind, Option<Box<str>>>) -> String {
-    let begin = format!("the API server has not told everything within {} s", READ_TIMEOUT.as_secs());
+    let begin = format!("the API server did not send all lists within {} s", READ_TIMEOUT.as_secs());
     let mut whys: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (kind, why) in pending.iter().filter_map(|(kind, why)| Some((kind, why.as_deref()?))) {
         whys.entry(why).or_default().push(kind.name());
     }
     let whys: Vec<String> = whys.into_iter().map(|(why, kinds)| format!("{}: {why}", kinds.join(", "))).collect();
-    if whys.is_empty() { format!("{begin}; is it up?") } else { format!("{begin}: {}", whys.join("; ")) }
+    if whys.is_empty() {
+        format!("{begin}; check that it is running and reachable")
+    } else {
+        format!("{begin}: {}", whys.join("; "))
+    }
 }

@@ -54,7 +54,7 @@ pub fn number(text: &str, (min, max): (f64, f64)) -> Result<f64, String> {
 
 /// Parses a duration of up to one day, such as `90s`, `10m` or `2h`, into seconds.
 pub fn seconds(text: &str) -> Result<u32, String> {
-    let wrong = || "expected a time up to 24h, such as 90s, 10m or 2h; 0s is at once".to_owned();
+    let wrong = || "expected a time up to 24h, such as 90s, 10m or 2h (0s: at once)".to_owned();
     let (number, scale) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1),
         Some((at, 'm')) => (&text[..at], 60),
@@ -83,7 +83,7 @@ pub fn pair(text: &str) -> Result<(ClusterId, ClusterId, f64), String> {
     let ((a, b), value) = parts.ok_or("expected CLUSTER:CLUSTER=NUMBER")?;
     let (a, b) = (cluster_id(a)?, cluster_id(b)?);
     if a == b {
-        return Err(format!("{a} to itself is within a cluster"));
+        return Err(format!("{a} is given twice; name two clusters"));
     }
     Ok((a, b, number(value, PAIR)?))
 }

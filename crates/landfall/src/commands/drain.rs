@@ -27,33 +27,42 @@ pub fn run(args: &DrainArgs) -> Result<u8> {
     let check = DrainCheck::new(pipeline, cluster);
     print_check(&check, args);
     if !check.passed() && !args.force {
-        let remedy = if check.deficits.is_empty() { "mend that first" } else { "give the others more capacity first" };
+        let remedy =
+            if check.deficits.is_empty() { "fix that first" } else { "add capacity to the other clusters first" };
         eprintln!("{cluster} is not drained; {remedy}, or use --force");
         return Ok(output::FINDINGS);
     }
-    let time = match args.over {
-        0 => "at once".to_owned(),
-        seconds => format!("over {seconds} s"),
-    };
-    let done = format!("{cluster} is emptied {time}; landfall drain {cluster} --undo takes it back");
+    let done = format!("draining {cluster} {}; undo with: landfall drain {cluster} --undo", period(args.over));
     let drained = runtime()?.block_on(action::drain(&options, cluster, args.over))?;
     let code = report(args, &done, drained)?;
     let unaffected = unaffected_services(pipeline, cluster);
     if !unaffected.is_empty() {
         let services = list(unaffected.iter());
-        eprintln!("no capacity decides about these, so their clients stay where they are: {services}");
+        eprintln!("these services are not optimized, so draining does not move their clients: {services}");
     }
     Ok(code)
 }
 
+/// Returns the period of a drain in words, in the largest unit that fits.
+fn period(over_seconds: u32) -> String {
+    match over_seconds {
+        0 => "at once".to_owned(),
+        seconds if seconds % 3600 == 0 => format!("over {}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("over {}m", seconds / 60),
+        seconds => format!("over {seconds}s"),
+    }
+}
+
 fn print_check(check: &DrainCheck, args: &DrainArgs) {
     if let Some(why) = &check.unknown {
-        eprintln!("whether the others can bear what {} serves is not known: {why}", args.cluster);
+        eprintln!("cannot tell whether the other clusters can take over the load of {}: {why}", args.cluster);
     }
     for (key, deficit) in &check.deficits {
         let Short { demand_rps, left_rps } = deficit;
         let missing = deficit.missing_rps();
-        eprintln!("{key}: the others can bear {left_rps:.0} requests/s of {demand_rps:.0}; {missing:.0} are too many");
+        eprintln!(
+            "{key}: the other clusters can serve {left_rps:.0} requests/s of {demand_rps:.0}; {missing:.0} are missing"
+        );
     }
 }
 
@@ -61,16 +70,17 @@ fn print_check(check: &DrainCheck, args: &DrainArgs) {
 fn report(args: &DrainArgs, done: &str, drained: Drained) -> Result<u8> {
     let cluster = &args.cluster;
     match drained {
-        Drained::Already(how) => print(&format!("{cluster} {how}; nothing is to be done\n"))?,
+        Drained::Already(how) => print(&format!("{cluster} {how}; nothing to do\n"))?,
         Drained::Published => print(&format!("{done}\n"))?,
         Drained::Unknown(why) => {
             print(&format!("{done}\n"))?;
-            eprintln!("whether the others are told is not known: {why}");
+            eprintln!("cannot tell whether the other clusters know: {why}");
         }
         Drained::NotPublished => {
-            print(&format!("{done}, when its operator has told the others\n"))?;
+            print(&format!("{done}\n"))?;
             eprintln!(
-                "it has not within {} s: is it running, is {} its namespace (--namespace), and does it reach the broker?",
+                "this takes effect once the operator of {cluster} publishes it, which it did not within {} s; check that it runs \
+                 in namespace {} (--namespace) and reaches the broker",
                 action::PUBLISH_TIMEOUT.as_secs(),
                 args.server.namespace
             );

@@ -1,4 +1,4 @@
-//! `landfall explain`: where each share comes from.
+//! `landfall explain`: prints where each share comes from.
 
 use std::cmp::Reverse;
 
@@ -36,11 +36,11 @@ fn cluster<'a>(clusters: &'a [Pipeline], from: Option<&ClusterId>) -> Result<&'a
         (Some(from), clusters) => {
             let found = clusters.iter().find(|pipeline| id(pipeline) == from);
             found.with_context(|| {
-                format!("--from {from}: no such cluster is seen from inside here; there is {there_are}")
+                format!("--from {from}: the view of that cluster is not known here; there is {there_are}")
             })
         }
         (None, [only]) => Ok(only),
-        (None, _) => bail!("say whose clients with --from; there are {there_are}"),
+        (None, _) => bail!("name the cluster whose clients to explain with --from; there are {there_are}"),
     }
 }
 
@@ -48,7 +48,7 @@ fn unknown_service(args: &ExplainArgs, pipeline: &Pipeline) -> String {
     let known: Vec<String> = pipeline.plan().iter().flat_map(|plan| plan.keys()).map(|key| key.to_string()).collect();
     let more = known.len().saturating_sub(MAX_LISTED);
     let known = match (known.as_slice(), more) {
-        ([], _) => "there is no ServiceImport at all".to_owned(),
+        ([], _) => "there is no ServiceImport".to_owned(),
         (known, 0) => format!("there is {}", list(known.iter())),
         (known, more) => format!("there is {}, and {more} more", list(known[..MAX_LISTED].iter())),
     };
@@ -60,12 +60,12 @@ fn text(explanation: &Explanation) -> String {
     let mut clusters: Vec<&ClusterShare> = explanation.clusters.iter().collect();
     clusters.sort_by_key(|cluster| (!cluster.eligible, Reverse(cluster.weight), cluster.priority));
     match &explanation.optimized {
-        Some(optimised) => {
+        Some(optimized) => {
             sections.push(costs(&clusters));
             sections.push(inputs(&clusters));
             sections.push(more_inputs(&clusters));
-            sections.push(sentences(optimised));
-            sections.extend(optimised.costs.as_ref().map(|costs| {
+            sections.push(sentences(optimized));
+            sections.extend(optimized.costs.as_ref().map(|costs| {
                 bills(&[
                     ("as planned", costs.in_force),
                     ("round-robin", costs.round_robin),
@@ -89,33 +89,33 @@ fn head(explanation: &Explanation) -> String {
     let mut lines = shares(explanation);
     lines.push(match mode == mode_asked {
         true => format!("{mode}, by {by}"),
-        false => format!("{mode}, and {by} asks for {mode_asked}"),
+        false => format!("{mode}; {by} asks for {mode_asked}"),
     });
     let ips = explanation.clusterset_ips.join(" ");
     let network =
-        format!("the answer is the clusterset IP {ips}: the network decides who serves, and not these shares");
+        format!("DNS answers with the clusterset IP {ips}: the network chooses the cluster, not these shares");
     lines.extend((!ips.is_empty()).then_some(network));
     lines.extend(explanation.prefers_local.then(|| "clients stay in their own cluster while it can answer".to_owned()));
     lines.extend(explanation.fallback.map(|fallback| format!("{}: {}", fallback.word, fallback.meaning)));
-    if let Some(optimised) = &explanation.optimized {
-        let demand = optimised.demand_rps.value.map(|rps| format!("{} requests/s; ", number(rps))).unwrap_or_default();
-        lines.push(format!("clients ask for: {demand}{}", optimised.demand_rps));
-        lines.push(format!("{}: {}", optimised.method.word, optimised.method.meaning));
-        lines.extend(optimised.round.map(|round| format!("round {round}")));
-        let rate = optimised.usd_per_ms_per_million;
-        lines.push(format!("a millisecond of a million requests is worth {rate} USD"));
+    if let Some(optimized) = &explanation.optimized {
+        let demand = optimized.demand_rps.value.map(|rps| format!("{} requests/s; ", number(rps))).unwrap_or_default();
+        lines.push(format!("demand: {demand}{}", optimized.demand_rps));
+        lines.push(format!("{}: {}", optimized.method.word, optimized.method.meaning));
+        lines.extend(optimized.round.map(|round| format!("round {round}")));
+        let rate = optimized.usd_per_ms_per_million;
+        lines.push(format!("a millisecond saved for a million requests is worth {rate} USD"));
     }
     lines.join("\n") + "\n"
 }
 
-/// Once where what is planned is what is served.
+/// Returns the planned shares, and the served ones if they differ.
 fn shares(Explanation { service, source, summary, served, .. }: &Explanation) -> Vec<String> {
     match served {
         Some(Served { as_planned: false, summary: now, why, .. }) => vec![
             format!("{service} for the clients of {source}"),
             format!("served now: {now}"),
             format!("planned from what is visible here: {summary}"),
-            format!("they may differ because {}; all that follows is of the plan", why.join(", or because ")),
+            format!("they may differ because {}; everything below is about the plan", why.join(", or because ")),
         ],
         _ => vec![format!("{service} for the clients of {source}: {summary}")],
     }
@@ -126,7 +126,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
         "CLUSTER",
         "SHARE",
         "REASON",
-        "TURN",
+        "PRIORITY",
         "LATENCY",
         "PRICE",
         "SERVICE",
@@ -134,7 +134,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
         "= MS",
         "WAIT MS",
         "USD/MILLION",
-        "FULL",
+        "UTILIZATION",
     ];
     let row = |cluster: &&ClusterShare| {
         let terms = cluster.terms.as_ref();
@@ -188,11 +188,11 @@ fn inputs(clusters: &[&ClusterShare]) -> String {
         ])
     };
     let mut rows: Vec<[String; 5]> = clusters.iter().filter_map(row).collect();
-    rows.insert(0, ["FROM WHERE", "RTT MS", "USD/GB", "REQUESTS/S", "SERVICE MS"].map(str::to_owned));
+    rows.insert(0, ["INPUTS", "RTT MS", "USD/GB", "REQUESTS/S", "SERVICE MS"].map(str::to_owned));
     table::align(rows)
 }
 
-/// What most candidates have nothing of, one line each.
+/// Formats the inputs that most clusters do not have, one row each.
 fn more_inputs(clusters: &[&ClusterShare]) -> String {
     let rows = |cluster: &&ClusterShare| {
         let name = cluster.cluster.clone();
@@ -204,24 +204,26 @@ fn more_inputs(clusters: &[&ClusterShare]) -> String {
         [
             input("jitter, ms", of.and_then(|of| of.jitter_ms.as_ref()), 1.0),
             input("loss, %", of.and_then(|of| of.loss.as_ref()), 100.0),
-            input("load that no plan explains, requests/s", of.and_then(|of| of.residual_rps.as_ref()), 1.0),
-            input("load strays from the plan by, %", of.and_then(|of| of.deviation.as_ref()), 100.0),
+            input("residual load, requests/s", of.and_then(|of| of.residual_rps.as_ref()), 1.0),
+            input("deviation from the plan, %", of.and_then(|of| of.deviation.as_ref()), 100.0),
         ]
     };
     let mut rows: Vec<[String; 3]> = clusters.iter().flat_map(rows).flatten().collect();
     if rows.is_empty() {
         return String::new();
     }
-    rows.insert(0, ["FROM WHERE", "WHAT", "VALUE"].map(str::to_owned));
+    rows.insert(0, ["INPUTS", "WHAT", "VALUE"].map(str::to_owned));
     table::align(rows)
 }
 
-fn sentences(optimised: &Plan) -> String {
-    let held = optimised.held.then(|| "new weights would hardly differ, so those from before stay".to_owned());
-    let clamped = optimised.clamped.iter().map(|what| format!("not believed: {what}"));
-    let changes = optimised.next_changes.iter().map(|change| change.sentence.clone());
+fn sentences(optimized: &Plan) -> String {
+    let held = optimized
+        .held
+        .then(|| "new weights would differ by less than the hysteresis, so the previous weights stay".to_owned());
+    let clamped = optimized.clamped.iter().map(|what| format!("clamped: {what}"));
+    let changes = optimized.next_changes.iter().map(|change| change.sentence.clone());
     let lines: Vec<String> =
-        held.into_iter().chain(clamped).chain(optimised.binding.iter().cloned()).chain(changes).collect();
+        held.into_iter().chain(clamped).chain(optimized.binding.iter().cloned()).chain(changes).collect();
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
@@ -238,7 +240,7 @@ fn weights(clusters: &[&ClusterShare]) -> String {
         ]
     };
     let mut rows: Vec<[String; 7]> = clusters.iter().map(row).collect();
-    rows.insert(0, ["CLUSTER", "SHARE", "REASON", "TURN", "WEIGHT", "AT LEAST", "READY"].map(str::to_owned));
+    rows.insert(0, ["CLUSTER", "SHARE", "REASON", "PRIORITY", "WEIGHT", "MIN SHARE", "READY"].map(str::to_owned));
     table::align_right(&mut rows, 3..7);
     table::align(rows)
 }
@@ -295,13 +297,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_served_is_said_where_it_is_not_what_is_planned() {
+    fn served_shares_are_printed_if_they_differ_from_the_plan() {
         let alike = head(&explanation(None));
         assert!(alike.starts_with("shop/web for the clients of east: east 100%\n"), "{alike}");
         assert_eq!(head(&explanation(Some(served(true)))), alike);
         let text = head(&explanation(Some(served(false))));
         let expected = "shop/web for the clients of east\nserved now: east 70% west 30%\nplanned from what is visible here: \
-                        east 100%\nthey may differ because one, or because another; all that follows is of the plan\n";
+                        east 100%\nthey may differ because one, or because another; everything below is about the plan\n";
         assert!(text.starts_with(expected), "{text}");
     }
 }

@@ -115,7 +115,7 @@ fn screen(views: &mut [ClusterView]) -> String {
     let mut text: String = shares.split_inclusive('\n').take(MAX_ROWS).collect();
     let more = shares.lines().count().saturating_sub(MAX_ROWS);
     if more > 0 {
-        text.push_str(&format!("and {more} rows more; landfall plan prints all\n"));
+        text.push_str(&format!("{more} more rows; landfall plan prints all of them\n"));
     }
     for section in [summaries, table::align(dns)].iter().filter(|section| !section.is_empty()) {
         text.push('\n');

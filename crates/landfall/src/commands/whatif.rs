@@ -1,4 +1,4 @@
-//! `landfall simulate --live`: the present, and what would be otherwise.
+//! `landfall simulate --live`: compares the present with what it would be after a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +30,11 @@ pub fn run(args: &SimulateArgs) -> Result<u8> {
     let mut keys = services(args.live.service.as_ref(), &present.clusters)?;
     for (trial, path) in trials.iter().zip(&args.policy) {
         let unused = trial.meant(&present.clusters).is_empty();
-        ensure!(!unused, "{path}: SelectionPolicy {} is for no service that there is", trial.name());
+        ensure!(
+            !unused,
+            "{path}: SelectionPolicy {} applies to no service; check its namespace and targetRefs",
+            trial.name()
+        );
         keys.extend(trial.touched(&present.clusters).into_iter().filter(|_| args.live.service.is_none()));
     }
     let before = outcomes(&present, &keys, &[]);
@@ -44,7 +48,7 @@ pub fn run(args: &SimulateArgs) -> Result<u8> {
     Ok(if ok { output::OK } else { output::FINDINGS })
 }
 
-/// All that is otherwise; everybody who is named is there.
+/// Returns all changes. Every cluster that they name exists.
 fn edits(args: &LiveArgs, pipelines: &[Pipeline]) -> Result<Vec<Edit>> {
     let mut known = clusters(pipelines);
     let mut edits = Vec::new();
@@ -67,14 +71,14 @@ fn edits(args: &LiveArgs, pipelines: &[Pipeline]) -> Result<Vec<Edit>> {
     edits.extend(args.price.iter().cloned().map(|(from, to, usd)| ("price", Edit::Price(from, to, usd))));
     edits.extend(args.rtt.iter().cloned().map(|(a, b, ms)| ("rtt", Edit::Rtt(a, b, ms))));
     for (flag, edit) in &edits {
-        if let Some(stranger) = edit.clusters().into_iter().find(|cluster| !known.contains(*cluster)) {
-            bail!("--{flag} {stranger}: there is no such cluster; there is {}", list(known.iter()));
+        if let Some(unknown) = edit.clusters().into_iter().find(|cluster| !known.contains(*cluster)) {
+            bail!("--{flag} {unknown}: there is no such cluster; there is {}", list(known.iter()));
         }
     }
     Ok(edits.into_iter().map(|(_, edit)| edit).collect())
 }
 
-/// The one object of a kind that a file is for.
+/// Reads the one object of a kind in a file. Objects of other kinds are allowed.
 fn object(path: &Path, kind: Kind) -> Result<Object> {
     let place = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("{place}: cannot be read"))?;
@@ -88,10 +92,10 @@ fn object(path: &Path, kind: Kind) -> Result<Object> {
             bail!("{place}:{}: {unknown}", document.line);
         }
         if object.kind() == kind {
-            ensure!(found.replace(object).is_none(), "{place}: there is more than one {kind} in it");
+            ensure!(found.replace(object).is_none(), "{place}: has more than one {kind}");
         }
     }
-    found.with_context(|| format!("{place}: there is no {kind} in it"))
+    found.with_context(|| format!("{place}: has no {kind}"))
 }
 
 fn added(path: &Path) -> Result<Facts> {
@@ -99,10 +103,10 @@ fn added(path: &Path) -> Result<Facts> {
     if let Some(left_out) = left_out {
         bail!("{}: {left_out}", path.display());
     }
-    if let Accepted::Facts(facts) = accepted { Ok(facts) } else { bail!("{}: says nothing", path.display()) }
+    if let Accepted::Facts(facts) = accepted { Ok(facts) } else { bail!("{}: has no facts", path.display()) }
 }
 
-/// The SelectionPolicy of a file.
+/// Reads the SelectionPolicy of a file.
 fn trial(path: &str) -> Result<Trial> {
     Trial::new(object(Path::new(path), Kind::SelectionPolicy)?).with_context(|| path.to_owned())
 }
@@ -116,13 +120,14 @@ fn services(only: Option<&ServiceKey>, pipelines: &[Pipeline]) -> Result<BTreeSe
 }
 
 fn outcomes(present: &Inspection, keys: &BTreeSet<ServiceKey>, edits: &[Edit]) -> BTreeMap<ServiceKey, Outcome> {
-    let of = |key: &ServiceKey| Some((key.clone(), outcome(&present.clusters, key, edits, present.now)?));
-    keys.iter().filter_map(of).collect()
+    let with_outcome = |key: &ServiceKey| Some((key.clone(), outcome(&present.clusters, key, edits, present.now)?));
+    keys.iter().filter_map(with_outcome).collect()
 }
 
 fn text(changes: &[ServiceChange]) -> String {
     if changes.is_empty() {
-        return "no service is optimised\n".to_owned();
+        return "no service is optimized: simulate --live compares services with loadBalancing: optimized; try one with --policy FILE\n"
+            .to_owned();
     }
     let row = |(change, source): (&ServiceChange, &SourceChange)| {
         let [before, after] =
@@ -132,24 +137,25 @@ fn text(changes: &[ServiceChange]) -> String {
     };
     let all = changes.iter().flat_map(|change| change.sources.iter().map(move |source| (change, source)));
     let mut rows: Vec<[String; 4]> = all.map(row).collect();
-    rows.insert(0, ["SERVICE", "CLIENTS IN", "ANSWERED BY", "AND THEN BY"].map(str::to_owned));
+    rows.insert(0, ["SERVICE", "CLIENTS IN", "ANSWERED BY", "AFTER THE CHANGE"].map(str::to_owned));
     let mut text = table::align(rows) + "\n" + &totals(changes);
     for change in changes {
         let policy = change.policy.as_deref().unwrap_or_default();
         for overridden in &change.overridden {
-            text.push_str(&format!("{}: SelectionPolicy {policy} goes before {overridden}\n", change.service));
+            text.push_str(&format!("{}: SelectionPolicy {policy} overrides {overridden}\n", change.service));
         }
         text.extend(change.fallback.map(|why| format!("{}: {why}\n", change.service)));
         for cluster in &change.unmultiplied {
             let unknown = format!(
-                "what {cluster} asks for is not known, and so not multiplied; give it as --demand {cluster}=NUMBER"
+                "the demand of {cluster} is not known and cannot be multiplied; give it as --demand {cluster}=NUMBER"
             );
             text.push_str(&format!("{}: {unknown}\n", change.service));
         }
-        text.extend(change.unanswered.then(|| format!("{}: nobody answers\n", change.service)));
+        text.extend(change.unanswered.then(|| format!("{}: no cluster answers\n", change.service)));
         for (cluster, part) in &change.over_capacity {
-            let part = part.map_or_else(|| "has no capacity".to_owned(), |part| format!("is at {:.0}%", 100.0 * part));
-            text.push_str(&format!("{}: {cluster} {part}: more than it can bear\n", change.service));
+            let why = part
+                .map_or_else(|| "no capacity".to_owned(), |part| format!("at {:.0}% of its capacity", 100.0 * part));
+            text.push_str(&format!("{}: {cluster} is overloaded: {why}\n", change.service));
         }
     }
     text
@@ -158,10 +164,10 @@ fn text(changes: &[ServiceChange]) -> String {
 fn shares(weights: &BTreeMap<String, u32>) -> String {
     let shares: Vec<String> =
         weights.iter().map(|(cluster, weight)| format!("{cluster} {}", percent(*weight))).collect();
-    if shares.is_empty() { "nobody".to_owned() } else { shares.join(" ") }
+    if shares.is_empty() { "none".to_owned() } else { shares.join(" ") }
 }
 
-/// Over the clients of all clusters.
+/// Formats what each service costs over the clients of all clusters, before and after.
 fn totals(changes: &[ServiceChange]) -> String {
     let row = |change: &ServiceChange| {
         let cell = |show: &dyn Fn(&BillLine) -> Option<String>| {
@@ -178,7 +184,7 @@ fn totals(changes: &[ServiceChange]) -> String {
         ]
     };
     let mut rows: Vec<[String; 5]> = changes.iter().map(row).collect();
-    rows.insert(0, ["IN ALL", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
+    rows.insert(0, ["TOTAL", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
     table::align_right(&mut rows, 1..5);
     table::align(rows)
 }
