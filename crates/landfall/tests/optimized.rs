@@ -249,7 +249,7 @@ fn excess_demand_spills_over_without_overloading_a_cluster() {
         let at_home = |planned: &Planned| planned.weight(service, "gcp-usc1", "gcp-usc1");
         assert!(at_home(&before) == 1000 && at_home(&after) < 650, "{service}: {}", at_home(&after));
         let full = after.utilizations(service);
-        assert!(full.values().all(|utilisation| *utilisation <= 0.925), "{service}: {full:?}");
+        assert!(full.values().all(|utilization| *utilization <= 0.925), "{service}: {full:?}");
     }
 }
 
@@ -260,7 +260,7 @@ fn demand_above_total_capacity_loads_all_clusters_equally() {
     let planned = clouds.plan();
     for service in SERVICES {
         let full = planned.utilizations(service);
-        assert!(full.values().all(|utilisation| (utilisation - 6900.0 / 5300.0).abs() < 0.03), "{service}: {full:?}");
+        assert!(full.values().all(|utilization| (utilization - 6900.0 / 5300.0).abs() < 0.03), "{service}: {full:?}");
     }
 }
 

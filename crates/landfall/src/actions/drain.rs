@@ -96,7 +96,7 @@ impl From<StartError> for DrainError {
     }
 }
 
-/// Drains the cluster evenly over `over_seconds`. A drain that is under way goes on from where it is.
+/// Drains the cluster evenly over `over_seconds`. A drain in progress continues from its present state.
 pub async fn drain(options: &ClusterOptions, cluster: &ClusterId, over_seconds: u32) -> Result<Drained, DrainError> {
     within_timeout(async {
         let object = DrainObject::connect(options, cluster).await?;

@@ -6,12 +6,12 @@ Environment:
 
 Exit codes:
   0  stopped by SIGTERM or Ctrl-C
-  2  cannot start, or cannot go on";
+  2  cannot start, or ended after an error";
 
 pub const UP_HELP: &str = "\
 Exit codes:
   0  stopped by SIGTERM or Ctrl-C
-  2  cannot start, or cannot go on
+  2  cannot start, or ended after an error
 
 Example:
   landfall up examples/three-clusters

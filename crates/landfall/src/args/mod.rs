@@ -122,7 +122,7 @@ pub struct DnsArgs {
     pub admin: SocketAddr,
     #[command(flatten)]
     pub answers: AnswerOptions,
-    /// Address to publish for the name server record ns.dns.<zone>, usually the Service's (repeatable; default: the
+    /// Address to publish for the name server record ns.dns.ZONE, usually the Service's (repeatable; default: the
     /// address of --listen, if it is a specific one)
     #[arg(long, value_name = "IP")]
     pub advertise: Vec<IpAddr>,

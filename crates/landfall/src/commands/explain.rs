@@ -141,7 +141,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
         let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
         let money =
             terms.and_then(|terms| terms.usd_per_million).map_or_else(|| "-".to_owned(), |usd| format!("{usd:.3}"));
-        let full = terms.map_or_else(
+        let utilization = terms.map_or_else(
             || "-".to_owned(),
             |terms| format!("{:.0}% of {}/s", 100.0 * terms.utilisation, number(terms.capacity_rps)),
         );
@@ -157,7 +157,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
             ms(terms.and_then(|terms| terms.cost_ms)),
             ms(terms.map(|terms| terms.wait_ms)),
             money,
-            full,
+            utilization,
         ]
     };
     let mut rows: Vec<[String; 12]> = clusters.iter().map(row).collect();

@@ -76,7 +76,7 @@ async fn show(mut views: Vec<ClusterView>, stop: CancellationToken) {
         if views.iter().all(|view| view.state.borrow().plan.is_some()) && text != before {
             let clear = if terminal { "\x1b[2J\x1b[H" } else { "" };
             let mut out = std::io::stdout().lock();
-            // The servers go on when the reader of the table is gone.
+            // Without a reader of the table the servers keep running.
             let _ = writeln!(out, "{clear}{text}").and_then(|()| out.flush());
             before = text;
         }
