@@ -23,7 +23,7 @@ const SERVICE: &str = "service-1.demo.svc.clusterset.local";
 const MAX_DIFFERENCE: f64 = 10.0;
 
 fn main() -> Result<()> {
-    let landfall = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/release/landfall");
+    let landfall = landfall()?;
     let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/three-clusters");
     let dir = tempfile::tempdir()?;
     copy(&example, dir.path())?;
@@ -61,6 +61,13 @@ fn main() -> Result<()> {
     ensure!(achieved.keys().eq(["c2"]), "not all answers are c2's: {achieved:?}");
     drop(fleet);
     Ok(())
+}
+
+/// Returns the path of the binary, which cargo builds beside the folder of the examples, whatever the profile.
+fn landfall() -> Result<PathBuf> {
+    let demo = std::env::current_exe()?;
+    let profile = demo.parent().and_then(Path::parent).context("the demo is in no folder of cargo")?;
+    Ok(profile.join("landfall"))
 }
 
 /// Returns the shares of `landfall plan` by source and exporting cluster, in parts of 1000.
