@@ -89,3 +89,16 @@ fn report(args: &DrainArgs, done: &str, drained: Drained) -> Result<u8> {
     }
     Ok(output::OK)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn period_is_in_the_largest_unit_that_fits() {
+        let periods = [(0, "at once"), (15, "over 15s"), (90, "over 90s"), (600, "over 10m"), (86_400, "over 24h")];
+        for (seconds, words) in periods {
+            assert_eq!(period(seconds), words);
+        }
+    }
+}

@@ -40,8 +40,8 @@ pub fn run(args: &SimulateArgs) -> Result<u8> {
         let optimum = Optimum { headroom09: Some(optimum_ms.clone()), ..optimum };
         write(path, &serde_json::to_string(&Trace::recorded(&scenario, &world, optimum))?)?;
     }
-    let course = Course { world: &world, optimum_ms: &optimum_ms, tuning: tuning(args) };
-    let results = course.all(&contenders, &mut progress);
+    let experiment = Experiment { world: &world, optimum_ms: &optimum_ms, tuning: tuning(args) };
+    let results = experiment.all(&contenders, &mut progress);
     if args.report.is_some() || args.pictures.is_some() {
         let report = Report {
             scenario: &scenario,
@@ -49,8 +49,8 @@ pub fn run(args: &SimulateArgs) -> Result<u8> {
             summaries: &results.summaries,
             shown: results.shown,
             outcomes: &results.outcomes,
-            target_utilisation: course.tuning.target_utilisation,
-            sweep: &course.sweep(&mut progress),
+            target_utilisation: experiment.tuning.target_utilisation,
+            sweep: &experiment.sweep(&mut progress),
         };
         write_report(args, &report)?;
     }
@@ -108,7 +108,7 @@ fn contenders(named: &[String]) -> Result<Vec<Contender>> {
 }
 
 /// The world, its optimum and the settings that all policies are run with.
-struct Course<'a> {
+struct Experiment<'a> {
     world: &'a World,
     optimum_ms: &'a [f64],
     tuning: Tuning,
@@ -122,7 +122,7 @@ struct Results {
     outcomes: Vec<Outcome>,
 }
 
-impl Course<'_> {
+impl Experiment<'_> {
     fn all(&self, contenders: &[Contender], progress: &mut Progress) -> Results {
         let shown = contenders.iter().position(|contender| *contender == Contender::PRODUCT).unwrap_or(0);
         let mut results = Results { summaries: Vec::new(), shown, outcomes: Vec::new() };
