@@ -1,4 +1,4 @@
-//! How fast file mode is: from start to the first answer, from a changed file to a changed answer, and in how much memory.
+//! Speed of file mode: from start to the first answer, from a changed file to a changed answer; and its memory.
 //!
 //! 1,000 services of 10 clusters, each exported by all of them, as YAML: 110,000 documents. `cargo bench --bench files`.
 
@@ -63,7 +63,7 @@ fn name(service: usize) -> String {
     format!("svc-{service}.shop.svc.clusterset.local")
 }
 
-/// A folder per cluster: a file of all imports, a file of slices per exporter, and one that will be changed.
+/// Writes a folder per cluster: a file with all imports, a file with slices per exporter, and one that will be changed.
 fn write_fleet(dir: &Path) -> Result<u64> {
     let mut size = 0;
     let mut write = |path: &Path, text: &str| {
@@ -77,7 +77,7 @@ fn write_fleet(dir: &Path) -> Result<u64> {
         write(&folder.join("imports.yaml"), &imports)?;
         for exporter in 0..CLUSTERS {
             let address = |service: usize| Ipv4Addr::from(0x0A00_0000 + (exporter * 65_536 + service) as u32 + 1);
-            // The local export of the first service is preferred, and has the file to itself.
+            // The local slice of the first service is the one that changes, in a file of its own.
             let first = usize::from(exporter == cluster);
             let slices: String = (first..SERVICES).map(|service| slice(service, exporter, address(service))).collect();
             write(&folder.join(format!("slices-c{exporter}.yaml")), &slices)?;
@@ -110,7 +110,7 @@ fn slice(service: usize, exporter: usize, address: Ipv4Addr) -> String {
     )
 }
 
-/// In KiB, from the kernel.
+/// Returns the resident memory in KiB, as the kernel reports it.
 fn resident(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;

@@ -1,7 +1,7 @@
-//! The demo of `make demo`: a fleet of three clusters from files, asked over DNS by a real client.
+//! The demo of `make demo`: a fleet of three clusters from files, queried by a real DNS client.
 //!
-//! It runs the program as a user would, on a copy of `examples/three-clusters`, compares the split that was intended with
-//! the one that the answers have, and then takes an endpoint away.
+//! Runs the binary as a user would, on a copy of `examples/three-clusters`. Compares the intended split with that of the
+//! answers, and then makes an endpoint unready.
 
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -19,11 +19,11 @@ use serde_json::Value;
 
 const QUERIES: u32 = 3000;
 const SERVICE: &str = "service-1.demo.svc.clusterset.local";
-/// In parts of 1000: how far the achieved split may be from the intended one.
-const TOLERANCE: f64 = 10.0;
+/// Largest difference between the achieved and the intended share, in parts of 1000.
+const MAX_DIFFERENCE: f64 = 10.0;
 
 fn main() -> Result<()> {
-    let landfall = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/release/landfall");
+    let landfall = landfall()?;
     let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/three-clusters");
     let dir = tempfile::tempdir()?;
     copy(&example, dir.path())?;
@@ -41,14 +41,14 @@ fn main() -> Result<()> {
         for (cluster, &intended) in &intended[source] {
             let achieved = achieved.get(cluster).copied().unwrap_or(0.0);
             println!("  {source:10}  {cluster:11}  {intended:8.0}  {achieved:8.1}");
-            ensure!((achieved - intended).abs() <= TOLERANCE, "{source} -> {cluster}: more than 1 point off");
+            ensure!((achieved - intended).abs() <= MAX_DIFFERENCE, "{source} -> {cluster}: more than 1 point off");
         }
     }
 
-    println!("\nc3's service-1 loses its last ready pod, as the agents tell every cluster:\n");
+    println!("\nThe last ready pod of service-1 in c3 becomes unready in the slices of every cluster:\n");
     println!("$ sed -i 's/ready: true/ready: false/' */service-1-c3.endpointslice.yaml");
     let changed = Instant::now();
-    take_away(dir.path())?;
+    make_unready(dir.path())?;
     let (source, server) = servers[0];
     while ask(server, 20)?.contains_key("c3") {
         ensure!(changed.elapsed() < Duration::from_secs(5), "{source} still answers c3 after 5 s");
@@ -63,7 +63,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What `landfall plan` says, by source and exporting cluster, in parts of 1000.
+/// Returns the path of the binary, which cargo builds beside the folder of the examples, whatever the profile.
+fn landfall() -> Result<PathBuf> {
+    let demo = std::env::current_exe()?;
+    let profile = demo.parent().and_then(Path::parent).context("the demo is in no folder of cargo")?;
+    Ok(profile.join("landfall"))
+}
+
+/// Returns the shares of `landfall plan` by source and exporting cluster, in parts of 1000.
 fn intended(landfall: &Path, dir: &Path) -> Result<BTreeMap<String, BTreeMap<String, f64>>> {
     let output = Command::new(landfall).arg("plan").arg(dir).args(["-o", "json"]).output()?;
     ensure!(output.status.success(), "landfall plan: {}", String::from_utf8_lossy(&output.stderr));
@@ -81,7 +88,7 @@ fn intended(landfall: &Path, dir: &Path) -> Result<BTreeMap<String, BTreeMap<Str
     Ok(intended)
 }
 
-/// How many of 1000 answers named each cluster, whose service IPs are 10.<number>.0.10.
+/// Returns how many of 1000 answers named each cluster. The service IP of cluster `c2` is 10.2.0.10, and so on.
 fn ask(server: SocketAddr, queries: u32) -> Result<BTreeMap<String, f64>> {
     let mut client = Client::new(server)?;
     let mut found = BTreeMap::new();
@@ -92,7 +99,7 @@ fn ask(server: SocketAddr, queries: u32) -> Result<BTreeMap<String, f64>> {
     Ok(found)
 }
 
-fn take_away(dir: &Path) -> Result<()> {
+fn make_unready(dir: &Path) -> Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let slice = entry?.path().join("service-1-c3.endpointslice.yaml");
         if !slice.exists() {

@@ -1,30 +1,56 @@
-//! Which cluster of a fleet should answer: the one binary.
+//! The `landfall` binary: parses the arguments, runs one command, prints its result.
+//!
+//! Modules in reading order, in floors: a module imports from floors above it alone.
+//!
+//! ```text
+//! args                         arguments, and how each value is parsed
+//!   │
+//! output, process, progress    text to standard output, exit codes; log, runtime, signals; progress of long commands
+//!   │
+//! findings, comparison,        what is wrong, before against after, what a plan amounts to: decisions without I/O
+//! summary ─▶ drain_check         whether a cluster may be drained
+//!   │
+//! fleet                        the clusters of a folder, and the exchange of facts between them
+//!   │
+//! table ─▶ text                tables for people; lists, numbers and costs
+//!   │
+//! actions, up_run              reads a cluster or a folder once, drains a cluster; the tasks of file mode
+//!   │
+//! present                      arguments → an inspection
+//!   │
+//! commands                     one file per command
+//! ```
 
 mod args;
-mod drain;
-mod explain;
-mod fleet;
-mod live;
-mod plan;
+
+mod output;
+mod process;
 mod progress;
-mod serve;
-mod simulate;
+
+mod comparison;
+mod findings;
+mod summary;
+
+mod drain_check;
+mod fleet;
+
 mod table;
-mod up;
-mod whatif;
+
+mod text;
+
+mod actions;
+mod up_run;
+
+mod present;
+
+mod commands;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Args, Command};
-
-/// Everything was done, and everything is well.
-const WELL: u8 = 0;
-/// It was done, and something was found that somebody should look at.
-const FOUND: u8 = 1;
-/// It could not be done.
-const FAILED: u8 = 2;
+use crate::commands::{crds, drain, explain, plan, serve, simulate, up, whatif};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -32,7 +58,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("landfall: {error:#}");
-            ExitCode::from(FAILED)
+            ExitCode::from(output::FAILED)
         }
     }
 }
@@ -47,6 +73,6 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Simulate(args) if args.live.live => whatif::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Drain(args) => drain::run(&args),
-        Command::Crds => plan::crds(),
+        Command::Crds => crds::run(),
     }
 }

@@ -1,61 +1,61 @@
-//! How far a long computation is, for who waits for it. Not a word where it is short.
+//! Progress of a long computation, on standard error. A short computation prints nothing.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Who waits longer wants to know.
-const LONG: Duration = Duration::from_secs(2);
+/// Time after which a terminal shows progress.
+const TERMINAL_DELAY: Duration = Duration::from_secs(2);
 
-/// A log wants to know later, and less.
-const LONG_FOR_A_LOG: Duration = Duration::from_secs(10);
+/// Time after which a log gets a line per task.
+const LOG_DELAY: Duration = Duration::from_secs(10);
 
-/// Ten times a second is all that an eye can follow.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Time between two updates on a terminal: ten a second are all that an eye can follow.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// On standard error: a line that is written again and again on a terminal, a line per task in a log.
+/// Prints a line that is overwritten on a terminal, or a line per task in a log.
 #[derive(Debug)]
 pub struct Progress {
-    began: Instant,
+    started: Instant,
     terminal: bool,
     task: String,
-    /// When the task was last spoken of.
-    said: Option<Instant>,
-    /// Whether there is a line on the terminal.
+    /// When progress of the task was last printed.
+    printed: Option<Instant>,
+    /// True if there is a line on the terminal.
     drawn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Say {
+enum Update {
     Nothing,
-    /// Over the last one.
+    /// A line that overwrites the last one.
     Line,
-    /// Below the last one.
+    /// A line below the last one.
     LogLine,
 }
 
 impl Progress {
-    #[expect(clippy::disallowed_methods, reason = "how long somebody has been waiting, on the clock that he looks at")]
+    #[expect(clippy::disallowed_methods, reason = "measures how long a person has been waiting")]
     pub fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { began: Instant::now(), terminal, task: String::new(), said: None, drawn: false }
+        Self { started: Instant::now(), terminal, task: String::new(), printed: None, drawn: false }
     }
 
-    /// What is done now.
+    /// Starts a task.
     pub fn task(&mut self, task: String) {
         self.task = task;
-        self.said = self.said.filter(|_| self.terminal);
+        self.printed = self.printed.filter(|_| self.terminal);
     }
 
-    /// So many rounds of it are done.
-    #[expect(clippy::disallowed_methods, reason = "how long somebody has been waiting, on the clock that he looks at")]
+    /// Reports that `done` rounds of the task are done.
+    #[expect(clippy::disallowed_methods, reason = "measures how long a person has been waiting")]
     pub fn round(&mut self, done: usize, of: usize) {
         let now = Instant::now();
-        let text = match say(self.terminal, now - self.began, self.said.map(|said| now - said)) {
-            Say::Nothing => return,
-            Say::Line => format!("\r\x1b[K{}: round {done} of {of}", self.task),
-            Say::LogLine => format!("{}\n", self.task),
+        let text = match update(self.terminal, now - self.started, self.printed.map(|printed| now - printed)) {
+            Update::Nothing => return,
+            Update::Line => format!("\r\x1b[K{}: round {done} of {of}", self.task),
+            Update::LogLine => format!("{}\n", self.task),
         };
-        self.said = Some(now);
+        self.printed = Some(now);
         self.drawn = self.terminal;
         write(&text);
     }
@@ -69,17 +69,17 @@ impl Drop for Progress {
     }
 }
 
-/// Given how long it has taken, and how long ago the task was last spoken of.
-fn say(terminal: bool, since: Duration, said: Option<Duration>) -> Say {
-    match (terminal, said) {
-        (true, None) if since >= LONG => Say::Line,
-        (true, Some(ago)) if ago >= PAUSE => Say::Line,
-        (false, None) if since >= LONG_FOR_A_LOG => Say::LogLine,
-        _ => Say::Nothing,
+/// Returns what to print, `elapsed` after the start and `since_printed` after the last update.
+fn update(terminal: bool, elapsed: Duration, since_printed: Option<Duration>) -> Update {
+    match (terminal, since_printed) {
+        (true, None) if elapsed >= TERMINAL_DELAY => Update::Line,
+        (true, Some(ago)) if ago >= UPDATE_INTERVAL => Update::Line,
+        (false, None) if elapsed >= LOG_DELAY => Update::LogLine,
+        _ => Update::Nothing,
     }
 }
 
-/// Where nobody listens there is nothing to do about it.
+/// Ignores errors: progress without a reader is lost, which does no harm.
 fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_short_is_not_spoken_of() {
+    fn short_computation_prints_no_progress() {
         let ms = Duration::from_millis;
-        assert_eq!(say(true, ms(1_900), None), Say::Nothing);
-        assert_eq!(say(true, ms(2_100), None), Say::Line);
-        assert_eq!(say(true, ms(9_000), Some(ms(50))), Say::Nothing, "not more often than one can read");
-        assert_eq!(say(true, ms(9_000), Some(ms(150))), Say::Line);
-        assert_eq!(say(false, ms(9_000), None), Say::Nothing);
-        assert_eq!(say(false, ms(11_000), None), Say::LogLine);
-        assert_eq!(say(false, ms(60_000), Some(ms(40_000))), Say::Nothing, "once per task");
+        assert_eq!(update(true, ms(1_900), None), Update::Nothing);
+        assert_eq!(update(true, ms(2_100), None), Update::Line);
+        assert_eq!(update(true, ms(9_000), Some(ms(50))), Update::Nothing, "not more often than a person can read");
+        assert_eq!(update(true, ms(9_000), Some(ms(150))), Update::Line);
+        assert_eq!(update(false, ms(9_000), None), Update::Nothing);
+        assert_eq!(update(false, ms(11_000), None), Update::LogLine);
+        assert_eq!(update(false, ms(60_000), Some(ms(40_000))), Update::Nothing, "once per task");
     }
 }

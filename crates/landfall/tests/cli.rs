@@ -1,6 +1,6 @@
-//! What somebody sees who types the commands.
+//! `landfall up`, `plan` and `crds` as a user sees them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap names its line")]
 #![allow(clippy::disallowed_methods, reason = "a promise about time needs a clock")]
 
 #[path = "../examples/client/mod.rs"]
@@ -36,19 +36,19 @@ fn example_copy() -> tempfile::TempDir {
     dir
 }
 
-/// It could not run: exit code 2, and one line that says so with these words.
+/// Asserts exit code 2 and one line on standard error that has all of these words.
 fn assert_cannot_run(arguments: &[&str], words: &[&str]) {
     let output = landfall(arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
     for word in words {
-        assert!(said.contains(word), "{arguments:?}: {said:?} does not say {word:?}");
+        assert!(stderr.contains(word), "{arguments:?}: {stderr:?} does not have {word:?}");
     }
 }
 
 #[test]
-fn a_folder_that_is_missing_or_empty_is_one_clear_line_and_exit_code_2() {
+fn missing_or_empty_folder_exits_with_2_and_one_line() {
     let empty = tempfile::tempdir().unwrap();
     let empty = empty.path().to_str().unwrap();
     for command in ["up", "plan"] {
@@ -58,14 +58,14 @@ fn a_folder_that_is_missing_or_empty_is_one_clear_line_and_exit_code_2() {
 }
 
 #[test]
-fn a_folder_that_is_not_named_by_a_cluster_id_is_refused() {
+fn folder_that_is_not_named_by_a_cluster_id_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("My_Cluster")).unwrap();
     assert_cannot_run(&["plan", dir.path().to_str().unwrap()], &["My_Cluster", "one or two DNS labels"]);
 }
 
 #[test]
-fn a_port_in_use_is_one_clear_line_and_exit_code_2() {
+fn port_in_use_exits_with_2_and_one_line() {
     let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert_cannot_run(&["up", example().to_str().unwrap(), "--dns", &address], &[&address, "in use", "--dns"]);
@@ -79,7 +79,7 @@ fn a_port_in_use_is_one_clear_line_and_exit_code_2() {
 }
 
 #[test]
-fn a_kubeconfig_that_cannot_be_used_is_one_clear_line_and_exit_code_2() {
+fn unusable_kubeconfig_exits_with_2_and_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -101,7 +101,7 @@ fn a_kubeconfig_that_cannot_be_used_is_one_clear_line_and_exit_code_2() {
 }
 
 #[test]
-fn the_plan_of_the_example_is_what_the_enhancement_proposal_says() {
+fn plan_of_the_example_equals_the_enhancement_proposal() {
     let output = landfall(&["plan", example().to_str().unwrap(), "-o", "json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -118,7 +118,7 @@ fn the_plan_of_the_example_is_what_the_enhancement_proposal_says() {
 }
 
 #[test]
-fn every_output_of_the_plan_is_what_it_says_it_is() {
+fn plan_prints_a_table_json_and_yaml() {
     let example = example();
     let plan = |output: &str| landfall(&["plan", example.to_str().unwrap(), "-o", output]).stdout;
     let without_times = |mut list: Value| {
@@ -136,23 +136,23 @@ fn every_output_of_the_plan_is_what_it_says_it_is() {
 }
 
 #[test]
-fn a_malformed_manifest_is_named_and_the_rest_is_planned() {
+fn malformed_manifest_is_named_and_the_rest_is_planned() {
     let dir = example_copy();
     let file = dir.path().join("c1/broken.yaml");
     let broken = "apiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {name: fast, namespace: demo}\nspec:\n  \
                   loadBalancing: fastest\n";
     std::fs::write(&file, broken).unwrap();
     let output = landfall(&["plan", dir.path().to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1), "something was found");
-    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "part of the input was ignored");
+    let stderr = String::from_utf8(output.stderr).unwrap();
     let expected =
         format!("{}:5: SelectionPolicy demo/fast: spec.loadBalancing: unknown variant `fastest`", file.display());
-    assert!(said.contains(&expected), "{said}");
+    assert!(stderr.contains(&expected), "{stderr}");
     assert!(String::from_utf8(output.stdout).unwrap().contains("c2 33.3% c3 66.7%"));
 }
 
 #[test]
-fn the_definitions_are_printed_as_documents() {
+fn crds_are_printed_as_yaml_documents() {
     let output = landfall(&["crds"]);
     let crds: Vec<Value> = serde_saphyr::from_multiple(std::str::from_utf8(&output.stdout).unwrap()).unwrap();
     let names: Vec<&str> = crds.iter().map(|crd| crd["metadata"]["name"].as_str().unwrap()).collect();
@@ -167,7 +167,7 @@ fn the_definitions_are_printed_as_documents() {
 }
 
 #[test]
-fn a_changed_file_changes_the_answers_within_a_second() {
+fn changed_file_changes_the_answers_within_a_second() {
     let dir = example_copy();
     let fleet = Fleet::up(Path::new(env!("CARGO_BIN_EXE_landfall")), dir.path(), 3).unwrap();
     let mut client = Client::new(fleet.servers().next().unwrap()).unwrap();
@@ -177,7 +177,7 @@ fn a_changed_file_changes_the_answers_within_a_second() {
     let mut only = |expected: Ipv4Addr, what: &str, change: &dyn Fn()| {
         change();
         let changed = Instant::now();
-        // Of any eight answers in a row some would be of the other cluster, if it had a share.
+        // If the other cluster had a share, some of any eight answers in a row would name it.
         while !(0..8).all(|_| client.addresses(SERVICE).unwrap() == [expected]) {
             assert!(changed.elapsed() < Duration::from_secs(1), "{what}: the answers do not follow");
         }
@@ -203,7 +203,7 @@ fn a_changed_file_changes_the_answers_within_a_second() {
 }
 
 #[test]
-fn a_fleet_ends_when_it_is_asked_to() {
+fn up_ends_on_sigterm() {
     let dir = example_copy();
     let fleet = Fleet::up(Path::new(env!("CARGO_BIN_EXE_landfall")), dir.path(), 3).unwrap();
     Client::new(fleet.servers().next().unwrap()).unwrap().wait_for(SERVICE).unwrap();
@@ -211,7 +211,7 @@ fn a_fleet_ends_when_it_is_asked_to() {
 }
 
 #[test]
-fn a_folder_that_is_replaced_and_a_file_that_is_taken_back_are_followed() {
+fn replaced_folder_and_removed_file_are_followed() {
     let dir = example_copy();
     let c1 = dir.path().join("c1");
     let fleet = Fleet::up_in(dir.path(), Path::new(env!("CARGO_BIN_EXE_landfall")), Path::new("."), 3).unwrap();
@@ -240,7 +240,7 @@ fn a_folder_that_is_replaced_and_a_file_that_is_taken_back_are_followed() {
     only(c2, "and in a third");
     std::fs::remove_file(&second).unwrap();
     std::fs::remove_file(c1.join("service-1.selectionpolicy.yaml")).unwrap();
-    only(c3, "taken back");
+    only(c3, "the other two files were removed");
 
     std::fs::rename(&c1, dir.path().join("c1.old")).unwrap();
     std::fs::create_dir(&c1).unwrap();
@@ -255,7 +255,7 @@ fn a_folder_that_is_replaced_and_a_file_that_is_taken_back_are_followed() {
 }
 
 #[test]
-fn what_is_left_out_is_named_and_the_exit_code_says_so() {
+fn ignored_input_is_named_and_exits_with_1() {
     let dir = example_copy();
     let policy = std::fs::read_to_string(dir.path().join("c1/service-1.selectionpolicy.yaml")).unwrap();
     let future = policy.replace("landfall.dev/v1alpha1", "landfall.dev/v2");
@@ -274,9 +274,9 @@ fn what_is_left_out_is_named_and_the_exit_code_says_so() {
         let path = dir.path().join(file);
         std::fs::write(&path, text).unwrap();
         let output = landfall(&["plan", dir.path().to_str().unwrap()]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{file}: {said}");
-        assert!(said.contains(expected) && said.contains(file), "{file}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{file}: {stderr}");
+        assert!(stderr.contains(expected) && stderr.contains(file), "{file}: {stderr}");
         std::fs::remove_file(path).unwrap();
     }
     assert_eq!(landfall(&["plan", dir.path().to_str().unwrap()]).status.code(), Some(0));

@@ -1,6 +1,6 @@
-//! What somebody sees who types `landfall explain`.
+//! `landfall explain` as a user sees it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap names its line")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,11 +26,11 @@ fn example(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).to_str().unwrap().to_owned()
 }
 
-/// Nothing is wrong.
+/// Returns the output. Asserts that nothing needs attention.
 fn explained(service: &str, from: &str, dir: &str, more: &[&str]) -> String {
     let output = landfall(&[&["explain", service, "--from", from, dir], more].concat());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -92,7 +92,7 @@ fn tuning(printed: &Value) -> Tuning {
     }
 }
 
-/// Of 1000, by exporter.
+/// Solves again from the printed inputs. Returns the weights of the exporters, in parts of 1000.
 fn recomputed(inputs: &Value, source: &str) -> BTreeMap<String, u64> {
     let solution =
         optimize(&facts(&inputs["facts"]), &tuning(&inputs["objective"]["tuning"]), &ByCluster::new()).unwrap();
@@ -112,7 +112,7 @@ fn recomputed(inputs: &Value, source: &str) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn who_computes_again_from_what_is_printed_gets_the_same_weights() {
+fn printed_inputs_reproduce_the_weights() {
     for (service, from) in SERVICES.iter().flat_map(|service| CLUSTERS.map(|from| (service, from))) {
         let explanation = json(service, from, &example("six-clouds"));
         let printed = explanation["clusters"].as_array().unwrap().iter();
@@ -123,7 +123,7 @@ fn who_computes_again_from_what_is_printed_gets_the_same_weights() {
 }
 
 #[test]
-fn every_number_says_where_it_comes_from() {
+fn every_number_has_its_source() {
     let text = explained("shop/api-mixed", "aws-use1", &example("six-clouds"), &[]);
     let line = |begins: &str| text.lines().rfind(|line| line.starts_with(begins)).unwrap_or_else(|| panic!("{text}"));
     let op_fra = text.lines().filter(|line| line.starts_with("op-fra")).nth(1).unwrap();
@@ -134,11 +134,11 @@ fn every_number_says_where_it_comes_from() {
     ] {
         assert!(op_fra.contains(words), "{op_fra}");
     }
-    assert!(line("clients ask for").contains("900 requests/s; ClusterFacts of aws-use1"));
+    assert!(line("demand: ").contains("900 requests/s; ClusterFacts of aws-use1"));
     assert!(line("aws-use1 is full").contains("what does not fit goes to op-fra"), "{text}");
     assert!(line("if op-fra's RTT rose by").contains("aws-euc1 would get a share"), "{text}");
     assert!(line("round-robin ").contains("75%"), "{text}");
-    // Latency, price, service time and congestion are what decides.
+    // The cost is the sum of latency, price, service time and congestion.
     let explanation = json("shop/api-mixed", "aws-use1", &example("six-clouds"));
     for terms in explanation["clusters"].as_array().unwrap().iter().map(|one| &one["terms"]) {
         let sum: f64 =
@@ -147,7 +147,7 @@ fn every_number_says_where_it_comes_from() {
     }
 }
 
-/// Of the six clouds, with something replaced in what `aws-use1` has.
+/// Returns a copy of the six clouds with a text replaced in the manifests of `aws-use1`.
 fn copy_with(before: &str, after: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for cluster in CLUSTERS {
@@ -163,7 +163,7 @@ fn copy_with(before: &str, after: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn what_most_ways_have_nothing_of_is_shown_where_there_is_some() {
+fn jitter_and_loss_are_shown_only_if_there_is_some() {
     let explained = |dir: &Path| explained("shop/api-mixed", "aws-use1", dir.to_str().unwrap(), &[]);
     let without = explained(example("six-clouds").as_ref());
     assert!(!without.contains("loss"), "{without}");
@@ -180,7 +180,7 @@ fn what_most_ways_have_nothing_of_is_shown_where_there_is_some() {
 }
 
 #[test]
-fn a_service_that_is_not_optimised_is_explained_too() {
+fn service_that_is_not_optimized_is_explained_too() {
     let text = explained("demo/service-1", "c1", &example("three-clusters"), &[]);
     assert!(text.contains("weighted-round-robin, by policy demo/service-1"), "{text}");
     assert!(text.contains("clients stay in their own cluster while it can answer"), "{text}");
@@ -191,13 +191,16 @@ fn a_service_that_is_not_optimised_is_explained_too() {
 }
 
 #[test]
-fn who_cannot_answer_is_listed_with_the_reason_and_an_end_of_all_is_found() {
+fn unready_cluster_is_listed_with_its_reason_and_no_ready_cluster_exits_with_1() {
     let copy = copy_with("[10.6.2.10], conditions: {ready: true}", "[10.6.2.10], conditions: {ready: false}");
     let dir = copy.path().to_str().unwrap();
     let explanation = json("shop/api-mixed", "aws-use1", dir);
     let op_fra = explanation["clusters"].as_array().unwrap().iter().find(|one| one["cluster"] == "op-fra").unwrap();
     assert_eq!((op_fra["weight"].as_u64(), op_fra["reason"].as_str()), (Some(0), Some("NoReadyEndpoints")));
-    assert!(op_fra["inputs"]["capacityRps"]["value"].as_f64() == Some(1200.0), "what it would have: {op_fra}");
+    assert!(
+        op_fra["inputs"]["capacityRps"]["value"].as_f64() == Some(1200.0),
+        "the capacity that it would have: {op_fra}"
+    );
     let slices = copy.path().join("aws-use1/endpointslices.yaml");
     let text = std::fs::read_to_string(&slices).unwrap();
     std::fs::write(&slices, text.replace("ready: true", "ready: false")).unwrap();
@@ -207,7 +210,7 @@ fn who_cannot_answer_is_listed_with_the_reason_and_an_end_of_all_is_found() {
 }
 
 #[test]
-fn what_there_is_not_is_one_line_with_what_there_is_and_exit_code_2() {
+fn unknown_name_exits_with_2_and_lists_the_known_names() {
     let dir = example("three-clusters");
     let cases = [
         (
@@ -221,8 +224,8 @@ fn what_there_is_not_is_one_line_with_what_there_is_and_exit_code_2() {
     ];
     for (arguments, words) in cases {
         let output = landfall(&arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
-        assert!(said.contains(words), "{arguments:?}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(words), "{arguments:?}: {stderr}");
     }
 }

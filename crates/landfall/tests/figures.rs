@@ -1,10 +1,10 @@
-//! The figures of docs/optimizer.md are what the simulator gives: a change that moves one of them must move the text as well.
+//! The figures of docs/optimizer.md are those of the simulator. A change that moves a figure must change the text as well.
 //!
 //!     cargo test -p landfall --test figures -- --nocapture
 //!
-//! prints all rows as they should be.
+//! prints all rows as they should stand in the text.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap names its line")]
 
 use std::path::Path;
 use std::thread::{available_parallelism, scope};
@@ -72,7 +72,7 @@ impl Replay {
         run(&self.world, contender.policy(&self.world, tuning).as_mut())
     }
 
-    /// J/J*, as a summary has it; without the percentiles, which take longer than the run.
+    /// Returns J/J* as a summary has it, without computing the percentiles, which take longer than the run.
     fn ratio(&self, policy: &str, tuning: Tuning) -> String {
         let start = 10.min(self.optimum_ms.len() / 3);
         let cost_ms: f64 = self.outcomes(policy, tuning)[start..].iter().map(|outcome| outcome.cost_ms).sum();
@@ -91,7 +91,7 @@ fn assert_printed(rows: &[String]) {
     assert!(missing.is_empty(), "docs/optimizer.md should say\n{missing:#?}");
 }
 
-/// On all processors; the results in the order of the names.
+/// Runs on all processors. Returns the results in the order of the names.
 fn each<T: Send>(names: &[&str], of: impl Fn(&str) -> T + Sync) -> Vec<T> {
     let of = &of;
     let size = names.len().div_ceil(available_parallelism().map_or(1, Into::into));
@@ -105,7 +105,7 @@ fn each<T: Send>(names: &[&str], of: impl Fn(&str) -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn what_each_policy_costs_in_each_scenario() {
+fn documentation_has_the_cost_of_each_policy_in_each_scenario() {
     let rows = each(&SCENARIOS, |name| {
         let replay = Replay::of(name);
         let ratios = COLUMNS.map(|policy| replay.ratio(policy, Tuning::default()));
@@ -115,7 +115,7 @@ fn what_each_policy_costs_in_each_scenario() {
 }
 
 #[test]
-fn what_the_optimiser_rejects_and_moves_and_how_full_it_makes_a_cluster() {
+fn documentation_has_rejections_moves_and_utilization_of_the_optimizer() {
     let rows = each(&SCENARIOS, |name| {
         let replay = Replay::of(name);
         let outcomes = replay.outcomes("optimized", Tuning::default());
@@ -132,7 +132,7 @@ fn what_the_optimiser_rejects_and_moves_and_how_full_it_makes_a_cluster() {
 }
 
 #[test]
-fn what_a_target_utilisation_costs() {
+fn documentation_has_the_cost_of_a_target_utilization() {
     let scenarios = ["C-hotspot-8", "F-flash-8", "I-noisy-8", "L-diurnal-12"];
     let targets = [0.7, 0.8, 0.85, 0.9, 0.95];
     let columns = each(&scenarios, |name| {
@@ -147,7 +147,7 @@ fn what_a_target_utilisation_costs() {
 }
 
 #[test]
-fn what_each_part_is_worth() {
+fn documentation_has_the_value_of_each_part() {
     let default = Tuning::default();
     let parts = [
         ("nothing", default),

@@ -1,6 +1,6 @@
-//! The optimised mode, as somebody sees it who edits the manifests of `examples/six-clouds`.
+//! Optimized mode, as a user sees it who edits the manifests of `examples/six-clouds`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap names its line")]
 #![allow(clippy::disallowed_methods, reason = "a promise about time needs a clock")]
 
 #[path = "../examples/client/mod.rs"]
@@ -15,7 +15,7 @@ use client::{Client, Fleet};
 use landfall_core::pick::{Draw, Sequence};
 use serde_json::Value;
 
-/// In the order of their DNS ports. The endpoints of the first are in 10.1.0.0/16, and so on.
+/// Clusters in the order of their DNS ports. The endpoints of the first one are in 10.1.0.0/16, and so on.
 const CLUSTERS: [&str; 6] = ["aws-euc1", "aws-use1", "az-eus", "az-weu", "gcp-usc1", "op-fra"];
 const SERVICES: [&str; 3] = ["api-cost", "api-mixed", "api-performance"];
 const README: &str = include_str!("../../../examples/six-clouds/README.md");
@@ -43,21 +43,21 @@ impl SixClouds {
         self.0.path().join(inside)
     }
 
-    /// Writes at once, as an editor does, so that nobody reads half a file.
+    /// Replaces a file atomically, as an editor does, so that no reader sees half a file.
     fn write(&self, file: &str, text: &str) {
         let draft = self.path("draft");
         std::fs::write(&draft, text).unwrap();
         std::fs::rename(draft, self.path(file)).unwrap();
     }
 
-    /// Replaces every `from`, of which there must be one at least.
+    /// Replaces every `from`. Asserts that there is at least one.
     fn edit(&self, file: &str, from: &str, to: &str) {
         let text = std::fs::read_to_string(self.path(file)).unwrap();
-        assert!(text.contains(from), "{file} does not say {from:?}");
+        assert!(text.contains(from), "{file} does not have {from:?}");
         self.write(file, &text.replace(from, to));
     }
 
-    /// The same file in every cluster.
+    /// Edits the file of this name in every cluster.
     fn edit_all(&self, file: &str, from: &str, to: &str) {
         CLUSTERS.iter().for_each(|cluster| self.edit(&format!("{cluster}/{file}"), from, to));
     }
@@ -71,27 +71,27 @@ impl SixClouds {
         command.arg("plan").arg(self.0.path()).args(arguments).env_remove("KUBECONFIG").output().unwrap()
     }
 
-    /// Nothing is wrong with the files.
+    /// Returns the plan. Asserts that no input was ignored.
     fn plan(&self) -> Planned {
-        let (planned, said) = self.plan_of_what_is_right();
-        assert_eq!(said, "");
+        let (planned, stderr) = self.plan_and_stderr();
+        assert_eq!(stderr, "");
         planned
     }
 
-    /// And what is said of the rest.
-    fn plan_of_what_is_right(&self) -> (Planned, String) {
+    /// Returns the plan, and the lines about ignored input.
+    fn plan_and_stderr(&self) -> (Planned, String) {
         let output = self.run(&["-o", "json"]);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(i32::from(!said.is_empty())), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(!stderr.is_empty())), "{stderr}");
         let list: Value = serde_json::from_slice(&output.stdout).unwrap();
         let mut selections = list["items"].as_array().unwrap().clone();
         selections.iter_mut().for_each(|selection| drop(selection["status"]["observedTime"].take()));
         let planned = Planned(selections);
         planned.assert_complete();
-        (planned, said)
+        (planned, stderr)
     }
 
-    /// The last columns of the table's second part: mean ms, USD per million, and the fullest cluster in %.
+    /// Returns columns of the table's second part: mean ms, USD per million, and the utilization of the fullest cluster in %.
     fn totals(&self, service: &str) -> [f64; 3] {
         let table = String::from_utf8(self.run(&[]).stdout).unwrap();
         let (_, totals) = table.split_once("\nOPTIMIZED ").unwrap();
@@ -101,7 +101,7 @@ impl SixClouds {
     }
 }
 
-/// All ServiceSelections, without their times.
+/// All ServiceSelections of a plan, without their times.
 #[derive(Debug, PartialEq)]
 struct Planned(Vec<Value>);
 
@@ -116,7 +116,7 @@ impl Planned {
         candidates.iter().find(|candidate| candidate["cluster"] == exporter).unwrap()
     }
 
-    /// Of 1000.
+    /// Returns the weight in parts of 1000.
     fn weight(&self, service: &str, source: &str, exporter: &str) -> u64 {
         self.candidate(service, source, exporter)["weight"].as_u64().unwrap()
     }
@@ -125,8 +125,8 @@ impl Planned {
         self.status(service, source)["reason"].as_str()
     }
 
-    /// Of each exporter, as planned by the clusters together.
-    fn utilisations(&self, service: &str) -> BTreeMap<&str, f64> {
+    /// Returns the planned utilization of each exporter.
+    fn utilizations(&self, service: &str) -> BTreeMap<&str, f64> {
         let candidates = self.status(service, CLUSTERS[0])["clusters"].as_array().unwrap().iter();
         candidates.filter_map(|one| Some((one["cluster"].as_str().unwrap(), one["utilisation"].as_f64()?))).collect()
     }
@@ -142,7 +142,7 @@ impl Planned {
 }
 
 #[test]
-fn money_buys_time_cost_is_cheapest_and_slowest_performance_the_other_way_round_and_mixed_between() {
+fn cost_is_cheapest_performance_is_fastest_and_mixed_is_between() {
     let clouds = SixClouds::new();
     let planned = clouds.plan();
     for (service, source) in SERVICES.iter().flat_map(|service| CLUSTERS.map(|source| (service, source))) {
@@ -154,11 +154,14 @@ fn money_buys_time_cost_is_cheapest_and_slowest_performance_the_other_way_round_
     let [cost, mixed, performance] = SERVICES.map(|service| clouds.totals(service));
     assert!(cost[0] > mixed[0] && mixed[0] > performance[0], "ms: {cost:?} {mixed:?} {performance:?}");
     assert!(cost[1] < mixed[1] && mixed[1] < performance[1], "USD: {cost:?} {mixed:?} {performance:?}");
-    assert!([cost, mixed, performance].iter().all(|totals| totals[2] <= 90.0), "nobody above the target utilisation");
+    assert!(
+        [cost, mixed, performance].iter().all(|totals| totals[2] <= 90.0),
+        "no cluster above the target utilization"
+    );
 }
 
 #[test]
-fn what_the_readme_of_the_example_prints_is_what_there_is_to_see() {
+fn readme_of_the_example_has_the_printed_table() {
     let table = String::from_utf8(SixClouds::new().run(&[]).stdout).unwrap();
     let (_, printed) = README.split_once("$ landfall plan examples/six-clouds\n").unwrap();
     let (printed, _) = printed.split_once("```").unwrap();
@@ -168,7 +171,7 @@ fn what_the_readme_of_the_example_prints_is_what_there_is_to_see() {
 }
 
 #[test]
-fn every_cluster_plans_the_same_for_all_and_publishes_what_its_shares_come_from() {
+fn all_clusters_plan_the_same_and_publish_the_terms_of_their_shares() {
     let planned = SixClouds::new().plan();
     for service in SERVICES {
         for (source, exporter) in CLUSTERS.iter().flat_map(|source| CLUSTERS.map(|exporter| (source, exporter))) {
@@ -178,7 +181,7 @@ fn every_cluster_plans_the_same_for_all_and_publishes_what_its_shares_come_from(
                 assert!((here - there).abs() < 1e-9, "{service}: {shared} of {exporter} is {here} and {there}");
             }
         }
-        // What a cluster is asked for is what all rows send there, up to the rounding of weights to thousandths.
+        // The load of a cluster is the sum of what all sources send there, up to the rounding of weights to thousandths.
         let demands = [
             ("aws-euc1", 700.0),
             ("aws-use1", 900.0),
@@ -200,7 +203,7 @@ fn every_cluster_plans_the_same_for_all_and_publishes_what_its_shares_come_from(
 }
 
 #[test]
-fn the_prices_of_the_example_are_those_that_are_shipped() {
+fn prices_of_the_example_equal_the_shipped_list() {
     let clouds = SixClouds::new();
     let excerpt = clouds.plan();
     clouds.write_all("networkpricing.yaml", SHIPPED_PRICES);
@@ -208,7 +211,7 @@ fn the_prices_of_the_example_are_those_that_are_shipped() {
 }
 
 #[test]
-fn a_longer_way_is_taken_less_often() {
+fn longer_path_gets_a_smaller_share() {
     let clouds = SixClouds::new();
     let to_az_eus = |clouds: &SixClouds| clouds.plan().weight("api-performance", "aws-use1", "az-eus");
     let before = to_az_eus(&clouds);
@@ -217,11 +220,11 @@ fn a_longer_way_is_taken_less_often() {
     assert!(before > 100 && after < before / 2, "{before} became {after}");
     clouds.edit("aws-use1/gateway.yaml", "last: 23.5ms", "last: 4.7ms");
     clouds.edit("az-eus/gateway.yaml", "last: 4.7ms", "last: 23.5ms");
-    assert_eq!(to_az_eus(&clouds), before, "what the source measured itself counts");
+    assert_eq!(to_az_eus(&clouds), before, "the measurement of the source counts");
 }
 
 #[test]
-fn a_price_of_ones_own_goes_before_the_list_and_moves_the_shares() {
+fn own_price_overrides_the_default_list() {
     let clouds = SixClouds::new();
     let spilled = |clouds: &SixClouds| {
         let planned = clouds.plan();
@@ -237,7 +240,7 @@ fn a_price_of_ones_own_goes_before_the_list_and_moves_the_shares() {
 }
 
 #[test]
-fn what_one_cluster_cannot_serve_spills_over_and_nobody_is_planned_above_its_capacity() {
+fn excess_demand_spills_over_without_overloading_a_cluster() {
     let clouds = SixClouds::new();
     let before = clouds.plan();
     clouds.edit("gcp-usc1/clusterfacts.yaml", "demandRps: 500", "demandRps: 1500");
@@ -245,24 +248,24 @@ fn what_one_cluster_cannot_serve_spills_over_and_nobody_is_planned_above_its_cap
     for service in SERVICES {
         let at_home = |planned: &Planned| planned.weight(service, "gcp-usc1", "gcp-usc1");
         assert!(at_home(&before) == 1000 && at_home(&after) < 650, "{service}: {}", at_home(&after));
-        let full = after.utilisations(service);
-        assert!(full.values().all(|utilisation| *utilisation <= 0.925), "{service}: {full:?}");
+        let full = after.utilizations(service);
+        assert!(full.values().all(|utilization| *utilization <= 0.925), "{service}: {full:?}");
     }
 }
 
 #[test]
-fn more_than_all_together_can_serve_is_shared_alike() {
+fn demand_above_total_capacity_loads_all_clusters_equally() {
     let clouds = SixClouds::new();
     clouds.edit("aws-use1/clusterfacts.yaml", "demandRps: 900", "demandRps: 4650");
     let planned = clouds.plan();
     for service in SERVICES {
-        let full = planned.utilisations(service);
-        assert!(full.values().all(|utilisation| (utilisation - 6900.0 / 5300.0).abs() < 0.03), "{service}: {full:?}");
+        let full = planned.utilizations(service);
+        assert!(full.values().all(|utilization| (utilization - 6900.0 / 5300.0).abs() < 0.03), "{service}: {full:?}");
     }
 }
 
 #[test]
-fn a_cluster_without_capacity_gets_nothing_and_says_so() {
+fn cluster_without_capacity_gets_no_share_and_the_reason_no_capacity() {
     let clouds = SixClouds::new();
     clouds.edit("op-fra/clusterfacts.yaml", "capacityRps: 1200", "capacityRps: 0");
     let planned = clouds.plan();
@@ -278,7 +281,7 @@ fn a_cluster_without_capacity_gets_nothing_and_says_so() {
 }
 
 #[test]
-fn without_any_facts_everybody_is_near_and_the_reason_says_what_is_missing() {
+fn without_facts_clients_stay_near_and_the_reason_is_demand_unknown() {
     let clouds = SixClouds::new();
     CLUSTERS.iter().for_each(|cluster| std::fs::remove_file(clouds.path(cluster).join("clusterfacts.yaml")).unwrap());
     let planned = clouds.plan();
@@ -295,7 +298,7 @@ fn without_any_facts_everybody_is_near_and_the_reason_says_what_is_missing() {
 }
 
 #[test]
-fn facts_that_cannot_be_are_named_and_every_client_is_answered() {
+fn impossible_facts_are_named_and_all_clients_are_answered() {
     let links = "services:\n  - {namespace: shop, name: api-cost, ";
     let far = format!("links: [{{cluster: az-eus, rttMs: 3.2e10}}]\n  {links}");
     let cases = [
@@ -316,14 +319,14 @@ fn facts_that_cannot_be_are_named_and_every_client_is_answered() {
             "spec.cluster: cluster id \"Aws_Use1\" is not one or two DNS labels",
         ),
     ];
-    for (right, wrong, says) in cases {
+    for (right, wrong, message) in cases {
         let clouds = SixClouds::new();
         clouds.edit("aws-use1/clusterfacts.yaml", right, wrong);
-        let (planned, said) = clouds.plan_of_what_is_right();
-        assert!(said.contains("/aws-use1/clusterfacts.yaml:"), "{wrong}: {said}");
+        let (planned, stderr) = clouds.plan_and_stderr();
+        assert!(stderr.contains("/aws-use1/clusterfacts.yaml:"), "{wrong}: {stderr}");
         assert!(
-            said.contains("ClusterFacts submariner-k8s-broker/aws-use1: ") && said.contains(says),
-            "{wrong}: {said}"
+            stderr.contains("ClusterFacts submariner-k8s-broker/aws-use1: ") && stderr.contains(message),
+            "{wrong}: {stderr}"
         );
         let modes = CLUSTERS.map(|source| planned.status("api-mixed", source)["mode"].as_str().unwrap().to_owned());
         assert!(modes.iter().all(|mode| mode == "optimized"), "{wrong}: {modes:?}");
@@ -331,19 +334,19 @@ fn facts_that_cannot_be_are_named_and_every_client_is_answered() {
 }
 
 #[test]
-fn a_round_trip_that_no_gateway_can_have_measured_is_named_and_counts_as_a_minute() {
+fn impossible_round_trip_is_named_and_counts_as_a_minute() {
     let clouds = SixClouds::new();
     clouds.edit("aws-use1/gateway.yaml", "last: 4.7ms", "last: 8760h0m0s");
-    let (a_year, said) = clouds.plan_of_what_is_right();
+    let (a_year, stderr) = clouds.plan_and_stderr();
     let expected =
         "Gateway submariner-operator/aws-use1-gateway: status.connections[1].latencyRTT.last: 31536000000 is not";
-    assert!(said.contains("/aws-use1/gateway.yaml:") && said.contains(expected), "{said}");
+    assert!(stderr.contains("/aws-use1/gateway.yaml:") && stderr.contains(expected), "{stderr}");
     clouds.edit("aws-use1/gateway.yaml", "last: 8760h0m0s", "last: 1m0s");
     assert_eq!(clouds.plan(), a_year);
 }
 
 #[test]
-fn the_same_files_have_the_same_plan_whatever_they_are_called() {
+fn file_names_do_not_change_the_plan() {
     let clouds = SixClouds::new();
     let once = clouds.plan();
     assert_eq!(clouds.plan(), once);
@@ -358,7 +361,7 @@ fn the_same_files_have_the_same_plan_whatever_they_are_called() {
     assert_eq!(clouds.plan(), once);
 }
 
-/// Every service has its policy in one file; these are settings of the first, which is `api-cost`.
+/// Returns the example with these settings in the policy of `api-cost`.
 fn with_settings(settings: &str) -> SixClouds {
     let clouds = SixClouds::new();
     clouds.edit_all(
@@ -383,25 +386,22 @@ fn every_setting_has_an_effect() {
     let mixed = |setting: &str| totals(&format!("optimized: {{responseBytes: 20000, {setting}}}"));
     let default = mixed("targetUtilisation: 0.9");
     let roomy = mixed("targetUtilisation: 0.7");
-    assert!(roomy[2] < 75.0 && default[2] > 80.0, "target utilisation: {roomy:?}");
+    assert!(roomy[2] < 75.0 && default[2] > 80.0, "target utilization: {roomy:?}");
     let light = totals("optimized: {responseBytes: 0, requestBytes: 0}");
     assert!(
         light[0] < default[0] && light[1] <= 0.0,
-        "small messages are free, and the nearest can have them: {light:?}"
+        "small messages cost nothing and go to the nearest cluster: {light:?}"
     );
     let chatty = mixed("roundTripsPerRequest: 3");
-    assert!(
-        chatty[1] > default[1],
-        "the way weighs three times as much, and a shorter one is worth its price: {chatty:?}"
-    );
+    assert!(chatty[1] > default[1], "the path counts three times, so a shorter one is worth its price: {chatty:?}");
     let coarse = mixed("epsilonMs: 50");
-    assert!(coarse[0] > default[0] + 5.0, "50 ms apart is near: {coarse:?}");
+    assert!(coarse[0] > default[0] + 5.0, "50 ms of difference count as equal: {coarse:?}");
     let bursty = mixed("burstiness: 5");
-    assert!(bursty[2] < default[2], "bursts need room: {bursty:?}");
+    assert!(bursty[2] < default[2], "bursts need headroom: {bursty:?}");
 }
 
 #[test]
-fn the_documentation_has_what_exchange_rates_buy() {
+fn documentation_has_the_effect_of_exchange_rates() {
     for rate in ["0.0001", "0.01", "0.02", "0.03", "0.1", "1", "10"] {
         let settings = format!("optimized: {{responseBytes: 20000, usdPerMsPerMillionRequests: {rate}}}");
         let table = String::from_utf8(with_settings(&settings).run(&[]).stdout).unwrap();
@@ -416,7 +416,7 @@ fn the_documentation_has_what_exchange_rates_buy() {
 }
 
 #[test]
-fn capacity_per_pod_counts_where_no_cluster_says_what_it_can_bear() {
+fn capacity_per_pod_counts_if_no_cluster_reports_a_capacity() {
     let clouds = with_settings("optimized: {capacityRpsPerPod: 250}");
     for cluster in CLUSTERS {
         let file = format!("{cluster}/clusterfacts.yaml");
@@ -430,7 +430,7 @@ fn capacity_per_pod_counts_where_no_cluster_says_what_it_can_bear() {
 }
 
 #[test]
-fn a_setting_out_of_its_range_is_refused_and_named() {
+fn setting_out_of_range_is_refused_and_named() {
     let cases = [
         ("optimized: {targetUtilisation: 1}", "spec.optimized.targetUtilisation: 1 is not a number from 0.1 to 0.99"),
         (
@@ -442,15 +442,15 @@ fn a_setting_out_of_its_range_is_refused_and_named() {
         ("optimized: {targetUtilization: 0.8}", "spec.optimized.targetUtilization: there is no such field"),
         ("optimizedLoadBalancingParams: fast", "spec.optimizedLoadBalancingParams: unknown variant `fast`"),
     ];
-    for (settings, says) in cases {
-        let (planned, said) = with_settings(settings).plan_of_what_is_right();
-        assert!(said.contains("SelectionPolicy shop/api-cost: ") && said.contains(says), "{settings}: {said}");
+    for (settings, message) in cases {
+        let (planned, stderr) = with_settings(settings).plan_and_stderr();
+        assert!(stderr.contains("SelectionPolicy shop/api-cost: ") && stderr.contains(message), "{settings}: {stderr}");
         assert_eq!(planned.status("api-mixed", "op-fra")["mode"], "optimized", "{settings}: the other policies count");
     }
 }
 
 #[test]
-fn remarks_are_about_what_is_wrong_and_not_about_shares_that_round_to_nothing() {
+fn remarks_do_not_name_shares_that_round_to_zero() {
     let clouds = SixClouds::new();
     let remarks = |clouds: &SixClouds| {
         let table = String::from_utf8(clouds.run(&[]).stdout).unwrap();
@@ -462,14 +462,14 @@ fn remarks_are_about_what_is_wrong_and_not_about_shares_that_round_to_nothing() 
     let planned = clouds.plan();
     let rounded = |candidate: &&Value| candidate["weight"] == 0 && candidate["reason"] == "Optimized";
     let all = planned.0.iter().flat_map(|selection| selection["status"]["clusters"].as_array().unwrap());
-    assert_ne!(all.filter(rounded).count(), 0, "or this test says nothing");
+    assert_ne!(all.filter(rounded).count(), 0, "the test needs shares that round to zero");
     assert!(remarks(&clouds).iter().all(|remark| remark == "-"), "{:?}", remarks(&clouds));
 }
 
-/// The load of `aws-use1` in `api-cost`, as a part of its capacity, when its clients share `caches` resolvers that each ask
-/// once per time to live: what the plan says, and what it is at the worst of many moments. Whatever the caches hold at a
-/// moment are the last so many answers.
-fn utilisation_behind(caches: u32, point: impl FnMut() -> u64) -> [f64; 2] {
+/// Returns the share of its own clients' requests that `aws-use1` gets for `api-cost` when they share `caches` resolvers, each
+/// of which asks once per TTL: as planned, and at the worst of many moments. At any moment the caches hold the last
+/// `caches` answers.
+fn share_behind(caches: u32, point: impl FnMut() -> u64) -> [f64; 2] {
     let plan = SixClouds::new().plan();
     let weights = CLUSTERS.map(|exporter| u32::try_from(plan.weight("api-cost", "aws-use1", exporter)).unwrap());
     let draw = Draw::new(weights).unwrap();
@@ -480,10 +480,10 @@ fn utilisation_behind(caches: u32, point: impl FnMut() -> u64) -> [f64; 2] {
 }
 
 #[test]
-fn behind_caches_the_load_is_as_planned_give_or_take_two_of_them() {
+fn load_behind_caches_differs_from_the_plan_by_at_most_two_caches() {
     for caches in [10, 30, 100, 300] {
         let sequence = Sequence::default();
-        let [planned, in_sequence] = utilisation_behind(caches, || sequence.next_point());
+        let [planned, in_sequence] = share_behind(caches, || sequence.next_point());
         let mut state = 0x2545_F491_4F6C_DD1D_u64;
         let xorshift = || {
             state ^= state << 13;
@@ -491,7 +491,7 @@ fn behind_caches_the_load_is_as_planned_give_or_take_two_of_them() {
             state ^= state << 17;
             state
         };
-        let [_, at_random] = utilisation_behind(caches, xorshift);
+        let [_, at_random] = share_behind(caches, xorshift);
         let row = format!("| {caches} | {in_sequence:.3} | {at_random:.3} |");
         assert!(DOCUMENTATION.contains(&row), "docs/optimizer.md should say {row}");
         assert!(in_sequence - planned <= 2.0 / f64::from(caches), "{caches}: {in_sequence}");
@@ -499,7 +499,7 @@ fn behind_caches_the_load_is_as_planned_give_or_take_two_of_them() {
     }
 }
 
-/// How many of a thousand queries each exporter of `service` answers.
+/// Returns how many of a thousand answers name each exporter of `service`.
 fn split(client: &mut Client, service: &str, queries: u32) -> [f64; 6] {
     let name = format!("{service}.shop.svc.clusterset.local");
     let mut answers = [0.0; 6];
@@ -517,7 +517,7 @@ fn assert_follows(client: &mut Client, plan: &Planned, service: &str, source: &s
     }
 }
 
-/// Of any hundred answers in a row some are of each exporter that has a share of a few percent.
+/// Waits for a split of a hundred answers: enough for some of each exporter that has a share of a few percent.
 fn wait_until(client: &mut Client, service: &str, wanted: impl Fn(&[f64; 6]) -> bool) {
     let since = Instant::now();
     loop {
@@ -530,13 +530,13 @@ fn wait_until(client: &mut Client, service: &str, wanted: impl Fn(&[f64; 6]) -> 
 }
 
 #[test]
-fn dns_answers_follow_the_plan_and_what_other_clusters_say_of_themselves() {
+fn dns_answers_follow_the_plan_and_the_facts_of_other_clusters() {
     let clouds = SixClouds::new();
     let fleet = Fleet::up(Path::new(env!("CARGO_BIN_EXE_landfall")), clouds.0.path(), CLUSTERS.len()).unwrap();
     let (source, service, az_eus) = ("aws-use1", "api-performance", 2);
     let mut client = Client::new(fleet.servers().nth(1).unwrap()).unwrap();
     client.wait_for(&format!("{service}.shop.svc.clusterset.local")).unwrap();
-    // Until every other cluster has told its facts there is another plan.
+    // The plan is another one until all other clusters have published their facts.
     wait_until(&mut client, service, |split| split[az_eus] > 0.0);
     assert_follows(&mut client, &clouds.plan(), service, source);
 

@@ -1,6 +1,6 @@
-//! What somebody sees who types `landfall simulate`.
+//! `landfall simulate` as a user sees it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap names its line")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -27,11 +27,11 @@ fn simulate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_landfall")).arg("simulate").args(arguments).output().unwrap()
 }
 
-/// What it prints when all is well. On a machine that is busy it may say how far it is.
+/// Returns the output. Asserts exit code 0; on a busy machine progress may be on standard error.
 fn printed(arguments: &[&str]) -> String {
     let output = simulate(arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -86,22 +86,22 @@ fn assert_sane(summary: &Value) {
 }
 
 #[test]
-fn every_policy_is_run_ours_first() {
+fn all_policies_are_run_and_optimized_comes_first() {
     let summaries = json(&[&scenario(), "--trace", &trace()]);
     let policies: Vec<&str> = summaries.iter().map(|summary| summary["policy"].as_str().unwrap()).collect();
     assert_eq!(policies, POLICIES);
     summaries.iter().for_each(assert_sane);
     let mean = |k: usize| number(&summaries[k], "/jOverOptimum/mean");
-    assert!(mean(0) < 1.01 && mean(6) > 100.0, "ours {}, nearest {}", mean(0), mean(6));
+    assert!(mean(0) < 1.01 && mean(6) > 100.0, "optimized {}, nearest {}", mean(0), mean(6));
 }
 
 #[test]
-fn without_a_trace_the_scenario_is_enough() {
+fn scenario_runs_without_a_trace() {
     let (scenario, trace) = (scenario(), trace());
     let replayed = json(&[&scenario, "--trace", &trace, "--policy", "optimized,nearest"]);
     let expanded = json(&[&scenario, "--policy", "optimized,nearest"]);
     for (replayed, expanded) in replayed.iter().zip(&expanded) {
-        // There are no dice in it, so the trace says the same; two solvers have found its optimum.
+        // Nothing is random in this scenario, so the trace has the same events. The optima come from two solvers.
         assert_sane(expanded);
         let (a, b) = (number(replayed, "/jOverOptimum/mean"), number(expanded, "/jOverOptimum/mean"));
         assert!((a / b - 1.0).abs() < 1e-3, "{a} and {b}");
@@ -110,7 +110,7 @@ fn without_a_trace_the_scenario_is_enough() {
 }
 
 #[test]
-fn the_table_says_what_was_run_and_what_the_measure_is() {
+fn table_names_the_scenario_and_the_measure() {
     let table = printed(&[&scenario(), "--trace", &trace(), "--policy", "nearest,optimized", "--policy", "nearest"]);
     let lines: Vec<&str> = table.lines().collect();
     let headline = "B-ep-3: the enhancement proposal example: c1 has no local export, RTT 10/5; asymmetric demand, c3 small; \
@@ -119,15 +119,15 @@ fn the_table_says_what_was_run_and_what_the_measure_is() {
     assert!(lines[1].starts_with("J* is the least cost of each round"), "{}", lines[1]);
     let columns =
         ["POLICY", "J/J*", "MEAN MS", "P99 MS", "USD/M", "REJECTED %", "MAX UTIL", "OVER CAPACITY", "MOVED PER ROUND"];
-    assert!(lines[2].starts_with("The first 10 of 30 rounds are the start"), "{}", lines[2]);
+    assert!(lines[2].starts_with("The first 10 of 30 rounds are warm-up"), "{}", lines[2]);
     assert!(columns.iter().all(|column| lines[4].contains(column)), "{}", lines[4]);
     let rows: Vec<&str> = lines[5..].iter().map(|row| row.split_whitespace().next().unwrap()).collect();
-    assert_eq!(rows, ["nearest", "optimized"], "each once, as they were named");
+    assert_eq!(rows, ["nearest", "optimized"], "each once, in the order of the arguments");
     assert!(lines[6].contains("1.001"), "{}", lines[6]);
 }
 
 #[test]
-fn yaml_says_the_same_as_json() {
+fn yaml_equals_json() {
     let arguments = [scenario(), "--policy=optimized".to_owned()];
     let arguments = arguments.each_ref().map(String::as_str);
     let yaml: Vec<Value> = serde_saphyr::from_str(&printed(&[&arguments[..], &["-o", "yaml"]].concat())).unwrap();
@@ -135,16 +135,16 @@ fn yaml_says_the_same_as_json() {
 }
 
 #[test]
-fn settings_are_those_of_the_optimiser() {
+fn settings_change_the_optimizer_alone() {
     let default = json(&[&scenario(), "--policy", "optimized,nearest"]);
     let other =
-        json(&[&scenario(), "--policy", "optimized,nearest", "--target-utilisation", "0.7", "--epsilon-ms", "5"]);
+        json(&[&scenario(), "--policy", "optimized,nearest", "--target-utilization", "0.7", "--epsilon-ms", "5"]);
     assert_ne!(default[0], other[0]);
     assert_eq!(default[1], other[1]);
 }
 
 #[test]
-fn the_report_and_its_pictures_need_nothing_else_and_are_always_the_same() {
+fn report_and_pictures_are_self_contained_and_reproducible() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str| -> Vec<(PathBuf, String)> {
         let (page, pictures) = (dir.path().join(name).with_extension("html"), dir.path().join(name));
@@ -174,7 +174,7 @@ fn the_report_and_its_pictures_need_nothing_else_and_are_always_the_same() {
 }
 
 #[test]
-fn what_was_run_can_be_repeated_elsewhere() {
+fn written_scenario_and_trace_repeat_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (scenario, trace) = (path("scenario.yaml"), path("trace.json"));
@@ -186,34 +186,31 @@ fn what_was_run_can_be_repeated_elsewhere() {
     let (second_scenario, second_trace) = (path("second.yaml"), path("second.json"));
     again(&["--trace", &trace, "--write-scenario", &second_scenario, "--write-trace", &second_trace]);
     let text = |path: &str| std::fs::read_to_string(path).unwrap();
-    assert!(
-        text(&scenario) == text(&second_scenario) && text(&trace) == text(&second_trace),
-        "what is read is written"
-    );
+    assert!(text(&scenario) == text(&second_scenario) && text(&trace) == text(&second_trace), "written as read");
 }
 
 #[test]
-fn two_runs_are_the_same_to_the_last_byte() {
+fn two_runs_print_the_same_bytes() {
     let run = |output| printed(&["--generate", "11", "--clusters", "6", "--policy", "optimized,nearest", "-o", output]);
     for output in ["json", "table"] {
         assert_eq!(run(output), run(output));
     }
 }
 
-/// Exit code 2, and one line that says so with these words.
+/// Asserts exit code 2 and one line on standard error that has all of these words.
 fn assert_cannot_run(arguments: &[&str], words: &[&str]) {
     let output = simulate(arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-    assert!(output.stdout.is_empty() && said.lines().count() == 1, "{arguments:?}: {said}");
-    assert!(said.starts_with("landfall: "), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+    assert!(output.stdout.is_empty() && stderr.lines().count() == 1, "{arguments:?}: {stderr}");
+    assert!(stderr.starts_with("landfall: "), "{stderr}");
     for word in words {
-        assert!(said.contains(word), "{arguments:?}: {said:?} does not say {word:?}");
+        assert!(stderr.contains(word), "{arguments:?}: {stderr:?} does not have {word:?}");
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_run_is_one_clear_line_and_exit_code_2() {
+fn unusable_file_exits_with_2_and_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let changed = |name: &str, from: &str, to: &str| {
         let text = std::fs::read_to_string(scenario()).unwrap();
@@ -244,12 +241,12 @@ fn a_file_that_cannot_be_run_is_one_clear_line_and_exit_code_2() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_explained() {
+fn invalid_arguments_are_explained() {
     let refused = |arguments: &[&str], words: &[&str]| {
         let output = simulate(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(words.iter().all(|word| said.contains(word)), "{arguments:?}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(words.iter().all(|word| stderr.contains(word)), "{arguments:?}: {stderr}");
     };
     let scenario = scenario();
     refused(&[&scenario, "--policy", "fastest"], &[&["fastest", "--policy"], POLICIES.as_slice()].concat());
@@ -257,12 +254,14 @@ fn what_cannot_be_meant_is_explained() {
     refused(&[&scenario, "--generate", "1"], &["--generate"]);
     refused(&["--generate", "1", "--clusters", "0"], &["expected a whole number from 1 to 200"]);
     refused(&[&scenario, "--clusters", "3"], &["--clusters"]);
-    refused(&[&scenario, "--target-utilisation", "1.5"], &["expected a number from 0.1 to 0.99"]);
+    for flag in ["--target-utilization", "--target-utilisation"] {
+        refused(&[&scenario, flag, "1.5"], &["expected a number from 0.1 to 0.99"]);
+    }
     refused(&[&scenario, "--epsilon-ms", "NaN"], &["expected a number from 0.01 to 1000"]);
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn reader_that_closes_the_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_landfall"))
         .args(["simulate", &scenario(), "--policy", "nearest", "-o", "json"])
         .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
-//! What somebody sees who types `landfall simulate --live`.
+//! `landfall simulate --live` as a user sees it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap names its line")]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -22,8 +22,8 @@ fn simulate_in(dir: &Path, arguments: &[&str]) -> Output {
     command.args(["simulate", "--live"]).arg(dir).args(arguments).env_remove("KUBECONFIG").output().unwrap()
 }
 
-/// `east` and `west`, which export `shop/web`, with what each says of it.
-fn pair(east: &str, west: &str) -> tempfile::TempDir {
+/// Returns a folder with `east` and `west`, which both export `shop/web` and report these facts of it.
+fn fleet_of_two(east: &str, west: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let slice = |cluster: &str, ip: &str| {
         format!(
@@ -32,13 +32,13 @@ fn pair(east: &str, west: &str) -> tempfile::TempDir {
              addressType: IPv4\nendpoints: [{{addresses: [{ip}], conditions: {{ready: true}}}}]\nports: []\n"
         )
     };
-    for (cluster, said) in [("east", east), ("west", west)] {
+    for (cluster, facts) in [("east", east), ("west", west)] {
         let manifests = format!(
             "apiVersion: multicluster.x-k8s.io/v1beta1\nkind: ServiceImport\nmetadata: {{name: web, namespace: shop}}\nspec: {{type: \
              ClusterSetIP, ports: []}}\nstatus: {{clusters: [{{cluster: east}}, {{cluster: west}}]}}\n---\napiVersion: \
              landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {{name: all, namespace: shop}}\nspec: {{loadBalancing: \
              optimized}}\n---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {{name: {cluster}, namespace: \
-             landfall-system}}\nspec: {{cluster: {cluster}, services: [{{namespace: shop, name: web, {said}}}]}}\n"
+             landfall-system}}\nspec: {{cluster: {cluster}, services: [{{namespace: shop, name: web, {facts}}}]}}\n"
         );
         std::fs::create_dir(dir.path().join(cluster)).unwrap();
         let text = manifests + &slice("east", "10.0.0.1") + &slice("west", "10.0.0.2");
@@ -52,7 +52,7 @@ fn printed(output: &Output) -> (i32, &str) {
     (output.status.code().unwrap(), std::str::from_utf8(&output.stdout).unwrap())
 }
 
-/// What happens to `shop/api-mixed`, or to another one, and the exit code.
+/// Returns the change of one service of the six clouds, and the exit code.
 fn changed(service: &str, arguments: &[&str]) -> (Change, i32) {
     let service = format!("shop/{service}");
     let output = simulate(&[arguments, &["--service", &service, "-o", "json"]].concat());
@@ -65,7 +65,7 @@ fn changed(service: &str, arguments: &[&str]) -> (Change, i32) {
 struct Change(Value);
 
 impl Change {
-    /// Of 1000: before and after.
+    /// Returns the weight before and after, in parts of 1000.
     fn weight(&self, source: &str, exporter: &str) -> (u64, u64) {
         let sources = self.0["sources"].as_array().unwrap();
         let row = sources.iter().find(|row| row["source"] == source).unwrap();
@@ -80,7 +80,7 @@ impl Change {
 }
 
 #[test]
-fn without_a_change_all_is_the_same_and_as_it_is_planned() {
+fn no_change_leaves_all_shares_as_planned() {
     let text = String::from_utf8(simulate(&[]).stdout).unwrap();
     let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("shop/") && line.ends_with("the same")).collect();
     assert_eq!(rows.len(), 3 * CLUSTERS.len(), "{text}");
@@ -90,13 +90,13 @@ fn without_a_change_all_is_the_same_and_as_it_is_planned() {
         let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
         assert!(plan.lines().any(|line| cells[..3].iter().all(|cell| line.contains(cell))), "{row} is not in\n{plan}");
     }
-    // And what that comes to.
+    // The totals are those of the plan, too.
     let total = text.lines().rfind(|line| line.starts_with("shop/api-performance")).unwrap();
     assert_eq!(total.split_whitespace().collect::<Vec<_>>(), ["shop/api-performance", "24.5", "0.134", "1092", "80%"]);
 }
 
 #[test]
-fn an_outage_empties_a_cluster_and_its_clients_go_elsewhere() {
+fn outage_moves_all_clients_to_other_clusters() {
     let (change, code) = changed("api-mixed", &["--outage", "op-fra"]);
     assert_eq!(code, 0);
     for source in CLUSTERS {
@@ -104,55 +104,55 @@ fn an_outage_empties_a_cluster_and_its_clients_go_elsewhere() {
     }
     assert_eq!(change.weight("op-fra", "op-fra").0, 1000);
     let (euc, weu) = (change.weight("op-fra", "aws-euc1").1, change.weight("op-fra", "az-weu").1);
-    assert_eq!(euc + weu, 1000, "the nearest two, whose prices nearly are the same");
+    assert_eq!(euc + weu, 1000, "the nearest two, whose prices are nearly equal");
     let (before, after) = change.bill("usdPerMonth");
-    assert!(after > before + 100.0, "the cheap way out is gone: {before} {after}");
+    assert!(after > before + 100.0, "the cheap cluster is gone: {before} {after}");
 }
 
 #[test]
-fn twice_as_many_clients_spill_over_and_too_many_are_found() {
+fn doubled_demand_spills_over_and_overload_exits_with_1() {
     let (change, code) = changed("api-mixed", &["--demand", "aws-use1=x2"]);
     assert_eq!(code, 0);
     let (before, after) = change.weight("aws-use1", "op-fra");
     assert!(before == 105 && after > 300, "{after}");
-    // What the README of the example promises.
+    // As in the README of the example.
     let (ms, usd) = (change.bill("ms"), change.bill("usdPerMonth"));
     assert!((ms.0 - 27.6).abs() < 0.1 && (ms.1 - 48.7).abs() < 0.1, "{ms:?}");
     assert!((usd.0 - 32.0).abs() < 1.0 && (usd.1 - 286.0).abs() < 2.0, "{usd:?}");
     let (same, _) = changed("api-mixed", &["--demand", "aws-use1=1800"]);
     assert_eq!(same.0, change.0);
     let (overload, code) = changed("api-mixed", &["--demand", "aws-use1=x4", "--capacity", "op-fra=x0.5"]);
-    assert_eq!(code, 1, "somebody should look at it");
+    assert_eq!(code, 1, "an overload needs attention");
     let over = overload.0["overCapacity"].as_object().unwrap();
     assert!(over.contains_key("aws-use1") && over.values().all(|part| part.as_f64().unwrap() > 1.0), "{over:?}");
-    assert!(overload.0["after"]["ms"].is_null(), "queues without an end have no mean");
+    assert!(overload.0["after"]["ms"].is_null(), "an endless queue has no mean");
 }
 
 #[test]
-fn clients_that_begin_to_ask_were_answered_by_nobody_in_particular_and_not_by_nobody() {
-    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 0, capacityRps: 100");
-    let asked = simulate_in(dir.path(), &["--demand", "west=50"]);
-    let (code, text) = printed(&asked);
+fn source_without_demand_has_no_shares_instead_of_zero_shares() {
+    let dir = fleet_of_two("demandRps: 10, capacityRps: 100", "demandRps: 0, capacityRps: 100");
+    let output = simulate_in(dir.path(), &["--demand", "west=50"]);
+    let (code, text) = printed(&output);
     let row = |text: &str| text.lines().find(|line| line.contains("shop/web  west")).map(str::to_owned);
     assert_eq!((code, row(text).as_deref()), (0, Some("shop/web  west        -            west 100%")), "{text}");
     let json = simulate_in(dir.path(), &["--demand", "west=50", "-o", "json"]);
     let all: Value = serde_json::from_slice(&json.stdout).unwrap();
     let of = |source: &str| all[0]["sources"].as_array().unwrap().iter().find(|row| row["source"] == source).unwrap();
     assert!(of("west")["before"].is_null() && of("west")["after"]["west"] == 1000, "{all}");
-    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    let dir = fleet_of_two("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 100");
     let idle = simulate_in(dir.path(), &["--demand", "west=0"]);
     let (_, text) = printed(&idle);
     assert_eq!(row(text).as_deref(), Some("shop/web  west        west 100%    -"), "{text}");
 }
 
 #[test]
-fn when_nobody_has_any_capacity_left_that_is_found_and_said() {
-    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 0");
-    assert_eq!(printed(&simulate_in(dir.path(), &[])).0, 0, "drained, and the other one bears it");
+fn lack_of_any_capacity_is_reported_and_exits_with_1() {
+    let dir = fleet_of_two("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 0");
+    assert_eq!(printed(&simulate_in(dir.path(), &[])).0, 0, "drained, and the other cluster serves its demand");
     let out = simulate_in(dir.path(), &["--outage", "east"]);
     let (code, text) = printed(&out);
     assert_eq!(code, 1);
-    assert!(text.contains("shop/web: NoCapacity\nshop/web: west has no capacity: more than it can bear\n"), "{text}");
+    assert!(text.contains("shop/web: NoCapacity\nshop/web: west is overloaded: no capacity\n"), "{text}");
     let json = simulate_in(dir.path(), &["--outage", "east", "-o", "json"]);
     let all: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert!(all[0]["overCapacity"].as_object().unwrap().contains_key("west"), "{all}");
@@ -160,38 +160,43 @@ fn when_nobody_has_any_capacity_left_that_is_found_and_said() {
 }
 
 #[test]
-fn what_cannot_be_planned_as_it_should_is_found_as_explain_finds_it() {
-    let dir = pair("capacityRps: 100", "demandRps: 10, capacityRps: 100");
+fn fallback_is_reported_and_exits_with_1() {
+    let dir = fleet_of_two("capacityRps: 100", "demandRps: 10, capacityRps: 100");
     let unknown = simulate_in(dir.path(), &[]);
     let (code, text) = printed(&unknown);
     assert!(code == 1 && text.contains("shop/web: DemandUnknown"), "{text}");
 }
 
 #[test]
-fn a_demand_that_nobody_knows_is_not_multiplied_which_is_found_and_can_be_given() {
-    let unknown = "shop/web: what east asks for is not known, and so not multiplied; give it as --demand east=NUMBER\n";
-    let said = |dir: &tempfile::TempDir, demand: &[&str]| {
+fn unknown_demand_is_not_multiplied_but_can_be_given() {
+    let unknown =
+        "shop/web: the demand of east is not known and cannot be multiplied; give it as --demand east=NUMBER\n";
+    let reported = |dir: &tempfile::TempDir, demand: &[&str]| {
         let arguments: Vec<&str> = demand.iter().flat_map(|one| ["--demand", one]).collect();
         let output = simulate_in(dir.path(), &arguments);
         let (code, text) = printed(&output);
         (code, text.matches(unknown).count() == 1)
     };
-    let dir = pair("capacityRps: 100", "demandRps: 10, capacityRps: 100");
-    assert_eq!([said(&dir, &["east=x2"]), said(&dir, &["east=x2", "east=x3"])], [(1, true); 2]);
-    assert_eq!([said(&dir, &["east=20"]), said(&dir, &["east=20", "east=x2"])], [(0, false); 2]);
-    assert_eq!(said(&dir, &["west=x2"]), (1, false), "that one is known, and not all are");
-    let measured = pair("capacityRps: 100, loadRps: 5", "demandRps: 10, capacityRps: 100, loadRps: 5");
-    assert_eq!(said(&measured, &["east=x2"]), (1, true), "though it is planned without");
-    let silent = pair("capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    let dir = fleet_of_two("capacityRps: 100", "demandRps: 10, capacityRps: 100");
+    assert_eq!([reported(&dir, &["east=x2"]), reported(&dir, &["east=x2", "east=x3"])], [(1, true); 2]);
+    assert_eq!([reported(&dir, &["east=20"]), reported(&dir, &["east=20", "east=x2"])], [(0, false); 2]);
+    assert_eq!(reported(&dir, &["west=x2"]), (1, false), "this demand is known, another one is not");
+    let measured = fleet_of_two("capacityRps: 100, loadRps: 5", "demandRps: 10, capacityRps: 100, loadRps: 5");
+    assert_eq!(reported(&measured, &["east=x2"]), (1, true), "though the plan does without it");
+    let silent = fleet_of_two("capacityRps: 100", "demandRps: 10, capacityRps: 100");
     let path = silent.path().join("east").join("all.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("services: [{namespace: shop, name: web, capacityRps: 100}]", "services: []"))
         .unwrap();
-    assert_eq!(said(&silent, &["east=x2"]), (0, false), "who says nothing where others do asks for nothing");
+    assert_eq!(
+        reported(&silent, &["east=x2"]),
+        (0, false),
+        "a cluster that reports no service has no demand if others report theirs"
+    );
 }
 
 #[test]
-fn a_price_moves_what_is_optimised_for_cost_and_a_distance_what_is_optimised_for_time() {
+fn price_moves_shares_optimized_for_cost_and_round_trip_time_those_for_performance() {
     let (free, _) = changed("api-cost", &["--price", "aws-euc1:aws-use1=0", "--price", "aws-use1:aws-euc1=0"]);
     let ((op, op_then), (euc, euc_then)) = (free.weight("aws-use1", "op-fra"), free.weight("aws-use1", "aws-euc1"));
     assert!(op == 99 && euc == 0 && op_then < 10 && euc_then > 80, "{op_then} {euc_then}");
@@ -201,7 +206,7 @@ fn a_price_moves_what_is_optimised_for_cost_and_a_distance_what_is_optimised_for
 }
 
 #[test]
-fn a_cluster_more_takes_what_is_nearest_to_it_and_another_policy_is_compared_with_that_in_force() {
+fn added_cluster_takes_the_nearest_clients_and_a_tried_policy_is_compared() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
@@ -214,7 +219,7 @@ fn a_cluster_more_takes_what_is_nearest_to_it_and_another_policy_is_compared_wit
     assert_eq!(code, 0);
     let (before, after) = more.weight("aws-use1", "op-nyc");
     assert!(before == 0 && after > 90, "{after}");
-    assert!(more.weight("op-nyc", "op-nyc").1 > 900, "its own clients are planned for");
+    assert!(more.weight("op-nyc", "op-nyc").1 > 900, "the added cluster serves its own clients");
     write(
         "robin.yaml",
         "apiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {name: turns, namespace: shop}\nspec:\n  targetRefs: \
@@ -228,8 +233,8 @@ fn a_cluster_more_takes_what_is_nearest_to_it_and_another_policy_is_compared_wit
 }
 
 #[test]
-fn a_policy_that_is_tried_and_passed_over_for_a_more_specific_one_is_named() {
-    let dir = pair("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 100");
+fn tried_policy_that_a_more_specific_one_overrides_is_named() {
+    let dir = fleet_of_two("demandRps: 10, capacityRps: 100", "demandRps: 10, capacityRps: 100");
     let files = tempfile::tempdir().unwrap();
     let file = |name: &str, spec: &str| {
         let text = format!(
@@ -254,11 +259,11 @@ fn a_policy_that_is_tried_and_passed_over_for_a_more_specific_one_is_named() {
     let (passed, text) = (json(&both), simulate_in(dir.path(), &both).stdout);
     assert_eq!((&passed[0]["policy"], &passed[0]["passedOver"][0]), (&"shop/one".into(), &"shop/turns".into()));
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains("shop/web: SelectionPolicy shop/one goes before shop/turns\n"), "{text}");
+    assert!(text.contains("shop/web: SelectionPolicy shop/one overrides shop/turns\n"), "{text}");
 }
 
 #[test]
-fn what_cannot_be_meant_is_one_line_with_what_there_is_and_exit_code_2() {
+fn unknown_name_exits_with_2_and_lists_the_known_names() {
     let all = "aws-euc1, aws-use1, az-eus, az-weu, gcp-usc1, op-fra";
     let cases: [(&[&str], &str); 7] = [
         (&["--outage", "mars"], &format!("--outage mars: there is no such cluster; there is {all}")),
@@ -271,15 +276,16 @@ fn what_cannot_be_meant_is_one_line_with_what_there_is_and_exit_code_2() {
     ];
     for (arguments, words) in cases {
         let output = simulate(arguments);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{arguments:?}: {said}");
-        assert!(said.contains(words), "{arguments:?}: {said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(words), "{arguments:?}: {stderr}");
     }
     for (arguments, words) in [
         (["--demand", "op-fra"], "CLUSTER=NUMBER"),
-        (["--demand", "op-fra=-1"], "not a number from 0"),
+        (["--demand", "op-fra=-1"], "expected a number from 0 to 10000000, or x2 for twice"),
         (["--rtt", "op-fra=3"], "CLUSTER:CLUSTER=NUMBER"),
-        (["--price", "op-fra:op-fra=3"], "within a cluster"),
+        (["--outage", "op-fra,az-eus"], "give the flag once per cluster"),
+        (["--price", "op-fra:op-fra=3"], "name two clusters"),
         (["--generate", "3"], "--generate"),
     ] {
         let output = simulate(&arguments);

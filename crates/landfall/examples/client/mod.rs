@@ -1,6 +1,6 @@
-//! What the demo, the benchmarks and the tests of the command line share: the program as a process, and a DNS client.
+//! Shared by the demo, the benchmarks and the tests of the command line: `landfall up` as a process, and a DNS client.
 
-#![allow(dead_code, reason = "each of them uses a part of it")]
+#![allow(dead_code, reason = "each user needs a part of it")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -13,22 +13,22 @@ use domain::base::iana::{Class, Rcode};
 use domain::base::{Message, MessageBuilder, Name, Rtype};
 use domain::rdata::A;
 
-/// How long a fleet may take to answer before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Limit for a fleet to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `landfall up`, until it is dropped.
+/// A running `landfall up`, which ends when this is dropped.
 pub struct Fleet {
     process: Child,
     base: u16,
 }
 
 impl Fleet {
-    /// Returns at once; whether it answers is for a client to find out.
+    /// Starts the process. Returns at once, before the servers answer.
     pub fn up(landfall: &Path, dir: &Path, clusters: usize) -> Result<Self> {
         Self::up_in(Path::new("."), landfall, dir, clusters)
     }
 
-    /// Started in the folder `at`.
+    /// Starts the process in the working directory `at`.
     pub fn up_in(at: &Path, landfall: &Path, dir: &Path, clusters: usize) -> Result<Self> {
         let base = free_ports(u16::try_from(clusters)?)?;
         let mut command = Command::new(landfall);
@@ -36,17 +36,17 @@ impl Fleet {
         Ok(Self { process: command.spawn().context("cannot start landfall up")?, base })
     }
 
-    /// The DNS servers of the clusters, by name.
+    /// Returns the addresses of the DNS servers, by the names of their clusters.
     pub fn servers(&self) -> impl Iterator<Item = SocketAddr> {
         (self.base..).map(|port| (Ipv4Addr::LOCALHOST, port).into())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM, and waits until the process has ended.
     pub fn terminate(mut self) -> Result<()> {
         Command::new("kill").arg(self.pid().to_string()).status()?;
         let asked = Instant::now();
         while self.process.try_wait()?.is_none() {
-            ensure!(asked.elapsed() < Duration::from_secs(5), "landfall up goes on 5 s after SIGTERM");
+            ensure!(asked.elapsed() < Duration::from_secs(5), "landfall up still runs 5 s after SIGTERM");
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -64,8 +64,8 @@ impl Drop for Fleet {
     }
 }
 
-/// That many ports in a row that nobody uses: 5301 and on where possible, as in the documentation. Each call gives others,
-/// so that tests in one process do not meet.
+/// Returns the first of `count` consecutive free ports, from 5301 on as in the documentation. Each call returns other ports,
+/// so that tests in one process do not share them.
 fn free_ports(count: u16) -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(5301);
     let free = |port: u16| {
@@ -76,7 +76,7 @@ fn free_ports(count: u16) -> Result<u16> {
     attempts.find(|&base| (base..base + count).all(free)).context("no free ports from 5301 on")
 }
 
-/// Asks one server over UDP, one query at a time.
+/// A DNS client that sends one query at a time to one server, over UDP.
 pub struct Client(UdpSocket);
 
 impl Client {
@@ -96,24 +96,24 @@ impl Client {
         let mut reply = [0; 1232];
         let length = self.0.recv(&mut reply)?;
         let reply = Message::from_octets(&reply[..length])?;
-        ensure!(reply.header().id() == id, "an answer to another question");
+        ensure!(reply.header().id() == id, "the answer is for another query");
         ensure!(reply.header().rcode() == Rcode::NOERROR, "{} for {name}", reply.header().rcode());
         reply.answer()?.limit_to::<A>().map(|answer| Ok(answer?.data().addr())).collect()
     }
 
-    /// Until the name has an address.
+    /// Waits until the name has an address.
     pub fn wait_for(&mut self, name: &str) -> Result<()> {
         self.wait_until(name, |addresses| !addresses.is_empty())
     }
 
-    pub fn wait_until(&mut self, name: &str, right: impl Fn(&[Ipv4Addr]) -> bool) -> Result<()> {
+    pub fn wait_until(&mut self, name: &str, accept: impl Fn(&[Ipv4Addr]) -> bool) -> Result<()> {
         let started = Instant::now();
         loop {
             let answered = self.addresses(name);
-            if answered.as_ref().is_ok_and(|addresses| right(addresses)) {
+            if answered.as_ref().is_ok_and(|addresses| accept(addresses)) {
                 return Ok(());
             }
-            ensure!(started.elapsed() < PATIENCE, "{name} is {answered:?} after {PATIENCE:?}");
+            ensure!(started.elapsed() < ANSWER_TIMEOUT, "{name} is {answered:?} after {ANSWER_TIMEOUT:?}");
             std::thread::sleep(Duration::from_millis(1));
         }
     }

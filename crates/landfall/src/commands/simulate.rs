@@ -1,4 +1,4 @@
-//! `landfall simulate`: all policies in one world, what that costs, and a report of it.
+//! `landfall simulate`: runs policies in a simulated world, and compares what they cost.
 
 use std::fs;
 use std::path::Path;
@@ -15,15 +15,16 @@ use landfall_sim::summary::{Summary, summarise, warm_up};
 use landfall_sim::trace::{Optimum, Trace};
 use landfall_sim::world::World;
 
-use crate::args::{self, Output};
-use crate::explain::list;
+use crate::args::{OutputFormat, SimulateArgs};
+use crate::output::{self, print, render};
 use crate::progress::Progress;
-use crate::{WELL, plan, table};
+use crate::table;
+use crate::text::list;
 
-/// J* keeps this headroom.
-const HEADROOM: f64 = 0.9;
+/// Utilization that the optimum J* does not exceed while that is possible.
+const MAX_UTILIZATION: f64 = 0.9;
 
-pub fn run(args: &args::Simulate) -> Result<u8> {
+pub fn run(args: &SimulateArgs) -> Result<u8> {
     let contenders = contenders(&args.policy)?;
     let mut progress = Progress::new();
     let scenario = scenario(args)?;
@@ -33,14 +34,14 @@ pub fn run(args: &args::Simulate) -> Result<u8> {
     }
     let optimum_ms = match optimum.headroom09.take() {
         Some(optimum_ms) => optimum_ms,
-        None => least_costs(&world, &mut progress)?,
+        None => lowest_costs(&world, &mut progress)?,
     };
     if let Some(path) = &args.write_trace {
         let optimum = Optimum { headroom09: Some(optimum_ms.clone()), ..optimum };
         write(path, &serde_json::to_string(&Trace::recorded(&scenario, &world, optimum))?)?;
     }
-    let course = Course { world: &world, optimum_ms: &optimum_ms, tuning: tuning(args) };
-    let results = course.all(&contenders, &mut progress);
+    let experiment = Experiment { world: &world, optimum_ms: &optimum_ms, tuning: tuning(args) };
+    let results = experiment.all(&contenders, &mut progress);
     if args.report.is_some() || args.pictures.is_some() {
         let report = Report {
             scenario: &scenario,
@@ -48,47 +49,47 @@ pub fn run(args: &args::Simulate) -> Result<u8> {
             summaries: &results.summaries,
             shown: results.shown,
             outcomes: &results.outcomes,
-            target_utilisation: course.tuning.target_utilisation,
-            sweep: &course.sweep(&mut progress),
+            target_utilisation: experiment.tuning.target_utilisation,
+            sweep: &experiment.sweep(&mut progress),
         };
         write_report(args, &report)?;
     }
     drop(progress);
-    plan::print(&text(args.output, &scenario, &results.summaries)?)?;
-    Ok(WELL)
+    print(&text(args.output, &scenario, &results.summaries)?)?;
+    Ok(output::OK)
 }
 
-fn scenario(args: &args::Simulate) -> Result<Scenario> {
+fn scenario(args: &SimulateArgs) -> Result<Scenario> {
     match (&args.file, args.generate) {
         (Some(path), _) => Scenario::read(&read(path)?).with_context(|| path.display().to_string()),
         (None, seed) => Ok(generate(seed.unwrap_or_default(), args.clusters)),
     }
 }
 
-/// The world, and what a trace knows of its optimum.
-fn world(args: &args::Simulate, scenario: &Scenario) -> Result<(World, Optimum)> {
+/// Returns the world, and its optimum as far as the trace has it.
+fn world(args: &SimulateArgs, scenario: &Scenario) -> Result<(World, Optimum)> {
     let Some(path) = &args.trace else { return Ok((World::expand(scenario), Optimum::default())) };
     let trace = Trace::read(&read(path)?).with_context(|| path.display().to_string())?;
     let world = World::replayed(scenario, &trace).with_context(|| path.display().to_string())?;
     Ok((world, trace.optimum_ms))
 }
 
-fn least_costs(world: &World, progress: &mut Progress) -> Result<Vec<f64>> {
-    progress.task("computing the least possible cost".to_owned());
+fn lowest_costs(world: &World, progress: &mut Progress) -> Result<Vec<f64>> {
+    progress.task("computing the lowest possible cost".to_owned());
     let rounds = world.rounds.len();
-    Ok(optima(world, Some(HEADROOM), &mut |done| progress.round(done, rounds))?)
+    Ok(optima(world, Some(MAX_UTILIZATION), &mut |done| progress.round(done, rounds))?)
 }
 
-fn tuning(args: &args::Simulate) -> Tuning {
+fn tuning(args: &SimulateArgs) -> Tuning {
     let default = Tuning::default();
     Tuning {
-        target_utilisation: args.target_utilisation.unwrap_or(default.target_utilisation),
+        target_utilisation: args.target_utilization.unwrap_or(default.target_utilisation),
         epsilon_ms: args.epsilon_ms.unwrap_or(default.epsilon_ms),
         ..default
     }
 }
 
-/// Each once, in the order in which they were named; all of them where none was.
+/// Returns the named policies, each once and in that order. Returns all policies if none is named.
 fn contenders(named: &[String]) -> Result<Vec<Contender>> {
     let mut contenders: Vec<Contender> = Vec::new();
     for name in named.iter().flat_map(|names| names.split(',')) {
@@ -106,8 +107,8 @@ fn contenders(named: &[String]) -> Result<Vec<Contender>> {
     Ok(if contenders.is_empty() { Contender::all().collect() } else { contenders })
 }
 
-/// What all policies are run in.
-struct Course<'a> {
+/// The world, its optimum and the settings that all policies are run with.
+struct Experiment<'a> {
     world: &'a World,
     optimum_ms: &'a [f64],
     tuning: Tuning,
@@ -115,13 +116,13 @@ struct Course<'a> {
 
 struct Results {
     summaries: Vec<Summary>,
-    /// Ours, or the first one.
+    /// Index of the policy that the report shows: `optimized`, or the first one.
     shown: usize,
-    /// Of the one that is shown.
+    /// Outcomes of the policy that the report shows.
     outcomes: Vec<Outcome>,
 }
 
-impl Course<'_> {
+impl Experiment<'_> {
     fn all(&self, contenders: &[Contender], progress: &mut Progress) -> Results {
         let shown = contenders.iter().position(|contender| *contender == Contender::PRODUCT).unwrap_or(0);
         let mut results = Results { summaries: Vec::new(), shown, outcomes: Vec::new() };
@@ -136,7 +137,7 @@ impl Course<'_> {
         results
     }
 
-    /// What ours makes of other exchange rates.
+    /// Runs the `optimized` policy at other exchange rates.
     fn sweep(&self, progress: &mut Progress) -> Vec<Trade> {
         let mut world = self.world.clone();
         let mut trades = Vec::new();
@@ -159,12 +160,12 @@ fn outcomes(contender: Contender, world: &World, tuning: Tuning, progress: &mut 
     run.map(|(t, outcome)| (progress.round(t + 1, rounds), outcome).1).collect()
 }
 
-fn write_report(args: &args::Simulate, report: &Report<'_>) -> Result<()> {
+fn write_report(args: &SimulateArgs, report: &Report<'_>) -> Result<()> {
     if let Some(path) = &args.report {
         write(path, &report.html())?;
     }
     if let Some(folder) = &args.pictures {
-        fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
         for picture in report.pictures() {
             write(&folder.join(picture.name).with_extension("svg"), &picture.file())?;
         }
@@ -172,36 +173,34 @@ fn write_report(args: &args::Simulate, report: &Report<'_>) -> Result<()> {
     Ok(())
 }
 
-fn text(output: Output, scenario: &Scenario, summaries: &[Summary]) -> Result<String> {
-    Ok(match output {
-        Output::Table => {
-            let head = format!("{}\n{}", report::headline(scenario), report::OPTIMUM);
-            format!("{head}\n{}\n\n{}", judged(scenario.rounds), rows(summaries))
-        }
-        Output::Json => serde_json::to_string_pretty(summaries)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&summaries)?,
-    })
+fn text(format: OutputFormat, scenario: &Scenario, summaries: &[Summary]) -> Result<String> {
+    let table = || {
+        let head = format!("{}\n{}", report::headline(scenario), report::OPTIMUM);
+        format!("{head}\n{}\n\n{}", legend(scenario.rounds), rows(summaries))
+    };
+    render(format, table, || summaries)
 }
 
-/// What a reader of the table has to know.
-fn judged(rounds: usize) -> String {
+/// Explains what the numbers of the table cover.
+fn legend(rounds: usize) -> String {
     let start = warm_up(rounds);
     format!(
-        "The first {start} of {rounds} rounds are the start, and not judged. Times and prices are those of served requests; a p99 \
-         of 10000 ms: one in a hundred is rejected, or more."
+        "The first {start} of {rounds} rounds are warm-up and do not count. Times and prices are those of served requests. A P99 \
+         of 10000 ms means that 1 % of the requests or more are rejected."
     )
 }
 
-/// The name on the left, numbers on the right.
+/// Formats the table: names on the left, numbers on the right.
 fn rows(summaries: &[Summary]) -> String {
     let header = report::COLUMNS.map(str::to_owned);
     let mut rows: Vec<[String; 9]> = std::iter::once(header).chain(summaries.iter().map(report::cells)).collect();
-    table::right(&mut rows, 1..report::COLUMNS.len());
+    table::align_right(&mut rows, 1..report::COLUMNS.len());
     table::align(rows)
 }
 
 fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))
+    let hint = if path.is_dir() { "; for a folder of manifests add --live" } else { "" };
+    fs::read_to_string(path).with_context(|| format!("{}: cannot be read{hint}", path.display()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

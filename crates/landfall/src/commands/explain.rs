@@ -1,64 +1,58 @@
-//! `landfall explain`: where each share comes from.
+//! `landfall explain`: prints where each share comes from.
 
 use std::cmp::Reverse;
 
 use anyhow::{Context, Result, bail};
 use landfall_core::name::ClusterId;
-use landfall_operator::explain::{BillLine, ClusterShare, Explanation, Input, Plan, Served, explain};
+use landfall_operator::explain::{AchievedShare, ClusterShare, Explanation, Input, Plan, Served, explain};
 use landfall_operator::pipeline::Pipeline;
 use landfall_operator::publish::percent;
 
-use crate::args::{self, Output};
-use crate::live::Present;
-use crate::{FOUND, WELL, plan, table};
+use crate::args::ExplainArgs;
+use crate::output::{self, print, print_findings, render};
+use crate::text::{bills, list, number};
+use crate::{present, table};
 
-pub fn run(args: &args::Explain) -> Result<u8> {
-    let present = Present::load(args.world.dir.as_deref(), &args.world.server)?;
-    let pipeline = source(&present.clusters, args.from.as_ref())?;
-    let explanation = explain(pipeline, &args.service, present.now).with_context(|| unknown(args, pipeline))?;
-    present.problems.iter().for_each(|problem| eprintln!("{problem}"));
-    let text = match args.output {
-        Output::Table => text(&explanation),
-        Output::Json => serde_json::to_string_pretty(&explanation)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&explanation)?,
-    };
-    plan::print(&text)?;
+/// Services that an error message lists at most.
+const MAX_LISTED: usize = 20;
+
+pub fn run(args: &ExplainArgs) -> Result<u8> {
+    let present = present::inspect(args.place.dir.as_deref(), &args.place.server)?;
+    let pipeline = cluster(&present.clusters, args.from.as_ref())?;
+    let explanation = explain(pipeline, &args.service, present.now).with_context(|| unknown_service(args, pipeline))?;
+    print_findings(&present.findings);
+    print(&render(args.output, || text(&explanation), || &explanation)?)?;
     let answered = explanation.clusters.iter().any(|cluster| cluster.eligible);
     let as_served = explanation.served.as_ref().is_none_or(|served| served.as_planned);
-    let well = answered && as_served && explanation.fallback.is_none() && present.problems.is_empty();
-    Ok(if well { WELL } else { FOUND })
+    let ok = answered && as_served && explanation.fallback.is_none() && present.findings.is_empty();
+    Ok(if ok { output::OK } else { output::FINDINGS })
 }
 
-/// The cluster that is meant, of those that are seen from inside.
-fn source<'a>(clusters: &'a [Pipeline], from: Option<&ClusterId>) -> Result<&'a Pipeline> {
+/// Returns the source cluster: the one of `--from`, or the only one.
+fn cluster<'a>(clusters: &'a [Pipeline], from: Option<&ClusterId>) -> Result<&'a Pipeline> {
     let id = |pipeline: &'a Pipeline| &pipeline.perspective().local;
     let there_are = list(clusters.iter().map(id));
     match (from, clusters) {
         (Some(from), clusters) => {
             let found = clusters.iter().find(|pipeline| id(pipeline) == from);
             found.with_context(|| {
-                format!("--from {from}: no such cluster is seen from inside here; there is {there_are}")
+                format!("--from {from}: the view of that cluster is not known here; there is {there_are}")
             })
         }
         (None, [only]) => Ok(only),
-        (None, _) => bail!("say whose clients with --from; there are {there_are}"),
+        (None, _) => bail!("name the cluster whose clients to explain with --from; there are {there_are}"),
     }
 }
 
-fn unknown(args: &args::Explain, pipeline: &Pipeline) -> String {
-    const SHOWN: usize = 20;
+fn unknown_service(args: &ExplainArgs, pipeline: &Pipeline) -> String {
     let known: Vec<String> = pipeline.plan().iter().flat_map(|plan| plan.keys()).map(|key| key.to_string()).collect();
-    let more = known.len().saturating_sub(SHOWN);
+    let more = known.len().saturating_sub(MAX_LISTED);
     let known = match (known.as_slice(), more) {
-        ([], _) => "there is no ServiceImport at all".to_owned(),
+        ([], _) => "there is no ServiceImport".to_owned(),
         (known, 0) => format!("there is {}", list(known.iter())),
-        (known, more) => format!("there is {}, and {more} more", list(known[..SHOWN].iter())),
+        (known, more) => format!("there is {}, and {more} more", list(known[..MAX_LISTED].iter())),
     };
     format!("{} is not imported in {}; {known}", args.service, pipeline.perspective().local)
-}
-
-pub fn list(names: impl Iterator<Item = impl ToString>) -> String {
-    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn text(explanation: &Explanation) -> String {
@@ -66,12 +60,12 @@ fn text(explanation: &Explanation) -> String {
     let mut clusters: Vec<&ClusterShare> = explanation.clusters.iter().collect();
     clusters.sort_by_key(|cluster| (!cluster.eligible, Reverse(cluster.weight), cluster.priority));
     match &explanation.optimized {
-        Some(optimised) => {
+        Some(optimized) => {
             sections.push(costs(&clusters));
             sections.push(inputs(&clusters));
             sections.push(more_inputs(&clusters));
-            sections.push(sentences(optimised));
-            sections.extend(optimised.costs.as_ref().map(|costs| {
+            sections.push(sentences(optimized));
+            sections.extend(optimized.costs.as_ref().map(|costs| {
                 bills(&[
                     ("as planned", costs.in_force),
                     ("round-robin", costs.round_robin),
@@ -95,33 +89,33 @@ fn head(explanation: &Explanation) -> String {
     let mut lines = shares(explanation);
     lines.push(match mode == mode_asked {
         true => format!("{mode}, by {by}"),
-        false => format!("{mode}, and {by} asks for {mode_asked}"),
+        false => format!("{mode}; {by} asks for {mode_asked}"),
     });
     let ips = explanation.clusterset_ips.join(" ");
     let network =
-        format!("the answer is the clusterset IP {ips}: the network decides who serves, and not these shares");
+        format!("DNS answers with the clusterset IP {ips}: the network chooses the cluster, not these shares");
     lines.extend((!ips.is_empty()).then_some(network));
     lines.extend(explanation.prefers_local.then(|| "clients stay in their own cluster while it can answer".to_owned()));
     lines.extend(explanation.fallback.map(|fallback| format!("{}: {}", fallback.word, fallback.meaning)));
-    if let Some(optimised) = &explanation.optimized {
-        let demand = optimised.demand_rps.value.map(|rps| format!("{} requests/s; ", number(rps))).unwrap_or_default();
-        lines.push(format!("clients ask for: {demand}{}", optimised.demand_rps));
-        lines.push(format!("{}: {}", optimised.method.word, optimised.method.meaning));
-        lines.extend(optimised.round.map(|round| format!("round {round}")));
-        let rate = optimised.usd_per_ms_per_million;
-        lines.push(format!("a millisecond of a million requests is worth {rate} USD"));
+    if let Some(optimized) = &explanation.optimized {
+        let demand = optimized.demand_rps.value.map(|rps| format!("{} requests/s; ", number(rps))).unwrap_or_default();
+        lines.push(format!("demand: {demand}{}", optimized.demand_rps));
+        lines.push(format!("{}: {}", optimized.method.word, optimized.method.meaning));
+        lines.extend(optimized.round.map(|round| format!("round {round}")));
+        let rate = optimized.usd_per_ms_per_million;
+        lines.push(format!("a millisecond saved for a million requests is worth {rate} USD"));
     }
     lines.join("\n") + "\n"
 }
 
-/// Once where what is planned is what is served.
+/// Returns the planned shares, and the served ones if they differ.
 fn shares(Explanation { service, source, summary, served, .. }: &Explanation) -> Vec<String> {
     match served {
         Some(Served { as_planned: false, summary: now, why, .. }) => vec![
             format!("{service} for the clients of {source}"),
             format!("served now: {now}"),
             format!("planned from what is visible here: {summary}"),
-            format!("they may differ because {}; all that follows is of the plan", why.join(", or because ")),
+            format!("they may differ because {}; everything below is about the plan", why.join(", or because ")),
         ],
         _ => vec![format!("{service} for the clients of {source}: {summary}")],
     }
@@ -132,7 +126,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
         "CLUSTER",
         "SHARE",
         "REASON",
-        "TURN",
+        "PRIORITY",
         "LATENCY",
         "PRICE",
         "SERVICE",
@@ -140,14 +134,14 @@ fn costs(clusters: &[&ClusterShare]) -> String {
         "= MS",
         "WAIT MS",
         "USD/MILLION",
-        "FULL",
+        "UTILIZATION",
     ];
     let row = |cluster: &&ClusterShare| {
         let terms = cluster.terms.as_ref();
         let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
         let money =
             terms.and_then(|terms| terms.usd_per_million).map_or_else(|| "-".to_owned(), |usd| format!("{usd:.3}"));
-        let full = terms.map_or_else(
+        let utilization = terms.map_or_else(
             || "-".to_owned(),
             |terms| format!("{:.0}% of {}/s", 100.0 * terms.utilisation, number(terms.capacity_rps)),
         );
@@ -163,12 +157,12 @@ fn costs(clusters: &[&ClusterShare]) -> String {
             ms(terms.and_then(|terms| terms.cost_ms)),
             ms(terms.map(|terms| terms.wait_ms)),
             money,
-            full,
+            utilization,
         ]
     };
     let mut rows: Vec<[String; 12]> = clusters.iter().map(row).collect();
     rows.insert(0, HEADER.map(str::to_owned));
-    table::right(&mut rows, 3..12);
+    table::align_right(&mut rows, 3..12);
     table::align(rows)
 }
 
@@ -194,11 +188,11 @@ fn inputs(clusters: &[&ClusterShare]) -> String {
         ])
     };
     let mut rows: Vec<[String; 5]> = clusters.iter().filter_map(row).collect();
-    rows.insert(0, ["FROM WHERE", "RTT MS", "USD/GB", "REQUESTS/S", "SERVICE MS"].map(str::to_owned));
+    rows.insert(0, ["INPUTS", "RTT MS", "USD/GB", "REQUESTS/S", "SERVICE MS"].map(str::to_owned));
     table::align(rows)
 }
 
-/// What most candidates have nothing of, one line each.
+/// Formats the inputs that most clusters do not have, one row each.
 fn more_inputs(clusters: &[&ClusterShare]) -> String {
     let rows = |cluster: &&ClusterShare| {
         let name = cluster.cluster.clone();
@@ -210,40 +204,27 @@ fn more_inputs(clusters: &[&ClusterShare]) -> String {
         [
             input("jitter, ms", of.and_then(|of| of.jitter_ms.as_ref()), 1.0),
             input("loss, %", of.and_then(|of| of.loss.as_ref()), 100.0),
-            input("load that no plan explains, requests/s", of.and_then(|of| of.residual_rps.as_ref()), 1.0),
-            input("load strays from the plan by, %", of.and_then(|of| of.deviation.as_ref()), 100.0),
+            input("residual load, requests/s", of.and_then(|of| of.residual_rps.as_ref()), 1.0),
+            input("deviation from the plan, %", of.and_then(|of| of.deviation.as_ref()), 100.0),
         ]
     };
     let mut rows: Vec<[String; 3]> = clusters.iter().flat_map(rows).flatten().collect();
     if rows.is_empty() {
         return String::new();
     }
-    rows.insert(0, ["FROM WHERE", "WHAT", "VALUE"].map(str::to_owned));
+    rows.insert(0, ["INPUTS", "WHAT", "VALUE"].map(str::to_owned));
     table::align(rows)
 }
 
-fn sentences(optimised: &Plan) -> String {
-    let held = optimised.held.then(|| "new weights would hardly differ, so those from before stay".to_owned());
-    let clamped = optimised.clamped.iter().map(|what| format!("not believed: {what}"));
-    let changes = optimised.next_changes.iter().map(|change| change.sentence.clone());
+fn sentences(optimized: &Plan) -> String {
+    let held = optimized
+        .held
+        .then(|| "new weights would differ by less than the hysteresis, so the previous weights stay".to_owned());
+    let clamped = optimized.clamped.iter().map(|what| format!("clamped: {what}"));
+    let changes = optimized.next_changes.iter().map(|change| change.sentence.clone());
     let lines: Vec<String> =
-        held.into_iter().chain(clamped).chain(optimised.binding.iter().cloned()).chain(changes).collect();
+        held.into_iter().chain(clamped).chain(optimized.binding.iter().cloned()).chain(changes).collect();
     lines.into_iter().map(|line| line + "\n").collect()
-}
-
-/// What requests cost, one policy or moment a line.
-pub fn bills(lines: &[(&str, BillLine)]) -> String {
-    let row = |(name, bill): &(&str, BillLine)| {
-        let ms = bill.ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
-        let fullest = bill.fullest.map_or_else(|| "-".to_owned(), |part| format!("{:.0}%", 100.0 * part));
-        let money = [format!("{:.3}", bill.usd_per_million), format!("{:.0}", bill.usd_per_month)];
-        let [million, month] = money;
-        [(*name).to_owned(), ms, million, month, fullest]
-    };
-    let mut rows: Vec<[String; 5]> = lines.iter().map(row).collect();
-    rows.insert(0, ["WHAT IT COSTS", "MEAN MS", "USD/MILLION", "USD/30 DAYS", "FULLEST"].map(str::to_owned));
-    table::right(&mut rows, 1..5);
-    table::align(rows)
 }
 
 fn weights(clusters: &[&ClusterShare]) -> String {
@@ -259,13 +240,13 @@ fn weights(clusters: &[&ClusterShare]) -> String {
         ]
     };
     let mut rows: Vec<[String; 7]> = clusters.iter().map(row).collect();
-    rows.insert(0, ["CLUSTER", "SHARE", "REASON", "TURN", "WEIGHT", "AT LEAST", "READY"].map(str::to_owned));
-    table::right(&mut rows, 3..7);
+    rows.insert(0, ["CLUSTER", "SHARE", "REASON", "PRIORITY", "WEIGHT", "MIN SHARE", "READY"].map(str::to_owned));
+    table::align_right(&mut rows, 3..7);
     table::align(rows)
 }
 
-fn achieved(shares: &[landfall_operator::explain::AchievedShare]) -> String {
-    let row = |one: &landfall_operator::explain::AchievedShare| {
+fn achieved(shares: &[AchievedShare]) -> String {
+    let row = |one: &AchievedShare| {
         let part = |part: f64| format!("{:.1}%", 100.0 * part);
         let interval = format!("{} to {}", part(one.interval.0), part(one.interval.1));
         [
@@ -280,12 +261,6 @@ fn achieved(shares: &[landfall_operator::explain::AchievedShare]) -> String {
     let mut rows: Vec<[String; 6]> = shares.iter().map(row).collect();
     rows.insert(0, ["ANSWERED BY", "ANSWERS", "SHARE", "95% WITHIN", "INTENDED", "VERDICT"].map(str::to_owned));
     table::align(rows)
-}
-
-/// No more digits than somebody reads.
-pub fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -322,13 +297,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_served_is_said_where_it_is_not_what_is_planned() {
+    fn served_shares_are_printed_if_they_differ_from_the_plan() {
         let alike = head(&explanation(None));
         assert!(alike.starts_with("shop/web for the clients of east: east 100%\n"), "{alike}");
         assert_eq!(head(&explanation(Some(served(true)))), alike);
         let text = head(&explanation(Some(served(false))));
         let expected = "shop/web for the clients of east\nserved now: east 70% west 30%\nplanned from what is visible here: \
-                        east 100%\nthey may differ because one, or because another; all that follows is of the plan\n";
+                        east 100%\nthey may differ because one, or because another; everything below is about the plan\n";
         assert!(text.starts_with(expected), "{text}");
     }
 }

@@ -1,0 +1,93 @@
+//! Whether a cluster may be drained: whether the other clusters have the capacity for its load.
+
+use std::sync::Arc;
+
+use landfall_core::drain::{Short, short_without};
+use landfall_core::name::{ClusterId, ServiceKey};
+use landfall_core::plan::ServicePlan;
+use landfall_core::policy::Mode;
+use landfall_core::snapshot::{Guidance, Kind};
+use landfall_operator::pipeline::Pipeline;
+
+use crate::findings::broker_problem;
+
+/// What speaks against draining a cluster.
+#[derive(Debug)]
+pub struct DrainCheck {
+    /// Why the capacity of the other clusters cannot be judged. `None` if it can.
+    pub unknown: Option<String>,
+    /// Services for which the other clusters lack capacity.
+    pub deficits: Vec<(ServiceKey, Short)>,
+}
+
+impl DrainCheck {
+    /// Checks whether `cluster` can be drained.
+    pub fn new(pipeline: &Pipeline, cluster: &ClusterId) -> Self {
+        Self { unknown: unknown(pipeline, cluster), deficits: deficits(pipeline, cluster) }
+    }
+
+    /// Returns true if nothing speaks against it.
+    pub fn passed(&self) -> bool {
+        self.unknown.is_none() && self.deficits.is_empty()
+    }
+}
+
+/// Returns the services of the cluster that are not optimized: draining does not move their clients.
+pub fn unaffected_services(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<ServiceKey> {
+    let is_optimized = |planned: &ServicePlan| {
+        let draws_cluster = planned.service.kind != Kind::Headless && planned.clusterset_ips().is_empty();
+        draws_cluster && planned.rule.mode == Mode::Optimized
+    };
+    let unaffected = exported(pipeline, cluster).filter(|(_, planned)| !is_optimized(planned));
+    unaffected.map(|(key, _)| key.clone()).collect()
+}
+
+/// Returns why the capacity of the other clusters cannot be judged.
+fn unknown(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
+    let no_facts = broker_problem(pipeline).map(|_| "their facts are not known".to_owned());
+    no_facts.or_else(|| wrong_cluster(pipeline, cluster)).or_else(|| unknown_demand(pipeline, cluster))
+}
+
+/// Returns why the kubeconfig is probably not the one of this cluster.
+fn wrong_cluster(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
+    let stores = pipeline.stores();
+    if stores.broker.as_ref().is_some_and(|broker| broker.double.is_some()) {
+        return Some(format!("the broker knows a different cluster as {cluster}; check --kubeconfig"));
+    }
+    let exports = || stores.imports.exporters().any(|exporter| exporter == cluster);
+    (!stores.peers.contains_key(cluster) && !exports())
+        .then(|| format!("no cluster {cluster} is known: none reports facts or exports a service under that id"))
+}
+
+/// Names the optimized services of the cluster whose demand is not known.
+fn unknown_demand(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
+    let is_unknown = |planned: &ServicePlan| match planned.service.guidance.served() {
+        Guidance::Optimized(_, known, _) => known.facts.demand_unknown,
+        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => false,
+    };
+    let services = exported(pipeline, cluster).filter(|(_, planned)| is_unknown(planned));
+    let services: Vec<String> = services.map(|(key, _)| key.to_string()).collect();
+    (!services.is_empty()).then(|| format!("the demand is not known of {}", services.join(", ")))
+}
+
+/// Returns the services for which the other clusters lack capacity. Clusters that are being drained do not count.
+fn deficits(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<(ServiceKey, Short)> {
+    let peers = pipeline.stores().peers.iter();
+    let drained = peers.filter(|(_, facts)| facts.drain.is_some()).map(|(cluster, _)| cluster.clone()).collect();
+    let deficit = |(key, planned): (&ServiceKey, &Arc<ServicePlan>)| {
+        let Guidance::Optimized(policy, known, _) = planned.service.guidance.served() else { return None };
+        Some((key.clone(), short_without(known, &policy.objective, cluster, &drained)?))
+    };
+    services(pipeline).filter_map(deficit).collect()
+}
+
+fn exported<'a>(
+    pipeline: &'a Pipeline,
+    cluster: &ClusterId,
+) -> impl Iterator<Item = (&'a ServiceKey, &'a Arc<ServicePlan>)> {
+    services(pipeline).filter(move |(_, planned)| planned.service.exports.contains_key(cluster))
+}
+
+fn services(pipeline: &Pipeline) -> impl Iterator<Item = (&ServiceKey, &Arc<ServicePlan>)> {
+    pipeline.plan().into_iter().flat_map(|plan| plan.services())
+}

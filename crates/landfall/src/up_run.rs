@@ -1,0 +1,149 @@
+//! The tasks of file mode: for each cluster a reader of files, a pipeline and a DNS server, and between the clusters the
+//! exchange of facts.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use landfall_core::name::ClusterId;
+use landfall_dns::{ServeError, Server};
+use landfall_operator::accept::Facts;
+use landfall_operator::files::{FileProblem, Folder, FollowError, follow};
+use landfall_operator::pipeline::{self, Pipeline};
+use landfall_operator::run::unix_seconds;
+use landfall_operator::stores::{Change, Touched};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::findings;
+use crate::fleet::peers_of;
+use crate::summary::ClusterPlan;
+
+/// Limit of the queue in front of a pipeline. A full queue holds back the reader of the files.
+const MAX_QUEUED_CHANGES: usize = 1024;
+
+/// Why a task of file mode ended.
+#[derive(Debug)]
+pub enum UpError {
+    Follow(FollowError),
+    Serve(ServeError),
+}
+
+impl fmt::Display for UpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Follow(error) => error.fmt(f),
+            Self::Serve(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for UpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Follow(error) => error.source(),
+            Self::Serve(error) => error.source(),
+        }
+    }
+}
+
+/// A running cluster, as seen from outside its tasks.
+#[derive(Debug)]
+pub struct ClusterView {
+    pub cluster: ClusterId,
+    pub listen: SocketAddr,
+    pub state: watch::Receiver<ClusterState>,
+    pub file_problems: watch::Receiver<Vec<FileProblem>>,
+}
+
+/// The newest plan of a cluster, and what is wrong with its objects.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterState {
+    pub plan: Option<ClusterPlan>,
+    pub findings: BTreeSet<String>,
+}
+
+/// Starts all tasks of the clusters, which end when `stop` is cancelled. Returns a view of each cluster.
+pub fn start(
+    tasks: &mut JoinSet<Result<(), UpError>>,
+    clusters: Vec<(Folder, Pipeline, Server)>,
+    stop: &CancellationToken,
+) -> Vec<ClusterView> {
+    let (mut views, mut queues, mut published) = (Vec::new(), Vec::new(), Vec::new());
+    let readers = Arc::new(Semaphore::new(available_parallelism().map_or(1, Into::into)));
+    for (folder, pipeline, server) in clusters {
+        let cluster = folder.cluster.clone();
+        let (changes, queue) = mpsc::channel(MAX_QUEUED_CHANGES);
+        queues.push((cluster.clone(), changes.clone()));
+        let (problems, file_problems) = watch::channel(Vec::new());
+        let (followed, stopped) = (follow(folder, changes, problems, Arc::clone(&readers)), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                ended = followed => ended.map_err(UpError::Follow),
+                () = stopped.cancelled() => Ok(()),
+            }
+        });
+        let (state, state_view) = watch::channel(ClusterState::default());
+        let (own_facts, own) = watch::channel(None);
+        published.push(own);
+        views.push(ClusterView { cluster, listen: server.local_addr(), state: state_view, file_problems });
+        start_cluster(tasks, (pipeline, queue), server, Outputs { state, own_facts }, stop);
+    }
+    for own in published {
+        tasks.spawn(publish(own, queues.clone()));
+    }
+    views
+}
+
+/// What a pipeline is observed for.
+struct Outputs {
+    state: watch::Sender<ClusterState>,
+    own_facts: watch::Sender<Option<Arc<Facts>>>,
+}
+
+/// Starts the pipeline and the DNS server of one cluster.
+fn start_cluster(
+    tasks: &mut JoinSet<Result<(), UpError>>,
+    (pipeline, queue): (Pipeline, mpsc::Receiver<Change>),
+    server: Server,
+    outputs: Outputs,
+    stop: &CancellationToken,
+) {
+    let (plans, plan) = watch::channel(None);
+    let observer = move |pipeline: &Pipeline, _: &Touched| {
+        let next = ClusterState { plan: ClusterPlan::of(pipeline), findings: findings::problems(pipeline) };
+        outputs.state.send_replace(next);
+        let own = Arc::new(pipeline.own_facts());
+        outputs.own_facts.send_if_modified(|known| {
+            let changed = known.as_ref() != Some(&own);
+            *known = Some(own);
+            changed
+        });
+    };
+    let pipeline = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop.clone()));
+    tasks.spawn(async move {
+        pipeline.await;
+        Ok(())
+    });
+    let stop = stop.clone();
+    tasks.spawn(async move { server.serve(plan, stop).await.map_err(UpError::Serve) });
+}
+
+/// Sends the facts of one cluster to all others, as a broker would.
+async fn publish(
+    mut own: watch::Receiver<Option<Arc<Facts>>>,
+    queues: Vec<(ClusterId, mpsc::Sender<Change>)>,
+) -> Result<(), UpError> {
+    while own.changed().await.is_ok() {
+        let Some(facts) = own.borrow_and_update().clone() else { continue };
+        for queue in peers_of(&facts.cluster, &queues) {
+            // A cluster whose pipeline has ended needs no facts.
+            let _ = queue.send(Change::Peer(Arc::clone(&facts))).await;
+        }
+    }
+    Ok(())
+}
