@@ -268,7 +268,12 @@ impl Runner {
             if found == shown || (shown.is_empty() && !found.is_empty()) {
                 return;
             }
-            assert!(Instant::now() < until, "{}: $ {}: {answer:?}, and the page shows {shown:?}", self.page, step.command);
+            assert!(
+                Instant::now() < until,
+                "{}: $ {}: {answer:?}, and the page shows {shown:?}",
+                self.page,
+                step.command
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -288,7 +293,9 @@ fn commands_of_the_other_pages_print_what_they_show() {
         .filter(|(_, blocks)| *blocks > 0)
         .collect();
     let run: Vec<&str> = blocks.iter().map(|(page, _)| page.as_str()).collect();
-    for page in ["docs/policies.md", "docs/explain.md", "examples/six-clouds/README.md", "examples/three-clusters/README.md"] {
+    for page in
+        ["docs/policies.md", "docs/explain.md", "examples/six-clouds/README.md", "examples/three-clusters/README.md"]
+    {
         assert!(run.contains(&page), "no block of {page} is run any more; of these are: {blocks:?}");
     }
 }
@@ -305,11 +312,18 @@ fn output_is_compared_line_by_line_except_for_gaps() {
 #[test]
 fn blocks_that_need_a_cluster_a_build_or_a_network_are_passed_over() {
     let runs = |command: &str| needs_no_cluster(&Step { command: command.to_owned(), ..Step::default() });
-    for command in ["landfall plan examples/six-clouds | tail -4", "rm -rf /tmp/a && cp -r b /tmp/a", "landfall up /tmp/a   # x"] {
+    for command in
+        ["landfall plan examples/six-clouds | tail -4", "rm -rf /tmp/a && cp -r b /tmp/a", "landfall up /tmp/a   # x"]
+    {
         assert!(runs(command), "{command}");
     }
-    let others =
-        ["make demo", "kubectl get nodes", "landfall drain west", "landfall explain a/b --kubeconfig x", "cargo build && landfall up x"];
+    let others = [
+        "make demo",
+        "kubectl get nodes",
+        "landfall drain west",
+        "landfall explain a/b --kubeconfig x",
+        "cargo build && landfall up x",
+    ];
     for command in others {
         assert!(!runs(command), "{command}");
     }
@@ -319,7 +333,11 @@ fn blocks_that_need_a_cluster_a_build_or_a_network_are_passed_over() {
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let anchor = |heading: &str| {
-        let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c)).collect::<String>();
+        let kept = heading
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c))
+            .collect::<String>();
         kept.replace(' ', "-")
     };
     headings.map(anchor).collect()
@@ -398,9 +416,10 @@ fn every_metric_is_in_the_list_of_metrics() {
     assert!(names.len() >= 25, "the names of metrics are not found in the sources any more: {names:?}");
     let missing: Vec<&String> = names.iter().filter(|name| !page.contains(&format!("landfall_{name}"))).collect();
     assert!(missing.is_empty(), "docs/metrics.md does not have {missing:?}");
-    let listed = page.split('`').filter_map(|code| code.strip_prefix("landfall_")).filter(|name| {
-        name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-    });
+    let listed = page
+        .split('`')
+        .filter_map(|code| code.strip_prefix("landfall_"))
+        .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
     let gone: Vec<&str> = listed.filter(|name| !names.contains(name.trim_end_matches("_total"))).collect();
     assert!(gone.is_empty(), "docs/metrics.md has {gone:?}, and the sources do not");
 }
@@ -431,7 +450,8 @@ fn every_flag_is_in_the_configuration_reference() {
             let (_, flag) = line.trim_start().starts_with('-').then(|| line.split_once("--"))??;
             Some(flag.split(|c: char| !c.is_ascii_lowercase() && c != '-').next()?.to_owned())
         };
-        let missing: Vec<String> = help.lines().filter_map(flag).filter(|flag| !page.contains(&format!("`--{flag}"))).collect();
+        let missing: Vec<String> =
+            help.lines().filter_map(flag).filter(|flag| !page.contains(&format!("`--{flag}"))).collect();
         assert!(missing.is_empty(), "docs/configuration.md does not have the flags {missing:?} of landfall {command}");
     }
 }
@@ -458,6 +478,10 @@ fn every_field_of_a_custom_resource_is_in_the_configuration_reference() {
         let mut found = BTreeSet::new();
         ["spec", "status"].iter().for_each(|part| fields(&schema["properties"][part], &mut found));
         let missing: Vec<&String> = found.iter().filter(|field| !page.contains(field.as_str())).collect();
-        assert!(missing.is_empty(), "docs/configuration.md does not have the fields {missing:?} of {}", crd["metadata"]["name"]);
+        assert!(
+            missing.is_empty(),
+            "docs/configuration.md does not have the fields {missing:?} of {}",
+            crd["metadata"]["name"]
+        );
     }
 }
