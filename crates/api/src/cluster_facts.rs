@@ -69,7 +69,7 @@ pub struct ClusterFactsSpec {
     pub parts: Option<i32>,
     /// Addresses that other clusters probe over TCP to measure the round-trip time to this cluster, as IP:port; at most
     /// 16. Absent: the cluster is not probed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(length(max = 16), inner(length(max = 64)))]
     pub probe_addresses: Vec<String>,
     /// Drain in progress: the capacity that the cluster offers falls to 0. Absent: the cluster is not being drained.
@@ -79,19 +79,19 @@ pub struct ClusterFactsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<ClusterLocation>,
     /// Network paths from this cluster to other clusters, one entry per cluster; at most 256.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
     pub links: Vec<ClusterLink>,
     /// Prices of traffic from this cluster to other clusters, one entry per cluster; at most 256. Without an entry the
     /// NetworkPricing rules apply.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(length(max = 256))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
     pub egress: Vec<EgressPrice>,
     /// Demand and capacity per service, one entry for each service that the cluster exports or whose clients it has; at
     /// most 2000 in one object.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(length(max = 2000))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["namespace", "name"]))]
     pub services: Vec<ServiceFacts>,
@@ -196,7 +196,7 @@ pub struct ServiceFacts {
     pub measured_demand_rps: Option<f64>,
     /// DNS answers per second in the last window, as a map from the exporting cluster that was named to the rate; at
     /// most 256 clusters. Absent: no answers.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(schema_with = "answers")]
     pub answers_rps: BTreeMap<String, f64>,
     /// Capacity of the export of this cluster: requests per second that it can sustain, 0 or more. 0: the cluster
@@ -215,7 +215,7 @@ pub struct ServiceFacts {
     #[schemars(range(min = 0))]
     pub load_rps: Option<f64>,
     /// True if loadRps was not measured but estimated from the DNS answers of all clusters. Default: false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "crate::or_default")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "crate::meta::or_default")]
     pub load_from_answers: bool,
     /// Load of the export that no plan explains, in requests per second; negative if the load is below the plan.
     /// Absent: 0.

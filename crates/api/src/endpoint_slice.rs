@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::Meta;
+use crate::meta::Meta;
 
 /// EndpointSlice of `discovery.k8s.io/v1`. Ports are not read, because DNS answers hold addresses only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -9,7 +9,7 @@ pub struct EndpointSlice {
     pub metadata: Meta,
     /// Type of the addresses: `IPv4`, `IPv6` or `FQDN`.
     pub address_type: String,
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -17,13 +17,13 @@ pub struct EndpointSlice {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Endpoint {
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub addresses: Vec<String>,
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub conditions: EndpointConditions,
     pub hostname: Option<String>,
     /// Pod of the endpoint; empty in slices that Kubernetes does not write itself.
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub target_ref: TargetRef,
 }
 
@@ -31,7 +31,7 @@ pub struct Endpoint {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct TargetRef {
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub name: String,
 }
 

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::Meta;
+use crate::meta::Meta;
 
 /// Gateway of `submariner.io/v1`: a gateway node, and its connections to the gateways of other clusters. Submariner
 /// rewrites it every 5 seconds.
@@ -8,7 +8,7 @@ use crate::Meta;
 #[serde(default)]
 pub struct Gateway {
     pub metadata: Meta,
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub status: GatewayStatus,
 }
 
@@ -18,7 +18,7 @@ pub struct Gateway {
 pub struct GatewayStatus {
     /// `active` or `passive`. A passive gateway has no connections.
     pub ha_status: String,
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub connections: Vec<Connection>,
 }
 

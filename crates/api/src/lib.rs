@@ -38,7 +38,6 @@ pub use crds::crds;
 pub use endpoint_slice::{Endpoint, EndpointConditions, EndpointSlice};
 pub use gateway::{Connection, Gateway, GatewayStatus, LatencyRtt, PeerEndpoint};
 pub use meta::Meta;
-pub(crate) use meta::or_default;
 pub use network_pricing::{Continent, NetworkPricing, NetworkPricingSpec, PricedPlace, PricingRelation, PricingRule};
 pub use node::{Node, NodeSpec};
 pub use selection_policy::{

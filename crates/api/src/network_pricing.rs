@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, rename_all = "camelCase")]
 pub struct NetworkPricingSpec {
     /// Price rules, at most 1024. The first rule that matches is used, so put specific rules before general ones.
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     #[schemars(length(max = 1024))]
     pub rules: Vec<PricingRule>,
 }

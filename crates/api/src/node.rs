@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::Meta;
+use crate::meta::Meta;
 
 /// Node of `v1`. Its labels and its provider id give the location of the cluster. The rest, which kubelets rewrite all
 /// the time, is not read.
@@ -8,7 +8,7 @@ use crate::Meta;
 #[serde(default)]
 pub struct Node {
     pub metadata: Meta,
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub spec: NodeSpec,
 }
 
@@ -17,6 +17,6 @@ pub struct Node {
 #[serde(default)]
 pub struct NodeSpec {
     /// Id of the machine at its provider, such as `aws:///us-east-1a/i-0abc`; empty without a cloud provider.
-    #[serde(rename = "providerID", deserialize_with = "crate::or_default")]
+    #[serde(rename = "providerID", deserialize_with = "crate::meta::or_default")]
     pub provider_id: String,
 }

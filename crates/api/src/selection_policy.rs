@@ -68,7 +68,7 @@ use crate::{LoadBalancing, OptimizedParams};
 pub struct SelectionPolicySpec {
     /// ServiceImports that the policy applies to, in its own namespace; at most 64. Absent: all ServiceImports of the
     /// namespace. Absent in a policy in the operator's namespace: all ServiceImports of all namespaces.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(length(max = 64))]
     pub target_refs: Vec<TargetRef>,
     /// Load balancing mode. round-robin: equal shares. weighted-round-robin: shares by the weights in this policy.
@@ -99,12 +99,12 @@ pub struct SelectionPolicySpec {
     pub local_preference: Option<LocalPreference>,
     /// Weights for mode weighted-round-robin, one row per source cluster; at most 128 rows. The first row that matches
     /// the source cluster is used. Without a matching row all exporting clusters share equally.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(length(max = 128))]
     pub weights: Vec<WeightRow>,
     /// Minimum share of each cluster while it is eligible, in every mode: a map from cluster id to a percentage with at
     /// most one decimal, such as 10% or 12.5%. At most 64 clusters, and 100% in total. Absent: no minimum.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(schema_with = "min_shares")]
     pub min_shares: BTreeMap<String, String>,
 }
@@ -275,7 +275,7 @@ pub struct SelectionPolicyStatus {
     pub services: i32,
     /// Conditions of the policy. Accepted is True if the policy is used, with reason Accepted or Shadow; it is False
     /// with reason Invalid, Conflicted or TargetNotFound, and the message says what to change.
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::Meta;
+use crate::meta::Meta;
 
 /// ServiceImport of `multicluster.x-k8s.io`, v1beta1 or v1alpha1. The fields that are read are equal in both versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -8,7 +8,7 @@ use crate::Meta;
 pub struct ServiceImport {
     pub metadata: Meta,
     pub spec: ServiceImportSpec,
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub status: ServiceImportStatus,
 }
 
@@ -18,7 +18,7 @@ pub struct ServiceImport {
 pub struct ServiceImportSpec {
     /// Type of the service: `ClusterSetIP` or `Headless`.
     pub r#type: String,
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub ips: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ pub struct ServiceImportSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ServiceImportStatus {
-    #[serde(deserialize_with = "crate::or_default")]
+    #[serde(deserialize_with = "crate::meta::or_default")]
     pub clusters: Vec<ClusterStatus>,
 }
 

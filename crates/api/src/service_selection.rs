@@ -66,7 +66,7 @@ pub struct ServiceSelectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowSelection>,
     /// Candidates: all clusters that export the service, by cluster id, including those without a share.
-    #[serde(default, deserialize_with = "crate::or_default")]
+    #[serde(default, deserialize_with = "crate::meta::or_default")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
     pub clusters: Vec<SelectedCluster>,
 }
@@ -110,7 +110,7 @@ pub struct ShadowSelection {
     /// Shares as one line of text, such as "north 50% south 33.3% west 16.7%".
     pub summary: String,
     /// Shares by cluster id, in parts of 1000.
-    #[serde(default, deserialize_with = "crate::or_default")]
+    #[serde(default, deserialize_with = "crate::meta::or_default")]
     pub weights: std::collections::BTreeMap<String, u32>,
 }
 

@@ -87,7 +87,7 @@ pub struct SubmarinerStatus {
     /// Conditions of the resource. The types that begin with landfall.dev/ are Landfall's: landfall.dev/LoadBalancing,
     /// whether the load balancing fields are used, and landfall.dev/Broker, whether facts are exchanged with the
     /// broker. The others are left unchanged.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::or_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::meta::or_default")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }

@@ -128,7 +128,7 @@ impl Planned {
     /// Returns the planned utilization of each exporter.
     fn utilizations(&self, service: &str) -> BTreeMap<&str, f64> {
         let candidates = self.status(service, CLUSTERS[0])["clusters"].as_array().unwrap().iter();
-        candidates.filter_map(|one| Some((one["cluster"].as_str().unwrap(), one["utilisation"].as_f64()?))).collect()
+        candidates.filter_map(|one| Some((one["cluster"].as_str().unwrap(), one["utilization"].as_f64()?))).collect()
     }
 
     fn assert_complete(&self) {
@@ -176,7 +176,7 @@ fn all_clusters_plan_the_same_and_publish_the_terms_of_their_shares() {
     for service in SERVICES {
         for (source, exporter) in CLUSTERS.iter().flat_map(|source| CLUSTERS.map(|exporter| (source, exporter))) {
             let seen = |from: &str, term: &str| planned.candidate(service, from, exporter)[term].as_f64().unwrap();
-            for shared in ["congestionMs", "capacityRps", "utilisation"] {
+            for shared in ["congestionMs", "capacityRps", "utilization"] {
                 let (here, there) = (seen(source, shared), seen(CLUSTERS[0], shared));
                 assert!((here - there).abs() < 1e-9, "{service}: {shared} of {exporter} is {here} and {there}");
             }
@@ -193,7 +193,7 @@ fn all_clusters_plan_the_same_and_publish_the_terms_of_their_shares() {
         for exporter in CLUSTERS {
             let sent = demands.map(|(source, rps)| rps * planned.weight(service, source, exporter) as f64 / 1e3);
             let candidate = planned.candidate(service, exporter, exporter);
-            let planned = candidate["utilisation"].as_f64().unwrap() * candidate["capacityRps"].as_f64().unwrap();
+            let planned = candidate["utilization"].as_f64().unwrap() * candidate["capacityRps"].as_f64().unwrap();
             assert!(
                 (sent.iter().sum::<f64>() - planned).abs() < 3.0,
                 "{service}: {exporter} is sent {sent:?}, not {planned}"
@@ -384,8 +384,8 @@ fn every_setting_has_an_effect() {
     assert!(low[0] > between[0] && between[0] > high[0] && low[1] < between[1] && between[1] < high[1], "{between:?}");
 
     let mixed = |setting: &str| totals(&format!("optimized: {{responseBytes: 20000, {setting}}}"));
-    let default = mixed("targetUtilisation: 0.9");
-    let roomy = mixed("targetUtilisation: 0.7");
+    let default = mixed("targetUtilization: 0.9");
+    let roomy = mixed("targetUtilization: 0.7");
     assert!(roomy[2] < 75.0 && default[2] > 80.0, "target utilization: {roomy:?}");
     let light = totals("optimized: {responseBytes: 0, requestBytes: 0}");
     assert!(
@@ -432,14 +432,17 @@ fn capacity_per_pod_counts_if_no_cluster_reports_a_capacity() {
 #[test]
 fn setting_out_of_range_is_refused_and_named() {
     let cases = [
-        ("optimized: {targetUtilisation: 1}", "spec.optimized.targetUtilisation: 1 is not a number from 0.1 to 0.99"),
+        ("optimized: {targetUtilization: 1}", "spec.optimized.targetUtilization: 1 is not a number from 0.1 to 0.99"),
         (
             "optimized: {usdPerMsPerMillionRequests: 0}",
             "spec.optimized.usdPerMsPerMillionRequests: 0 is not a number above 0",
         ),
         ("optimized: {epsilonMs: .nan}", "spec.optimized.epsilonMs: NaN is not a number from 0.01 to 1000"),
         ("optimized: {roundTripsPerRequest: 4}", "spec.optimized.roundTripsPerRequest: 4 is not a number from 1 to 3"),
-        ("optimized: {targetUtilization: 0.8}", "spec.optimized.targetUtilization: there is no such field"),
+        (
+            "optimized: {targetUtilisation: 0.8}",
+            "spec.optimized.targetUtilisation was renamed; use spec.optimized.targetUtilization",
+        ),
         ("optimizedLoadBalancingParams: fast", "spec.optimizedLoadBalancingParams: unknown variant `fast`"),
     ];
     for (settings, message) in cases {

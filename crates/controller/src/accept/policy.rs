@@ -22,7 +22,8 @@ pub(super) fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Re
     let optimized = optimized(&spec)?;
     let said = spec.optimized.as_ref();
     let queries = Queries {
-        utilisation: said.and_then(|said| said.utilisation_query.clone()),
+        utilisation: said
+            .and_then(|said| said.utilization_query.clone().or_else(|| said.former_utilization_query.clone())),
         load: said.and_then(|said| said.load_query.clone()),
     };
     let policy = Policy {
@@ -110,7 +111,11 @@ fn optimized(spec: &api::SelectionPolicySpec) -> Result<Option<Optimized>, Refus
     Ok(Some(Optimized {
         rate: number("usdPerMsPerMillionRequests", set.usd_per_ms_per_million_requests, Range::above(0.0, 1000.0))?,
         params,
-        target_utilisation: number("targetUtilisation", set.target_utilisation, Range::new(0.1, 0.99))?,
+        target_utilisation: number(
+            "targetUtilization",
+            set.target_utilization.or(set.former_target_utilization),
+            Range::new(0.1, 0.99),
+        )?,
         request_bytes: number("requestBytes", set.request_bytes, bytes)?,
         response_bytes: number("responseBytes", set.response_bytes, bytes)?,
         capacity_rps_per_pod: number("capacityRpsPerPod", set.capacity_rps_per_pod, Range::above(0.0, 1e6))?,

@@ -32,8 +32,8 @@ impl Document {
     fn read<E>(line: usize, kind: Kind, text: impl Read<E>, malformed: impl FnOnce(E) -> Malformed) -> Self {
         let (read, unknown) = read_strictly(kind, text);
         let unknown = match &read {
-            Ok(object) => {
-                let object = object.reference();
+            Ok(read) => {
+                let object = read.reference();
                 if kind == Kind::NetworkPricing
                     && let Some(field) = unknown.first()
                 {
@@ -43,12 +43,20 @@ impl Document {
                     );
                     return Self::malformed(line, Malformed { object: Some((kind, object)), line: 0, what });
                 }
-                unknown.iter().map(|field| format!("{kind} {object}: {field}: there is no such field")).collect()
+                let unknown = unknown.iter().map(|field| format!("{field}: there is no such field"));
+                let renamed = former_names(read).map(|(former, name)| format!("{former} was renamed; use {name}"));
+                unknown.chain(renamed).map(|what| format!("{kind} {object}: {what}")).collect()
             }
             Err(_) => Vec::new(),
         };
         Self { line, read: read.map_err(malformed), unknown }
     }
+}
+
+/// Returns the fields of an object that have a former name, each with the name to use.
+fn former_names(object: &Object) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let settings = if let Object::SelectionPolicy(policy) = object { policy.spec.optimized.as_ref() } else { None };
+    settings.into_iter().flat_map(|settings| settings.former_names())
 }
 
 #[derive(Debug)]

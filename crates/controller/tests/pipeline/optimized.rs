@@ -170,7 +170,7 @@ fn every_share_is_published_with_what_it_comes_from() {
         "{north:?}"
     );
     // Each at home: ρ = 1/2 and k = 1 ms, so the next request costs 1/(1 − ρ)² − 1 = 3 ms of everybody's time.
-    assert!(near(north.congestion_ms, 3.0) && near(north.utilisation, 0.5), "{north:?}");
+    assert!(near(north.congestion_ms, 3.0) && near(north.utilization, 0.5), "{north:?}");
     assert!(near(north.capacity_rps, 1000.0));
     assert_eq!(
         (north.weight, north.reason.as_str(), north.priority, north.nominal_weight),
@@ -197,7 +197,7 @@ fn load_that_nobody_planned_pushes_others_away() {
     pipeline.feed(applied(&east(500)));
     let pushed = weights(&pipeline);
     assert!(pushed[0] < 800 && pushed[1] > 200, "{pushed:?}");
-    assert!(selected(&pipeline, "east").utilisation.unwrap() > 0.8, "the unplanned part of it is counted");
+    assert!(selected(&pipeline, "east").utilization.unwrap() > 0.8, "the unplanned part of it is counted");
 }
 
 #[test]

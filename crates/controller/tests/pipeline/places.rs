@@ -315,7 +315,7 @@ fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
     assert_eq!(accepted("{loadBalancing: optimized}"), None);
     let cost = Optimized { params: Some(Preset::Cost), ..Optimized::default() };
     assert_eq!(accepted("{optimizedLoadBalancingParams: cost}"), Some(cost));
-    let all = "{loadBalancing: optimized, optimized: {usdPerMsPerMillionRequests: 0.05, targetUtilisation: 0.8, \
+    let all = "{loadBalancing: optimized, optimized: {usdPerMsPerMillionRequests: 0.05, targetUtilization: 0.8, \
                requestBytes: 500, responseBytes: 0, capacityRpsPerPod: 0.5, roundTripsPerRequest: 2.5, epsilonMs: 1, \
                roundSeconds: 60, burstiness: 2, requestsPerAnswer: 8}}";
     let expected = Optimized {
@@ -336,11 +336,11 @@ fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
 
 #[test]
 fn settings_that_a_schema_would_refuse_are_refused_and_the_former_ones_stay() {
-    let right = "{optimized: {targetUtilisation: 0.8}}";
+    let right = "{optimized: {targetUtilization: 0.8}}";
     for (wrong, says) in [
         (
-            "{optimized: {targetUtilisation: 1.5}}",
-            "spec.optimized.targetUtilisation: 1.5 is not a number from 0.1 to 0.99",
+            "{optimized: {targetUtilization: 1.5}}",
+            "spec.optimized.targetUtilization: 1.5 is not a number from 0.1 to 0.99",
         ),
         (
             "{optimized: {usdPerMsPerMillionRequests: 0}}",

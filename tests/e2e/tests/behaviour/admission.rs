@@ -72,9 +72,9 @@ fn what_the_optimiser_aims_at_is_refused_in_other_modes() -> Result<()> {
 
 #[test]
 fn settings_of_the_optimiser_are_refused_in_other_modes() -> Result<()> {
-    let accepted = json!({"loadBalancing": "optimized", "optimized": {"targetUtilisation": 0.8}});
+    let accepted = json!({"loadBalancing": "optimized", "optimized": {"targetUtilization": 0.8}});
     let inherited = json!({"optimized": {"capacityRpsPerPod": 0.5}, "optimizedLoadBalancingParams": "mixed"});
-    let refused = json!({"loadBalancing": "weighted-round-robin", "optimized": {"targetUtilisation": 0.8}});
+    let refused = json!({"loadBalancing": "weighted-round-robin", "optimized": {"targetUtilization": 0.8}});
     judged(&[accepted, inherited], &refused, &["optimized need loadBalancing: optimized"])
 }
 
@@ -85,12 +85,12 @@ fn an_exchange_rate_beside_a_word_for_one_is_refused() -> Result<()> {
         "optimizedLoadBalancingParams": "cost",
         "optimized": {"usdPerMsPerMillionRequests": 0.05},
     });
-    judged(&[accepted], &refused, &["say one of"])
+    judged(&[accepted], &refused, &["set one of"])
 }
 
 #[test]
 fn a_setting_of_the_optimiser_out_of_its_range_is_refused() -> Result<()> {
-    judged(&[], &json!({"optimized": {"targetUtilisation": 1.5}}), &["spec.optimized.targetUtilisation", "0.99"])?;
+    judged(&[], &json!({"optimized": {"targetUtilization": 1.5}}), &["spec.optimized.targetUtilization", "0.99"])?;
     let nothing = json!({"optimized": {"usdPerMsPerMillionRequests": 0}});
     judged(&[], &nothing, &["spec.optimized.usdPerMsPerMillionRequests", "greater than 0"])
 }

@@ -105,7 +105,7 @@ fn an_account_of_the_brokers_namespace_that_is_no_members_writes_nothing() -> Re
         }
         let object = facts("shared-0", "shared");
         let outcome = objects::apply(&broker::client_of(broker, "shared").await?, &object).await;
-        refused(outcome, &object, "service account shared is of no cluster")
+        refused(outcome, &object, "service account shared belongs to no cluster")
     })
 }
 

@@ -89,14 +89,14 @@ impl Scene {
         let (code, printed) = self.drain(EAST, "refused", &[]).await?;
         ensure!(code == Some(1), "exit code {code:?}: {printed}");
         let left = 9 * u32::from(PODS[1]) * POD_RPS / 10;
-        let words = format!("shop/web: the others can bear {left} requests/s of ");
+        let words = format!("shop/web: the other clusters can serve {left} requests/s of ");
         let (_, rest) = printed.split_once(&words).with_context(|| format!("not {words:?}: {printed}"))?;
         let numbers =
-            rest.split_once("; ").and_then(|(demand, rest)| Some((demand, rest.split_once(" are too many")?.0)));
+            rest.split_once("; ").and_then(|(demand, rest)| Some((demand, rest.split_once(" are missing")?.0)));
         let (demand, missing) = numbers.with_context(|| printed.clone())?;
         let (demand, missing): (f64, f64) = (demand.parse()?, missing.parse()?);
         ensure!((demand - f64::from(left) - missing).abs() <= 1.0 && missing >= 10.0, "{printed}");
-        let remedy = "east is not drained; give the others more capacity first, or use --force";
+        let remedy = "east is not drained; add capacity to the other clusters first, or use --force";
         ensure!(printed.contains(remedy), "{printed}");
         let written = self.written(EAST).await?;
         ensure!(written.is_none(), "something is written: {written:?}");
@@ -105,8 +105,8 @@ impl Scene {
 
     async fn is_mistaken(&self) -> Result<()> {
         for (cluster, words) in [
-            (WEST, "another cluster than the one of the kubeconfig is west on the broker"),
-            ("wset", "nobody knows a cluster wset"),
+            (WEST, "the broker knows a different cluster as west; check --kubeconfig"),
+            ("wset", "no cluster wset is known"),
         ] {
             let (code, printed) = self.drain_in(EAST, cluster, &format!("mistaken-{cluster}"), &[]).await?;
             ensure!(code == Some(1) && printed.contains(words), "exit code {code:?}: {printed}");
@@ -118,8 +118,8 @@ impl Scene {
     /// Over so long a time that nothing moves before it is taken back.
     async fn is_forced(&self) -> Result<()> {
         let (code, printed) = self.drain(EAST, "forced", &["--force", "--over", "24h"]).await?;
-        ensure!(code == Some(0) && printed.contains("are too many"), "exit code {code:?}: {printed}");
-        ensure!(printed.contains("east is emptied over 86400 s; landfall drain east --undo"), "{printed}");
+        ensure!(code == Some(0) && printed.contains("are missing"), "exit code {code:?}: {printed}");
+        ensure!(printed.contains("draining east over 24h; undo with: landfall drain east --undo"), "{printed}");
         let written = self.written(EAST).await?.context("nothing is written")?;
         ensure!(written["drain"]["overSeconds"] == 86_400, "{written}");
         self.undo(EAST, "forced-undo").await
@@ -128,7 +128,7 @@ impl Scene {
     async fn empties(&self) -> Result<()> {
         let since = now();
         let (code, printed) = self.drain(WEST, "drained", &["--over", "15s"]).await?;
-        ensure!(code == Some(0) && printed.starts_with("west is emptied over 15 s"), "exit code {code:?}: {printed}");
+        ensure!(code == Some(0) && printed.starts_with("draining west over 15s"), "exit code {code:?}: {printed}");
         let mut offers = vec![(Duration::ZERO, f64::from(u32::from(PODS[1]) * POD_RPS))];
         let emptied = await_condition("west offers nothing", OVER + NEWS, async || {
             let offered = self.said(WEST, "capacityRps").await?;
@@ -153,7 +153,10 @@ impl Scene {
             since.elapsed()
         ));
         let (code, printed) = self.drain(WEST, "again", &["--over", "1h"]).await?;
-        ensure!(code == Some(0) && printed.starts_with("west is empty; nothing is to be done"), "{code:?}: {printed}");
+        ensure!(
+            code == Some(0) && printed.starts_with("west is already drained; nothing to do"),
+            "{code:?}: {printed}"
+        );
         self.all_were_answered(since)
     }
 
@@ -168,7 +171,7 @@ impl Scene {
     async fn is_not_told(&self) -> Result<()> {
         self.fleet.of(WEST)?.member.operator.process.kill()?;
         let (code, printed) = self.drain(WEST, "untold", &["--force", "--over", "24h"]).await?;
-        let words = "takes it back, when its operator has told the others\nit has not within 20 s: is it running";
+        let words = "undo with: landfall drain west --undo\nthis takes effect once the operator of west publishes it, which it did not within 20 s";
         ensure!(code == Some(1) && printed.contains(words), "exit code {code:?}: {printed}");
         self.undo(WEST, "untold-undo").await
     }
@@ -180,7 +183,7 @@ impl Scene {
             "metadata": {"name": WEST, "namespace": RELEASE_NAMESPACE}, "spec": {"cluster": WEST, "drain": drain}});
         objects::apply(client, &facts).await?;
         let (code, printed) = self.drain(WEST, "kept", &["--undo"]).await?;
-        let words = format!("spec.drain of ClusterFacts {RELEASE_NAMESPACE}/{WEST} is kept by e2e; take it out there");
+        let words = format!("spec.drain of ClusterFacts {RELEASE_NAMESPACE}/{WEST} belongs to e2e; remove it there");
         ensure!(code == Some(2) && printed.contains(&words), "exit code {code:?}: {printed}");
         ensure!(self.written(WEST).await?.context("it is gone")?["drain"] == drain, "it is another one");
         Ok(())

@@ -68,7 +68,7 @@ fn explain_says_which_rights_are_missing_and_does_not_guess_without_them() -> Re
             for resource in ["serviceimports", "endpointslices"] {
                 ensure!(text.contains(&format!("cannot list resource \"{resource}\"")), "{text}");
             }
-            ensure!(!text.contains("networkpricings") && !text.contains("is it up?"), "what is not installed is none of it: {text}");
+            ensure!(!text.contains("networkpricings") && !text.contains("check that it is running"), "what is not installed is none of it: {text}");
             Ok(())
         })
         .await

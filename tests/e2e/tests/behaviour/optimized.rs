@@ -40,7 +40,7 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
             }
             let spilled = |w: [u64; 3]| (500..700).contains(&w[0]) && w[1] > 300 && w[2] < 50;
             let clusters = published(&ns, "what does not fit goes to the nearest", None, spilled).await?;
-            ensure!(of(&clusters, "east", "utilisation") < 0.95, "{clusters}");
+            ensure!(of(&clusters, "east", "utilization") < 0.95, "{clusters}");
             ensure!((of(&clusters, "west", "latencyMs") - 20.0).abs() < 0.01, "{clusters}");
             // 10 kB out of gcp and 1 kB out of aws per request.
             ensure!((of(&clusters, "west", "usdPerMillion") - (1.2 + 0.09)).abs() < 0.01, "{clusters}");

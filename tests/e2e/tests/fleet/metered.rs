@@ -36,9 +36,9 @@ fn what_a_prometheus_says_is_what_the_broker_is_told_and_without_it_the_operator
 async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
     let queries = json!({
         "loadQuery": r#"sum(requests_rps{namespace="$namespace",service="$service"})"#,
-        "utilisationQuery": r#"avg(busy{namespace="$namespace",service="$service"})"#,
+        "utilizationQuery": r#"avg(busy{namespace="$namespace",service="$service"})"#,
     });
-    let wrong = json!({"loadQuery": "sum(", "utilisationQuery": "busy"});
+    let wrong = json!({"loadQuery": "sum(", "utilizationQuery": "busy"});
     for (service, queries) in [("pay", queries), ("wrong", wrong)] {
         ns.export(service, &[(EAST, ADDRESS)]).await?;
         ns.apply(objects::local_slice(service, &PODS, Health::Ready)).await?;
