@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::pipeline::Pipeline;
 use landfall_core::drain::{Short, short_without};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::Mode;
 use landfall_core::snapshot::{Guidance, Kind};
-use landfall_operator::pipeline::Pipeline;
 
 use crate::findings::broker_problem;
 
@@ -51,11 +51,11 @@ fn unknown(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
 /// Returns why the kubeconfig is probably not the one of this cluster.
 fn wrong_cluster(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
     let stores = pipeline.stores();
-    if stores.broker.as_ref().is_some_and(|broker| broker.double.is_some()) {
+    if stores.facts.broker.as_ref().is_some_and(|broker| broker.double.is_some()) {
         return Some(format!("the broker knows a different cluster as {cluster}; check --kubeconfig"));
     }
-    let exports = || stores.imports.exporters().any(|exporter| exporter == cluster);
-    (!stores.peers.contains_key(cluster) && !exports())
+    let exports = || stores.services.imports.exporters().any(|exporter| exporter == cluster);
+    (!stores.facts.peers.contains_key(cluster) && !exports())
         .then(|| format!("no cluster {cluster} is known: none reports facts or exports a service under that id"))
 }
 
@@ -72,7 +72,7 @@ fn unknown_demand(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
 
 /// Returns the services for which the other clusters lack capacity. Clusters that are being drained do not count.
 fn deficits(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<(ServiceKey, Short)> {
-    let peers = pipeline.stores().peers.iter();
+    let peers = pipeline.stores().facts.peers.iter();
     let drained = peers.filter(|(_, facts)| facts.drain.is_some()).map(|(cluster, _)| cluster.clone()).collect();
     let deficit = |(key, planned): (&ServiceKey, &Arc<ServicePlan>)| {
         let Guidance::Optimized(policy, known, _) = planned.service.guidance.served() else { return None };

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::precedence::{Precedence, submariner};
+use crate::observe::precedence::{Precedence, submariner};
+use crate::pipeline::Pipeline;
 
 /// Returns what is wrong with the objects of a cluster: those that are malformed, and what their conditions would say.
 pub fn problems(pipeline: &Pipeline) -> BTreeSet<String> {
@@ -26,7 +26,7 @@ fn refused(pipeline: &Pipeline) -> Vec<String> {
         let place = format!("not in force in {}: SelectionPolicy {object}", pipeline.perspective().local);
         (!verdict.accepted).then(|| format!("{place}: {}: {}", verdict.reason, verdict.message))
     };
-    stores.policies.iter().filter_map(refused).collect()
+    stores.settings.policies.iter().filter_map(refused).collect()
 }
 
 /// A Submariner resource whose cluster id is not the name of the folder.
@@ -39,7 +39,7 @@ fn misnamed(pipeline: &Pipeline) -> Option<String> {
 
 /// Returns why the facts of the other clusters are not known. `None` if the broker has them all.
 pub fn broker_problem(pipeline: &Pipeline) -> Option<String> {
-    match &pipeline.stores().broker {
+    match &pipeline.stores().facts.broker {
         None => Some(
             "no Submariner resource here names a broker, so the facts of the other clusters are not known; if the operator \
              has a broker, name it with --broker-kubeconfig"

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::pipeline::Pipeline;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::resolve::TOTAL_WEIGHT;
 use landfall_core::snapshot::Guidance;
-use landfall_operator::pipeline::Pipeline;
 
 /// The plan for the clients of one cluster.
 #[derive(Debug, Clone)]

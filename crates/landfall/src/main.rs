@@ -1,48 +1,20 @@
 //! The `landfall` binary: parses the arguments, runs one command, prints its result.
 //!
-//! Modules in reading order, in floors: a module imports from floors above it alone.
-//!
 //! ```text
-//! args                         arguments, and how each value is parsed
-//!   │
-//! output, process, progress    text to standard output, exit codes; log, runtime, signals; progress of long commands
-//!   │
-//! findings, comparison,        what is wrong, before against after, what a plan amounts to: decisions without I/O
-//! summary ─▶ drain_check         whether a cluster may be drained
-//!   │
-//! fleet                        the clusters of a folder, and the exchange of facts between them
-//!   │
-//! table ─▶ text                tables for people; lists, numbers and costs
-//!   │
-//! actions, up_run              reads a cluster or a folder once, drains a cluster; the tasks of file mode
-//!   │
-//! present                      arguments → an inspection
-//!   │
-//! commands                     one file per command
+//! args                       arguments, and how each value is parsed
+//! output, process, progress  text to standard output, exit codes; log, runtime, signals; progress of long commands
+//! text ─▶ table              lists, numbers and costs; tables for people
+//! present                    arguments → an inspection
+//! commands                   one file per command
 //! ```
 
 mod args;
-
 mod output;
 mod process;
 mod progress;
-
-mod comparison;
-mod findings;
-mod summary;
-
-mod drain_check;
-mod fleet;
-
-mod table;
-
 mod text;
-
-mod actions;
-mod up_run;
-
+mod table;
 mod present;
-
 mod commands;
 
 use std::process::ExitCode;

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::actions::inspect::{self, Inspection};
-use crate::actions::options::ClusterOptions;
 use crate::args::ApiServer;
 use crate::process::{init_log, runtime};
+use landfall_operator::actions::inspect::{self, Inspection};
+use landfall_operator::actions::options::ClusterOptions;
 
 /// Log filter of commands that read a cluster once: only why the API server does not answer. Missing kinds are not a
 /// problem for them.
-pub const CONNECTION_ERRORS: &str = "off,landfall_operator::start=warn";
+pub const CONNECTION_ERRORS: &str = "off,landfall_operator::kubernetes::connect=warn";
 
 /// Reads the folder if one is given, otherwise the cluster.
 pub fn inspect(dir: Option<&Path>, server: &ApiServer) -> Result<Inspection> {

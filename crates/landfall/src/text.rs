@@ -1,6 +1,6 @@
 //! Text that several commands print: lists, numbers, costs.
 
-use landfall_operator::explain::BillLine;
+use landfall_controller::explain::BillLine;
 
 use crate::table;
 

@@ -25,4 +25,5 @@ pub mod broker;
 pub mod measure;
 pub mod admin;
 
+pub mod actions;
 pub mod run;

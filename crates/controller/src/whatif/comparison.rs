@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::explain::BillLine;
+use crate::pipeline::Pipeline;
+use crate::whatif::{Outcome, Trial};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::rule::Fallback;
-use landfall_operator::explain::BillLine;
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::whatif::{Outcome, Trial};
 use serde::Serialize;
 
 /// One service, before and after the change.

@@ -6,6 +6,7 @@
 mod edit;
 
 mod trial;
+pub mod comparison;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
+use landfall_controller::whatif::Amount;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::pricing::Location;
 use landfall_dns::Config;
-use landfall_operator::whatif::Amount;
 
 use crate::args::help::{DRAIN_HELP, EXPLAIN_HELP, PLAN_HELP, PROCESS_HELP, SIMULATE_HELP, UP_HELP};
 use crate::args::values::{address, amount, cluster_id, clusters, number, one_cluster_id, pair, seconds, service};

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use landfall_controller::whatif::Amount;
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_operator::whatif::Amount;
 
 /// Limits of requests per second.
 const RPS: (f64, f64) = (0.0, 1e7);

@@ -3,13 +3,13 @@
 use anyhow::{Context, Result};
 use landfall_core::drain::Short;
 
-use crate::actions::drain::{self as action, Drained};
 use crate::args::{ApiServer, DrainArgs};
-use crate::drain_check::{DrainCheck, unaffected_services};
 use crate::output::{self, print, print_findings};
 use crate::present;
 use crate::process::{init_log, runtime};
 use crate::text::list;
+use landfall_controller::drain::{DrainCheck, unaffected_services};
+use landfall_operator::actions::drain::{self as action, Drained};
 
 pub fn run(args: &DrainArgs) -> Result<u8> {
     let cluster = &args.cluster;

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 
 use anyhow::{Context, Result, bail};
+use landfall_controller::explain::{AchievedShare, ClusterShare, Explanation, Input, Plan, Served, explain};
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::publish::selection::percent;
 use landfall_core::name::ClusterId;
-use landfall_operator::explain::{AchievedShare, ClusterShare, Explanation, Input, Plan, Served, explain};
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::publish::percent;
 
 use crate::args::ExplainArgs;
 use crate::output::{self, print, print_findings, render};

@@ -1,17 +1,17 @@
 //! `landfall plan`: prints the plan of a folder.
 
 use anyhow::Result;
+use landfall_api::time::from_unix_seconds;
 use landfall_api::{ServiceSelection, ServiceSelectionStatus};
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::publish::{Told, selection_status};
-use landfall_operator::run::at;
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::publish::selection::{Told, selection_status};
 use serde::Serialize;
 
-use crate::actions::inspect;
 use crate::args::PlanArgs;
 use crate::output::{self, print, print_findings, render};
-use crate::summary::ClusterPlan;
 use crate::table;
+use landfall_controller::summary::ClusterPlan;
+use landfall_operator::actions::inspect;
 
 pub fn run(args: &PlanArgs) -> Result<u8> {
     let present = inspect::folder(&args.folder.dir, &args.folder.namespace)?;
@@ -43,7 +43,8 @@ fn selections(pipeline: &Pipeline) -> Vec<ServiceSelection> {
             let mut selection = ServiceSelection::new(key.name(), Default::default());
             selection.metadata.namespace = Some(key.namespace().to_owned());
             let status = selection_status(planned, pipeline.view(), Told::default());
-            selection.status = Some(ServiceSelectionStatus { observed_time: at(plan.changed()), ..status });
+            selection.status =
+                Some(ServiceSelectionStatus { observed_time: from_unix_seconds(plan.changed()), ..status });
             selection
         })
         .collect()

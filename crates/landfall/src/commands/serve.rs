@@ -17,7 +17,7 @@ const LOG_FILTER: &str = "info,kube_client=off";
 
 pub fn operator(args: OperatorArgs) -> Result<u8> {
     init_log(LOG_FILTER);
-    let operating = run::Operating {
+    let operating = run::options::Operating {
         identity: args.identity.unwrap_or_else(identity),
         broker: args.broker_kubeconfig.map(|path| (path, args.broker_namespace)),
         dns_replicas: args.dns_replica,
@@ -25,7 +25,7 @@ pub fn operator(args: OperatorArgs) -> Result<u8> {
         probe_source: args.probe_source,
         prometheus: args.prometheus,
     };
-    let cluster = run::Cluster { location: args.location, ..cluster(args.cluster, args.admin)? };
+    let cluster = run::options::Cluster { location: args.location, ..cluster(args.cluster, args.admin)? };
     runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, operating, cancelled_by_signals()?).await?) })?;
     Ok(output::OK)
 }
@@ -40,7 +40,8 @@ pub fn dns(args: DnsArgs) -> Result<u8> {
         config.udp_threads = threads;
     }
     let cluster = cluster(args.cluster, args.admin)?;
-    let probing = run::Probing { listen: args.probe, advertise: args.probe_advertise, source: args.probe_source };
+    let probing =
+        run::options::Probing { listen: args.probe, advertise: args.probe_advertise, source: args.probe_source };
     let drain = Duration::from_secs(args.drain);
     runtime()?
         .block_on(async { anyhow::Ok(run::dns(cluster, config, probing, drain, cancelled_by_signals()?).await?) })?;
@@ -52,9 +53,9 @@ fn identity() -> String {
     format!("landfall-{}-{:08x}", std::process::id(), RandomState::new().hash_one(()) >> 32)
 }
 
-fn cluster(args: Cluster, admin: SocketAddr) -> Result<run::Cluster> {
+fn cluster(args: Cluster, admin: SocketAddr) -> Result<run::options::Cluster> {
     let id = args.cluster_id.filter(|id| !id.is_empty());
-    Ok(run::Cluster {
+    Ok(run::options::Cluster {
         kubeconfig: args.kubeconfig,
         id: id.map(|id| ClusterId::new(&id)).transpose().context("--cluster-id")?,
         namespace: args.namespace,

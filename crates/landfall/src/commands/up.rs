@@ -7,16 +7,18 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use landfall_operator::files::Folder;
-use landfall_operator::pipeline::Pipeline;
+use landfall_controller::pipeline::Pipeline;
+use landfall_operator::files::folder::Folder;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::UpArgs;
+use crate::output;
 use crate::process::{cancelled_by_signals, init_log, runtime};
 use crate::table::{self, plan};
-use crate::up_run::{self, ClusterView};
-use crate::{findings, fleet, output};
+use landfall_controller::findings;
+use landfall_operator::files::fleet;
+use landfall_operator::run::up::{self, ClusterView};
 
 /// Pause before the table is printed, so that changes that come together are shown together.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
@@ -37,7 +39,7 @@ async fn up(args: &UpArgs) -> Result<()> {
     let clusters = (0_u16..).zip(clusters).map(|(index, cluster)| with_server(args, index, cluster));
     let clusters = clusters.collect::<Result<Vec<_>>>()?;
     let mut tasks = JoinSet::new();
-    let views = up_run::start(&mut tasks, clusters, &stop);
+    let views = up::start(&mut tasks, clusters, &stop);
     let shown = stop.clone();
     tasks.spawn(async move {
         show(views, shown).await;

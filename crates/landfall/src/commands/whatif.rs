@@ -6,22 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use landfall_controller::accept::{Accepted, accept};
+use landfall_controller::explain::BillLine;
+use landfall_controller::facts::Facts;
+use landfall_controller::manifest::documents;
+use landfall_controller::object::{Kind, Object};
+use landfall_controller::pipeline::Pipeline;
+use landfall_controller::publish::selection::percent;
+use landfall_controller::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome, put_in_force};
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_operator::accept::{Accepted, Facts, accept};
-use landfall_operator::explain::BillLine;
-use landfall_operator::manifest::documents;
-use landfall_operator::object::{Kind, Object};
-use landfall_operator::pipeline::Pipeline;
-use landfall_operator::publish::percent;
-use landfall_operator::run::unix_seconds;
-use landfall_operator::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome, put_in_force};
+use landfall_operator::clock::unix_seconds;
 
-use crate::actions::inspect::Inspection;
 use crate::args::{LiveArgs, SimulateArgs};
-use crate::comparison::{ServiceChange, SourceChange, compare, note_overridden};
 use crate::output::{self, print, print_findings, render};
 use crate::text::list;
 use crate::{present, table};
+use landfall_controller::whatif::comparison::{ServiceChange, SourceChange, compare, note_overridden};
+use landfall_operator::actions::inspect::Inspection;
 
 pub fn run(args: &SimulateArgs) -> Result<u8> {
     let mut present = present::inspect(args.file.as_deref(), &args.live.server)?;

@@ -2,15 +2,15 @@
 
 use std::cmp::Reverse;
 
+use landfall_controller::publish::selection::{percent, summary};
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::Mode;
 use landfall_core::resolve::Share;
 use landfall_core::rule::{Fallback, Reason};
 use landfall_core::snapshot::Kind;
-use landfall_operator::publish::{percent, summary};
 
-use crate::summary::{ClusterPlan, ServiceSummary, summarize};
 use crate::table::align;
+use landfall_controller::summary::{ClusterPlan, ServiceSummary, summarize};
 
 /// Formats the shares of all services, and what the optimized ones amount to.
 pub fn all(plans: Vec<ClusterPlan>) -> String {

@@ -1,19 +1,20 @@
 //! Drains a cluster: writes `spec.drain` of its ClusterFacts, from which its operator publishes to the other clusters.
 
-use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
+use crate::broker;
+use crate::clock::unix_seconds;
+use crate::kubernetes::connect::{self, ConnectError};
+use crate::kubernetes::identity;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
+use landfall_api::time::{from_unix_seconds, unix_seconds as unix_seconds_of};
 use landfall_api::{ClusterFacts, ClusterFactsSpec};
+use landfall_controller::broker::objects::Identity;
+use landfall_controller::change::PeerEvent;
+use landfall_controller::facts::Drain;
 use landfall_core::name::ClusterId;
-use landfall_operator::accept::Drain;
-use landfall_operator::broker;
-use landfall_operator::broker::build::Identity;
-use landfall_operator::run::{at, unix_seconds};
-use landfall_operator::start::{self, StartError};
-use landfall_operator::stores::Change;
+use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::actions::inspect::READ_TIMEOUT;
@@ -40,60 +41,27 @@ pub enum Drained {
 }
 
 /// Why a cluster was not drained.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum DrainError {
-    Start(StartError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the kubeconfig is for cluster {actual}; use the kubeconfig of {wanted}")]
     OtherCluster { actual: ClusterId, wanted: ClusterId },
+    #[error("cannot read ClusterFacts {object}")]
     Read { object: String, source: kube::Error },
+    #[error("cannot write ClusterFacts {object}")]
     Write { object: String, source: kube::Error },
+    #[error("the API server did not store spec.drain; apply the present CRDs: landfall crds | kubectl apply -f -")]
     NotStored,
+    #[error("spec.drain of ClusterFacts {object} belongs to {}; remove it there", managers.join(", "))]
     KeptByOthers { object: String, managers: Vec<String> },
+    #[error("the clock of the API server is wrong")]
     ServerClock,
+    #[error(
+        "the API server did not answer within {} s; check that it is running and reachable",
+        (READ_TIMEOUT + PUBLISH_TIMEOUT).as_secs()
+    )]
     TimedOut,
-}
-
-impl fmt::Display for DrainError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start(error) => error.fmt(f),
-            Self::OtherCluster { actual, wanted } => {
-                write!(f, "the kubeconfig is for cluster {actual}; use the kubeconfig of {wanted}")
-            }
-            Self::Read { object, .. } => write!(f, "cannot read ClusterFacts {object}"),
-            Self::Write { object, .. } => write!(f, "cannot write ClusterFacts {object}"),
-            Self::NotStored => f.write_str(
-                "the API server did not store spec.drain; apply the present CRDs: landfall crds | kubectl apply -f -",
-            ),
-            Self::KeptByOthers { object, managers } => {
-                write!(f, "spec.drain of ClusterFacts {object} belongs to {}; remove it there", managers.join(", "))
-            }
-            Self::ServerClock => f.write_str("the clock of the API server is wrong"),
-            Self::TimedOut => {
-                let limit = (READ_TIMEOUT + PUBLISH_TIMEOUT).as_secs();
-                write!(f, "the API server did not answer within {limit} s; check that it is running and reachable")
-            }
-        }
-    }
-}
-
-impl Error for DrainError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Start(error) => error.source(),
-            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::OtherCluster { .. }
-            | Self::NotStored
-            | Self::KeptByOthers { .. }
-            | Self::ServerClock
-            | Self::TimedOut => None,
-        }
-    }
-}
-
-impl From<StartError> for DrainError {
-    fn from(error: StartError) -> Self {
-        Self::Start(error)
-    }
 }
 
 /// Drains the cluster evenly over `over_seconds`. A drain in progress continues from its present state.
@@ -152,9 +120,9 @@ struct DrainObject<'a> {
 
 impl<'a> DrainObject<'a> {
     async fn connect(options: &'a ClusterOptions, cluster: &'a ClusterId) -> Result<Self, DrainError> {
-        let client = start::client(options.kubeconfig.as_deref()).await?;
+        let client = connect::client(options.kubeconfig.as_deref()).await?;
         // Without Submariner only the flag of the operator names the cluster, so the id cannot be checked here.
-        if let Ok(actual) = start::cluster_id(&client, &options.submariner_namespace).await
+        if let Ok(actual) = identity::cluster_id(&client, &options.submariner_namespace).await
             && actual != *cluster
         {
             return Err(DrainError::OtherCluster { actual, wanted: cluster.clone() });
@@ -173,7 +141,7 @@ impl<'a> DrainObject<'a> {
         let facts = read.map_err(|source| DrainError::Read { object: self.name(), source })?;
         let drain = facts.and_then(|facts| facts.spec.drain);
         let known = |drain: landfall_api::Drain| {
-            let since = u64::try_from(drain.since.0.as_second()).unwrap_or(0);
+            let since = unix_seconds_of(&drain.since).unwrap_or(0);
             Drain { since, over_seconds: drain.over_seconds }
         };
         Ok(drain.map(known))
@@ -185,12 +153,12 @@ impl<'a> DrainObject<'a> {
         let tried = self.apply(&PatchParams { dry_run: true, ..params() }, Some(drain)).await?;
         let entries = tried.metadata.managed_fields.into_iter().flatten();
         let time = entries.filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER)).find_map(|entry| entry.time);
-        Ok(time.and_then(|time| u64::try_from(time.0.as_second()).ok()).unwrap_or(drain.since))
+        Ok(time.as_ref().and_then(unix_seconds_of).unwrap_or(drain.since))
     }
 
     async fn apply(&self, params: &PatchParams, drain: Option<Drain>) -> Result<ClusterFacts, DrainError> {
         let wire = |drain: Drain| -> Result<landfall_api::Drain, DrainError> {
-            let since = at(drain.since).ok_or(DrainError::ServerClock)?;
+            let since = from_unix_seconds(drain.since).ok_or(DrainError::ServerClock)?;
             Ok(landfall_api::Drain { since, over_seconds: drain.over_seconds })
         };
         let cluster = self.cluster.as_str();
@@ -203,10 +171,10 @@ impl<'a> DrainObject<'a> {
     /// Waits until the facts of the cluster on the broker have the drain, or have it no more.
     async fn published(&self, drained: bool) -> Result<Drained, DrainError> {
         let source = self.options.broker_source(&self.client);
-        let instance = start::instance(&self.client).await?;
+        let instance = identity::instance(&self.client).await?;
         let identity = Identity { cluster: self.cluster.clone(), instance };
-        let own = |change: &Change| match change {
-            Change::Peer(facts) => facts.cluster == *self.cluster && facts.drain.is_some() == drained,
+        let own = |event: &PeerEvent| match event {
+            PeerEvent::Reported(facts) => facts.cluster == *self.cluster && facts.drain.is_some() == drained,
             _ => false,
         };
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
@@ -215,7 +183,7 @@ impl<'a> DrainObject<'a> {
                 Ok(changes) => changes,
                 Err(why) => return Ok(Drained::Unknown(why)),
             };
-            if matches!(changes.as_slice(), [Change::Broker(None)]) {
+            if matches!(changes.as_slice(), [PeerEvent::Broker(None)]) {
                 return Ok(Drained::Unknown("no Submariner resource here names a broker".to_owned()));
             }
             if changes.iter().any(own) {

@@ -1,28 +1,29 @@
 //! Reads the present once: a folder of clusters, or one cluster and its broker.
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::broker;
+use crate::clock::unix_seconds;
+use crate::files::folder::FilesError;
+use crate::kubernetes::connect::{self, ConnectError};
+use crate::kubernetes::identity;
+use crate::kubernetes::watch;
 use kube::Client;
-use landfall_operator::broker;
-use landfall_operator::broker::build::Identity;
-use landfall_operator::files::FilesError;
-use landfall_operator::object::Kind;
-use landfall_operator::observe::{Guide, Perspective};
-use landfall_operator::pipeline::{Age, Pipeline, required};
-use landfall_operator::run::unix_seconds;
-use landfall_operator::start::{self, StartError};
-use landfall_operator::stores::Change;
-use landfall_operator::watch;
+use landfall_controller::broker::objects::Identity;
+use landfall_controller::change::{BrokerState, Change, ObjectEvent, PeerEvent};
+use landfall_controller::object::Kind;
+use landfall_controller::observe::perspective::{Guide, Perspective};
+use landfall_controller::pipeline::{Age, Pipeline, required};
+use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::actions::options::ClusterOptions;
-use crate::{findings, fleet};
+use crate::files::fleet;
+use landfall_controller::findings;
 
 /// Limit for reading a cluster, because a person is waiting.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
@@ -40,37 +41,15 @@ pub struct Inspection {
 }
 
 /// Why a cluster could not be read.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum InspectError {
-    Start(StartError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// Kinds whose lists did not arrive in time, with the error of the API server if there was one.
+    #[error("{}", timed_out(.0))]
     TimedOut(BTreeMap<Kind, Option<Box<str>>>),
+    #[error("the watches ended")]
     WatchesEnded,
-}
-
-impl fmt::Display for InspectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start(error) => error.fmt(f),
-            Self::TimedOut(pending) => f.write_str(&timed_out(pending)),
-            Self::WatchesEnded => f.write_str("the watches ended"),
-        }
-    }
-}
-
-impl Error for InspectError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Start(error) => error.source(),
-            Self::TimedOut(_) | Self::WatchesEnded => None,
-        }
-    }
-}
-
-impl From<StartError> for InspectError {
-    fn from(error: StartError) -> Self {
-        Self::Start(error)
-    }
 }
 
 /// Reads a folder with one sub-folder per cluster.
@@ -87,7 +66,7 @@ pub fn folder(dir: &Path, namespace: &str) -> Result<Inspection, FilesError> {
 
 /// Reads all lists of a cluster once, and the facts of the other clusters from the broker.
 pub async fn cluster(options: &ClusterOptions) -> Result<Inspection, InspectError> {
-    let client = start::client(options.kubeconfig.as_deref()).await?;
+    let client = connect::client(options.kubeconfig.as_deref()).await?;
     let mut pending = required(Guide::Policies).iter().map(|kind| (*kind, None)).collect();
     let read = timeout(READ_TIMEOUT, read(&client, options, &mut pending)).await;
     let pipeline = read.unwrap_or_else(|_| Err(InspectError::TimedOut(pending)))?;
@@ -101,10 +80,10 @@ async fn read(
     options: &ClusterOptions,
     pending: &mut BTreeMap<Kind, Option<Box<str>>>,
 ) -> Result<Pipeline, InspectError> {
-    start::preflight(client).await?;
+    connect::preflight(client).await?;
     let local = match &options.cluster_id {
         Some(id) => id.clone(),
-        None => start::cluster_id(client, &options.submariner_namespace).await?,
+        None => identity::cluster_id(client, &options.submariner_namespace).await?,
     };
     let perspective = Perspective {
         local,
@@ -112,21 +91,21 @@ async fn read(
         submariner_namespace: Some(options.submariner_namespace.as_str().into()),
         guide: Guide::Policies,
     };
-    let identity = Identity { cluster: perspective.local.clone(), instance: start::instance(client).await? };
+    let identity = Identity { cluster: perspective.local.clone(), instance: identity::instance(client).await? };
     let facts = broker_facts(client, options, identity).await;
-    let mut pipeline = Pipeline::new(perspective, Age::Live).in_cluster(start::location(client).await?);
+    let mut pipeline = Pipeline::new(perspective, Age::Live).in_cluster(identity::location(client).await?);
     pipeline.apply(facts, unix_seconds());
     fill(&mut pipeline, client, options, pending).await?;
     // The links that the operator of this cluster last reported: nothing is probed for one inspection.
-    let own = pipeline.stores().peers.get(&pipeline.perspective().local).map(|own| own.links.clone());
+    let own = pipeline.stores().facts.peers.get(&pipeline.perspective().local).map(|own| own.links.clone());
     pipeline.apply(own.map(Change::Links), unix_seconds());
     Ok(pipeline)
 }
 
 /// Reads the facts on the broker. An unreachable broker is not an error: published selections stay in force without it.
-async fn broker_facts(client: &Client, options: &ClusterOptions, identity: Identity) -> Vec<Change> {
+async fn broker_facts(client: &Client, options: &ClusterOptions, identity: Identity) -> Vec<PeerEvent> {
     let lost =
-        |why: String| vec![Change::Broker(Some(broker::State { lost: Some(why.into()), ..broker::State::default() }))];
+        |why: String| vec![PeerEvent::Broker(Some(BrokerState { lost: Some(why.into()), ..BrokerState::default() }))];
     broker::look(&options.broker_source(client), identity, unix_seconds).await.unwrap_or_else(lost)
 }
 
@@ -137,22 +116,22 @@ async fn fill(
     options: &ClusterOptions,
     pending: &mut BTreeMap<Kind, Option<Box<str>>>,
 ) -> Result<(), InspectError> {
-    let (changes, mut queue) = mpsc::channel(MAX_QUEUED_CHANGES);
+    let (events, mut queue) = mpsc::channel::<ObjectEvent>(MAX_QUEUED_CHANGES);
     let mut watches = JoinSet::new();
     for &kind in required(Guide::Policies) {
         let scope = watch::Scope::All.of(kind, &options.namespace);
-        watches.spawn(watch::watch(client.clone(), kind, scope, changes.clone(), || {}));
+        watches.spawn(watch::watch(client.clone(), kind, scope, events.clone(), || {}));
     }
-    drop(changes);
+    drop(events);
     let mut batch = Vec::with_capacity(MAX_QUEUED_CHANGES);
     while pipeline.plan().is_none() {
         if queue.recv_many(&mut batch, MAX_QUEUED_CHANGES).await == 0 {
             return Err(InspectError::WatchesEnded);
         }
-        for change in &batch {
-            if let Change::Interrupted(kind, why) = change {
+        for event in &batch {
+            if let ObjectEvent::Interrupted(kind, why) = event {
                 pending.entry(*kind).and_modify(|known| *known = Some(why.clone()));
-            } else if let Change::ListEnds(kind) = change {
+            } else if let ObjectEvent::ListEnds(kind) = event {
                 pending.remove(kind);
             }
         }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::broker::credentials::Source;
 use kube::Client;
 use landfall_core::name::ClusterId;
-use landfall_operator::broker::credentials::Source;
 
 /// A cluster that an action reads or writes once.
 #[derive(Debug, Clone)]

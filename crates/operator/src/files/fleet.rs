@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::folder::{FilesError, Folder, folders, strays as strays_in};
+use crate::clock::unix_seconds;
+use landfall_controller::change::PeerEvent;
+use landfall_controller::facts::Facts;
+use landfall_controller::observe::perspective::{Guide, Perspective};
+use landfall_controller::pipeline::{Age, Pipeline};
 use landfall_core::name::ClusterId;
-use landfall_operator::accept::Facts;
-use landfall_operator::files::{self, FilesError, Folder, folders};
-use landfall_operator::observe::{Guide, Perspective};
-use landfall_operator::pipeline::{Age, Pipeline};
-use landfall_operator::run::unix_seconds;
-use landfall_operator::stores::Change;
 
 /// Returns one pipeline per sub-folder, by cluster id. Nothing is read yet.
 pub fn clusters(dir: &Path, namespace: &str) -> Result<Vec<(Folder, Pipeline)>, FilesError> {
@@ -44,7 +44,7 @@ pub fn exchange_facts(clusters: &mut [(Folder, Pipeline)]) {
         let published: Vec<(ClusterId, Arc<Facts>)> = clusters.iter().map(|(_, pipeline)| facts(pipeline)).collect();
         for (folder, pipeline) in clusters.iter_mut() {
             let peers = peers_of(&folder.cluster, &published);
-            pipeline.apply(peers.cloned().map(Change::Peer), unix_seconds());
+            pipeline.apply(peers.cloned().map(PeerEvent::Reported), unix_seconds());
         }
     }
 }
@@ -58,5 +58,5 @@ pub fn peers_of<'a, T>(cluster: &ClusterId, all: &'a [(ClusterId, T)]) -> impl I
 pub fn strays(dir: &Path) -> Vec<String> {
     let line =
         |path: PathBuf| format!("ignored: {}: in no cluster's folder; move it into one, or into each", path.display());
-    files::strays(dir).into_iter().map(line).collect()
+    strays_in(dir).into_iter().map(line).collect()
 }

@@ -1,3 +1,4 @@
 //! Clusters from folders of manifests.
 
 pub mod folder;
+pub mod fleet;

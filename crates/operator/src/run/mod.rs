@@ -5,6 +5,7 @@ pub mod options;
 mod tasks;
 mod feed;
 mod outlets;
+pub mod up;
 mod dns;
 mod operator;
 

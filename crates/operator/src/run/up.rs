@@ -1,54 +1,38 @@
 //! The tasks of file mode: for each cluster a reader of files, a pipeline and a DNS server, and between the clusters the
 //! exchange of facts.
 
+use crate::control_loop;
 use std::collections::BTreeSet;
-use std::error::Error;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use crate::clock::unix_seconds;
+use crate::files::folder::{FileProblem, Folder, FollowError, follow};
+use landfall_controller::change::{Change, PeerEvent, Touched};
+use landfall_controller::facts::Facts;
+use landfall_controller::pipeline::Pipeline;
 use landfall_core::name::ClusterId;
 use landfall_dns::{ServeError, Server};
-use landfall_operator::accept::Facts;
-use landfall_operator::files::{FileProblem, Folder, FollowError, follow};
-use landfall_operator::pipeline::{self, Pipeline};
-use landfall_operator::run::unix_seconds;
-use landfall_operator::stores::{Change, Touched};
+use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::findings;
-use crate::fleet::peers_of;
-use crate::summary::ClusterPlan;
+use crate::files::fleet::peers_of;
+use landfall_controller::findings;
+use landfall_controller::summary::ClusterPlan;
 
 /// Limit of the queue in front of a pipeline. A full queue holds back the reader of the files.
 const MAX_QUEUED_CHANGES: usize = 1024;
 
 /// Why a task of file mode ended.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum UpError {
+    #[error(transparent)]
     Follow(FollowError),
+    #[error(transparent)]
     Serve(ServeError),
-}
-
-impl fmt::Display for UpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Follow(error) => error.fmt(f),
-            Self::Serve(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for UpError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Follow(error) => error.source(),
-            Self::Serve(error) => error.source(),
-        }
-    }
 }
 
 /// A running cluster, as seen from outside its tasks.
@@ -124,7 +108,7 @@ fn start_cluster(
             changed
         });
     };
-    let pipeline = pipeline::run(pipeline, queue, plans, observer, (unix_seconds, stop.clone()));
+    let pipeline = control_loop::run(pipeline, queue, plans, observer, (unix_seconds, stop.clone()));
     tasks.spawn(async move {
         pipeline.await;
         Ok(())
@@ -142,7 +126,7 @@ async fn publish(
         let Some(facts) = own.borrow_and_update().clone() else { continue };
         for queue in peers_of(&facts.cluster, &queues) {
             // A cluster whose pipeline has ended needs no facts.
-            let _ = queue.send(Change::Peer(Arc::clone(&facts))).await;
+            let _ = queue.send(PeerEvent::Reported(Arc::clone(&facts)).into()).await;
         }
     }
     Ok(())
