@@ -33,12 +33,12 @@ impl View {
         *cluster == self.local || self.links.get(cluster).map_or(!self.measured, |link| link.reachable)
     }
 
-    /// Whether both reach the same clusters; round-trip times change all the time.
+    /// Returns true if both views reach the same clusters, also those that only one of them lists. Round-trip times
+    /// change all the time and are not compared.
     pub fn reaches_like(&self, other: &Self) -> bool {
-        let reachable = |view: &'_ Self| -> Vec<ClusterId> {
-            view.links.iter().filter(|(_, link)| link.reachable).map(|(cluster, _)| cluster.clone()).collect()
-        };
-        self.measured == other.measured && reachable(self) == reachable(other)
+        let mut listed = self.links.keys().chain(other.links.keys()).chain([&self.local, &other.local]);
+        // `measured` decides about the clusters that neither view lists.
+        self.measured == other.measured && listed.all(|cluster| self.reaches(cluster) == other.reaches(cluster))
     }
 }
 
@@ -138,6 +138,23 @@ impl Guidance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn view(measured: bool, links: &[(&str, bool)]) -> View {
+        let id = |name: &str| ClusterId::new(name).unwrap();
+        let link = |&(name, reachable): &(&str, bool)| (id(name), Link { reachable, rtt: None });
+        View { local: id("east"), measured, links: links.iter().map(link).collect() }
+    }
+
+    #[test]
+    fn a_cluster_that_joins_and_cannot_be_reached_changes_what_is_reachable() {
+        let before = view(false, &[("west", true)]);
+        assert!(!before.reaches_like(&view(false, &[("west", true), ("south", false)])));
+        assert!(before.reaches_like(&view(false, &[("west", true), ("south", true)])), "as it counted before");
+        let complete = view(true, &[("west", true)]);
+        assert!(complete.reaches_like(&view(true, &[("west", true), ("south", false)])), "as it counted before");
+        assert!(!complete.reaches_like(&view(true, &[("west", true), ("south", true)])));
+        assert!(!before.reaches_like(&complete), "a cluster that neither view lists is not reachable any more");
+    }
 
     #[test]
     fn an_endpoint_without_a_hostname_is_named_by_its_address() {

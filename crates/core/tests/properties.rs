@@ -204,6 +204,20 @@ proptest! {
     }
 
     #[test]
+    fn two_views_are_alike_if_and_only_if_they_reach_the_same_clusters(
+        before in view(), after in view(), complete in any::<[bool; 2]>(),
+    ) {
+        let before = View { measured: complete[0], ..before };
+        let after = View { measured: complete[1], ..after };
+        // The last one is in neither view, as an exporter without a link is.
+        let same = (0..=CLUSTERS).all(|i| before.reaches(&cluster(i)) == after.reaches(&cluster(i)));
+        prop_assert_eq!(before.reaches_like(&after), same);
+        let unlisted = View { links: BTreeMap::new(), ..after.clone() };
+        let filled = (1..CLUSTERS).map(|i| (cluster(i), Link { reachable: !after.measured, rtt: None })).collect();
+        prop_assert!(unlisted.reaches_like(&View { links: filled, ..after }), "listed as it counted before");
+    }
+
+    #[test]
     fn nobody_who_is_not_eligible_gets_a_share(service in service(), view in view()) {
         let planned = planned(&service, &view);
         for share in &planned.shares {
