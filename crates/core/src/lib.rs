@@ -21,7 +21,6 @@ mod answered;
 pub mod drain;
 pub mod name;
 pub mod optimize;
-pub mod optimized;
 pub mod pick;
 pub mod plan;
 pub mod policy;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use self::table::Table;
 use crate::answered::Answered;
 use crate::name::{ByCluster, ClusterId, ServiceKey};
-use crate::optimized::optimized;
 use crate::pick::Sequence;
 use crate::resolve::{Share, resolve};
+use crate::rule::optimized::optimized;
 use crate::rule::{Rule, rule};
 use crate::snapshot::{Export, Guidance, Kind, Service, Snapshot, View};
 

@@ -3,6 +3,8 @@
 //! A rule holds until the policy or the set of exporters changes; in the optimised mode also until facts or readiness do. It is what the operator publishes beside the shares,
 //! so that a DNS replica that sees an endpoint fail, or come back, needs nobody to tell it what follows.
 
+pub mod optimized;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +12,8 @@ use std::sync::Arc;
 use crate::name::{ByCluster, ClusterId};
 use crate::optimize::agent::Expected;
 use crate::optimize::report::Method;
-use crate::optimized::Terms;
 use crate::policy::{LocalPreference, Mode, Policy, Weight};
+use crate::rule::optimized::Terms;
 use crate::snapshot::Export;
 
 /// What the nominal weights of one priority add up to, give or take the rounding: parts per million, so that a
@@ -154,7 +156,7 @@ impl Fallback {
 }
 
 /// What `policy` gives each of `exports` for the clients of `local`, in any mode but the optimised one, for which
-/// [`optimized`](crate::optimized::optimized) is.
+/// [`optimized`](crate::rule::optimized::optimized) is.
 pub fn rule(policy: &Policy, local: &ClusterId, exports: &ByCluster<Export>) -> Rule {
     let prefers_local = policy.local_preference() == LocalPreference::Prefer;
     let weights = weights(policy, local, exports);
