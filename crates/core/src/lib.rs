@@ -16,18 +16,32 @@
 //! In the optimised mode the rule is the local cluster's row of a plan for all clusters, which [`optimize`] computes from
 //! what all of them published.
 
-pub mod achieved;
-mod answered;
-pub mod drain;
+// Values: names, endpoints, and a whole number shared in parts.
+pub mod apportion;
+pub mod export;
 pub mod name;
+
+// Prices between places, and the optimizer.
 pub mod optimize;
-pub mod pick;
-pub mod plan;
-pub mod policy;
 pub mod pricing;
-pub mod reach;
-pub mod resolve;
+
+// From a policy to a plan.
+pub mod policy;
+
 pub mod rule;
+
+pub mod snapshot;
+
+pub mod resolve;
+
+mod answered;
+pub mod pick;
+
+pub mod plan;
+
+// What follows from measurements and plans.
+pub mod achieved;
+pub mod drain;
+pub mod reach;
 pub mod savings;
 pub mod sensitivity;
-pub mod snapshot;

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use self::table::Table;
 use crate::answered::Answered;
+use crate::export::{Export, Family};
 use crate::name::{ByCluster, ClusterId, ServiceKey};
 use crate::pick::Sequence;
 use crate::resolve::{Share, resolve};
+use crate::rule::Rule;
 use crate::rule::optimized::optimized;
-use crate::rule::{Rule, rule};
-use crate::snapshot::{Export, Guidance, Kind, Service, Snapshot, View};
+use crate::rule::weighted::rule;
+use crate::snapshot::{Guidance, Kind, Service, Snapshot, View};
 
 /// Immutable. A new one shares with its predecessor the services that did not change.
 #[derive(Debug, Clone, Default)]
@@ -166,18 +168,6 @@ impl PartialEq for ServicePlan {
             && self.rule == other.rule
             && self.shares == other.shares
             && self.shadow == other.shadow
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    Ipv4,
-    Ipv6,
-}
-
-impl Family {
-    pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::apportion::TOTAL_WEIGHT;
 use crate::name::ClusterId;
 use crate::optimize::objective::Objective;
-use crate::resolve::TOTAL_WEIGHT;
 
 /// How the exporters of a service share its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

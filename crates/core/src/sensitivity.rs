@@ -4,13 +4,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::apportion::TOTAL_WEIGHT;
 use crate::name::{ByCluster, ClusterId};
 use crate::optimize::cost::UnitCost;
 use crate::optimize::facts::{Facts, Tuning};
 use crate::optimize::objective::Objective;
 use crate::optimize::report::Known;
 use crate::optimize::{Solution, Terms, optimize};
-use crate::resolve::TOTAL_WEIGHT;
 
 /// A share from this on is one.
 const STARTS: f64 = 0.01;

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::export::Export;
 use crate::name::{ByCluster, ClusterId, ServiceKey};
 use crate::optimize::report::Known;
 use crate::policy::Policy;
-use crate::resolve::Health;
 use crate::rule::Rule;
 
 /// Everything a plan is made of.
@@ -49,6 +49,15 @@ pub struct Link {
     pub rtt: Option<Duration>,
 }
 
+/// How an exporting cluster is, for one service, seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Ready,
+    /// It has ready endpoints, and the network says they cannot be reached from here.
+    Unreachable,
+    NotReady,
+}
+
 /// A service that the clusterset offers: a ServiceImport and all that belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -76,38 +85,6 @@ pub enum Kind {
     ClusterSetIp { ips: Vec<IpAddr> },
     /// Every ready endpoint is the answer.
     Headless,
-}
-
-/// What one cluster offers of a service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Export {
-    /// The ready ones alone, sorted and without repetition. For a Lighthouse ClusterSetIP export this is the cluster's
-    /// service IP.
-    pub ready: Arc<[Endpoint]>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint {
-    pub address: IpAddr,
-    /// What `<hostname>.<cluster>.<service>…` names; several endpoints can share it. Always a lower-case DNS label: the
-    /// one the endpoint has, or its address with dashes.
-    pub hostname: Box<str>,
-}
-
-impl Endpoint {
-    pub fn new(address: IpAddr, hostname: Option<&str>) -> Self {
-        let hostname = hostname.map_or_else(|| dashed(address), str::to_ascii_lowercase);
-        Self { address, hostname: hostname.into() }
-    }
-}
-
-/// `10.0.0.1` → `10-0-0-1`. An IPv6 address that would end in a dash gets a 0, because a label must not end so:
-/// `fd00::` → `fd00--0`; the same for one that would begin with a dash.
-fn dashed(address: IpAddr) -> String {
-    let label = address.to_string().replace(['.', ':'], "-");
-    let head = if label.starts_with('-') { "0" } else { "" };
-    let tail = if label.ends_with('-') { "0" } else { "" };
-    format!("{head}{label}{tail}")
 }
 
 /// Where the rule of a service comes from.
@@ -154,15 +131,5 @@ mod tests {
         assert!(complete.reaches_like(&view(true, &[("west", true), ("south", false)])), "as it counted before");
         assert!(!complete.reaches_like(&view(true, &[("west", true), ("south", true)])));
         assert!(!before.reaches_like(&complete), "a cluster that neither view lists is not reachable any more");
-    }
-
-    #[test]
-    fn an_endpoint_without_a_hostname_is_named_by_its_address() {
-        let name = |address: &str| Endpoint::new(address.parse().unwrap(), None).hostname.into_string();
-        assert_eq!(name("10.0.0.1"), "10-0-0-1");
-        assert_eq!(name("fd00::1"), "fd00--1");
-        assert_eq!(name("fd00::"), "fd00--0");
-        assert_eq!(name("::1"), "0--1");
-        assert_eq!(&*Endpoint::new("10.0.0.1".parse().unwrap(), Some("Web-0")).hostname, "web-0");
     }
 }

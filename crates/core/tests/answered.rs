@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use landfall_core::export::Family;
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_core::plan::{Family, Plan};
+use landfall_core::plan::Plan;
 use landfall_core::policy::{LocalPreference, Policy};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Service, View};
+use landfall_core::snapshot::{Guidance, Kind, Service, View};
 
 const PER_CLUSTER: Kind = Kind::ClusterSetIp { ips: Vec::new() };
 

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::{Fleet, Rng, id, random_fleet, spread_fleet};
+use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::ByCluster;
 use landfall_core::optimize::congestion::{Curve, curves};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
 use landfall_core::optimize::fill::{Vessel, fallback_row, fill};
 use landfall_core::optimize::{Solution, Unsolved, optimize, weights};
-use landfall_core::resolve::TOTAL_WEIGHT;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 

@@ -6,6 +6,7 @@
 mod fleet;
 
 use fleet::{Fleet, id};
+use landfall_core::export::Export;
 use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::congestion::{Shape, curves};
 use landfall_core::optimize::cost::{Bytes, ExchangeRate, Path, Tariff, unit_cost};
@@ -14,8 +15,8 @@ use landfall_core::optimize::fill::{Vessel, fallback_row, fill};
 use landfall_core::optimize::filter::{Trim, Window};
 use landfall_core::optimize::{optimize, weights};
 use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
-use landfall_core::rule::{NOMINAL_TOTAL, rule};
-use landfall_core::snapshot::Export;
+use landfall_core::rule::NOMINAL_TOTAL;
+use landfall_core::rule::weighted::rule;
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-6;

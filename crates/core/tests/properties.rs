@@ -5,17 +5,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use landfall_core::apportion::TOTAL_WEIGHT;
+use landfall_core::export::Family;
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::Exporter;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{Costs, Known, Report, facts};
 use landfall_core::pick::{Draw, Sequence};
-use landfall_core::plan::{Family, Plan, ServicePlan, plan};
+use landfall_core::plan::{Plan, ServicePlan, plan};
 use landfall_core::policy::{LocalPreference, MinShares, Mode, Policy, Row, Weight};
-use landfall_core::resolve::{Share, TOTAL_WEIGHT};
+use landfall_core::resolve::Share;
 use landfall_core::rule::{Fallback, NOMINAL_TOTAL, Reason, Rule};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Link, Service, Snapshot, View};
+use landfall_core::snapshot::{Guidance, Kind, Link, Service, Snapshot, View};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 

@@ -307,8 +307,8 @@ mod tests {
     use crate::optimize::cost::UnitCost;
     use crate::optimize::facts::Facts;
     use crate::optimize::objective::Objective;
-    use crate::optimize::optimize;
     use crate::optimize::report::facts;
+    use crate::optimize::solution::optimize;
 
     const T: u64 = 300;
 

@@ -6,9 +6,9 @@
 //! is a majorant of the common cost: however many sources move at once, the cost of all cannot rise.
 
 use crate::name::{ByCluster, ClusterId};
-use crate::optimize::Unsolved;
 use crate::optimize::congestion::{Curve, curves};
 use crate::optimize::facts::{Door, Facts, Field, Source, Tuning};
+use crate::optimize::problem::Unsolved;
 use crate::optimize::problem::{Offer, eligible, from_the_least, range_ms, service_times, way_costs, with_headroom};
 
 /// The least share of an exporter that a source claims.

@@ -14,23 +14,39 @@
 //! solver started: an agent that was restarted starts cold, the others at their last prices. Both end within rounding of
 //! the one optimum, and [`weights`] rounds in two steps so that this shows in no weight.
 
-pub mod agent;
+// Numerics with the same bits on every machine.
 pub mod cholesky;
+mod exponential;
+
+// The problem in the words of the clusters.
 pub mod congestion;
 pub mod cost;
-pub mod demand;
-mod exponential;
+
 pub mod facts;
-pub mod fill;
+
+pub mod objective;
+
+pub mod report;
+
+// From measurements to reports.
+pub mod demand;
 pub mod filter;
 pub mod growth_limit;
-mod joint;
-pub mod objective;
-mod problem;
-pub mod report;
 pub mod rtt;
 pub mod schedule;
+
+// From the problem to a solution.
+mod problem;
+
+mod joint;
+
 mod solution;
+
+// What a cluster does with it, and without it.
+pub mod fill;
 pub mod standby;
 
-pub use solution::{Planned, Row, Solution, Terms, Unsolved, optimize, weights};
+pub mod agent;
+
+pub use problem::Unsolved;
+pub use solution::{Planned, Row, Solution, Terms, optimize, weights};

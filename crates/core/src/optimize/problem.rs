@@ -1,7 +1,8 @@
 //! The facts about one service as the solver wants them: numbers only, in range, in the order of the cluster ids.
 
+use thiserror::Error;
+
 use crate::name::{ByCluster, ClusterId};
-use crate::optimize::Unsolved;
 use crate::optimize::congestion::{Curve, curves};
 use crate::optimize::cost::UnitCost;
 use crate::optimize::exponential::ln;
@@ -27,6 +28,15 @@ const LEAST_EPSILON: f64 = 1e-8;
 
 /// Demands below this part of the capacity are not what the accuracy is measured by.
 const LEAST_SCALE: f64 = 1e-6;
+
+/// Why there is no new plan. The caller keeps the previous one, or answers as it does without an optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum Unsolved {
+    #[error("no exporter has capacity")]
+    NobodyEligible,
+    #[error("the solver stopped {residual_rps} requests per second away from balance, of a load of {load_rps}")]
+    Unbalanced { residual_rps: f64, load_rps: f64 },
+}
 
 /// Sources are rows, eligible exporters are columns.
 #[derive(Debug)]

@@ -1,26 +1,15 @@
 //! The best shares for all sources together.
 
-use thiserror::Error;
-
+use crate::apportion::{Claim, apportion};
 use crate::name::{ByCluster, ClusterId};
-use crate::resolve::{Claim, apportion};
 
-use super::cost::UnitCost;
-use super::facts::{Clamped, Door, Facts, Tuning};
-use super::joint::{Solved, solve};
-use super::problem::Problem;
+use crate::optimize::cost::UnitCost;
+use crate::optimize::facts::{Clamped, Door, Facts, Tuning};
+use crate::optimize::joint::{Solved, solve};
+use crate::optimize::problem::{Problem, Unsolved};
 
 /// Of the load: a residual above it is no solution.
 const NO_SOLUTION: f64 = 1e-3;
-
-/// Why there is no new plan. The caller keeps the previous one, or answers as it does without an optimiser.
-#[derive(Debug, Clone, Copy, PartialEq, Error)]
-pub enum Unsolved {
-    #[error("no exporter has capacity")]
-    NobodyEligible,
-    #[error("the solver stopped {residual_rps} requests per second away from balance, of a load of {load_rps}")]
-    Unbalanced { residual_rps: f64, load_rps: f64 },
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Solution {

@@ -5,7 +5,7 @@
 //! the plan would if there were nobody before it.
 
 use crate::optimize::exponential::{exp, ln};
-use crate::optimize::{Terms, weights};
+use crate::optimize::solution::{Terms, weights};
 
 /// When a candidate has its turn, and its part among those that have it together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,8 +53,8 @@ fn softmax(attractions: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::name::ClusterId;
-    use crate::optimize::Planned;
     use crate::optimize::cost::UnitCost;
+    use crate::optimize::solution::Planned;
 
     fn planned(name: &str, capacity_rps: f64, congestion_price_ms: f64) -> Planned {
         Planned {

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use super::Family;
 use crate::answered::{Answered, Counter};
+use crate::export::{Endpoint, Family};
 use crate::pick::{Draw, index_of, run_of, scale, scatter};
 use crate::resolve::Share;
-use crate::snapshot::{Endpoint, Kind, Service};
+use crate::snapshot::{Kind, Service};
 
 /// The addresses of one family, by cluster, and the weights to draw them by.
 #[derive(Debug)]

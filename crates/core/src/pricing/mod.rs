@@ -1,9 +1,11 @@
 //! What traffic between two places costs: an ordered list of rules, and where a cluster is.
 
-mod place;
 mod region;
 
-pub use place::{Continent, InvalidLocation, Location};
+mod place;
+
+pub use place::{InvalidLocation, Location};
+pub use region::Continent;
 
 /// How far two places are from each other, as providers bill it: the nearest that is known to hold. All but the last are
 /// within one provider.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use super::region::{Continent, continent};
+
 /// As providers and their nodes name it, in lower case. `None`: not known; in a [`Rule`](super::Rule): anywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
@@ -11,37 +13,6 @@ pub struct Location {
     pub region: Option<Box<str>>,
     pub zone: Option<Box<str>>,
     pub continent: Option<Continent>,
-}
-
-/// The Middle East is in Asia, Mexico in North America.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Continent {
-    Africa,
-    Asia,
-    Europe,
-    NorthAmerica,
-    Oceania,
-    SouthAmerica,
-}
-
-impl Continent {
-    pub const ALL: [Self; 6] =
-        [Self::Africa, Self::Asia, Self::Europe, Self::NorthAmerica, Self::Oceania, Self::SouthAmerica];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Africa => "africa",
-            Self::Asia => "asia",
-            Self::Europe => "europe",
-            Self::NorthAmerica => "north-america",
-            Self::Oceania => "oceania",
-            Self::SouthAmerica => "south-america",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|continent| continent.as_str().eq_ignore_ascii_case(text))
-    }
 }
 
 impl Location {
@@ -107,7 +78,7 @@ impl Location {
     }
 
     fn usual_continent(&self) -> Option<Continent> {
-        super::region::continent(self.provider.as_deref()?, self.region.as_deref()?)
+        continent(self.provider.as_deref()?, self.region.as_deref()?)
     }
 }
 

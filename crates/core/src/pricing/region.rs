@@ -1,7 +1,38 @@
 //! On which continent a region is, by the naming scheme of its provider. The lists hold the exceptions first; a region that
 //! is opened tomorrow usually follows the scheme.
 
-use super::Continent::{self, Africa, Asia, Europe, NorthAmerica, Oceania, SouthAmerica};
+use self::Continent::{Africa, Asia, Europe, NorthAmerica, Oceania, SouthAmerica};
+
+/// The Middle East is in Asia, Mexico in North America.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Continent {
+    Africa,
+    Asia,
+    Europe,
+    NorthAmerica,
+    Oceania,
+    SouthAmerica,
+}
+
+impl Continent {
+    pub const ALL: [Self; 6] =
+        [Self::Africa, Self::Asia, Self::Europe, Self::NorthAmerica, Self::Oceania, Self::SouthAmerica];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Africa => "africa",
+            Self::Asia => "asia",
+            Self::Europe => "europe",
+            Self::NorthAmerica => "north-america",
+            Self::Oceania => "oceania",
+            Self::SouthAmerica => "south-america",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|continent| continent.as_str().eq_ignore_ascii_case(text))
+    }
+}
 
 /// `None`: nothing is known of the provider's names, or of this one.
 pub(super) fn continent(provider: &str, region: &str) -> Option<Continent> {

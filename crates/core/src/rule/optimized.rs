@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::export::Export;
 use crate::name::{ByCluster, ClusterId};
 use crate::optimize::agent::Expected;
 use crate::optimize::facts::{Exporter, Facts, LEAST_CAPACITY_RPS};
@@ -11,27 +12,7 @@ use crate::optimize::report::{Known, Method};
 use crate::optimize::standby::{Turn, turns};
 use crate::optimize::{Solution, Unsolved, optimize};
 use crate::policy::{LocalPreference, Mode, Policy};
-use crate::rule::{Candidate, Fallback, NOMINAL_TOTAL, Reason, Rule};
-use crate::snapshot::Export;
-
-/// What a share comes from: the lower latency, price, service time and congestion together, the more of its capacity a
-/// candidate gives.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Terms {
-    /// `None`: nobody knows a way there.
-    pub latency_ms: Option<f64>,
-    /// The price of a request, exchanged for time.
-    pub price_ms: Option<f64>,
-    pub usd_per_million: Option<f64>,
-    pub service_ms: f64,
-    /// What a request waits there on average, by the model.
-    pub wait_ms: f64,
-    /// What a request more costs all that are served there, itself included.
-    pub congestion_ms: f64,
-    pub capacity_rps: f64,
-    /// As all clusters together plan it, minimum shares and local preference aside; above 1 in an overload.
-    pub utilisation: f64,
-}
+use crate::rule::{Candidate, Fallback, NOMINAL_TOTAL, Reason, Rule, Terms};
 
 /// What `policy` gives each of `exports` for the clients of `local`. When nothing can be computed now, the nominal weights
 /// of `previous` stay, and without any, all share equally. They stay too while the new ones hardly differ. With a hysteresis of
@@ -137,13 +118,6 @@ struct Planned {
     terms: BTreeMap<ClusterId, Terms>,
 }
 
-impl Terms {
-    /// Until a request is answered, as far as it is known.
-    pub fn answered_ms(&self) -> Option<f64> {
-        Some(self.latency_ms? + self.service_ms + self.wait_ms)
-    }
-}
-
 impl Planned {
     fn joint(solution: &Solution, facts: &Facts, policy: &Policy, local: &ClusterId) -> Self {
         let explained = solution.explain(facts, local);
@@ -221,7 +195,8 @@ mod tests {
     use crate::optimize::objective::Objective;
     use crate::optimize::report::{Report, facts};
     use crate::policy::MinShares;
-    use crate::resolve::{Health, resolve};
+    use crate::resolve::resolve;
+    use crate::snapshot::Health;
 
     fn id(name: &str) -> ClusterId {
         ClusterId::new(name).unwrap()
