@@ -1,27 +1,27 @@
 //! Shares a whole number of parts among claims, by largest remainder and with minimum shares.
 
-/// What the weights of a service add up to while anybody is eligible.
+/// Sum of the weights of a service while at least one cluster is eligible.
 pub const TOTAL_WEIGHT: u32 = 1000;
 
-/// What a candidate can claim once it is known who is eligible.
+/// Claim of one candidate, given which candidates are eligible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) nominal: u32,
     pub(crate) floor: u32,
 }
 
+/// Share of one claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) weight: u32,
-    /// It is the floor, and more than the claim alone would give.
+    /// True if the weight is the floor, because the claim alone would give less.
     pub(crate) raised: bool,
 }
 
-/// Shares `total` by the nominal weights with nobody below its floor, in whole parts, by largest remainder; ties go to
-/// the first. The floors must not add up to more than `total`.
-///
-/// Raising one to its floor leaves less for the others, which can bring another below its own: so this repeats until
-/// nobody is raised any more, at most once per claim.
+/// Shares `total` in proportion to the nominal weights, in whole parts, with no claim below its floor. Parts that are
+/// left go to the largest remainders, and of equal ones to the first. The floors must not add up to more than `total`.
+/// Raising one claim to its floor leaves less for the others, which can bring another one below its floor. So this
+/// repeats until no claim is raised any more, at most once per claim.
 pub(crate) fn apportion(claims: &[Claim], total: u32) -> Vec<Part> {
     let mut raised = vec![false; claims.len()];
     let (left, sum) = loop {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn who_would_get_less_than_its_floor_is_raised_to_it_at_the_others_expense() {
+    fn claim_below_its_floor_is_raised_to_it_at_the_expense_of_the_others() {
         assert_eq!(weights(&[(900, 0), (50, 100), (50, 0)]), [853, 100, 47], "in proportion");
         assert_eq!(weights(&[(900, 0), (100, 100)]), [900, 100], "just enough");
         assert_eq!(weights(&[(1, 0), (0, 1000)]), [0, 1000]);

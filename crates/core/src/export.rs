@@ -1,21 +1,22 @@
-//! What one cluster exports of a service.
+//! Ready endpoints that one cluster exports of a service.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What one cluster offers of a service.
+/// Export of a service by one cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Export {
-    /// The ready ones alone, sorted and without repetition. For a Lighthouse ClusterSetIP export this is the cluster's
-    /// service IP.
+    /// Ready endpoints, sorted and without duplicates. For a Lighthouse ClusterSetIP export this is the service IP of
+    /// the cluster.
     pub ready: Arc<[Endpoint]>,
 }
 
+/// One address that serves requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     pub address: IpAddr,
-    /// What `<hostname>.<cluster>.<service>…` names; several endpoints can share it. Always a lower-case DNS label: the
-    /// one the endpoint has, or its address with dashes.
+    /// First label of `<hostname>.<cluster>.<service>…`; several endpoints can share it. Always a lower-case DNS label:
+    /// the hostname of the endpoint, or its address with dashes.
     pub hostname: Box<str>,
 }
 
@@ -26,8 +27,8 @@ impl Endpoint {
     }
 }
 
-/// `10.0.0.1` → `10-0-0-1`. An IPv6 address that would end in a dash gets a 0, because a label must not end so:
-/// `fd00::` → `fd00--0`; the same for one that would begin with a dash.
+/// Returns the address as a DNS label: `10.0.0.1` → `10-0-0-1`. A label must not begin or end with a dash, so a 0 is
+/// added there: `fd00::` → `fd00--0`.
 fn dashed(address: IpAddr) -> String {
     let label = address.to_string().replace(['.', ':'], "-");
     let head = if label.starts_with('-') { "0" } else { "" };
@@ -35,6 +36,7 @@ fn dashed(address: IpAddr) -> String {
     format!("{head}{label}{tail}")
 }
 
+/// Family of an IP address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     Ipv4,

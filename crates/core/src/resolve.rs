@@ -1,32 +1,31 @@
-//! Who is eligible right now, and how the parts of the whole are shared among them.
+//! Decides which candidates of a rule are eligible now, and shares the total weight among them.
 
 use crate::apportion::{Claim, Part, TOTAL_WEIGHT, apportion};
 use crate::name::ClusterId;
 use crate::rule::{Candidate, Reason, Rule};
 use crate::snapshot::Health;
 
-/// What one candidate gets.
+/// Share of one candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
     pub cluster: ClusterId,
-    /// Its part of [`TOTAL_WEIGHT`].
+    /// Weight out of [`TOTAL_WEIGHT`].
     pub weight: u32,
     pub eligible: bool,
     pub reason: Reason,
 }
 
-/// One share per candidate, in the same order. The weights add up to [`TOTAL_WEIGHT`], or to 0 when nobody is eligible.
-///
-/// A candidate without a ready endpoint is never eligible. One that cannot be reached is eligible only when no ready
-/// candidate can be: a broken probe must not end a service.
+/// Returns one share per candidate, in the same order. The weights add up to [`TOTAL_WEIGHT`], or to 0 if no candidate
+/// is eligible. A candidate without a ready endpoint is never eligible. An unreachable candidate is eligible only if no
+/// ready one is reachable: a broken probe must not end a service.
 pub fn resolve(rule: &Rule, health: impl Fn(&ClusterId) -> Health) -> Vec<Share> {
     let health: Vec<Health> = rule.candidates.iter().map(|candidate| health(&candidate.cluster)).collect();
-    let anybody_reachable = health.contains(&Health::Ready);
+    let any_reachable = health.contains(&Health::Ready);
     let eligible: Vec<bool> = health
         .iter()
         .map(|health| match health {
             Health::Ready => true,
-            Health::Unreachable => !anybody_reachable,
+            Health::Unreachable => !any_reachable,
             Health::NotReady => false,
         })
         .collect();
@@ -37,7 +36,7 @@ pub fn resolve(rule: &Rule, health: impl Fn(&ClusterId) -> Health) -> Vec<Share>
         .map(|((candidate, &health), (claim, part))| {
             let (eligible, reason) = match health {
                 Health::NotReady => (false, Reason::NoReadyEndpoints),
-                Health::Unreachable if anybody_reachable => (false, Reason::Unreachable),
+                Health::Unreachable if any_reachable => (false, Reason::Unreachable),
                 Health::Unreachable => (true, Reason::AllUnreachable),
                 Health::Ready => (true, reason(candidate, claim, part)),
             };
@@ -58,14 +57,13 @@ fn reason(candidate: &Candidate, claim: &Claim, part: Part) -> Reason {
     }
 }
 
-/// The lowest priority that has an eligible claimant shares by the nominal weights. When no eligible candidate has a
-/// claim, all of them share equally: a missing weight never leaves clients without an answer.
+/// Returns the claims of the first priority that has an eligible candidate with a weight, by nominal weight. If no
+/// eligible candidate has a weight, all of them share equally: a missing weight never leaves clients without an answer.
 fn claims(candidates: &[Candidate], eligible: &[bool]) -> Vec<Claim> {
-    let among = |eligible_one: &(&Candidate, &bool)| *eligible_one.1;
     let first = candidates
         .iter()
         .zip(eligible)
-        .filter(among)
+        .filter(|(_, eligible)| **eligible)
         .filter(|(candidate, _)| candidate.nominal > 0)
         .map(|(candidate, _)| candidate.priority)
         .min();

@@ -1,24 +1,19 @@
-//! The optimised policy: who should get how much, when everybody's demand, capacity and distances are known.
-//!
-//! Every cluster publishes facts that do not depend on what anybody decides. Every agent solves the same problem from them
-//! and applies its own row. Nobody reacts to anybody, so nothing can oscillate, and the first round is at the optimum.
+//! Computes the best shares for all source clusters together, from the demand, capacity and path costs of all. Every
+//! cluster publishes facts that do not depend on any decision. Every agent solves the same problem from them and
+//! applies its own row. No agent reacts to another, so nothing can oscillate, and the first round is at the optimum.
 //!
 //! ```text
 //! probes, prices ── cost ──▶ Facts ── problem ──▶ joint ──▶ Solution ── weights ──▶ thousandths
-//! measured loads ── filter ─▶   │   the door       │ congestion, cholesky, exponential
-//!                               └─ fill: without demands, each for itself ─────────▶
+//! measured loads ── filter ─▶   │   sanitizer      │ congestion, cholesky, exponential
+//!                               └─ fill: without demands, each source for itself ──▶
 //! ```
-//!
-//! **The same facts, the same bits.** Facts are maps by cluster id, and every sum runs in that order or in a fixed one made
-//! of it. Only operations that IEEE 754 fixes are used (`exponential`). The one thing that can still differ is where the
-//! solver started: an agent that was restarted starts cold, the others at their last prices. Both end within rounding of
-//! the one optimum, and [`weights`] rounds in two steps so that this shows in no weight.
+//! **The same facts give the same bits.** Facts are maps by cluster id, and every sum runs in that order or in a fixed one derived from it. Only operations that IEEE 754 fixes are used (`exponential`). Only the start of the solver can still differ: a restarted agent starts cold, the others at their last prices. Both end within rounding of the one optimum, and [`weights`] rounds in two steps so that no weight shows the difference.
 
 // Numerics with the same bits on every machine.
 pub mod cholesky;
 mod exponential;
 
-// The problem in the words of the clusters.
+// The problem, as clusters report it.
 pub mod congestion;
 pub mod cost;
 
@@ -42,11 +37,11 @@ mod joint;
 
 mod solution;
 
-// What a cluster does with it, and without it.
+// Failover, the fallback without demands, and the steps of one cluster.
 pub mod fill;
 pub mod standby;
 
 pub mod agent;
 
-pub use problem::Unsolved;
-pub use solution::{Planned, Row, Solution, Terms, optimize, weights};
+pub use problem::SolveError;
+pub use solution::{ExplainedShare, PlannedExporter, Solution, SolutionRow, solve_jointly, weights};

@@ -1,85 +1,87 @@
-//! The best shares for all sources together.
+//! The joint solution: the best shares for all sources together.
 
 use crate::apportion::{Claim, apportion};
 use crate::name::{ByCluster, ClusterId};
 
 use crate::optimize::cost::UnitCost;
-use crate::optimize::facts::{Clamped, Door, Facts, Tuning};
-use crate::optimize::joint::{Solved, solve};
-use crate::optimize::problem::{Problem, Unsolved};
+use crate::optimize::facts::{Clamped, Facts, Sanitizer, Tuning};
+use crate::optimize::joint::{Solved, balance};
+use crate::optimize::problem::{Problem, SolveError};
 
-/// Of the load: a residual above it is no solution.
-const NO_SOLUTION: f64 = 1e-3;
+/// Largest residual of a solution, as a fraction of the load.
+const MAX_RESIDUAL: f64 = 1e-3;
 
+/// Shares of all sources, and what they amount to at each exporter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Solution {
-    /// The eligible ones, in the order of their ids. Every row has its shares in the same order.
-    pub exporters: Vec<Planned>,
-    /// One per source, in the order of their ids.
-    pub rows: Vec<Row>,
-    /// The part of the demand that the capacity allows: below 1 in an overload, which all exporters then share alike.
+    /// Eligible exporters, in the order of their ids. Every row has its shares in the same order.
+    pub exporters: Vec<PlannedExporter>,
+    /// One row per source, in the order of their ids.
+    pub rows: Vec<SolutionRow>,
+    /// Fraction of the demand that the capacity allows: below 1 in an overload, which all exporters then share alike.
     pub servable: f64,
-    /// The part of the demand that had to go for every exporter to be at the target utilisation.
+    /// Fraction of the demand that would have to go for every exporter to be at the target utilization.
     pub shed: f64,
-    /// How far from balance the worst exporter is, in requests per second.
+    /// Largest imbalance of an exporter, in requests per second.
     pub residual_rps: f64,
     pub newton_steps: u32,
-    /// Facts that were not believed.
+    /// Facts that were out of range, and the values used instead.
     pub clamped: Vec<Clamped>,
 }
 
-/// What is planned for one exporter, and its terms in the costs of all.
+/// Plan of one exporter, and its cost terms, which are the same for all sources.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Planned {
+pub struct PlannedExporter {
     pub cluster: ClusterId,
-    /// φ: what a request more costs all that are served there, itself included, in ms.
+    /// φ: marginal congestion cost of one more request for all requests there, in ms.
     pub congestion_price_ms: f64,
-    /// What a request waits there on average.
+    /// Average wait of a request there.
     pub wait_ms: f64,
-    /// All that the sources will send there, without the residual.
+    /// Load from all sources, without the residual.
     pub load_rps: f64,
     pub capacity_rps: f64,
-    /// What of it the plan makes use of; the rest is headroom.
+    /// Capacity that the plan may use; the rest is headroom.
     pub usable_rps: f64,
-    /// As it counted: within what the model can bear.
+    /// Residual as used, clamped to the range of the model.
     pub residual_rps: f64,
     pub service_ms: f64,
 }
 
+/// Shares of one source.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct SolutionRow {
     pub source: ClusterId,
-    /// One per exporter of the solution; together 1.
+    /// One share per exporter of the solution; they add up to 1.
     pub shares: Vec<f64>,
 }
 
-/// One share and what it comes from: the lower the sum of the four costs, the higher the share per capacity.
+/// One share with its cost terms: the lower the sum of the four costs, the higher the share per capacity.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Terms<'a> {
-    pub exporter: &'a Planned,
+pub struct ExplainedShare<'a> {
+    pub exporter: &'a PlannedExporter,
     pub share: f64,
-    /// `None`: there is no way from the source to it.
-    pub way: Option<UnitCost>,
+    /// `None` if there is no path from the source to the exporter.
+    pub path_cost: Option<UnitCost>,
 }
 
-/// The best shares for all sources together. `prices` are those of an earlier solution, and save time when little has
-/// changed; an empty map is a cold start. They never change the weights.
-pub fn optimize(facts: &Facts, tuning: &Tuning, prices: &ByCluster<f64>) -> Result<Solution, Unsolved> {
+/// Returns the best shares for all sources together. `prices` are those of an earlier solution and save time if little
+/// has changed; an empty map is a cold start. They never change the weights.
+pub fn solve_jointly(facts: &Facts, tuning: &Tuning, prices: &ByCluster<f64>) -> Result<Solution, SolveError> {
     let tuning = tuning.within_limits();
-    let mut door = Door::default();
-    let problem = Problem::new(facts, &tuning, &mut door)?;
-    let solved = solve(&problem, problem.known_prices(prices));
+    let mut sanitizer = Sanitizer::default();
+    let problem = Problem::new(facts, &tuning, &mut sanitizer)?;
+    let solved = balance(&problem, problem.known_prices(prices));
     let load_rps = problem.scale;
-    if solved.residual <= NO_SOLUTION * load_rps {
-        Ok(solution(&problem, &solved, &tuning, door))
+    if solved.residual <= MAX_RESIDUAL * load_rps {
+        Ok(solution(&problem, &solved, &tuning, sanitizer))
     } else {
-        Err(Unsolved::Unbalanced { residual_rps: solved.residual, load_rps })
+        Err(SolveError::Unbalanced { residual_rps: solved.residual, load_rps })
     }
 }
 
-fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, door: Door) -> Solution {
+fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, sanitizer: Sanitizer) -> Solution {
     let loads = loads(&problem.asked, &solved.shares, problem.exporters.len());
-    let planned = |(j, &cluster): (usize, &&ClusterId)| Planned {
+    let planned = |(j, &cluster): (usize, &&ClusterId)| PlannedExporter {
         cluster: cluster.clone(),
         congestion_price_ms: solved.prices[j],
         wait_ms: problem.curves[j].wait_ms(loads[j] + problem.background[j]),
@@ -89,22 +91,22 @@ fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, door: Door)
         residual_rps: problem.background[j],
         service_ms: problem.service[j],
     };
-    let exporters: Vec<Planned> = problem.exporters.iter().enumerate().map(planned).collect();
+    let exporters: Vec<PlannedExporter> = problem.exporters.iter().enumerate().map(planned).collect();
     let rows = problem.sources.iter().zip(solved.shares.chunks_exact(exporters.len()));
     let demand: f64 = problem.asked.iter().sum();
     let wanted = tuning.target_utilisation * problem.capacity;
     Solution {
-        rows: rows.map(|(&source, shares)| Row { source: source.clone(), shares: shares.to_vec() }).collect(),
+        rows: rows.map(|(&source, shares)| SolutionRow { source: source.clone(), shares: shares.to_vec() }).collect(),
         exporters,
         servable: problem.servable,
         shed: if demand > wanted { 1.0 - wanted / demand } else { 0.0 },
         residual_rps: solved.residual,
         newton_steps: solved.newton_steps,
-        clamped: door.clamped,
+        clamped: sanitizer.clamped,
     }
 }
 
-/// What all sources will send to each exporter, servable or not.
+/// Returns the load of each exporter from all sources, servable or not.
 fn loads(asked: &[f64], shares: &[f64], exporters: usize) -> Vec<f64> {
     let mut loads = vec![0.0; exporters];
     for (row, asked) in shares.chunks_exact(exporters).zip(asked) {
@@ -114,47 +116,51 @@ fn loads(asked: &[f64], shares: &[f64], exporters: usize) -> Vec<f64> {
 }
 
 impl Solution {
-    /// To start the next one from.
+    /// Returns the congestion prices, to start the next solution from.
     pub fn prices(&self) -> ByCluster<f64> {
         self.exporters.iter().map(|planned| (planned.cluster.clone(), planned.congestion_price_ms)).collect()
     }
 
-    pub fn row(&self, source: &ClusterId) -> Option<&Row> {
+    /// Returns the row of a source.
+    pub fn row(&self, source: &ClusterId) -> Option<&SolutionRow> {
         self.rows.binary_search_by(|row| row.source.cmp(source)).ok().map(|i| &self.rows[i])
     }
 
-    /// By exporter, as the [`filter::Row`](super::filter::Row) wants it.
+    /// Returns the shares of a source by exporter, for the [`AppliedRow`](crate::optimize::filter::AppliedRow).
     pub fn shares(&self, source: &ClusterId) -> Option<ByCluster<f64>> {
         let shares = &self.row(source)?.shares;
         Some(self.exporters.iter().zip(shares).map(|(planned, &share)| (planned.cluster.clone(), share)).collect())
     }
 
-    /// With other shares for one source, by exporter.
+    /// Replaces the shares of one source.
     #[must_use]
     pub fn with_row(mut self, source: &ClusterId, shares: &ByCluster<f64>) -> Self {
-        let share = |planned: &Planned| shares.get(&planned.cluster).copied().unwrap_or(0.0);
+        let share = |planned: &PlannedExporter| shares.get(&planned.cluster).copied().unwrap_or(0.0);
         let shares: Vec<f64> = self.exporters.iter().map(share).collect();
         self.rows.iter_mut().filter(|row| row.source == *source).for_each(|row| row.shares.clone_from(&shares));
         self
     }
 
-    /// What the shares of a source come from. `facts` are those of the solution.
-    pub fn explain<'a>(&'a self, facts: &Facts, source: &ClusterId) -> Vec<Terms<'a>> {
-        let way = |exporter: &ClusterId| facts.sources.get(source)?.costs.get(exporter).copied();
+    /// Returns the shares of a source with their cost terms. `facts` are those of the solution.
+    pub fn explain<'a>(&'a self, facts: &Facts, source: &ClusterId) -> Vec<ExplainedShare<'a>> {
+        let path_cost = |exporter: &ClusterId| facts.sources.get(source)?.costs.get(exporter).copied();
         let shares = self.row(source).map_or(&[][..], |row| &row.shares);
-        let terms = |(exporter, &share): (&'a Planned, &f64)| Terms { exporter, share, way: way(&exporter.cluster) };
+        let terms = |(exporter, &share): (&'a PlannedExporter, &f64)| ExplainedShare {
+            exporter,
+            share,
+            path_cost: path_cost(&exporter.cluster),
+        };
         self.exporters.iter().zip(shares).map(terms).collect()
     }
 }
 
-/// What the shares become before they are apportioned: parts of a thousand million.
+/// Grid that shares are cut to before they are apportioned: parts of a thousand million.
 const FINE: f64 = 1e9;
 
-/// Whole weights that add up to `total`, by largest remainder; ties go to the first. All 0 if all shares are.
-///
-/// Two solutions that differ in the last bits must have the same weights. So shares are cut to a fine grid first, which
-/// makes of near ties real ones. The grid is shifted by the golden ratio: shares like 1/2 or 1/3, which are what
-/// symmetric fleets have, then never lie where two cells meet.
+/// Returns whole weights that add up to `total`, by largest remainder; of equal remainders the first counts. All
+/// weights are 0 if all shares are. Two solutions that differ in the last bits must have the same weights. So shares
+/// are cut to a fine grid first, which turns near ties into ties. The grid is shifted by the golden ratio: shares like
+/// 1/2 or 1/3, which symmetric fleets have, then never lie on the border of two cells.
 pub fn weights(shares: &[f64], total: u32) -> Vec<u32> {
     const SHIFT: f64 = 0.618_033_988_749_894_8;
     let whole: f64 = shares.iter().map(|share| part(*share)).sum();
@@ -168,7 +174,7 @@ pub fn weights(shares: &[f64], total: u32) -> Vec<u32> {
     apportion(&claims, total).into_iter().map(|part| part.weight).collect()
 }
 
-/// A share that is one: neither negative nor infinite.
+/// Returns the share, or 0 if it is negative or not finite.
 fn part(share: f64) -> f64 {
     if share.is_finite() { share.max(0.0) } else { 0.0 }
 }

@@ -1,7 +1,6 @@
-//! What a policy gives each exporter, whoever is healthy at the moment.
-//!
-//! A rule holds until the policy or the set of exporters changes; in the optimised mode also until facts or readiness do. It is what the operator publishes beside the shares,
-//! so that a DNS replica that sees an endpoint fail, or come back, needs nobody to tell it what follows.
+//! What a policy gives each exporter, independent of health. A rule changes when the policy or the set of exporters
+//! changes. In optimized mode it also changes with facts and readiness. The operator publishes it beside the shares, so
+//! a DNS replica can compute new shares by itself when an endpoint fails or comes back.
 
 pub mod optimized;
 pub mod weighted;
@@ -10,99 +9,100 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::name::ClusterId;
-use crate::optimize::agent::Expected;
+use crate::optimize::agent::PlannedLoad;
 use crate::optimize::report::Method;
 use crate::policy::Mode;
 
-/// What the nominal weights of one priority add up to, give or take the rounding: parts per million, so that a
-/// renormalisation over the few that are left stays within a thousandth.
+/// Sum of the nominal weights of one priority, up to rounding. Parts per million, so that rescaling to the candidates
+/// that are eligible stays within a thousandth.
 pub const NOMINAL_TOTAL: u32 = 1_000_000;
 
+/// Claims of all exporting clusters of a service on the requests of the local cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// The mode in force, which is not the one asked for when there is a `fallback`.
+    /// Mode in force; not the one of the policy if there is a `fallback`.
     pub mode: Mode,
     pub fallback: Option<Fallback>,
-    /// In the optimised mode, how it was computed.
+    /// How the rule was computed, in optimized mode.
     pub method: Option<Method>,
-    /// In the optimised mode, what the plan of all brings to the local export; `None` when nobody knows what all will do.
-    pub expected: Option<Arc<Expected>>,
+    /// Load that the joint plan sends to the local export, in optimized mode; `None` without a joint plan.
+    pub planned_load: Option<Arc<PlannedLoad>>,
     /// `namespace/name` of the policy; `None` for the cluster-wide default.
     pub policy: Option<Arc<str>>,
-    /// In the order of their cluster ids, one per exporting cluster.
+    /// One candidate per exporting cluster, in the order of their ids.
     pub candidates: Vec<Candidate>,
 }
 
-/// One exporting cluster, and its claim.
+/// One exporting cluster and its claim.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     pub cluster: ClusterId,
-    /// Lower goes first: a candidate gets a share while nobody of a lower priority is eligible.
+    /// Failover priority, 0 first: a candidate gets a share while no candidate of a lower value is eligible.
     pub priority: u8,
-    /// Its part of [`NOMINAL_TOTAL`] among those of its priority; 0 for none.
+    /// Weight within its priority, out of [`NOMINAL_TOTAL`]; 0 for none.
     pub nominal: u32,
-    /// Its part of [`TOTAL_WEIGHT`](crate::apportion::TOTAL_WEIGHT) that it gets at least while it is eligible.
+    /// Minimum share out of [`TOTAL_WEIGHT`](crate::apportion::TOTAL_WEIGHT) while it is eligible.
     pub floor: u32,
-    /// What its share comes from.
+    /// Reason for its claim.
     pub basis: Reason,
-    /// In the optimised mode, how large each of its costs is.
-    pub terms: Option<Terms>,
+    /// Costs that its share comes from, in optimized mode.
+    pub terms: Option<CostTerms>,
 }
 
-/// What a share comes from: the lower latency, price, service time and congestion together, the more of its capacity a
-/// candidate gives.
+/// Cost terms of one share. The lower the sum of latency, price, service time and congestion, the larger the share per
+/// capacity.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Terms {
-    /// `None`: nobody knows a way there.
+pub struct CostTerms {
+    /// `None` if no path to the cluster is known.
     pub latency_ms: Option<f64>,
-    /// The price of a request, exchanged for time.
+    /// Price of a request, converted to time.
     pub price_ms: Option<f64>,
     pub usd_per_million: Option<f64>,
     pub service_ms: f64,
-    /// What a request waits there on average, by the model.
+    /// Average wait of a request there, by the model.
     pub wait_ms: f64,
-    /// What a request more costs all that are served there, itself included.
+    /// Marginal cost of one more request at this cluster, in ms, for all its requests.
     pub congestion_ms: f64,
     pub capacity_rps: f64,
-    /// As all clusters together plan it, minimum shares and local preference aside; above 1 in an overload.
+    /// Utilization by the joint plan, without minimum shares and local preference; above 1 in an overload.
     pub utilisation: f64,
 }
 
-impl Terms {
-    /// Until a request is answered, as far as it is known.
+impl CostTerms {
+    /// Returns the time until a request is answered: latency, service time and wait.
     pub fn answered_ms(&self) -> Option<f64> {
         Some(self.latency_ms? + self.service_ms + self.wait_ms)
     }
 }
 
-/// Why a candidate has the share that it has. Users read these words in `ServiceSelection.status.clusters[].reason`.
+/// Reason for a share. Users read it in `ServiceSelection.status.clusters[].reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// An equal part.
+    /// Equal share.
     Equal,
-    /// A part by its weight.
+    /// Share by its weight.
     Weighted,
-    /// The local cluster, which is preferred.
+    /// Local cluster, which is preferred.
     Local,
-    /// Its weight is 0: always chosen.
+    /// Weight 0: always chosen.
     ZeroWeight,
-    /// The part it was promised by `minShares`.
+    /// Minimum share from `minShares`.
     MinShare,
-    /// Eligible, and waits for a preferred cluster to fail.
+    /// Eligible, and gets a share only if clusters of a lower priority fail.
     Standby,
-    /// Its row has no weight for it.
+    /// No weight in the row of the source cluster.
     NoWeight,
-    /// Its weight is negative or not a finite number.
+    /// Weight that is negative or not a finite number.
     InvalidWeight,
-    /// A part by the plan of all clusters.
+    /// Share by the joint plan of all clusters.
     Optimized,
-    /// It has published no capacity.
+    /// No capacity reported.
     NoCapacity,
     /// No ready endpoint.
     NoReadyEndpoints,
-    /// The network says it cannot be reached from here.
+    /// Unreachable from the local cluster.
     Unreachable,
-    /// It cannot be reached, but nor can any other ready cluster, so the probe is taken to be wrong.
+    /// Unreachable like every other ready cluster, so the probes are taken to be wrong.
     AllUnreachable,
 }
 
@@ -148,21 +148,21 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why the mode in force is not the one that was asked for, or what it had to do without.
+/// Why the mode in force is not that of the policy, or which input it lacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fallback {
-    /// `weighted-round-robin`, and no exporter has a weight for this source: equal shares.
+    /// `weighted-round-robin`, but no exporter has a weight for this source cluster: equal shares.
     NoWeights,
-    /// `optimized`, and no ready exporter has any capacity: the weights from before, or equal shares.
+    /// `optimized`, but no ready exporter has capacity: the previous weights, or equal shares.
     NoCapacity,
-    /// `optimized`, and the solver gave up: the weights from before, or equal shares.
+    /// `optimized`, but the solver found no solution: the previous weights, or equal shares.
     Unsolved,
-    /// `optimized`, and nobody has published anything, or not for long: the weights from before, or equal shares.
+    /// `optimized`, but no cluster has a recent report: the previous weights, or equal shares.
     NoFacts,
-    /// `optimized`, and the demands that were published explain less than half of the loads, or a cluster plans with other
-    /// settings: the plan is made from what is known.
+    /// `optimized`, but the reported demands explain less than half of the loads, or a cluster plans with other
+    /// settings: each cluster plans for itself.
     DemandsUnexplained,
-    /// `optimized`, and not everybody who publishes anything has published a demand: half of the capacity, from all alike.
+    /// `optimized`, but not all reports have a demand: the plan assumes half of the capacity, from all sources alike.
     DemandUnknown,
 }
 
@@ -180,11 +180,11 @@ impl Fallback {
 }
 
 impl Rule {
-    /// The rule with a claimless candidate for each exporter it does not know: a cluster that exports since the rule was
-    /// published answers when nobody else can, and waits for its weight until then.
-    pub fn covering<'a>(self: &Arc<Self>, exporters: impl Iterator<Item = &'a ClusterId>) -> Arc<Self> {
-        let unknown: Vec<Candidate> = exporters
-            .filter(|cluster| self.candidates.binary_search_by(|known| known.cluster.cmp(cluster)).is_err())
+    /// Adds a candidate without weight for every exporter the rule does not list. Such a cluster began to export after
+    /// the rule was published: it gets requests only if no other candidate is eligible.
+    pub fn with_candidates_for<'a>(self: &Arc<Self>, exporters: impl Iterator<Item = &'a ClusterId>) -> Arc<Self> {
+        let missing: Vec<Candidate> = exporters
+            .filter(|cluster| self.candidates.binary_search_by(|candidate| candidate.cluster.cmp(cluster)).is_err())
             .map(|cluster| Candidate {
                 cluster: cluster.clone(),
                 priority: 0,
@@ -194,11 +194,11 @@ impl Rule {
                 terms: None,
             })
             .collect();
-        if unknown.is_empty() {
+        if missing.is_empty() {
             return Arc::clone(self);
         }
         let mut rule = Self::clone(self);
-        rule.candidates.extend(unknown);
+        rule.candidates.extend(missing);
         rule.candidates.sort_by(|a, b| a.cluster.cmp(&b.cluster));
         Arc::new(rule)
     }

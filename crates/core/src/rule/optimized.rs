@@ -1,136 +1,147 @@
-//! The rule of the optimised mode: the own row of the plan of all, and what each share comes from.
+//! Turns the joint solution into this cluster's rule, with the cost terms of each share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::export::Export;
 use crate::name::{ByCluster, ClusterId};
-use crate::optimize::agent::Expected;
-use crate::optimize::facts::{Exporter, Facts, LEAST_CAPACITY_RPS};
+use crate::optimize::agent::PlannedLoad;
+use crate::optimize::facts::{Exporter, Facts, MIN_CAPACITY_RPS};
 use crate::optimize::fill::fallback_row;
-use crate::optimize::report::{Known, Method};
-use crate::optimize::standby::{Turn, turns};
-use crate::optimize::{Solution, Unsolved, optimize};
+use crate::optimize::report::{Method, PlanningInput};
+use crate::optimize::standby::{Priority, failover_order};
+use crate::optimize::{Solution, SolveError, solve_jointly};
 use crate::policy::{LocalPreference, Mode, Policy};
-use crate::rule::{Candidate, Fallback, NOMINAL_TOTAL, Reason, Rule, Terms};
+use crate::rule::{Candidate, CostTerms, Fallback, NOMINAL_TOTAL, Reason, Rule};
 
-/// What `policy` gives each of `exports` for the clients of `local`. When nothing can be computed now, the nominal weights
-/// of `previous` stay, and without any, all share equally. They stay too while the new ones hardly differ. With a hysteresis of
-/// 0 nothing stays: each plan stands for itself.
-pub fn optimized(
+/// Returns the rule for the clients of `local` in optimized mode. The nominal weights of `previous` are kept if no plan
+/// can be computed, or if the new ones differ by less than the hysteresis. Without a plan and without previous weights,
+/// all exporters share equally. A hysteresis of 0 ignores `previous`.
+pub fn optimized_rule(
     policy: &Policy,
-    known: &Known,
+    input: &PlanningInput,
     (local, exports): (&ClusterId, &ByCluster<Export>),
     previous: Option<&Rule>,
 ) -> Rule {
-    let goes_on = policy.objective.tuning.hysteresis > 0.0;
-    let before = previous.filter(|rule| goes_on && rule.mode == Mode::Optimized).map(Planned::of).unwrap_or_default();
-    let (planned, fallback) = match plan(known, policy, local, &before.prices()) {
+    let continues = policy.objective.tuning.hysteresis > 0.0;
+    let before =
+        previous.filter(|rule| continues && rule.mode == Mode::Optimized).map(OptimizedRow::of).unwrap_or_default();
+    let (planned, fallback) = match plan(input, policy, local, &before.prices()) {
         Ok(planned) => {
-            let aside = Some(local).filter(|local| !before.turns.contains_key(*local));
-            (planned.steadied(&before, aside, policy.objective.tuning.hysteresis), caveat(known))
+            let preferred = Some(local).filter(|local| !before.priorities.contains_key(*local));
+            (planned.with_hysteresis(&before, preferred, policy.objective.tuning.hysteresis), missing_input(input))
         }
         Err(why) => (before, Some(why)),
     };
-    // Who says that it can serve nothing is promised nothing, unless they all say so.
-    let can = |exporter: &Exporter| exporter.capacity_rps >= LEAST_CAPACITY_RPS;
-    let anybody = known.facts.exporters.values().any(can);
-    let cannot = |cluster: &ClusterId| anybody && known.facts.exporters.get(cluster).is_some_and(|known| !can(known));
+    // A cluster that reports no capacity gets no minimum share, unless no cluster reports any.
+    let has_capacity = |exporter: &Exporter| exporter.capacity_rps >= MIN_CAPACITY_RPS;
+    let any_capacity = input.facts.exporters.values().any(has_capacity);
+    let lacks_capacity = |cluster: &ClusterId| {
+        any_capacity && input.facts.exporters.get(cluster).is_some_and(|exporter| !has_capacity(exporter))
+    };
     let prefers = policy.local_preference() == LocalPreference::Prefer;
-    let prefers_local = prefers && exports.contains_key(local) && !cannot(local);
+    let prefers_local = prefers && exports.contains_key(local) && !lacks_capacity(local);
     let candidate = |cluster: &ClusterId| {
         let preferred = prefers_local && cluster == local;
-        let (turn, basis) = match preferred {
-            true => (Turn { tier: 0, nominal: NOMINAL_TOTAL }, Reason::Local),
-            false => planned.turn(cluster),
+        let (priority, basis) = match preferred {
+            true => (Priority { level: 0, nominal: NOMINAL_TOTAL }, Reason::Local),
+            false => planned.priority_of(cluster),
         };
-        let promised = policy.min_shares.get(cluster);
+        let min_share = policy.min_shares.get(cluster);
         Candidate {
             cluster: cluster.clone(),
-            priority: turn.tier.saturating_add(u8::from(prefers_local && !preferred)),
-            nominal: turn.nominal,
-            floor: if cannot(cluster) { 0 } else { promised },
+            priority: priority.level.saturating_add(u8::from(prefers_local && !preferred)),
+            nominal: priority.nominal,
+            floor: if lacks_capacity(cluster) { 0 } else { min_share },
             basis,
             terms: planned.terms.get(cluster).copied(),
         }
     };
-    let mode = if planned.turns.is_empty() { Mode::RoundRobin } else { Mode::Optimized };
+    let mode = if planned.priorities.is_empty() { Mode::RoundRobin } else { Mode::Optimized };
     Rule {
         mode,
         fallback,
         method: Some(planned.method.unwrap_or(Method::Keep)),
-        expected: planned.expected.clone(),
+        planned_load: planned.planned_load.clone(),
         policy: policy.name.clone(),
         candidates: exports.iter().map(|(cluster, _)| candidate(cluster)).collect(),
     }
 }
 
-/// The error: why there is none.
-fn plan(known: &Known, policy: &Policy, local: &ClusterId, prices: &ByCluster<f64>) -> Result<Planned, Fallback> {
-    if known.method == Method::Keep {
+/// Returns this cluster's row of the joint plan, or of the fallback plan. The error says why there is none.
+fn plan(
+    input: &PlanningInput,
+    policy: &Policy,
+    local: &ClusterId,
+    prices: &ByCluster<f64>,
+) -> Result<OptimizedRow, Fallback> {
+    if input.method == Method::Keep {
         return Err(Fallback::NoFacts);
     }
-    let solve = |facts: &Facts| optimize(facts, &policy.objective.tuning, prices);
-    let solution = solve(&known.facts).map_err(|unsolved| match unsolved {
-        Unsolved::NobodyEligible => Fallback::NoCapacity,
-        Unsolved::Unbalanced { .. } => Fallback::Unsolved,
+    let solve = |facts: &Facts| solve_jointly(facts, &policy.objective.tuning, prices);
+    let solution = solve(&input.facts).map_err(|unsolved| match unsolved {
+        SolveError::NoCapacity => Fallback::NoCapacity,
+        SolveError::Unbalanced { .. } => Fallback::Unsolved,
     })?;
-    let mut planned = match (known.method, &known.sent) {
+    let mut planned = match (input.method, &input.own_traffic_rps) {
         (Method::Fallback, Some(sent)) => {
-            let row = fallback_row(&known.facts, local, sent, &policy.objective.tuning);
+            let row = fallback_row(&input.facts, local, sent, &policy.objective.tuning);
             let solution = solution.with_row(local, &row.map_err(|_| Fallback::NoCapacity)?);
-            Planned { method: Some(Method::Fallback), ..Planned::joint(&solution, &known.facts, policy, local) }
+            OptimizedRow {
+                method: Some(Method::Fallback),
+                ..OptimizedRow::joint(&solution, &input.facts, policy, local)
+            }
         }
-        // Where nobody counts what was sent, the plan from the demands that are known is at least the same for all.
-        _ => Planned {
+        // Without counts of what was sent, the plan from the known demands is at least the same for all clusters.
+        _ => OptimizedRow {
             method: Some(Method::Joint),
-            expected: Some(Arc::new(Expected::new(&solution, local, known))),
-            ..Planned::joint(&solution, &known.facts, policy, local)
+            planned_load: Some(Arc::new(PlannedLoad::new(&solution, local, input))),
+            ..OptimizedRow::joint(&solution, &input.facts, policy, local)
         },
     };
-    // Who cannot answer now has the turn that it will have when it can.
-    if let Some(facts) = &known.whole
+    // A cluster that is not ready gets the priority it will have once it is.
+    if let Some(facts) = &input.if_all_ready
         && let Ok(solution) = solve(facts)
     {
-        for (cluster, turn) in Planned::joint(&solution, facts, policy, local).turns {
-            planned.turns.entry(cluster).or_insert(turn);
+        for (cluster, priority) in OptimizedRow::joint(&solution, facts, policy, local).priorities {
+            planned.priorities.entry(cluster).or_insert(priority);
         }
     }
     Ok(planned)
 }
 
-/// What the plan had to do without.
-fn caveat(known: &Known) -> Option<Fallback> {
-    match known.method {
-        _ if known.facts.demand_unknown => Some(Fallback::DemandUnknown),
+/// Returns which input the plan lacked.
+fn missing_input(input: &PlanningInput) -> Option<Fallback> {
+    match input.method {
+        _ if input.facts.demand_unknown => Some(Fallback::DemandUnknown),
         Method::Fallback => Some(Fallback::DemandsUnexplained),
         Method::Joint | Method::Keep => None,
     }
 }
 
-/// The turns of the eligible, and the terms that are known.
+/// This cluster's row of a plan: priorities of the eligible exporters, and their cost terms as far as known.
 #[derive(Debug, Default)]
-struct Planned {
-    /// `None`: it was not computed now.
+struct OptimizedRow {
+    /// `None` if the row was not computed now.
     method: Option<Method>,
-    expected: Option<Arc<Expected>>,
-    turns: BTreeMap<ClusterId, Turn>,
-    terms: BTreeMap<ClusterId, Terms>,
+    planned_load: Option<Arc<PlannedLoad>>,
+    priorities: BTreeMap<ClusterId, Priority>,
+    terms: BTreeMap<ClusterId, CostTerms>,
 }
 
-impl Planned {
+impl OptimizedRow {
     fn joint(solution: &Solution, facts: &Facts, policy: &Policy, local: &ClusterId) -> Self {
         let explained = solution.explain(facts, local);
-        let turns = turns(&explained, policy.objective.tuning.epsilon_ms, NOMINAL_TOTAL);
+        let priorities = failover_order(&explained, policy.objective.tuning.epsilon_ms, NOMINAL_TOTAL);
         let clusters = explained.iter().map(|terms| terms.exporter.cluster.clone());
-        let turns = clusters.zip(turns).collect();
+        let priorities = clusters.zip(priorities).collect();
         let terms = explained.iter().map(|terms| {
             let planned = terms.exporter;
             let load_rps = planned.load_rps + planned.residual_rps;
-            let terms = Terms {
-                latency_ms: terms.way.map(|way| way.latency_ms),
-                price_ms: terms.way.map(|way| way.price_ms),
-                usd_per_million: terms.way.map(|way| policy.objective.rate.exchanged(way.price_ms)),
+            let terms = CostTerms {
+                latency_ms: terms.path_cost.map(|path| path.latency_ms),
+                price_ms: terms.path_cost.map(|path| path.price_ms),
+                usd_per_million: terms.path_cost.map(|path| policy.objective.rate.exchanged(path.price_ms)),
                 service_ms: planned.service_ms,
                 wait_ms: planned.wait_ms,
                 congestion_ms: planned.congestion_price_ms,
@@ -139,48 +150,52 @@ impl Planned {
             };
             (planned.cluster.clone(), terms)
         });
-        Self { turns, terms: terms.collect(), ..Self::default() }
+        Self { priorities, terms: terms.collect(), ..Self::default() }
     }
 
-    /// Of a rule: what local preference put into the place of a turn is none.
+    /// Reads a rule back. The local cluster's entry is left out if it only stems from local preference.
     fn of(rule: &Rule) -> Self {
-        let behind_local = u8::from(rule.candidates.iter().any(|known| known.basis == Reason::Local));
-        let tier = |known: &Candidate| known.priority.saturating_sub(behind_local);
-        let turn = |known: &Candidate| Turn { tier: tier(known), nominal: known.nominal };
-        let planned = rule.candidates.iter().filter(|known| known.basis != Reason::Local);
-        let turns = planned.map(|known| (known.cluster.clone(), turn(known)));
-        let terms = rule.candidates.iter().filter_map(|known| Some((known.cluster.clone(), known.terms?)));
-        Self { turns: turns.collect(), terms: terms.collect(), ..Self::default() }
+        let behind_local = u8::from(rule.candidates.iter().any(|candidate| candidate.basis == Reason::Local));
+        let level = |candidate: &Candidate| candidate.priority.saturating_sub(behind_local);
+        let priority = |candidate: &Candidate| Priority { level: level(candidate), nominal: candidate.nominal };
+        let planned = rule.candidates.iter().filter(|candidate| candidate.basis != Reason::Local);
+        let priorities = planned.map(|candidate| (candidate.cluster.clone(), priority(candidate)));
+        let terms = rule.candidates.iter().filter_map(|candidate| Some((candidate.cluster.clone(), candidate.terms?)));
+        Self { priorities: priorities.collect(), terms: terms.collect(), ..Self::default() }
     }
 
-    /// With the turns of `before`, unless they differ by as much as the hysteresis, or by who has a turn. The cluster that is
-    /// `aside`, because it is preferred, had none.
-    fn steadied(mut self, before: &Self, aside: Option<&ClusterId>, hysteresis: f64) -> Self {
-        let having = |planned: &Self| -> BTreeMap<ClusterId, Turn> {
-            let having = planned.turns.iter().filter(|(cluster, turn)| turn.nominal > 0 && Some(*cluster) != aside);
-            having.map(|(cluster, turn)| (cluster.clone(), *turn)).collect()
+    /// Keeps the previous weights if they differ by less than the hysteresis and the same clusters have one.
+    /// `preferred` is not compared: the previous rule has no weight for it.
+    fn with_hysteresis(mut self, before: &Self, preferred: Option<&ClusterId>, hysteresis: f64) -> Self {
+        let weighted = |planned: &Self| -> BTreeMap<ClusterId, Priority> {
+            let weighted = planned
+                .priorities
+                .iter()
+                .filter(|(cluster, priority)| priority.nominal > 0 && Some(*cluster) != preferred);
+            weighted.map(|(cluster, priority)| (cluster.clone(), *priority)).collect()
         };
-        let (old, new) = (having(before), having(&self));
-        let first = |turn: &Turn| if turn.tier == 0 { turn.nominal } else { 0 };
+        let (old, new) = (weighted(before), weighted(&self));
+        let first = |priority: &Priority| if priority.level == 0 { priority.nominal } else { 0 };
         let moved: u32 = old.values().zip(new.values()).map(|(old, new)| first(old).abs_diff(first(new))).sum();
-        let alike = old.values().map(|turn| turn.tier == 0).eq(new.values().map(|turn| turn.tier == 0));
-        if alike && old.keys().eq(new.keys()) && f64::from(moved) < hysteresis * f64::from(NOMINAL_TOTAL) {
-            self.turns.extend(old);
+        let same_first =
+            old.values().map(|priority| priority.level == 0).eq(new.values().map(|priority| priority.level == 0));
+        if same_first && old.keys().eq(new.keys()) && f64::from(moved) < hysteresis * f64::from(NOMINAL_TOTAL) {
+            self.priorities.extend(old);
         }
         self
     }
 
-    /// To start the next solution from.
+    /// Returns the congestion prices, to start the next solution from.
     fn prices(&self) -> ByCluster<f64> {
         self.terms.iter().map(|(cluster, terms)| (cluster.clone(), terms.congestion_ms)).collect()
     }
 
-    fn turn(&self, cluster: &ClusterId) -> (Turn, Reason) {
-        match self.turns.get(cluster) {
-            Some(turn) if turn.nominal == 0 => (*turn, Reason::NoCapacity),
-            Some(&turn) => (turn, Reason::Optimized),
-            None if self.turns.is_empty() => (Turn { tier: 0, nominal: 1 }, Reason::Equal),
-            None => (Turn::default(), Reason::NoCapacity),
+    fn priority_of(&self, cluster: &ClusterId) -> (Priority, Reason) {
+        match self.priorities.get(cluster) {
+            Some(priority) if priority.nominal == 0 => (*priority, Reason::NoCapacity),
+            Some(&priority) => (priority, Reason::Optimized),
+            None if self.priorities.is_empty() => (Priority { level: 0, nominal: 1 }, Reason::Equal),
+            None => (Priority::default(), Reason::NoCapacity),
         }
     }
 }
@@ -193,7 +208,7 @@ mod tests {
     use crate::optimize::cost::UnitCost;
     use crate::optimize::facts::Tuning;
     use crate::optimize::objective::Objective;
-    use crate::optimize::report::{Report, facts};
+    use crate::optimize::report::{Report, planning_input};
     use crate::policy::MinShares;
     use crate::resolve::resolve;
     use crate::snapshot::Health;
@@ -203,13 +218,13 @@ mod tests {
     }
 
     /// Three clusters in a line, 10 ms from one to the next.
-    fn known(reports: [Report; 3]) -> Known {
+    fn input(reports: [Report; 3]) -> PlanningInput {
         let names = ["a", "b", "c"];
-        let way = |i: usize, j: usize| UnitCost { latency_ms: 10.0 * i.abs_diff(j) as f64, price_ms: 0.0 };
-        let row = |i| (0..3).map(|j| (id(names[j]), way(i, j))).collect::<BTreeMap<_, _>>();
+        let path = |i: usize, j: usize| UnitCost { latency_ms: 10.0 * i.abs_diff(j) as f64, price_ms: 0.0 };
+        let row = |i| (0..3).map(|j| (id(names[j]), path(i, j))).collect::<BTreeMap<_, _>>();
         let costs = (0..3).map(|i| (id(names[i]), Arc::new(row(i)))).collect();
         let reports = names.into_iter().map(id).zip(reports).collect();
-        facts(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0))
+        planning_input(&reports, &costs, |_| Some(0.0), (&Objective::default(), 0))
     }
 
     fn report(demand_rps: f64, capacity_rps: f64) -> Report {
@@ -221,14 +236,14 @@ mod tests {
     }
 
     fn rule(policy: &Policy, reports: [Report; 3], previous: Option<&Rule>) -> Rule {
-        optimized(policy, &known(reports), (&id("a"), &exports()), previous)
+        optimized_rule(policy, &input(reports), (&id("a"), &exports()), previous)
     }
 
     fn policy() -> Policy {
         Policy { mode: Mode::Optimized, ..Policy::default() }
     }
 
-    /// The weights while all are healthy but those.
+    /// Returns the weights while all clusters but `dead` are healthy.
     fn weights_without(rule: &Rule, dead: &[&str]) -> Vec<u32> {
         let health =
             |cluster: &ClusterId| if dead.contains(&cluster.as_str()) { Health::NotReady } else { Health::Ready };
@@ -236,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_stay_near_while_there_is_room_and_the_next_nearest_takes_over() {
+    fn clients_stay_near_while_capacity_lasts_and_the_next_nearest_takes_over() {
         let rule = rule(&policy(), [report(100.0, 1000.0); 3], None);
         assert_eq!((rule.mode, rule.fallback), (Mode::Optimized, None));
         assert_eq!(weights_without(&rule, &[]), [1000, 0, 0]);
@@ -245,13 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_spills_over_and_every_share_says_why() {
+    fn excess_demand_spills_over_and_every_share_has_its_terms() {
         let rule = rule(&policy(), [report(1500.0, 1000.0), report(0.0, 1000.0), report(0.0, 1000.0)], None);
         let weights = weights_without(&rule, &[]);
         assert!(weights[0] > weights[1] && weights[1] > 10 * weights[2] && weights[2] > 0, "{weights:?}");
-        let terms: Vec<Terms> = rule.candidates.iter().map(|candidate| candidate.terms.unwrap()).collect();
-        assert!(terms[0].congestion_ms > terms[1].congestion_ms, "the near one is the fuller");
-        let cost = |terms: &Terms| terms.latency_ms.unwrap() + terms.congestion_ms;
+        let terms: Vec<CostTerms> = rule.candidates.iter().map(|candidate| candidate.terms.unwrap()).collect();
+        assert!(terms[0].congestion_ms > terms[1].congestion_ms, "the near exporter is fuller");
+        let cost = |terms: &CostTerms| terms.latency_ms.unwrap() + terms.congestion_ms;
         assert!((cost(&terms[0]) - cost(&terms[1])).abs() < 1.0, "both cost the same in the end");
         assert!(terms[0].utilisation < 0.95 && terms[0].utilisation > terms[1].utilisation);
     }
@@ -270,14 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_capacity_gets_nothing() {
+    fn cluster_without_capacity_gets_no_share() {
         let rule = rule(&policy(), [report(100.0, 0.0), report(100.0, 1000.0), report(100.0, 1000.0)], None);
         assert_eq!(weights_without(&rule, &[]), [0, 1000, 0]);
         assert_eq!(rule.candidates[0].basis, Reason::NoCapacity);
     }
 
     #[test]
-    fn neither_preference_nor_promise_sends_anybody_to_a_capacity_of_nothing() {
+    fn neither_local_preference_nor_a_minimum_share_applies_without_capacity() {
         let min_shares = MinShares::new(BTreeMap::from([(id("c"), 100)])).unwrap();
         let local_preference = Some(LocalPreference::Prefer);
         let policy = Policy { min_shares, local_preference, ..policy() };
@@ -286,24 +301,25 @@ mod tests {
     }
 
     #[test]
-    fn weights_stay_while_new_ones_hardly_differ() {
+    fn weights_stay_while_new_ones_differ_by_less_than_the_hysteresis() {
         let at = |demand| [report(demand, 1000.0), report(0.0, 1000.0), report(0.0, 1000.0)];
         let before = rule(&policy(), at(1500.0), None);
-        let turns = |rule: &Rule| -> Vec<u32> { rule.candidates.iter().map(|candidate| candidate.nominal).collect() };
-        assert_eq!(turns(&rule(&policy(), at(1501.0), Some(&before))), turns(&before));
-        assert_ne!(turns(&rule(&policy(), at(1700.0), Some(&before))), turns(&before));
-        assert_ne!(turns(&rule(&policy(), at(1501.0), None)), turns(&before), "they do differ");
+        let priorities =
+            |rule: &Rule| -> Vec<u32> { rule.candidates.iter().map(|candidate| candidate.nominal).collect() };
+        assert_eq!(priorities(&rule(&policy(), at(1501.0), Some(&before))), priorities(&before));
+        assert_ne!(priorities(&rule(&policy(), at(1700.0), Some(&before))), priorities(&before));
+        assert_ne!(priorities(&rule(&policy(), at(1501.0), None)), priorities(&before), "they do differ");
         let local = Policy { local_preference: Some(LocalPreference::Prefer), ..policy() };
         let before = rule(&local, at(1500.0), None);
-        assert_eq!(turns(&rule(&local, at(1501.0), Some(&before))), turns(&before));
+        assert_eq!(priorities(&rule(&local, at(1501.0), Some(&before))), priorities(&before));
     }
 
     #[test]
-    fn who_cannot_answer_now_has_its_turn_when_it_comes_back() {
-        let mut known = known([report(1500.0, 1000.0), report(0.0, 1000.0), report(0.0, 1000.0)]);
-        known.whole = Some(known.facts.clone());
-        known.facts.exporters.remove(&id("b"));
-        let rule = optimized(&policy(), &known, (&id("a"), &exports()), None);
+    fn unready_exporter_keeps_its_failover_priority() {
+        let mut input = input([report(1500.0, 1000.0), report(0.0, 1000.0), report(0.0, 1000.0)]);
+        input.if_all_ready = Some(input.facts.clone());
+        input.facts.exporters.remove(&id("b"));
+        let rule = optimized_rule(&policy(), &input, (&id("a"), &exports()), None);
         let without = weights_without(&rule, &["b"]);
         assert!(without[1] == 0 && without[2] > 300, "{without:?}");
         let back = weights_without(&rule, &[]);
@@ -311,35 +327,35 @@ mod tests {
     }
 
     #[test]
-    fn without_any_capacity_the_weights_from_before_stay_and_without_those_all_share_alike() {
+    fn without_any_capacity_previous_weights_stay_and_without_those_all_share_equally() {
         let local = Policy { local_preference: Some(LocalPreference::Prefer), ..policy() };
         for policy in [policy(), local] {
             let before = rule(&policy, [report(1500.0, 1000.0), report(0.0, 1000.0), report(0.0, 1000.0)], None);
-            let nobody = [report(1500.0, 0.0); 3];
-            let once = rule(&policy, nobody, Some(&before));
-            let twice = rule(&policy, nobody, Some(&once));
+            let no_capacity = [report(1500.0, 0.0); 3];
+            let once = rule(&policy, no_capacity, Some(&before));
+            let twice = rule(&policy, no_capacity, Some(&once));
             for kept in [&once, &twice] {
                 assert_eq!((kept.mode, kept.fallback), (Mode::Optimized, Some(Fallback::NoCapacity)));
-                let turns = |rule: &Rule| -> Vec<(u8, u32)> {
+                let priorities = |rule: &Rule| -> Vec<(u8, u32)> {
                     rule.candidates.iter().map(|candidate| (candidate.priority, candidate.nominal)).collect()
                 };
-                assert_eq!(turns(kept), turns(&before));
+                assert_eq!(priorities(kept), priorities(&before));
             }
             let alone = Tuning { hysteresis: 0.0, ..Tuning::default() };
             let alone = Policy { objective: Objective { tuning: alone, ..Objective::default() }, ..policy.clone() };
             assert_eq!(
-                rule(&alone, nobody, Some(&before)),
-                rule(&alone, nobody, None),
-                "what was before does not count"
+                rule(&alone, no_capacity, Some(&before)),
+                rule(&alone, no_capacity, None),
+                "the previous rule is ignored"
             );
-            let alike = rule(&policy, nobody, None);
+            let alike = rule(&policy, no_capacity, None);
             assert_eq!((alike.mode, alike.fallback), (Mode::RoundRobin, Some(Fallback::NoCapacity)));
         }
         assert_eq!(weights_without(&rule(&policy(), [report(1.0, 0.0); 3], None), &[]), [334, 333, 333]);
     }
 
     #[test]
-    fn an_unknown_demand_is_assumed_and_said_to_be() {
+    fn unknown_demand_is_assumed_and_named_as_fallback() {
         let silent = Report { demand_rps: None, ..report(0.0, 1000.0) };
         let rule = rule(&policy(), [silent; 3], None);
         assert_eq!((rule.mode, rule.fallback), (Mode::Optimized, Some(Fallback::DemandUnknown)));
