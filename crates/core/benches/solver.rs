@@ -1,6 +1,7 @@
 //! T-13: time to plan one service.
 //!
 //!     cargo bench -p landfall-core --bench solver
+//!
 //! Medians over many runs, from facts to a solution, beside a Cholesky factorization of 100 × 100 in the same run. The
 //! load of the machine changes from second to second; the ratio of both times changes less.
 

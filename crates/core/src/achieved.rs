@@ -1,7 +1,8 @@
-//! Compares counted answers with the weights they were drawn by. The interval is Wilson's, as if draws were
-//! independent. Answers are drawn along a golden-ratio sequence, which is smoother: a deviation here has more than 95 %
-//! certainty. Caches between a server and its clients are not in the count; one counted answer can lead to one request
-//! or to thousands.
+//! Compares counted answers with the weights they were drawn by.
+//!
+//! The interval is Wilson's, as if draws were independent. Answers are drawn along a golden-ratio sequence, which is
+//! smoother: a deviation here has more than 95 % certainty. Caches between a server and its clients are not in the
+//! count; one counted answer can lead to one request or to thousands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,7 @@ pub enum Verdict {
     AsIntended,
     /// The intended share is outside of the interval.
     Deviates,
-    /// Fewer than [`LEAST_ANSWERS`] were counted in all.
+    /// Fewer than [`MIN_ANSWERS`] were counted in all.
     TooFew,
 }
 

@@ -20,6 +20,7 @@ pub(crate) struct Part {
 
 /// Shares `total` in proportion to the nominal weights, in whole parts, with no claim below its floor. Parts that are
 /// left go to the largest remainders, and of equal ones to the first. The floors must not add up to more than `total`.
+///
 /// Raising one claim to its floor leaves less for the others, which can bring another one below its floor. So this
 /// repeats until no claim is raised any more, at most once per claim.
 pub(crate) fn apportion(claims: &[Claim], total: u32) -> Vec<Part> {

@@ -39,7 +39,7 @@ pub fn deficit_without(
     let others = exporters.iter().filter(|(other, _)| *other != cluster && !drained.contains(*other));
     let others = others.filter(|(other, _)| reached.contains(other));
     let left: f64 = others.map(|(_, exporter)| exporter.capacity_rps - exporter.residual_rps.max(0.0)).sum();
-    let left_rps = left.max(0.0) * objective.tuning.within_limits().target_utilisation;
+    let left_rps = left.max(0.0) * objective.tuning.within_limits().target_utilization;
     let demands: f64 = sources.values().map(|source| source.demand_rps).sum();
     // Load that no plan explains stays where it is, and is already subtracted from the capacity there.
     let planned = |exporter: &Exporter| (exporter.measured_rps - exporter.residual_rps.max(0.0)).max(0.0);

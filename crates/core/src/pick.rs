@@ -1,7 +1,8 @@
-//! Weighted selection by a low-discrepancy sequence. The points are the multiples of the golden ratio, modulo 1. Any
-//! number of consecutive points, however few, falls into every interval nearly in proportion to its length. So answers
-//! follow the weights as smoothly as weighted round robin, without state that is mutated under a lock or reset when
-//! weights change.
+//! Weighted selection by a low-discrepancy sequence.
+//!
+//! The points are the multiples of the golden ratio, modulo 1. Any number of consecutive points, however few, falls
+//! into every interval nearly in proportion to its length. So answers follow the weights as smoothly as weighted round
+//! robin, without state that is mutated under a lock or reset when weights change.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

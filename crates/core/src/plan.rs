@@ -227,10 +227,11 @@ impl ServicePlan {
     }
 
     /// Returns the ready addresses of the family in all eligible clusters, each once and at most `limit`: first those
-    /// of clusters with a weight, drawn by weight, then those of clusters without one. If there are more than `limit`,
-    /// all points of one block get the same addresses, each point in an order of its own. The two families are cut
-    /// alike: an endpoint with both families under one hostname is in both answers of a block, if the limits allow and
-    /// every cluster has as many addresses of one family as of the other.
+    /// of clusters with a weight, drawn by weight, then those of clusters without one.
+    ///
+    /// If there are more than `limit`, all points of one block get the same addresses, each point in an order of its
+    /// own. The two families are cut alike: an endpoint with both families under one hostname is in both answers of a
+    /// block, if the limits allow and every cluster has as many addresses of one family as of the other.
     pub fn in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
         self.table(family).in_weighted_order(point, limit).0
     }

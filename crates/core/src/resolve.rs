@@ -16,8 +16,10 @@ pub struct Share {
 }
 
 /// Returns one share per candidate, in the same order. The weights add up to [`TOTAL_WEIGHT`], or to 0 if no candidate
-/// is eligible. A candidate without a ready endpoint is never eligible. An unreachable candidate is eligible only if no
-/// ready one is reachable: a broken probe must not end a service.
+/// is eligible.
+///
+/// A candidate without a ready endpoint is never eligible. An unreachable candidate is eligible only if no ready one is
+/// reachable: a broken probe must not end a service.
 pub fn resolve(rule: &Rule, health: impl Fn(&ClusterId) -> Health) -> Vec<Share> {
     let health: Vec<Health> = rule.candidates.iter().map(|candidate| health(&candidate.cluster)).collect();
     let any_reachable = health.contains(&Health::Ready);

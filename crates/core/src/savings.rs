@@ -1,6 +1,7 @@
-//! Cost of the shares in force, and of simpler policies with the same facts. All are estimated with the model of the
-//! optimizer: path, service time, and the wait at the load that follows if every source uses the same policy. A queue
-//! in overload has no mean, so there is no mean time then.
+//! Cost of the shares in force, and of simpler policies with the same facts.
+//!
+//! All are estimated with the model of the optimizer: path, service time, and the wait at the load that follows if
+//! every source uses the same policy. A queue in overload has no mean, so there is no mean time then.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ pub struct Bill {
     /// Mean time until a response; `None` if some exporter of the fleet is overloaded.
     pub ms: Option<f64>,
     /// Utilization of the fullest exporter, with the load of all sources.
-    pub utilisation: f64,
+    pub utilization: f64,
 }
 
 impl Bill {
@@ -139,8 +140,8 @@ pub struct CostModel<'a> {
 impl<'a> CostModel<'a> {
     /// Returns the model of a solution and its facts.
     pub fn new(facts: &'a Facts, objective: &'a Objective, solution: &'a Solution) -> Self {
-        let Tuning { target_utilisation, burstiness, .. } = objective.tuning.within_limits();
-        let shape = Shape { target_utilisation, burstiness };
+        let Tuning { target_utilization, burstiness, .. } = objective.tuning.within_limits();
+        let shape = Shape { target_utilization, burstiness };
         let usable: Vec<f64> = solution.exporters.iter().map(|planned| planned.usable_rps).collect();
         // The ramp is not part of a wait, so path costs do not matter here.
         let curves = curves(&usable, shape, 0.0, 1.0);
@@ -167,12 +168,12 @@ impl<'a> CostModel<'a> {
                 ms += weight * cost.ms;
             }
         }
-        let utilisation = loads.iter().map(|(exporter, load)| self.utilisation(exporter, *load)).fold(0.0, f64::max);
+        let utilization = loads.iter().map(|(exporter, load)| self.utilization(exporter, *load)).fold(0.0, f64::max);
         (weights > 0.0).then(|| Bill {
             demand_rps,
             usd_per_million: usd / weights,
-            ms: (utilisation <= FULL).then(|| ms / weights),
-            utilisation,
+            ms: (utilization <= FULL).then(|| ms / weights),
+            utilization,
         })
     }
 
@@ -189,7 +190,7 @@ impl<'a> CostModel<'a> {
     }
 
     /// Returns the utilization of an exporter at a load; infinite if it has no capacity.
-    pub fn utilisation(&self, exporter: &ClusterId, load_rps: f64) -> f64 {
+    pub fn utilization(&self, exporter: &ClusterId, load_rps: f64) -> f64 {
         match self.exporters.get(exporter) {
             Some((planned, _)) => (load_rps + planned.residual_rps) / planned.capacity_rps,
             None if load_rps > 0.0 => f64::INFINITY,
@@ -284,13 +285,13 @@ mod tests {
         assert!((savings.in_force.ms.unwrap() - 10.0 - 70.0 / 3.0).abs() < 1e-3, "{savings:?}");
         assert!(near(savings.in_force.usd_per_million, 0.5) && near(savings.in_force.demand_rps, 10.0));
         assert!(near(savings.round_robin.ms.unwrap(), 5.0 + 3.5 / 0.65));
-        assert!(near(savings.local_first.ms.unwrap(), 10.0 / 9.0) && near(savings.local_first.utilisation, 0.6));
+        assert!(near(savings.local_first.ms.unwrap(), 10.0 / 9.0) && near(savings.local_first.utilization, 0.6));
     }
 
     #[test]
     fn overloaded_exporter_has_no_mean_time() {
         let savings = of(&input([Some(50.0), Some(120.0)], &["a", "b"]), [1000, 0]).unwrap();
-        assert!(savings.local_first.ms.is_none() && near(savings.local_first.utilisation, 1.2));
+        assert!(savings.local_first.ms.is_none() && near(savings.local_first.utilization, 1.2));
         let saved = savings.against(&savings.local_first);
         assert!(saved.ms.is_none() && near(saved.usd_per_million, 0.0), "the price is known all the same");
         assert!(savings.round_robin.ms.is_some());

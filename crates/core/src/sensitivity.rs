@@ -100,7 +100,7 @@ pub struct Busy {
     pub cluster: ClusterId,
     /// True at the target utilization; false if it is only so busy that others are cheaper.
     pub full: bool,
-    pub utilisation: f64,
+    pub utilization: f64,
     pub capacity_rps: f64,
     pub congestion_ms: f64,
     /// Clusters that get the rest, although they would cost more without congestion.
@@ -109,9 +109,9 @@ pub struct Busy {
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cluster, full, utilisation, capacity_rps, congestion_ms, overflow } = self;
+        let Self { cluster, full, utilization, capacity_rps, congestion_ms, overflow } = self;
         let overflow: Vec<&str> = overflow.iter().map(ClusterId::as_str).collect();
-        let (percent, overflow) = (100.0 * utilisation, overflow.join(" and "));
+        let (percent, overflow) = (100.0 * utilization, overflow.join(" and "));
         let load = format!("{percent:.0}% of {capacity_rps:.0} requests/s");
         match full {
             true => write!(f, "{cluster} is full ({load}): what does not fit goes to {overflow}"),
@@ -139,8 +139,8 @@ pub fn busy(solution: &Solution, facts: &Facts, tuning: &Tuning, source: &Cluste
         let load_rps = exporter.load_rps + exporter.residual_rps;
         (!overflow.is_empty()).then(|| Busy {
             cluster: exporter.cluster.clone(),
-            full: load_rps >= FULL * tuning.target_utilisation * exporter.usable_rps,
-            utilisation: load_rps / exporter.capacity_rps,
+            full: load_rps >= FULL * tuning.target_utilization * exporter.usable_rps,
+            utilization: load_rps / exporter.capacity_rps,
             capacity_rps: exporter.capacity_rps,
             congestion_ms: exporter.congestion_price_ms,
             overflow,
@@ -170,7 +170,7 @@ pub fn next_changes(
         let causes = search.causes(&terms);
         found.extend(causes.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)));
     }
-    // The source is an exporter too, and has one change at max.
+    // The source is an exporter too, and has one change at most.
     found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cluster.cmp(&b.1.cluster)));
     let mut changes: Vec<NextChange> = Vec::new();
     for (_, change) in found {
@@ -320,7 +320,7 @@ impl Search<'_> {
             };
             Some((affected.clone(), effect))
         };
-        // An effect on the cluster itself is the max relevant one.
+        // An effect on the cluster itself is the most relevant one.
         let mut effects: Vec<_> = before.iter().filter_map(effect).collect();
         effects.sort_by_key(|(affected, _)| affected != cluster);
         let first = effects.into_iter().next();

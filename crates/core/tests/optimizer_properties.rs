@@ -35,7 +35,7 @@ fn curves_of(fleet: &Fleet, tuning: &Tuning) -> Vec<Curve> {
         |row: &Vec<f64>| row.iter().copied().fold(0.0, f64::max) - row.iter().copied().fold(f64::INFINITY, f64::min);
     let range = fleet.cost.iter().map(width).fold(0.0, f64::max);
     let shape = landfall_core::optimize::congestion::Shape {
-        target_utilisation: tuning.target_utilisation,
+        target_utilization: tuning.target_utilization,
         burstiness: tuning.burstiness,
     };
     curves(&fleet.capacity, shape, range, 1.0)
@@ -100,13 +100,13 @@ fn t_3_eight_thousand_random_instances_are_solved_cold_and_warm() {
 fn the_optimality_conditions_hold_up_to_a_hundred_clusters() {
     let mut rng = Rng(100);
     let tuning = Tuning::default();
-    for (n, utilisation) in [(1, 0.5), (2, 0.88), (8, 0.6), (20, 0.8), (50, 0.75), (50, 0.88), (100, 0.7), (100, 0.95)]
+    for (n, utilization) in [(1, 0.5), (2, 0.88), (8, 0.6), (20, 0.8), (50, 0.75), (50, 0.88), (100, 0.7), (100, 0.95)]
     {
-        let fleet = spread_fleet(n, utilisation, &mut rng);
+        let fleet = spread_fleet(n, utilization, &mut rng);
         let solution = cold(&fleet.facts(), &tuning);
         let load: f64 = fleet.demand.iter().sum();
         let (balance, form) = kkt(&fleet, &tuning, &solution);
-        println!("{n:>3} at {utilisation}: {:.1e} of the load, {form:.1e} of the level", balance / load);
+        println!("{n:>3} at {utilization}: {:.1e} of the load, {form:.1e} of the level", balance / load);
         assert!(balance <= 1e-10 * load && form <= 1e-10, "{n}: {balance} {form}");
         assert_rows_are_shares(&solution);
     }
@@ -119,8 +119,8 @@ fn the_optimality_conditions_hold_up_to_a_hundred_clusters() {
 fn t_4_the_plan_costs_at_most_half_a_percent_more_than_the_optimum() {
     let mut rng = Rng(4);
     let tuning = Tuning::default();
-    for (n, utilisation) in [(3, 0.6), (8, 0.65), (8, 0.85), (10, 0.88), (20, 0.75), (50, 0.75), (50, 0.88)] {
-        let fleet = spread_fleet(n, utilisation, &mut rng);
+    for (n, utilization) in [(3, 0.6), (8, 0.65), (8, 0.85), (10, 0.88), (20, 0.75), (50, 0.75), (50, 0.88)] {
+        let fleet = spread_fleet(n, utilization, &mut rng);
         let solution = cold(&fleet.facts(), &tuning);
         let sharp = cold(&fleet.facts(), &Tuning { epsilon_ms: 0.01, ..tuning });
         let prices: Vec<f64> = sharp.exporters.iter().map(|planned| planned.congestion_price_ms).collect();
@@ -140,7 +140,7 @@ fn t_4_the_plan_costs_at_most_half_a_percent_more_than_the_optimum() {
             cost += total_ms(curve, loads[j]);
             bound -= prices[j] * at_price - total_ms(curve, at_price);
         }
-        println!("{n:>3} at {utilisation}: at most {:.5} times the optimum", cost / bound);
+        println!("{n:>3} at {utilization}: at most {:.5} times the optimum", cost / bound);
         assert!((1.0 - 1e-12..=1.005).contains(&(cost / bound)), "{n}: {cost} {bound}");
     }
 }
@@ -152,7 +152,7 @@ fn t_3_no_exporter_is_overloaded_while_the_demand_fits() {
     for case in 0..500 {
         let mut fleet = random_fleet(&mut rng);
         fleet.residual.clear();
-        let load = tuning.target_utilisation * rng.unit() * fleet.capacity.iter().sum::<f64>();
+        let load = tuning.target_utilization * rng.unit() * fleet.capacity.iter().sum::<f64>();
         let all: f64 = fleet.demand.iter().sum();
         if all <= 0.0 {
             continue;
@@ -207,7 +207,7 @@ fn system_cost(fleet: &Fleet, curves: &[Curve], sent: &[Vec<f64>]) -> f64 {
 /// Returns Φ(y): in closed form up to the target, k·C·ρ²/(1−ρ), and a parabola from there.
 fn total_ms(curve: &Curve, load: f64) -> f64 {
     let capacity = curve.capacity_rps();
-    let kink = capacity * Tuning::default().target_utilisation;
+    let kink = capacity * Tuning::default().target_utilization;
     let below = load.min(kink);
     let (rho, excess) = (below / capacity, (load - kink).max(0.0));
     let k = curve.marginal_ms(capacity / 2.0) / 3.0;
@@ -493,7 +493,7 @@ prop_compose! {
 prop_compose! {
     fn any_tuning()(n in vec(any_number(), 4), default in any::<bool>()) -> Tuning {
         let nonsense = Tuning {
-            target_utilisation: n[0], burstiness: n[1], epsilon_ms: n[2], fallback_theta: n[3], ..Tuning::default()
+            target_utilization: n[0], burstiness: n[1], epsilon_ms: n[2], fallback_theta: n[3], ..Tuning::default()
         };
         if default { Tuning::default() } else { nonsense }
     }

@@ -86,7 +86,7 @@ fn t_1_largest_remainder() {
 #[test]
 fn t_1_water_filling() {
     each("waterfill", 2, |vector, input, expect| {
-        let shape = Shape { target_utilisation: number(&input["u"]), burstiness: number(&input["kappa"]) };
+        let shape = Shape { target_utilization: number(&input["u"]), burstiness: number(&input["kappa"]) };
         let (costs, demand) = (numbers(&input["c"]), number(&input["lam"]));
         let curves = curves(&numbers(&input["C"]), shape, 120.0, 1.0);
         let bin = |(&cost_ms, curve)| Bin { cost_ms, curve, background_rps: 0.0, portion: 1.0 };

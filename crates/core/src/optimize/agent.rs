@@ -4,7 +4,9 @@
 //! a window ends:  record_demand ── compare (load of the own export with the plan) ──▶ report ──▶ all clusters
 //! a round starts: reports of all ── report::planning_input ──▶ decide ──▶ the row in force
 //! ```
-//! An agent computes from *published* reports, its own one included. If it used better data about itself than the others have, its joint plan would differ from theirs.
+//!
+//! An agent computes from *published* reports, its own one included. If it used better data about itself than the
+//! others have, its joint plan would differ from theirs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
-//! Symmetric positive definite systems: A = L·Lᵀ, and two substitutions. Written by hand: it is forty lines, while a
-//! general library has thousands (and detects the processor at run time, after which two agents would add in different
-//! orders). Here every sum has one order, so the same input gives the same bits everywhere. A dot product runs in eight
-//! lanes that are added up at the end: a fixed order, and one that a compiler can vectorize.
+//! Symmetric positive definite systems: A = L·Lᵀ, and two substitutions.
+//!
+//! Written by hand: it is forty lines, while a general library has thousands (and detects the processor at run time,
+//! after which two agents would add in different orders). Here every sum has one order, so the same input gives the
+//! same bits everywhere. A dot product runs in eight lanes that are added up at the end: a fixed order, and one that a
+//! compiler can vectorize.
 
 /// Lanes of a dot product.
 const LANES: usize = 8;

@@ -1,8 +1,9 @@
-//! Marginal congestion cost of an exporter by its utilization. With the pooled Kingman wait W = k·ρ/(1−ρ), the cost of
-//! all requests is y·W. Its derivative is the *marginal* cost: what one more request costs all requests, itself
-//! included. Charging it leads to the optimum of the system; charging W alone would lead each source to its own
-//! optimum. Above the target utilization u the curve continues as a straight ramp, so an overload, or stale data, never
-//! meets a pole.
+//! Marginal congestion cost of an exporter by its utilization.
+//!
+//! With the pooled Kingman wait W = k·ρ/(1−ρ), the cost of all requests is y·W. Its derivative is the *marginal* cost:
+//! what one more request costs all requests, itself included. Charging it leads to the optimum of the system; charging
+//! W alone would lead each source to its own optimum. Above the target utilization u the curve continues as a straight
+//! ramp, so an overload, or stale data, never meets a pole.
 
 /// Range of k in ms: an exporter with a hundred pods is not free, and one with a hundredth of a pod is no wall.
 const K_MS: (f64, f64) = (0.001, 50.0);
@@ -14,7 +15,7 @@ const MIN_RAMP_MS: f64 = 1e4;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
     /// Utilization at which the ramp begins; 0.9 by default.
-    pub target_utilisation: f64,
+    pub target_utilization: f64,
     /// κ = (c_a² + c_s²)/2, 1 for Poisson arrivals and exponential service times.
     pub burstiness: f64,
 }
@@ -39,9 +40,10 @@ pub struct Curve {
 
 /// Returns the curves of exporters that compete. `range_ms` is the largest difference of cost between two exporters of
 /// one source. `detours` is the number of sources over which a request can displace others until one finds free
-/// capacity: 1 if every source reaches every exporter. P = max(10⁴, 4·detours·(R + max m(u))) keeps every utilization
-/// below u + (1−u)/4 while the demand fits: overloading one exporter while another has free capacity must cost more
-/// than any detour.
+/// capacity: 1 if every source reaches every exporter.
+///
+/// P = max(10⁴, 4·detours·(R + max m(u))) keeps every utilization below u + (1−u)/4 while the demand fits: overloading
+/// one exporter while another has free capacity must cost more than any detour.
 pub fn curves(capacities_rps: &[f64], shape: Shape, range_ms: f64, detours: f64) -> Vec<Curve> {
     let mut curves: Vec<Curve> = capacities_rps.iter().map(|&capacity| Curve::new(capacity, shape)).collect();
     let knee = curves.iter().map(|curve| curve.knee_ms).fold(0.0, f64::max);
@@ -53,7 +55,7 @@ pub fn curves(capacities_rps: &[f64], shape: Shape, range_ms: f64, detours: f64)
 impl Curve {
     fn new(capacity_rps: f64, shape: Shape) -> Self {
         let k_ms = (1000.0 * shape.burstiness / capacity_rps).clamp(K_MS.0, K_MS.1);
-        let target = shape.target_utilisation;
+        let target = shape.target_utilization;
         Self { capacity_rps, k_ms, target, knee_ms: k_ms * wait(target), ramp_ms: MIN_RAMP_MS }
     }
 
@@ -71,8 +73,8 @@ impl Curve {
     /// counts.
     pub fn wait_ms(&self, load_rps: f64) -> f64 {
         const FULL: f64 = 0.99;
-        let utilisation = (load_rps / self.capacity_rps).clamp(0.0, FULL);
-        self.k_ms * utilisation / (1.0 - utilisation)
+        let utilization = (load_rps / self.capacity_rps).clamp(0.0, FULL);
+        self.k_ms * utilization / (1.0 - utilization)
     }
 
     /// Returns the steepest rise of the marginal cost with the load.
@@ -83,20 +85,20 @@ impl Curve {
 
     /// Returns m(load/C), in ms.
     pub fn marginal_ms(&self, load_rps: f64) -> f64 {
-        let utilisation = load_rps / self.capacity_rps;
-        if utilisation < 0.0 {
-            2.0 * self.k_ms * utilisation
-        } else if utilisation <= self.target {
-            self.k_ms * wait(utilisation)
+        let utilization = load_rps / self.capacity_rps;
+        if utilization < 0.0 {
+            2.0 * self.k_ms * utilization
+        } else if utilization <= self.target {
+            self.k_ms * wait(utilization)
         } else {
-            self.knee_ms + self.ramp_ms * (utilisation - self.target) / (1.0 - self.target)
+            self.knee_ms + self.ramp_ms * (utilization - self.target) / (1.0 - self.target)
         }
     }
 
     /// Returns the load at which the marginal cost is `price_ms`: the inverse of [`marginal_ms`](Self::marginal_ms).
     pub fn load_rps(&self, price_ms: f64) -> f64 {
         let x = price_ms / self.k_ms;
-        let utilisation = if price_ms < 0.0 {
+        let utilization = if price_ms < 0.0 {
             x / 2.0
         } else if price_ms <= self.knee_ms {
             // 1 − 1/√(1+x), without cancellation for a small x.
@@ -105,7 +107,7 @@ impl Curve {
         } else {
             self.target + (1.0 - self.target) * (price_ms - self.knee_ms) / self.ramp_ms
         };
-        self.capacity_rps * utilisation
+        self.capacity_rps * utilization
     }
 
     /// Returns the growth of the load per ms of price: the derivative of [`load_rps`](Self::load_rps), positive.
@@ -121,16 +123,16 @@ impl Curve {
 }
 
 /// Returns 1/(1−ρ)² − 1.
-fn wait(utilisation: f64) -> f64 {
-    let idle = 1.0 - utilisation;
-    utilisation * (1.0 + idle) / (idle * idle)
+fn wait(utilization: f64) -> f64 {
+    let idle = 1.0 - utilization;
+    utilization * (1.0 + idle) / (idle * idle)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SHAPE: Shape = Shape { target_utilisation: 0.9, burstiness: 1.0 };
+    const SHAPE: Shape = Shape { target_utilization: 0.9, burstiness: 1.0 };
 
     fn curve(capacity: f64) -> Curve {
         curves(&[capacity], SHAPE, 0.0, 1.0)[0]

@@ -1,7 +1,8 @@
-//! Estimates the demand of a cluster's clients from the DNS answers that they got. An answer is not a request: a client
-//! keeps an answer for a second or an hour, and makes one request with it or a million. But exporters measure their
-//! load y, and all clusters count the answers A that named an exporter. Their quotient r is the number of requests per
-//! answer, and gives the demand λ of each source:
+//! Estimates the demand of a cluster's clients from the DNS answers that they got.
+//!
+//! An answer is not a request: a client keeps an answer for a second or an hour, and makes one request with it or a
+//! million. But exporters measure their load y, and all clusters count the answers A that named an exporter. Their
+//! quotient r is the number of requests per answer, and gives the demand λ of each source:
 //!
 //! ```text
 //! r_j = y_j / Σ_k A_kj          λ_i = Σ_j r_j A_ij          so that          Σ_i λ_i = Σ_j y_j

@@ -1,7 +1,9 @@
-//! `exp` and `ln` from additions and multiplications alone. Every agent must compute the same shares from the same
-//! facts. The agents of a fleet run on different processors and C libraries, whose `exp` differ in the last bit. IEEE
-//! 754 fixes addition, multiplication, division and the square root, so functions built from them agree everywhere.
-//! Without a branch they can also be vectorized, and are faster: a small problem spends most of its time here.
+//! `exp` and `ln` from additions and multiplications alone.
+//!
+//! Every agent must compute the same shares from the same facts. The agents of a fleet run on different processors and
+//! C libraries, whose `exp` differ in the last bit. IEEE 754 fixes addition, multiplication, division and the square
+//! root, so functions built from them agree everywhere. Without a branch they can also be vectorized, and are faster: a
+//! small problem spends most of its time here.
 
 use std::f64::consts::{LN_2, LOG2_E, SQRT_2};
 

@@ -66,7 +66,7 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuning {
     /// u: utilization of an exporter above which load goes elsewhere at any cost.
-    pub target_utilisation: f64,
+    pub target_utilization: f64,
     /// κ: burstiness of arrivals and service times, 1 for Poisson arrivals and exponential service times.
     pub burstiness: f64,
     /// ε: clusters whose costs differ by less share by capacity.
@@ -98,7 +98,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            target_utilisation: 0.9,
+            target_utilization: 0.9,
             burstiness: 1.0,
             epsilon_ms: 0.5,
             trim_gain: 0.5,
@@ -123,7 +123,7 @@ impl Tuning {
         let default = Self::default();
         let part = |value, default| within(value, (0.0, 1.0), default);
         Self {
-            target_utilisation: within(self.target_utilisation, (0.1, 0.99), default.target_utilisation),
+            target_utilization: within(self.target_utilization, (0.1, 0.99), default.target_utilization),
             burstiness: within(self.burstiness, (0.01, 100.0), default.burstiness),
             epsilon_ms: within(self.epsilon_ms, (0.01, 1e3), default.epsilon_ms),
             trim_gain: part(self.trim_gain, default.trim_gain),
@@ -143,7 +143,7 @@ impl Tuning {
     /// Returns all settings, each with the name under which it is printed.
     pub fn settings(&self) -> [(&'static str, f64); 14] {
         let Self {
-            target_utilisation,
+            target_utilization,
             burstiness,
             epsilon_ms,
             trim_gain,
@@ -159,7 +159,7 @@ impl Tuning {
             hysteresis,
         } = *self;
         [
-            ("targetUtilisation", target_utilisation),
+            ("targetUtilisation", target_utilization),
             ("burstiness", burstiness),
             ("epsilonMs", epsilon_ms),
             ("trimGain", trim_gain),
@@ -177,7 +177,7 @@ impl Tuning {
     }
 
     pub(super) fn shape(&self) -> Shape {
-        Shape { target_utilisation: self.target_utilisation, burstiness: self.burstiness }
+        Shape { target_utilization: self.target_utilization, burstiness: self.burstiness }
     }
 }
 
@@ -290,8 +290,8 @@ mod tests {
     #[test]
     fn invalid_setting_is_clamped_or_replaced_by_the_default() {
         let nonsense =
-            Tuning { epsilon_ms: f64::NAN, target_utilisation: 1.0, burstiness: f64::INFINITY, ..Tuning::default() };
-        let expected = Tuning { target_utilisation: 0.99, burstiness: 100.0, ..Tuning::default() };
+            Tuning { epsilon_ms: f64::NAN, target_utilization: 1.0, burstiness: f64::INFINITY, ..Tuning::default() };
+        let expected = Tuning { target_utilization: 0.99, burstiness: 100.0, ..Tuning::default() };
         assert_eq!(nonsense.within_limits(), expected);
         assert_eq!(Tuning::default().within_limits(), Tuning::default());
     }

@@ -1,8 +1,10 @@
-//! Exact water-filling for one source, and the fallback built on it. If the demands of the sources are not known, a
-//! source can still improve its own row: it sees the load of each exporter, knows what it sent there itself, and takes
-//! the rest as given. If all sources used all the headroom they see at once, they would overload the exporters. So each
-//! source fills only its portion α of an exporter, and takes 1/α times its own load as the total. This is a majorant of
-//! the common cost: however many sources move at once, the cost of all cannot rise.
+//! Exact water-filling for one source, and the fallback built on it.
+//!
+//! If the demands of the sources are not known, a source can still improve its own row: it sees the load of each
+//! exporter, knows what it sent there itself, and takes the rest as given. If all sources used all the headroom they
+//! see at once, they would overload the exporters. So each source fills only its portion α of an exporter, and takes
+//! 1/α times its own load as the total. This is a majorant of the common cost: however many sources move at once, the
+//! cost of all cannot rise.
 
 use crate::name::{ByCluster, ClusterId};
 use crate::optimize::congestion::{Curve, curves};

@@ -1,7 +1,8 @@
-//! Limits how fast the reported numbers of a cluster may grow. All clusters plan from the reports of all, so one that
-//! lies, or has a broken meter, shifts the traffic of all. A number may be ten times its usual level, and the level
-//! follows the reports by at most a factor of ten in twelve hours. So a service that grows is followed as it grows, and
-//! absurd numbers do little harm until an operator looks.
+//! Limits how fast the reported numbers of a cluster may grow.
+//!
+//! All clusters plan from the reports of all, so one that lies, or has a broken meter, shifts the traffic of all. A
+//! number may be ten times its usual level, and the level follows the reports by at most a factor of ten in twelve
+//! hours. So a service that grows is followed as it grows, and absurd numbers do little harm until an operator looks.
 
 use std::collections::BTreeMap;
 

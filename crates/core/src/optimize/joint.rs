@@ -4,8 +4,9 @@
 //! prices are those at which every exporter's load is the one that costs its price: r_j = y_j + b_j − load_j(φ_j) = 0.
 //! r is the gradient of a strictly concave function of φ (the dual), so Newton's method with a line search along r
 //! finds them from any start. It starts where ε is large and the function is flat, and halves ε while it climbs.
-//! Quartering ε, or starting cold at the small ε, was seen to fail. The start must not show in the weights, so at the
-//! end the residual is driven down to rounding errors.
+//! Quartering ε, or starting cold at the small ε, was seen to fail.
+//!
+//! The start must not show in the weights, so at the end the residual is driven down to rounding errors.
 
 use crate::optimize::cholesky::{Lower, dot, subtract};
 use crate::optimize::congestion::Curve;
@@ -52,7 +53,7 @@ pub(super) fn balance(problem: &Problem<'_>, warm: Option<Vec<f64>>) -> Solved {
     if let Some(solved) = warm.map(|prices| climb(prices, 0.0)).filter(balanced) {
         return solved;
     }
-    let start = problem.equal_utilisation_prices();
+    let start = problem.equal_utilization_prices();
     let highest = start.iter().copied().fold(0.0, f64::max);
     let solved = climb(start.clone(), problem.range_ms / 4.0);
     if balanced(&solved) { solved } else { climb(start, (problem.range_ms + highest) / 4.0) }

@@ -74,7 +74,7 @@ mod tests {
             objective;
         let Bytes { per_request, per_response } = bytes;
         let Tuning {
-            target_utilisation,
+            target_utilization,
             burstiness,
             epsilon_ms,
             trim_gain,
@@ -96,7 +96,7 @@ mod tests {
             capacity_rps_per_pod,
             round_seconds,
             requests_per_answer,
-            target_utilisation,
+            target_utilization,
             burstiness,
             epsilon_ms,
             trim_gain,

@@ -120,10 +120,10 @@ impl<'a> Problem<'a> {
     }
 
     /// Returns the prices at which all exporters have the same utilization.
-    pub(super) fn equal_utilisation_prices(&self) -> Vec<f64> {
+    pub(super) fn equal_utilization_prices(&self) -> Vec<f64> {
         let load = self.demand.iter().sum::<f64>() + self.background.iter().sum::<f64>();
-        let utilisation = load / self.capacity;
-        self.curves.iter().map(|curve| curve.marginal_ms(curve.capacity_rps() * utilisation)).collect()
+        let utilization = load / self.capacity;
+        self.curves.iter().map(|curve| curve.marginal_ms(curve.capacity_rps() * utilization)).collect()
     }
 
     /// Returns the prices of an earlier solution. Returns `None` if one is missing or absurd, or if the start could
@@ -162,7 +162,7 @@ pub(super) fn eligible<'a>(facts: &'a Facts, sanitizer: &mut Sanitizer) -> (Vec<
 /// exporter whose load deviates more from its plan needs more headroom, and is planned with C/(u·(1 + z·σ)), as far as
 /// the fleet has the capacity to spare: planning with less than u·ΣC would only cause an overload.
 pub(super) fn with_headroom(offers: &[Offer<'_>], full: &[f64], load_rps: f64, tuning: &Tuning) -> Vec<f64> {
-    let u = tuning.target_utilisation;
+    let u = tuning.target_utilization;
     let surplus = |(offer, capacity): (&Offer<'_>, &f64)| {
         let deviation = within(offer.1.deviation, (0.0, MAX_DEVIATION), 0.0);
         capacity * (1.0 - 1.0 / (u * (1.0 + tuning.headroom_deviations * deviation))).max(0.0)

@@ -94,7 +94,7 @@ fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, sanitizer: 
     let exporters: Vec<PlannedExporter> = problem.exporters.iter().enumerate().map(planned).collect();
     let rows = problem.sources.iter().zip(solved.shares.chunks_exact(exporters.len()));
     let demand: f64 = problem.asked.iter().sum();
-    let wanted = tuning.target_utilisation * problem.capacity;
+    let wanted = tuning.target_utilization * problem.capacity;
     Solution {
         rows: rows.map(|(&source, shares)| SolutionRow { source: source.clone(), shares: shares.to_vec() }).collect(),
         exporters,
@@ -158,9 +158,11 @@ impl Solution {
 const FINE: f64 = 1e9;
 
 /// Returns whole weights that add up to `total`, by largest remainder; of equal remainders the first counts. All
-/// weights are 0 if all shares are. Two solutions that differ in the last bits must have the same weights. So shares
-/// are cut to a fine grid first, which turns near ties into ties. The grid is shifted by the golden ratio: shares like
-/// 1/2 or 1/3, which symmetric fleets have, then never lie on the border of two cells.
+/// weights are 0 if all shares are.
+///
+/// Two solutions that differ in the last bits must have the same weights. So shares are cut to a fine grid first, which
+/// turns near ties into ties. The grid is shifted by the golden ratio: shares like 1/2 or 1/3, which symmetric fleets
+/// have, then never lie on the border of two cells.
 pub fn weights(shares: &[f64], total: u32) -> Vec<u32> {
     const SHIFT: f64 = 0.618_033_988_749_894_8;
     let whole: f64 = shares.iter().map(|share| part(*share)).sum();

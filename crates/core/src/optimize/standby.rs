@@ -1,7 +1,8 @@
-//! Failover order: which exporters serve if those with a weight fail, before there is a new plan. A share of e⁻⁸⁰ is 0
-//! in any weight, and yet it tells which exporter comes next: shares are proportional to C_j·exp(−(c_j + φ_j)/ε), and
-//! that also holds among the exporters that are left. So candidates have priorities. Those with a weight come first.
-//! Each further level has the shares that the plan would have without the levels before it.
+//! Failover order: which exporters serve if those with a weight fail, before there is a new plan.
+//!
+//! A share of e⁻⁸⁰ is 0 in any weight, and yet it tells which exporter comes next: shares are proportional to
+//! C_j·exp(−(c_j + φ_j)/ε), and that also holds among the exporters that are left. So candidates have priorities. Those
+//! with a weight come first. Each further level has the shares that the plan would have without the levels before it.
 
 use crate::optimize::exponential::{exp, ln};
 use crate::optimize::solution::{ExplainedShare, weights};

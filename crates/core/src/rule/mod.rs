@@ -1,6 +1,8 @@
-//! What a policy gives each exporter, independent of health. A rule changes when the policy or the set of exporters
-//! changes. In optimized mode it also changes with facts and readiness. The operator publishes it beside the shares, so
-//! a DNS replica can compute new shares by itself when an endpoint fails or comes back.
+//! What a policy gives each exporter, independent of health.
+//!
+//! A rule changes when the policy or the set of exporters changes. In optimized mode it also changes with facts and
+//! readiness. The operator publishes it beside the shares, so a DNS replica can compute new shares by itself when an
+//! endpoint fails or comes back.
 
 pub mod optimized;
 pub mod weighted;
@@ -65,7 +67,7 @@ pub struct CostTerms {
     pub congestion_ms: f64,
     pub capacity_rps: f64,
     /// Utilization by the joint plan, without minimum shares and local preference; above 1 in an overload.
-    pub utilisation: f64,
+    pub utilization: f64,
 }
 
 impl CostTerms {

@@ -146,7 +146,7 @@ impl OptimizedRow {
                 wait_ms: planned.wait_ms,
                 congestion_ms: planned.congestion_price_ms,
                 capacity_rps: planned.capacity_rps,
-                utilisation: load_rps / planned.capacity_rps,
+                utilization: load_rps / planned.capacity_rps,
             };
             (planned.cluster.clone(), terms)
         });
@@ -268,7 +268,7 @@ mod tests {
         assert!(terms[0].congestion_ms > terms[1].congestion_ms, "the near exporter is fuller");
         let cost = |terms: &CostTerms| terms.latency_ms.unwrap() + terms.congestion_ms;
         assert!((cost(&terms[0]) - cost(&terms[1])).abs() < 1.0, "both cost the same in the end");
-        assert!(terms[0].utilisation < 0.95 && terms[0].utilisation > terms[1].utilisation);
+        assert!(terms[0].utilization < 0.95 && terms[0].utilization > terms[1].utilization);
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub fn random_fleet(rng: &mut Rng) -> Fleet {
 }
 
 /// Returns clusters on a map: latency by distance, capacities of three sizes, a few large sources.
-pub fn spread_fleet(n: usize, utilisation: f64, rng: &mut Rng) -> Fleet {
+pub fn spread_fleet(n: usize, utilization: f64, rng: &mut Rng) -> Fleet {
     let place: Vec<(f64, f64)> = (0..n).map(|_| (rng.unit(), rng.unit())).collect();
     let distance = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).hypot(a.1 - b.1);
     let mut path = |i: usize, j: usize| {
@@ -111,7 +111,7 @@ pub fn spread_fleet(n: usize, utilisation: f64, rng: &mut Rng) -> Fleet {
     let cost = (0..n).map(|i| (0..n).map(|j| path(i, j)).collect()).collect();
     let capacity = rng.many(n, |rng| 500.0 * rng.pick(&[1.0, 2.0, 4.0]));
     let demand = rng.many(n, |rng| (1.0 - rng.unit()).powf(-1.0 / 1.5) - 0.8);
-    let (load, all) = (utilisation * capacity.iter().sum::<f64>(), demand.iter().sum::<f64>());
+    let (load, all) = (utilization * capacity.iter().sum::<f64>(), demand.iter().sum::<f64>());
     let demand = demand.iter().map(|demand| demand / all * load).collect();
     Fleet { capacity, residual: Vec::new(), demand, cost }
 }
