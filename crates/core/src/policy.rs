@@ -10,7 +10,7 @@ use crate::apportion::TOTAL_WEIGHT;
 use crate::name::ClusterId;
 use crate::optimize::objective::Objective;
 
-/// How the exporters of a service share its requests.
+/// Mode in which the exporters of a service share its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
     #[default]
@@ -41,7 +41,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Whether clients stay in their own cluster while it exports the service and is ready.
+/// Preference of a source cluster for its own export while that is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LocalPreference {
     /// The local export has weight 0, whatever its row says: while it is eligible it gets all requests.

@@ -44,7 +44,7 @@ impl NetworkView {
     }
 }
 
-/// The network between the local cluster and another one.
+/// Link between the local cluster and another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     pub reachable: bool,
@@ -80,7 +80,7 @@ impl Service {
     }
 }
 
-/// How DNS answers for a service.
+/// Kind of a service, which decides how DNS answers for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceKind {
     /// Answers with the clusterset IPs of the import, `ips`, if there are any (vip mode); else with the address of one
@@ -90,7 +90,7 @@ pub enum ServiceKind {
     Headless,
 }
 
-/// Where the rule of a service comes from.
+/// Source of the rule of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RuleSource {
     /// Operator: the policy.

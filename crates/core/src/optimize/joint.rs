@@ -177,7 +177,7 @@ impl Point {
         let columns = self.prices.len();
         self.load.fill(0.0);
         let rows = self.shares.chunks_exact_mut(columns).zip(problem.cost.chunks_exact(columns));
-        for ((shares, costs), demand) in rows.zip(&problem.demand) {
+        for ((shares, costs), demand) in rows.zip(&problem.servable_demand) {
             softmax(shares, costs, &self.attraction, coldness);
             subtract(&mut self.load, -demand, shares);
         }
@@ -241,7 +241,7 @@ impl Newton {
         let all = problem.curves.iter().zip(&point.prices).map(slope);
         match &mut self.hessian {
             Hessian::OneSource { weight, shares, slopes } => {
-                *weight = problem.demand.iter().sum::<f64>() / temperature;
+                *weight = problem.servable_demand.iter().sum::<f64>() / temperature;
                 shares.copy_from_slice(&point.shares);
                 slopes.iter_mut().zip(all).for_each(|(old, slope)| *old = slope);
             }
@@ -268,7 +268,7 @@ impl Newton {
 /// Subtracts the outer product of each source. On the diagonal, y_j − Σ_i λ_i p_ij² is Σ_i λ_i p_ij(1 − p_ij), in which
 /// nothing cancels. Most shares are 0 once ε is small, and are skipped.
 fn subtract_sources(matrix: &mut Lower, problem: &Problem<'_>, temperature: f64, point: &Point) {
-    for (shares, demand) in point.shares.chunks_exact(point.prices.len()).zip(&problem.demand) {
+    for (shares, demand) in point.shares.chunks_exact(point.prices.len()).zip(&problem.servable_demand) {
         for (j, share) in shares.iter().enumerate() {
             let weight = demand / temperature * share;
             if weight > 0.0 {

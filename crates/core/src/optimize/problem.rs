@@ -30,7 +30,7 @@ const MIN_EPSILON: f64 = 1e-8;
 /// Smallest scale of residuals, as a fraction of the capacity.
 const MIN_SCALE: f64 = 1e-6;
 
-/// Why there is no new plan. The caller keeps the previous one, or does without an optimizer.
+/// Reason for a plan that could not be computed. The caller keeps the previous one, or does without an optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
 pub enum SolveError {
     #[error("no exporter has capacity")]
@@ -49,8 +49,8 @@ pub(super) struct Problem<'a> {
     /// Largest finite cost.
     pub(super) range_ms: f64,
     /// Demand of each source, and the servable part of it.
-    pub(super) asked: Vec<f64>,
     pub(super) demand: Vec<f64>,
+    pub(super) servable_demand: Vec<f64>,
     /// Fraction of the demand that is servable: below 1 in an overload.
     pub(super) servable: f64,
     pub(super) background: Vec<f64>,
@@ -82,21 +82,22 @@ impl<'a> Problem<'a> {
         let detours = if cost.iter().all(|cost| cost.is_finite()) { 1 } else { sources.len().min(exporters.len()) };
         let background: Vec<f64> = offers.iter().zip(&full).map(|(offer, c)| residual(*offer, *c, sanitizer)).collect();
 
-        let asked = demands(facts, total, sanitizer);
-        let all: f64 = asked.iter().sum();
+        let demand = demands(facts, total, sanitizer);
+        let all: f64 = demand.iter().sum();
         let capacities = with_headroom(&offers, &full, all + background.iter().sum::<f64>(), tuning);
         let background: Vec<f64> = background.iter().zip(&capacities).map(|(b, c)| b.min(RESIDUAL.1 * c)).collect();
         let capacity: f64 = capacities.iter().sum();
-        let rooms: Vec<f64> = capacities.iter().zip(&background).map(|(c, b)| SERVABLE * (c - b)).collect();
-        let room: f64 = rooms.iter().sum();
-        let servable = if all > 0.0 { (room / all).min(1.0) } else { 1.0 };
+        let free_capacities: Vec<f64> = capacities.iter().zip(&background).map(|(c, b)| SERVABLE * (c - b)).collect();
+        let free_capacity: f64 = free_capacities.iter().sum();
+        let servable = if all > 0.0 { (free_capacity / all).min(1.0) } else { 1.0 };
         // A source that reaches few exporters cannot be served beyond their free capacity, however much there is
         // elsewhere.
-        let reached = |row: &[f64]| -> f64 {
-            row.iter().zip(&rooms).filter(|(cost, _)| cost.is_finite()).map(|(_, room)| room).sum()
+        let reachable = |row: &[f64]| -> f64 {
+            row.iter().zip(&free_capacities).filter(|(cost, _)| cost.is_finite()).map(|(_, free)| free).sum()
         };
         let rows = cost.chunks_exact(exporters.len());
-        let demand = asked.iter().zip(rows).map(|(asked, row)| (servable * asked).min(reached(row))).collect();
+        let servable_demand =
+            demand.iter().zip(rows).map(|(demand, row)| (servable * demand).min(reachable(row))).collect();
         let explained = all.min(capacity) + background.iter().map(|b| b.abs()).sum::<f64>();
         let curves = curves(&capacities, tuning.shape(), range_ms, detours as f64);
         let ramp_ms = curves.iter().map(Curve::ramp_ms).fold(0.0, f64::max);
@@ -105,7 +106,7 @@ impl<'a> Problem<'a> {
             cost,
             range_ms,
             demand,
-            asked,
+            servable_demand,
             servable,
             background,
             service,
@@ -121,7 +122,7 @@ impl<'a> Problem<'a> {
 
     /// Returns the prices at which all exporters have the same utilization.
     pub(super) fn equal_utilization_prices(&self) -> Vec<f64> {
-        let load = self.demand.iter().sum::<f64>() + self.background.iter().sum::<f64>();
+        let load = self.servable_demand.iter().sum::<f64>() + self.background.iter().sum::<f64>();
         let utilization = load / self.capacity;
         self.curves.iter().map(|curve| curve.marginal_ms(curve.capacity_rps() * utilization)).collect()
     }

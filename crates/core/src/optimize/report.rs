@@ -40,9 +40,9 @@ pub struct Report {
     pub load_rps: Option<f64>,
     /// True if the load was not measured, but derived from the answers of all clusters, each in its last window.
     pub load_from_answers: bool,
-    /// See [`Trim`](crate::optimize::filter::Trim).
+    /// Load that the plan does not explain; see [`Trim`](crate::optimize::filter::Trim).
     pub residual_rps: f64,
-    /// See [`Deviation`](crate::optimize::filter::Deviation).
+    /// Relative deviation of the load from the plan; see [`Deviation`](crate::optimize::filter::Deviation).
     pub deviation: f64,
     /// Service time at low load; 0 if unknown.
     pub service_ms: f64,
@@ -82,7 +82,7 @@ impl FromIterator<(ClusterId, Arc<BTreeMap<ClusterId, UnitCost>>)> for CostMatri
     }
 }
 
-/// How a row is computed.
+/// Method by which a row is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// All sources at once: demands are known, or there is no report yet.
@@ -91,6 +91,17 @@ pub enum Method {
     Fallback,
     /// Not at all: every report is too old. The previous row stays.
     Keep,
+}
+
+impl Method {
+    /// Returns the name that users read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joint => "Joint",
+            Self::Fallback => "Fallback",
+            Self::Keep => "Keep",
+        }
+    }
 }
 
 /// Input of the plan of one service.

@@ -80,7 +80,7 @@ pub fn solve_jointly(facts: &Facts, tuning: &Tuning, prices: &ByCluster<f64>) ->
 }
 
 fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, sanitizer: Sanitizer) -> Solution {
-    let loads = loads(&problem.asked, &solved.shares, problem.exporters.len());
+    let loads = loads(&problem.demand, &solved.shares, problem.exporters.len());
     let planned = |(j, &cluster): (usize, &&ClusterId)| PlannedExporter {
         cluster: cluster.clone(),
         congestion_price_ms: solved.prices[j],
@@ -93,7 +93,7 @@ fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, sanitizer: 
     };
     let exporters: Vec<PlannedExporter> = problem.exporters.iter().enumerate().map(planned).collect();
     let rows = problem.sources.iter().zip(solved.shares.chunks_exact(exporters.len()));
-    let demand: f64 = problem.asked.iter().sum();
+    let demand: f64 = problem.demand.iter().sum();
     let wanted = tuning.target_utilization * problem.capacity;
     Solution {
         rows: rows.map(|(&source, shares)| SolutionRow { source: source.clone(), shares: shares.to_vec() }).collect(),
@@ -107,10 +107,10 @@ fn solution(problem: &Problem<'_>, solved: &Solved, tuning: &Tuning, sanitizer: 
 }
 
 /// Returns the load of each exporter from all sources, servable or not.
-fn loads(asked: &[f64], shares: &[f64], exporters: usize) -> Vec<f64> {
+fn loads(demand: &[f64], shares: &[f64], exporters: usize) -> Vec<f64> {
     let mut loads = vec![0.0; exporters];
-    for (row, asked) in shares.chunks_exact(exporters).zip(asked) {
-        loads.iter_mut().zip(row).for_each(|(load, share)| *load += asked * share);
+    for (row, demand) in shares.chunks_exact(exporters).zip(demand) {
+        loads.iter_mut().zip(row).for_each(|(load, share)| *load += demand * share);
     }
     loads
 }

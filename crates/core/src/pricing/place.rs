@@ -84,7 +84,7 @@ impl Location {
     }
 }
 
-/// Why a text is not a valid location.
+/// Reason why a text is not a valid location.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidLocation {
     #[error(

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_no_scheme_is_on_no_continent() {
+    fn region_outside_of_every_scheme_has_no_continent() {
         for (provider, region) in [("aws", "mars-1"), ("azure", "nowhere"), ("azure", ""), ("openstack", "us-east-1")] {
             assert_eq!(continent(provider, region), None, "{provider} {region}");
         }

@@ -25,7 +25,7 @@ pub struct Rule {
     /// Mode in force; not the one of the policy if there is a `fallback`.
     pub mode: Mode,
     pub fallback: Option<Fallback>,
-    /// How the rule was computed, in optimized mode.
+    /// Method by which the rule was computed, in optimized mode.
     pub method: Option<Method>,
     /// Load that the joint plan sends to the local export, in optimized mode; `None` without a joint plan.
     pub planned_load: Option<Arc<PlannedLoad>>,
@@ -150,7 +150,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why the mode in force is not that of the policy, or which input it lacked.
+/// Reason for a mode in force that is not that of the policy, or for a plan with incomplete input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fallback {
     /// `weighted-round-robin`, but no exporter has a weight for this source cluster: equal shares.

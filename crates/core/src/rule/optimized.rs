@@ -217,7 +217,7 @@ mod tests {
         ClusterId::new(name).unwrap()
     }
 
-    /// Three clusters in a line, 10 ms from one to the next.
+    /// Returns the input of three clusters in a line, 10 ms from one to the next.
     fn input(reports: [Report; 3]) -> PlanningInput {
         let names = ["a", "b", "c"];
         let path = |i: usize, j: usize| UnitCost { latency_ms: 10.0 * i.abs_diff(j) as f64, price_ms: 0.0 };
