@@ -1,4 +1,4 @@
-//! T-14: a whole round of one agent, 200 services on 50 clusters, from the reports of all to weights.
+//! T-14: a full round of one agent, 200 services on 50 clusters, from the reports of all clusters to weights.
 //!
 //!     cargo bench -p landfall-core --bench round
 //!
@@ -20,15 +20,15 @@ use fleet::{Fleet, Rng, id, spread_fleet};
 use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{Costs, Report, facts};
-use landfall_core::optimize::{optimize, weights};
+use landfall_core::optimize::report::{CostMatrix, Report, planning_input};
+use landfall_core::optimize::{solve_jointly, weights};
 
 const SERVICES: usize = 200;
 const CLUSTERS: usize = 50;
 const REPEATS: usize = 9;
 
 fn main() {
-    // `cargo test --all-targets` runs benchmarks too, and has no use for this one.
+    // `cargo test --all-targets` runs benchmarks too; this one is skipped there.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -52,9 +52,9 @@ fn main() {
     println!("peak memory of the process: {:.1} MiB (target 64 MiB)", peak_mib());
 }
 
-fn costs(fleet: &Fleet) -> Costs {
-    let way = |(j, &latency_ms): (usize, &f64)| (id(j), UnitCost { latency_ms, price_ms: 0.0 });
-    let row = |costs: &Vec<f64>| Arc::new(costs.iter().enumerate().map(way).collect::<BTreeMap<_, _>>());
+fn costs(fleet: &Fleet) -> CostMatrix {
+    let path = |(j, &latency_ms): (usize, &f64)| (id(j), UnitCost { latency_ms, price_ms: 0.0 });
+    let row = |costs: &Vec<f64>| Arc::new(costs.iter().enumerate().map(path).collect::<BTreeMap<_, _>>());
     fleet.cost.iter().enumerate().map(|(i, costs)| (id(i), row(costs))).collect()
 }
 
@@ -69,15 +69,15 @@ fn reports(fleet: &Fleet) -> BTreeMap<ClusterId, Report> {
     (0..CLUSTERS).map(|i| (id(i), report(i))).collect()
 }
 
-/// The weights of one source.
-fn round(reports: &BTreeMap<ClusterId, Report>, costs: &Costs) -> Vec<u32> {
+/// Computes the weights of one source.
+fn round(reports: &BTreeMap<ClusterId, Report>, costs: &CostMatrix) -> Vec<u32> {
     let objective = Objective::default();
-    let known = facts(reports, costs, |_| Some(0.0), (&objective, 0));
-    let solution = optimize(&known.facts, &objective.tuning, &ByCluster::new()).unwrap();
+    let input = planning_input(reports, costs, |_| Some(0.0), (&objective, 0));
+    let solution = solve_jointly(&input.facts, &objective.tuning, &ByCluster::new()).unwrap();
     weights(&solution.rows[0].shares, 1000)
 }
 
-/// Of Linux; 0 elsewhere.
+/// Returns the peak memory on Linux; 0 elsewhere.
 fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

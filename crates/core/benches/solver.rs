@@ -1,9 +1,9 @@
-//! T-13: how long one service takes to plan.
+//! T-13: time to plan one service.
 //!
 //!     cargo bench -p landfall-core --bench solver
 //!
-//! Medians over many runs, facts in and solution out, beside a Cholesky factorisation of 100 × 100 in the same run: what
-//! else runs on the machine changes from second to second, the ratio less so.
+//! Medians over many runs, from facts to a solution, beside a Cholesky factorization of 100 × 100 in the same run. The
+//! load of the machine changes from second to second; the ratio of both times changes less.
 
 #![allow(clippy::print_stdout, reason = "the result")]
 #![allow(clippy::disallowed_methods, reason = "a clock is what measures")]
@@ -19,7 +19,7 @@ use std::time::Instant;
 use fleet::{Fleet, Rng, spread_fleet};
 use landfall_core::optimize::cholesky::Lower;
 use landfall_core::optimize::facts::{Facts, Tuning};
-use landfall_core::optimize::{Solution, optimize};
+use landfall_core::optimize::{Solution, solve_jointly};
 
 const REPEATS: usize = 301;
 const YARDSTICK: usize = 100;
@@ -32,14 +32,14 @@ struct Case {
 }
 
 fn main() {
-    // `cargo test --all-targets` runs benchmarks too, and has no use for this one.
+    // `cargo test --all-targets` runs benchmarks too; this one is skipped there.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
     let cases = cases();
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     let mut yardstick = Vec::new();
-    // In turns, so that a slow second is everybody's.
+    // In turns, so that a slow second affects all cases.
     for _ in 0..REPEATS {
         yardstick.push(time_us(factor));
         for (case, times) in cases.iter().zip(&mut times) {
@@ -86,7 +86,7 @@ fn cold(name: &'static str, target_us: f64, fleet: &Fleet) -> Case {
 }
 
 fn solve(facts: &Facts, prices: &ByCluster<f64>) -> Solution {
-    optimize(black_box(facts), &Tuning::default(), prices).unwrap()
+    solve_jointly(black_box(facts), &Tuning::default(), prices).unwrap()
 }
 
 fn factor() -> Lower {

@@ -1,38 +1,40 @@
-//! Whether clients were sent where they should have been: answers that were counted, against the weights they were drawn by.
+//! Compares counted answers with the weights they were drawn by.
 //!
-//! The interval is Wilson's, as if each answer were drawn by a die. Answers are drawn along a golden-ratio sequence, which
-//! is smoother than that: what deviates here does so with more than 95 % certainty. What caches between a server and its
-//! clients make of an answer is not in the count; one counted answer can lead to one request or to thousands.
+//! The interval is Wilson's, as if draws were independent. Answers are drawn along a golden-ratio sequence, which is
+//! smoother: a deviation here has more than 95 % certainty. Caches between a server and its clients are not in the
+//! count; one counted answer can lead to one request or to thousands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::ClusterId;
 
-/// Fewer answers say nothing about a weight.
-pub const LEAST_ANSWERS: u64 = 100;
+/// Minimum number of answers for a verdict.
+pub const MIN_ANSWERS: u64 = 100;
 
-/// Of the normal distribution, for 95 %.
+/// Quantile of the normal distribution for 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// What one cluster got.
+/// Share of one cluster in the counted answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Achieved {
     pub cluster: ClusterId,
     pub answers: u64,
-    /// Parts of 1.
+    /// Intended share, as a fraction of 1.
     pub intended: f64,
     pub share: f64,
-    /// Where the share would be, with 95 % certainty, if there had been answers without end.
+    /// Interval that contains the long-run share with 95 % certainty.
     pub interval: (f64, f64),
     pub verdict: Verdict,
 }
 
+/// Result of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The intended share is in the interval.
     AsIntended,
+    /// The intended share is outside of the interval.
     Deviates,
-    /// Fewer than [`LEAST_ANSWERS`] were counted in all.
+    /// Fewer than [`MIN_ANSWERS`] were counted in all.
     TooFew,
 }
 
@@ -46,21 +48,21 @@ impl Verdict {
     }
 }
 
-/// One per cluster that has a weight or an answer, by their ids. `weights` are those that were in force while the answers were
-/// counted, of any total. Empty: nobody has a weight, or nothing was answered.
+/// Returns one entry per cluster that has a weight or an answer, in the order of their ids. `weights` are those in
+/// force while the answers were counted; they may have any sum. Returns nothing if there are no weights or no answers.
 pub fn achieved(weights: &BTreeMap<ClusterId, u32>, answers: &BTreeMap<ClusterId, u64>) -> Vec<Achieved> {
-    let whole: u64 = weights.values().map(|&weight| u64::from(weight)).sum();
+    let total: u64 = weights.values().map(|&weight| u64::from(weight)).sum();
     let all: u64 = answers.values().sum();
-    if whole == 0 || all == 0 {
+    if total == 0 || all == 0 {
         return Vec::new();
     }
     let clusters: BTreeSet<&ClusterId> = weights.keys().chain(answers.keys()).collect();
     let one = |cluster: &ClusterId| {
         let answers = answers.get(cluster).copied().unwrap_or(0);
-        let intended = f64::from(weights.get(cluster).copied().unwrap_or(0)) / whole as f64;
+        let intended = f64::from(weights.get(cluster).copied().unwrap_or(0)) / total as f64;
         let interval = wilson(answers, all);
         let verdict = match (interval.0..=interval.1).contains(&intended) {
-            _ if all < LEAST_ANSWERS => Verdict::TooFew,
+            _ if all < MIN_ANSWERS => Verdict::TooFew,
             true => Verdict::AsIntended,
             false => Verdict::Deviates,
         };
@@ -72,8 +74,8 @@ pub fn achieved(weights: &BTreeMap<ClusterId, u32>, answers: &BTreeMap<ClusterId
     clusters.into_iter().filter(of).map(one).collect()
 }
 
-/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927. Unlike the textbook interval it
-/// is right near 0 and 1 too, where small shares are.
+/// Returns the score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+/// 1927. Unlike the textbook interval it is also right near 0 and 1, where small shares are.
 pub fn wilson(hits: u64, of: u64) -> (f64, f64) {
     if of == 0 {
         return (0.0, 1.0);
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_that_of_the_tables() {
+    fn interval_is_that_of_the_tables() {
         assert!(near(wilson(50, 100), (0.4038, 0.5962)));
         assert!(near(wilson(0, 100), (0.0, 0.0370)));
         assert!(near(wilson(100, 100), (0.9630, 1.0)));
@@ -115,18 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_is_compared_with_what_was_meant() {
+    fn counted_answers_are_compared_with_the_intended_shares() {
         let weights = of(&[("east", 700), ("west", 300), ("south", 0)]);
         let right = achieved(&weights, &of(&[("east", 6950_u64), ("west", 3050)]));
         assert_eq!(right.iter().map(|one| one.cluster.as_str()).collect::<Vec<_>>(), ["east", "west"]);
         assert!(right.iter().all(|one| one.verdict == Verdict::AsIntended), "{right:?}");
         assert!((right[1].share - 0.305).abs() < 1e-12 && (right[1].intended - 0.3).abs() < 1e-12);
         let wrong = achieved(&weights, &of(&[("east", 6000_u64), ("west", 3990), ("south", 10)]));
-        assert!(wrong.iter().all(|one| one.verdict == Verdict::Deviates), "nothing was meant for south: {wrong:?}");
+        assert!(wrong.iter().all(|one| one.verdict == Verdict::Deviates), "south was to get nothing: {wrong:?}");
     }
 
     #[test]
-    fn a_few_answers_accuse_nobody() {
+    fn few_answers_give_no_verdict() {
         let weights = of(&[("east", 1000)]);
         assert_eq!(achieved(&weights, &of(&[("west", 99_u64)]))[0].verdict, Verdict::TooFew);
         let enough = achieved(&weights, &of(&[("west", 100_u64)]));

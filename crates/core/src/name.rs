@@ -7,8 +7,8 @@ use std::sync::Arc;
 use litemap::LiteMap;
 use thiserror::Error;
 
-/// Longest DNS label, and the longest value of a Kubernetes label.
-const LABEL_MAX: usize = 63;
+/// Length of the longest DNS label, and of the longest value of a Kubernetes label.
+const MAX_LABEL: usize = 63;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidName {
@@ -20,18 +20,18 @@ pub enum InvalidName {
     Namespace(String),
 }
 
-/// The id of a member cluster: one DNS label, or two joined by a dot (KEP-1645). At most 63 characters in all, because
-/// it also travels as a label value.
+/// Id of a member cluster: one DNS label, or two joined by a dot (KEP-1645). At most 63 characters in all, because it
+/// is also the value of a Kubernetes label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterId(Arc<str>);
 
-/// What there is of each of some clusters, in the order of their ids. A sorted vector: of one service these are few, and
-/// services are many.
+/// A map by cluster id, stored as a sorted vector: a service has few clusters but there are many services, and a tree
+/// per service would waste memory.
 pub type ByCluster<V> = LiteMap<ClusterId, V>;
 
 impl ClusterId {
     pub fn new(id: &str) -> Result<Self, InvalidName> {
-        let valid = id.len() <= LABEL_MAX && id.split('.').count() <= 2 && id.split('.').all(is_label);
+        let valid = id.len() <= MAX_LABEL && id.split('.').count() <= 2 && id.split('.').all(is_label);
         if valid { Ok(Self(id.into())) } else { Err(InvalidName::Cluster(id.to_owned())) }
     }
 
@@ -52,10 +52,10 @@ impl Borrow<str> for ClusterId {
     }
 }
 
-/// The namespaced name of a service, the same in every cluster of the set (namespace sameness).
+/// Namespaced name of a service, the same in every cluster of the set (namespace sameness).
 ///
-/// Kept as DNS writes it, `web.shop` for service `web` in namespace `shop`, so that a query can be looked up without
-/// building a key. Neither part can hold a dot, so the form is unambiguous.
+/// Stored as DNS writes it, `web.shop` for service `web` in namespace `shop`, so that a query is looked up without
+/// building a key. Neither part can contain a dot, so the form is unambiguous.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey(Arc<str>);
 
@@ -70,7 +70,7 @@ impl ServiceKey {
         Ok(Self(format!("{name}.{namespace}").into()))
     }
 
-    /// `web.shop`: what [`Borrow`] compares and hashes.
+    /// Returns the DNS form, `web.shop`, which [`Borrow`] compares and hashes.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -84,7 +84,7 @@ impl ServiceKey {
     }
 
     fn parts(&self) -> (&str, &str) {
-        self.0.split_once('.').expect("a key is made of a name, a dot and a namespace")
+        self.0.split_once('.').expect("a key consists of a name, a dot and a namespace")
     }
 }
 
@@ -94,18 +94,18 @@ impl Borrow<str> for ServiceKey {
     }
 }
 
-/// As Kubernetes tools write it: `shop/web`.
+/// Writes the key as Kubernetes tools do: `shop/web`.
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace(), self.name())
     }
 }
 
-/// RFC 1123: lower-case letters, digits and inner hyphens.
+/// Returns true for a DNS label (RFC 1123): lower-case letters, digits and inner hyphens.
 pub fn is_label(label: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !label.is_empty()
-        && label.len() <= LABEL_MAX
+        && label.len() <= MAX_LABEL
         && label.bytes().all(inner)
         && !label.starts_with('-')
         && !label.ends_with('-')

@@ -1,4 +1,4 @@
-//! The plan: per service, who gets how much, and the tables that answers are drawn from.
+//! The plan: per service the shares of the exporters, and the tables that answers are drawn from.
 
 mod table;
 
@@ -8,24 +8,26 @@ use std::sync::Arc;
 
 use self::table::Table;
 use crate::answered::Answered;
+use crate::export::{Export, Family};
 use crate::name::{ByCluster, ClusterId, ServiceKey};
-use crate::optimized::optimized;
 use crate::pick::Sequence;
 use crate::resolve::{Share, resolve};
-use crate::rule::{Rule, rule};
-use crate::snapshot::{Export, Guidance, Kind, Service, Snapshot, View};
+use crate::rule::Rule;
+use crate::rule::optimized::optimized_rule;
+use crate::rule::weighted::weighted_rule;
+use crate::snapshot::{NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 
-/// Immutable. A new one shares with its predecessor the services that did not change.
+/// All services at one moment. Immutable: the next plan shares the services that did not change.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     services: HashMap<ServiceKey, Arc<ServicePlan>>,
-    /// How many services each namespace has.
+    /// Number of services of each namespace.
     namespaces: HashMap<Box<str>, usize>,
-    /// Seconds since 1970 at which anything last changed.
+    /// Time of the last change, in seconds since 1970.
     changed: u64,
 }
 
-/// Plans every service anew. `now` is in seconds since 1970.
+/// Plans all services of the snapshot. `now` is in seconds since 1970.
 pub fn plan(snapshot: &Snapshot, previous: &Plan, now: u64) -> Plan {
     let gone: Vec<_> = previous.services.keys().filter(|key| !snapshot.services.contains_key(*key)).cloned().collect();
     let present = snapshot.services.iter().map(|(key, service)| (key.clone(), Some(Arc::clone(service))));
@@ -34,10 +36,11 @@ pub fn plan(snapshot: &Snapshot, previous: &Plan, now: u64) -> Plan {
 }
 
 impl Plan {
-    /// Plans the given services anew (`None`: it is gone) and keeps the others. `None` when nothing changed.
+    /// Plans the given services anew and keeps the others; a service that is `None` is removed. Returns `None` if
+    /// nothing changed.
     pub fn updated(
         &self,
-        view: &View,
+        view: &NetworkView,
         services: impl IntoIterator<Item = (ServiceKey, Option<Arc<Service>>)>,
         now: u64,
     ) -> Option<Self> {
@@ -65,28 +68,29 @@ impl Plan {
         };
     }
 
-    /// By the DNS form of its name, `web.shop` in lower case.
+    /// Returns a service by the DNS form of its name, `web.shop` in lower case.
     pub fn get(&self, service: &str) -> Option<&Arc<ServicePlan>> {
         self.services.get(service)
     }
 
+    /// Returns true if the namespace has a service.
     pub fn has_namespace(&self, namespace: &str) -> bool {
         self.namespaces.contains_key(namespace)
     }
 
-    /// By namespace, then name.
+    /// Returns the services by namespace, then name.
     pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<ServicePlan>)> {
         let mut services: Vec<_> = self.services.iter().collect();
         services.sort_unstable_by_key(|(key, _)| (key.namespace(), key.name()));
         services.into_iter()
     }
 
-    /// In no order, which takes a tenth of the time.
+    /// Returns the services in no particular order, which takes a tenth of the time.
     pub fn in_any_order(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<ServicePlan>)> {
         self.services.iter()
     }
 
-    /// In no order.
+    /// Returns the plans of the services in no particular order.
     pub fn planned(&self) -> impl Iterator<Item = &ServicePlan> {
         self.services.values().map(Arc::as_ref)
     }
@@ -103,19 +107,20 @@ impl Plan {
         self.services.is_empty()
     }
 
+    /// Returns the time of the last change, in seconds since 1970.
     pub fn changed(&self) -> u64 {
         self.changed
     }
 }
 
-/// One service: who gets how much, and what to answer.
+/// Plan of one service: the shares of its exporters, and the tables that answers are drawn from.
 #[derive(Debug)]
 pub struct ServicePlan {
     pub service: Arc<Service>,
     pub rule: Arc<Rule>,
-    /// One per candidate of the rule, in the same order.
+    /// One share per candidate of the rule, in the same order.
     pub shares: Vec<Share>,
-    /// What a policy that is only tried would do.
+    /// Result of the policy in shadow mode, if there is one.
     pub shadow: Option<Shadow>,
     ipv4: Table,
     ipv6: Table,
@@ -123,43 +128,45 @@ pub struct ServicePlan {
     answered: Answered,
 }
 
-/// A rule that is not served.
+/// Rule and shares of a policy in shadow mode, which are not served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shadow {
     pub rule: Arc<Rule>,
     pub shares: Vec<Share>,
 }
 
-/// The rule of a moment ago.
+/// The previous rule and what it was made from.
 #[derive(Debug, Clone, Copy)]
 struct Before<'a> {
     rule: &'a Arc<Rule>,
-    /// What it came from. `None`: other exporters, so that it cannot be the same.
-    from: Option<&'a Guidance>,
+    /// Source of the previous rule; `None` if the exporters have changed since.
+    from: Option<&'a RuleSource>,
 }
 
-/// What came from the same stays, so that a solution need not be computed again.
+/// Returns the rule for a source. Reuses the previous rule if its inputs are unchanged, to avoid solving again.
 fn rule_of(
-    guidance: &Guidance,
+    rule_source: &RuleSource,
     exports: &ByCluster<Export>,
     local: &ClusterId,
     before: Option<Before<'_>>,
 ) -> Arc<Rule> {
-    match guidance {
-        Guidance::Policy(policy) => Arc::new(rule(policy, local, exports)),
-        Guidance::Optimized(policy, known, published) => match before.filter(|before| before.from == Some(guidance)) {
-            Some(before) => Arc::clone(before.rule),
-            None => {
-                let last = before.map(|before| before.rule).or(published.as_ref());
-                Arc::new(optimized(policy, known, (local, exports), last.map(Arc::as_ref)))
+    match rule_source {
+        RuleSource::Policy(policy) => Arc::new(weighted_rule(policy, local, exports)),
+        RuleSource::Optimized(policy, input, published) => {
+            match before.filter(|before| before.from == Some(rule_source)) {
+                Some(before) => Arc::clone(before.rule),
+                None => {
+                    let last = before.map(|before| before.rule).or(published.as_ref());
+                    Arc::new(optimized_rule(policy, input, (local, exports), last.map(Arc::as_ref)))
+                }
             }
-        },
-        Guidance::Published(rule) => rule.covering(exports.keys()),
-        Guidance::Shadowed { served, .. } => rule_of(served, exports, local, before),
+        }
+        RuleSource::Published(rule) => rule.with_candidates_for(exports.keys()),
+        RuleSource::Shadowed { served, .. } => rule_of(served, exports, local, before),
     }
 }
 
-/// The tables follow from the rest, and neither the sequence nor the counters are part of what was decided.
+/// Compares what was decided: the tables follow from the rest, and the sequence and the counters are not part of it.
 impl PartialEq for ServicePlan {
     fn eq(&self, other: &Self) -> bool {
         self.service == other.service
@@ -169,81 +176,69 @@ impl PartialEq for ServicePlan {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    Ipv4,
-    Ipv6,
-}
-
-impl Family {
-    pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
-    }
-}
-
 impl ServicePlan {
-    /// Goes on with the sequence of `previous`, so that a change does not make replicas draw in step, and with its
-    /// counters.
-    pub fn new(service: Arc<Service>, view: &View, previous: Option<&Self>) -> Self {
+    /// Plans a service. Keeps the sequence and the counters of `previous`: a restarted sequence would make replicas
+    /// draw the same points.
+    pub fn new(service: Arc<Service>, view: &NetworkView, previous: Option<&Self>) -> Self {
         let exporters_stay =
             previous.is_some_and(|previous| previous.service.exports.keys().eq(service.exports.keys()));
-        let planned = |guidance: &Guidance, before: Option<(&Arc<Rule>, Option<&Guidance>)>| {
+        let planned = |rule_source: &RuleSource, before: Option<(&Arc<Rule>, Option<&RuleSource>)>| {
             let before = before.map(|(rule, from)| Before { rule, from: from.filter(|_| exporters_stay) });
-            let rule = rule_of(guidance, &service.exports, &view.local, before);
+            let rule = rule_of(rule_source, &service.exports, &view.local, before);
             let shares = resolve(&rule, |cluster| service.health(cluster, view));
             Shadow { rule, shares }
         };
-        let served = previous.map(|previous| (&previous.rule, Some(previous.service.guidance.served())));
-        let Shadow { rule, shares } = planned(service.guidance.served(), served);
-        let tried =
-            previous.and_then(|previous| Some((&previous.shadow.as_ref()?.rule, previous.service.guidance.shadow())));
-        let shadow = service.guidance.shadow().map(|guidance| planned(guidance, tried));
+        let served = previous.map(|previous| (&previous.rule, Some(previous.service.rule_source.served())));
+        let Shadow { rule, shares } = planned(service.rule_source.served(), served);
+        let shadow_before = previous
+            .and_then(|previous| Some((&previous.shadow.as_ref()?.rule, previous.service.rule_source.shadow())));
+        let shadow = service.rule_source.shadow().map(|rule_source| planned(rule_source, shadow_before));
         let before = previous.map(|previous| previous.answered.clone()).unwrap_or_default();
-        let answered = before.covering(service.exports.keys());
+        let answered = before.with_counters_for(service.exports.keys());
         let table = |family| Table::new(&service, &shares, &answered, family);
         let (ipv4, ipv6) = (table(Family::Ipv4), table(Family::Ipv6));
         let sequence = previous.map(|previous| Arc::clone(&previous.sequence)).unwrap_or_default();
         Self { service, rule, shares, shadow, ipv4, ipv6, sequence, answered }
     }
 
-    /// The next point to draw with.
+    /// Returns the next point to draw with.
     pub fn next_point(&self) -> u64 {
         self.sequence.next_point()
     }
 
-    /// The clusterset IPs; empty in per-cluster mode and for a headless service.
+    /// Returns the clusterset IPs; empty in per-cluster mode and for a headless service.
     pub fn clusterset_ips(&self) -> &[IpAddr] {
         match &self.service.kind {
-            Kind::ClusterSetIp { ips } => ips,
-            Kind::Headless => &[],
+            ServiceKind::ClusterSetIp { ips } => ips,
+            ServiceKind::Headless => &[],
         }
     }
 
-    /// One address of that family, by weight. `None`: no eligible cluster with a weight has one.
+    /// Draws one address of the family, by weight. Returns `None` if no eligible cluster with a weight has one.
     pub fn draw(&self, family: Family, point: u64) -> Option<IpAddr> {
         self.table(family).draw(point).map(|(address, _)| address)
     }
 
-    /// The same, as an answer that is given: it counts for its cluster.
-    pub fn give_one(&self, family: Family, point: u64) -> Option<IpAddr> {
+    /// Draws like [`draw`](Self::draw), and counts an answer for the cluster of the address.
+    pub fn answer_with_one(&self, family: Family, point: u64) -> Option<IpAddr> {
         let (address, answered) = self.table(family).draw(point)?;
         answered.add();
         Some(address)
     }
 
-    /// Ready addresses of that family in all eligible clusters, at most `limit`, each once: the first ones by weight,
-    /// then those of clusters without one.
+    /// Returns the ready addresses of the family in all eligible clusters, each once and at most `limit`: first those
+    /// of clusters with a weight, drawn by weight, then those of clusters without one.
     ///
-    /// When there are more than `limit`, all points of one run get the same ones of them, in an order of their own. The
-    /// two families are cut alike: endpoints that have both, under one hostname, are in both answers of a run, as far as
-    /// the limits allow and every cluster has as many addresses of one family as of the other.
+    /// If there are more than `limit`, all points of one block get the same addresses, each point in an order of its
+    /// own. The two families are cut alike: an endpoint with both families under one hostname is in both answers of a
+    /// block, if the limits allow and every cluster has as many addresses of one family as of the other.
     pub fn in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
         self.table(family).in_weighted_order(point, limit).0
     }
 
-    /// The same, as an answer that is given: it counts for the cluster of the first address, which is the one that
-    /// clients take.
-    pub fn give_in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
+    /// Lists like [`in_weighted_order`](Self::in_weighted_order), and counts an answer for the cluster of the first
+    /// address, which is the one that clients use.
+    pub fn answer_in_weighted_order(&self, family: Family, point: u64, limit: usize) -> Vec<IpAddr> {
         let (addresses, first) = self.table(family).in_weighted_order(point, limit);
         if let Some(answered) = first {
             answered.add();
@@ -251,18 +246,19 @@ impl ServicePlan {
         addresses
     }
 
-    /// Counts an answer that gave the clusterset IPs.
-    pub fn gave_clusterset_ips(&self) {
+    /// Counts an answer with the clusterset IPs.
+    pub fn count_clusterset_answer(&self) {
         self.answered.clusterset().add();
     }
 
-    /// How many answers named addresses of each cluster since the service is there, also of clusters that export it no
-    /// more. `None`: how many gave the clusterset IPs, behind which any cluster can be.
+    /// Returns the number of answers with addresses of each cluster since the service was first planned, also of
+    /// clusters that no longer export it. The entry of `None` counts answers with the clusterset IPs, behind which any
+    /// cluster can be.
     pub fn answered(&self) -> impl Iterator<Item = (Option<&ClusterId>, u64)> {
         self.answered.counts()
     }
 
-    /// How many [`in_weighted_order`](Self::in_weighted_order) can give.
+    /// Returns the number of addresses that [`in_weighted_order`](Self::in_weighted_order) can return.
     pub fn count(&self, family: Family) -> usize {
         self.table(family).len()
     }

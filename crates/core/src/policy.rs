@@ -1,4 +1,4 @@
-//! What the user asked for, accepted and with its defaults filled in.
+//! The policy of a service as accepted from the user, with its defaults filled in.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::apportion::TOTAL_WEIGHT;
 use crate::name::ClusterId;
 use crate::optimize::objective::Objective;
-use crate::resolve::TOTAL_WEIGHT;
 
-/// How the exporters of a service share its clients.
+/// Mode in which the exporters of a service share its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
     #[default]
@@ -41,17 +41,18 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Whether clients stay in their own cluster while it exports the service and is ready.
+/// Preference of a source cluster for its own export while that is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LocalPreference {
-    /// The local export has weight 0, whatever its row says: it answers alone while it is eligible.
+    /// The local export has weight 0, whatever its row says: while it is eligible it gets all requests.
     Prefer,
     /// The local export is a candidate like any other.
     Balance,
 }
 
 impl LocalPreference {
-    /// What applies when nobody said anything: what Lighthouse users have today, except where an optimiser decides.
+    /// Returns the preference of a policy that does not set one: that of Lighthouse, except where the optimizer
+    /// decides.
     pub fn default_for(mode: Mode) -> Self {
         match mode {
             Mode::RoundRobin | Mode::WeightedRoundRobin => Self::Prefer,
@@ -60,14 +61,14 @@ impl LocalPreference {
     }
 }
 
-/// A weight as users write it. The *lower* it is, the higher the share; 0 is always chosen.
+/// Weight as users write it. The *lower* the weight, the higher the share; 0 is always chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weight {
     /// Positive and finite.
     Finite(f64),
-    /// Takes everything while it is eligible.
+    /// Gets all requests while it is eligible.
     Zero,
-    /// Negative, infinite or not a number: such a candidate gets no share, and says why.
+    /// Negative, infinite or not a number: such a candidate gets no share, and its reason says why.
     Invalid,
 }
 
@@ -83,15 +84,15 @@ impl From<f64> for Weight {
     }
 }
 
-/// The weights that the clients of one source cluster, or of every one, see.
+/// Weights of the exporters for the clients of one source cluster, or of every one.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct WeightRow {
     /// `None` matches every source.
     source: Option<ClusterId>,
     weights: BTreeMap<ClusterId, Weight>,
 }
 
-impl Row {
+impl WeightRow {
     pub fn new(source: Option<ClusterId>, weights: BTreeMap<ClusterId, Weight>) -> Result<Self, InvalidPolicy> {
         let mut zeros = weights.iter().filter(|(_, weight)| **weight == Weight::Zero).map(|(cluster, _)| cluster);
         if let (Some(first), Some(second)) = (zeros.next(), zeros.next()) {
@@ -110,7 +111,7 @@ impl Row {
     }
 }
 
-/// What each named cluster gets at least while it is eligible, in parts of [`TOTAL_WEIGHT`].
+/// Minimum share of each named cluster while it is eligible, in parts of [`TOTAL_WEIGHT`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MinShares(BTreeMap<ClusterId, u32>);
 
@@ -139,23 +140,23 @@ pub enum InvalidPolicy {
     MinSharesOver100 { permille: u64 },
 }
 
-/// The one policy that applies to a service. Which one that is, of several that name it, is decided before.
+/// The policy that applies to a service. Which of several policies that is has been decided before.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
-    /// `namespace/name` of the object it came from; `None` for the cluster-wide default.
+    /// `namespace/name` of the object; `None` for the cluster-wide default.
     pub name: Option<Arc<str>>,
     pub mode: Mode,
-    /// `None`: the default of the mode.
+    /// `None` for the default of the mode.
     pub local_preference: Option<LocalPreference>,
-    /// The first row that matches the source counts.
-    pub rows: Vec<Row>,
+    /// The first row that matches the source cluster counts.
+    pub rows: Vec<WeightRow>,
     pub min_shares: MinShares,
-    /// Only for the optimised mode.
+    /// Used in optimized mode only.
     pub objective: Objective,
 }
 
 impl Policy {
-    pub fn row(&self, source: &ClusterId) -> Option<&Row> {
+    pub fn row(&self, source: &ClusterId) -> Option<&WeightRow> {
         self.rows.iter().find(|row| row.matches(source))
     }
 
@@ -172,9 +173,9 @@ mod tests {
         ClusterId::new(name).unwrap()
     }
 
-    fn row(source: Option<&str>, weights: &[(&str, f64)]) -> Result<Row, InvalidPolicy> {
+    fn row(source: Option<&str>, weights: &[(&str, f64)]) -> Result<WeightRow, InvalidPolicy> {
         let weights = weights.iter().map(|&(cluster, weight)| (id(cluster), Weight::from(weight))).collect();
-        Row::new(source.map(id), weights)
+        WeightRow::new(source.map(id), weights)
     }
 
     #[test]
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_that_is_no_number_is_invalid_rather_than_zero() {
+    fn weight_that_is_not_a_finite_number_is_invalid_rather_than_zero() {
         for weight in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
             assert_eq!(Weight::from(weight), Weight::Invalid);
         }

@@ -5,61 +5,72 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::export::Export;
 use crate::name::{ByCluster, ClusterId, ServiceKey};
-use crate::optimize::report::Known;
+use crate::optimize::report::PlanningInput;
 use crate::policy::Policy;
-use crate::resolve::Health;
 use crate::rule::Rule;
 
-/// Everything a plan is made of.
+/// All inputs of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    pub view: View,
+    pub view: NetworkView,
     pub services: BTreeMap<ServiceKey, Arc<Service>>,
 }
 
-/// Whose clients the plan is for, and how that cluster sees the others.
+/// The local cluster, whose clients the plan is for, and its network to the other clusters.
 #[derive(Debug, Clone, PartialEq)]
-pub struct View {
+pub struct NetworkView {
     pub local: ClusterId,
-    /// Whether somebody knows all connections there are, as a gateway does: then one that is absent from `links` is not
-    /// connected any more. Else whom nobody tells of counts as reachable.
-    pub measured: bool,
+    /// True if `links` is complete, as reported by a Submariner gateway: a missing cluster is then disconnected. If
+    /// false, a missing cluster counts as reachable.
+    pub links_complete: bool,
     pub links: BTreeMap<ClusterId, Link>,
 }
 
-impl View {
+impl NetworkView {
+    /// Returns true if the local cluster can reach `cluster`.
     pub fn reaches(&self, cluster: &ClusterId) -> bool {
-        *cluster == self.local || self.links.get(cluster).map_or(!self.measured, |link| link.reachable)
+        *cluster == self.local || self.links.get(cluster).map_or(!self.links_complete, |link| link.reachable)
     }
 
-    /// Whether both reach the same clusters; round-trip times change all the time.
-    pub fn reaches_like(&self, other: &Self) -> bool {
-        let reachable = |view: &'_ Self| -> Vec<ClusterId> {
-            view.links.iter().filter(|(_, link)| link.reachable).map(|(cluster, _)| cluster.clone()).collect()
-        };
-        self.measured == other.measured && reachable(self) == reachable(other)
+    /// Returns true if both views reach the same clusters, also those that only one of them lists. Round-trip times
+    /// change all the time and are not compared.
+    pub fn reaches_same_clusters(&self, other: &Self) -> bool {
+        let mut listed = self.links.keys().chain(other.links.keys()).chain([&self.local, &other.local]);
+        // `links_complete` decides about the clusters that neither view lists.
+        self.links_complete == other.links_complete
+            && listed.all(|cluster| self.reaches(cluster) == other.reaches(cluster))
     }
 }
 
-/// The network between the local cluster and another one.
+/// Link between the local cluster and another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     pub reachable: bool,
     pub rtt: Option<Duration>,
 }
 
-/// A service that the clusterset offers: a ServiceImport and all that belongs to it.
+/// Health of an exporting cluster for one service, as the local cluster sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Ready,
+    /// It has ready endpoints, but the local cluster cannot reach it.
+    Unreachable,
+    NotReady,
+}
+
+/// A service of the clusterset: a ServiceImport and all that belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
-    pub kind: Kind,
+    pub kind: ServiceKind,
     pub exports: ByCluster<Export>,
-    pub guidance: Guidance,
+    pub rule_source: RuleSource,
 }
 
 impl Service {
-    /// How an exporting cluster is, as `view` sees it.
-    pub fn health(&self, cluster: &ClusterId, view: &View) -> Health {
+    /// Returns the health of an exporting cluster, as `view` sees it.
+    pub fn health(&self, cluster: &ClusterId, view: &NetworkView) -> Health {
         match self.exports.get(cluster) {
             Some(export) if export.ready.is_empty() => Health::NotReady,
             Some(_) if view.reaches(cluster) => Health::Ready,
@@ -69,67 +80,42 @@ impl Service {
     }
 }
 
+/// Kind of a service, which decides how DNS answers for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// `ips`: the clusterset IPs of the import. They are the answer where there are any (vip mode); else the addresses
-    /// of one exporting cluster are (per-cluster mode).
+pub enum ServiceKind {
+    /// Answers with the clusterset IPs of the import, `ips`, if there are any (vip mode); else with the address of one
+    /// exporting cluster (per-cluster mode).
     ClusterSetIp { ips: Vec<IpAddr> },
-    /// Every ready endpoint is the answer.
+    /// Answers with all ready endpoints.
     Headless,
 }
 
-/// What one cluster offers of a service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Export {
-    /// The ready ones alone, sorted and without repetition. For a Lighthouse ClusterSetIP export this is the cluster's
-    /// service IP.
-    pub ready: Arc<[Endpoint]>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint {
-    pub address: IpAddr,
-    /// What `<hostname>.<cluster>.<service>…` names; several endpoints can share it. Always a lower-case DNS label: the
-    /// one the endpoint has, or its address with dashes.
-    pub hostname: Box<str>,
-}
-
-impl Endpoint {
-    pub fn new(address: IpAddr, hostname: Option<&str>) -> Self {
-        let hostname = hostname.map_or_else(|| dashed(address), str::to_ascii_lowercase);
-        Self { address, hostname: hostname.into() }
-    }
-}
-
-/// `10.0.0.1` → `10-0-0-1`. An IPv6 address that would end in a dash gets a 0, because a label must not end so:
-/// `fd00::` → `fd00--0`; the same for one that would begin with a dash.
-fn dashed(address: IpAddr) -> String {
-    let label = address.to_string().replace(['.', ':'], "-");
-    let head = if label.starts_with('-') { "0" } else { "" };
-    let tail = if label.ends_with('-') { "0" } else { "" };
-    format!("{head}{label}{tail}")
-}
-
-/// Where the rule of a service comes from.
+/// Source of the rule of a service.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Guidance {
-    /// The operator: from what the user wrote.
+pub enum RuleSource {
+    /// Operator: the policy.
     Policy(Arc<Policy>),
-    /// The operator, in the optimised mode: and from what the clusters published. The rule is what was published before this
-    /// process began: it goes on from there.
-    Optimized(Arc<Policy>, Arc<Known>, Option<Arc<Rule>>),
-    /// A DNS replica: from what the operator published.
+    /// Operator, optimized mode: the policy plus the published facts. The rule is the one published before this process
+    /// started; hysteresis continues from it.
+    Optimized(Arc<Policy>, Arc<PlanningInput>, Option<Arc<Rule>>),
+    /// DNS replica: the rule that the operator published.
     Published(Arc<Rule>),
-    /// What is served, and what would be if a policy that is only tried were in force.
+    /// The source of the rule that is served, and that of the rule a policy in shadow mode would produce.
     Shadowed { served: Box<Self>, shadow: Box<Self> },
 }
 
-impl Guidance {
-    /// What answers come from.
+impl RuleSource {
+    /// Returns the source of the rule that is served.
     pub fn served(&self) -> &Self {
         if let Self::Shadowed { served, .. } = self { served } else { self }
     }
 
+    /// Returns the policy and its inputs if the served rule is computed here in optimized mode.
+    pub fn optimized(&self) -> Option<(&Policy, &PlanningInput)> {
+        if let Self::Optimized(policy, input, _) = self.served() { Some((policy, input)) } else { None }
+    }
+
+    /// Returns the source of the rule in shadow mode, if there is one.
     pub fn shadow(&self) -> Option<&Self> {
         if let Self::Shadowed { shadow, .. } = self { Some(shadow) } else { None }
     }
@@ -139,13 +125,26 @@ impl Guidance {
 mod tests {
     use super::*;
 
+    fn view(links_complete: bool, links: &[(&str, bool)]) -> NetworkView {
+        let id = |name: &str| ClusterId::new(name).unwrap();
+        let link = |&(name, reachable): &(&str, bool)| (id(name), Link { reachable, rtt: None });
+        NetworkView { local: id("east"), links_complete, links: links.iter().map(link).collect() }
+    }
+
     #[test]
-    fn an_endpoint_without_a_hostname_is_named_by_its_address() {
-        let name = |address: &str| Endpoint::new(address.parse().unwrap(), None).hostname.into_string();
-        assert_eq!(name("10.0.0.1"), "10-0-0-1");
-        assert_eq!(name("fd00::1"), "fd00--1");
-        assert_eq!(name("fd00::"), "fd00--0");
-        assert_eq!(name("::1"), "0--1");
-        assert_eq!(&*Endpoint::new("10.0.0.1".parse().unwrap(), Some("Web-0")).hostname, "web-0");
+    fn cluster_that_joins_unreachable_changes_what_is_reachable() {
+        let before = view(false, &[("west", true)]);
+        assert!(!before.reaches_same_clusters(&view(false, &[("west", true), ("south", false)])));
+        assert!(before.reaches_same_clusters(&view(false, &[("west", true), ("south", true)])), "as it counted before");
+        let complete = view(true, &[("west", true)]);
+        assert!(
+            complete.reaches_same_clusters(&view(true, &[("west", true), ("south", false)])),
+            "as it counted before"
+        );
+        assert!(!complete.reaches_same_clusters(&view(true, &[("west", true), ("south", true)])));
+        assert!(
+            !before.reaches_same_clusters(&complete),
+            "a cluster that neither view lists is not reachable any more"
+        );
     }
 }

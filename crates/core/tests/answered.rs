@@ -1,16 +1,18 @@
-//! Answers are counted per service and cluster, and no change of the plan loses any.
+//! Tests that answers are counted per service and cluster, and that no change of the plan loses a count.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use landfall_core::export::Family;
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_core::plan::{Family, Plan};
+use landfall_core::plan::Plan;
 use landfall_core::policy::{LocalPreference, Policy};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Service, View};
+use landfall_core::snapshot::{NetworkView, RuleSource, Service, ServiceKind};
 
-const PER_CLUSTER: Kind = Kind::ClusterSetIp { ips: Vec::new() };
+const PER_CLUSTER: ServiceKind = ServiceKind::ClusterSetIp { ips: Vec::new() };
 
 fn id(cluster: &str) -> ClusterId {
     ClusterId::new(cluster).unwrap()
@@ -20,23 +22,23 @@ fn web() -> ServiceKey {
     ServiceKey::new("shop", "web").unwrap()
 }
 
-/// One endpoint per cluster, by its last octet.
-fn service(kind: Kind, exports: &[(&str, u8)]) -> Arc<Service> {
+/// Returns a service with one endpoint per cluster, given by its last octet.
+fn service(kind: ServiceKind, exports: &[(&str, u8)]) -> Arc<Service> {
     let export = |last: u8| Export { ready: vec![Endpoint::new([10, 0, 0, last].into(), None)].into() };
     let exports = exports.iter().map(|&(cluster, last)| (id(cluster), export(last))).collect();
     let policy = Policy { local_preference: Some(LocalPreference::Balance), ..Policy::default() };
-    Arc::new(Service { kind, exports, guidance: Guidance::Policy(Arc::new(policy)) })
+    Arc::new(Service { kind, exports, rule_source: RuleSource::Policy(Arc::new(policy)) })
 }
 
 fn next(plan: &Plan, service: Option<Arc<Service>>) -> Plan {
-    let view = View { local: id("east"), measured: false, links: BTreeMap::new() };
+    let view = NetworkView { local: id("east"), links_complete: false, links: BTreeMap::new() };
     plan.updated(&view, [(web(), service)], 1).unwrap()
 }
 
-fn give(plan: &Plan, times: usize) {
+fn answer(plan: &Plan, times: usize) {
     let planned = plan.get("web.shop").unwrap();
     for _ in 0..times {
-        planned.give_one(Family::Ipv4, planned.next_point()).unwrap();
+        planned.answer_with_one(Family::Ipv4, planned.next_point()).unwrap();
     }
 }
 
@@ -53,54 +55,54 @@ fn expected(counts: &[(&str, u64)]) -> Vec<(String, u64)> {
 fn counts_survive_changes_of_the_plan_and_a_cluster_that_is_gone_and_comes_back() {
     let both = || Some(service(PER_CLUSTER, &[("a", 1), ("b", 2)]));
     let first = next(&Plan::default(), both());
-    give(&first, 10);
+    answer(&first, 10);
     assert_eq!(counts(&first), expected(&[("", 0), ("a", 5), ("b", 5)]));
 
     let without_a = next(&first, Some(service(PER_CLUSTER, &[("b", 2)])));
-    give(&without_a, 10);
+    answer(&without_a, 10);
     assert_eq!(counts(&without_a), expected(&[("", 0), ("a", 5), ("b", 15)]));
 
     let with_c = next(&without_a, Some(service(PER_CLUSTER, &[("a", 1), ("c", 3)])));
-    give(&with_c, 10);
+    answer(&with_c, 10);
     let after = counts(&with_c);
     assert_eq!(after.iter().map(|(_, count)| count).sum::<u64>(), 30);
     assert!(after[1].1 >= 9 && after[2].1 == 15 && after[3].1 >= 4, "{after:?}");
 }
 
 #[test]
-fn who_still_answers_from_the_plan_before_is_counted_too() {
+fn answer_from_the_previous_plan_is_counted_too() {
     let before = next(&Plan::default(), Some(service(PER_CLUSTER, &[("a", 1)])));
     let after = next(&before, Some(service(PER_CLUSTER, &[("b", 2)])));
-    give(&before, 3);
+    answer(&before, 3);
     assert_eq!(counts(&after), expected(&[("", 0), ("a", 3), ("b", 0)]));
 }
 
 #[test]
-fn a_service_that_was_gone_starts_at_0() {
+fn service_that_was_gone_starts_at_0() {
     let plan = next(&Plan::default(), Some(service(PER_CLUSTER, &[("a", 1)])));
-    give(&plan, 4);
+    answer(&plan, 4);
     let gone = next(&plan, None);
     let back = next(&gone, Some(service(PER_CLUSTER, &[("a", 1)])));
     assert_eq!(counts(&back), expected(&[("", 0), ("a", 0)]));
 }
 
 #[test]
-fn a_list_counts_for_the_cluster_of_its_first_address() {
-    let plan = next(&Plan::default(), Some(service(Kind::Headless, &[("a", 1), ("b", 2), ("c", 3)])));
+fn list_counts_for_the_cluster_of_its_first_address() {
+    let plan = next(&Plan::default(), Some(service(ServiceKind::Headless, &[("a", 1), ("b", 2), ("c", 3)])));
     let planned = plan.get("web.shop").unwrap();
     let mut firsts = [0; 3];
     for limit in [1, 2, 3, 3, 9] {
-        let list = planned.give_in_weighted_order(Family::Ipv4, planned.next_point(), limit);
+        let list = planned.answer_in_weighted_order(Family::Ipv4, planned.next_point(), limit);
         let first = list[0].to_string().rsplit('.').next().unwrap().parse::<usize>().unwrap();
         firsts[first - 1] += 1;
     }
-    assert!(planned.give_in_weighted_order(Family::Ipv6, 0, 9).is_empty());
-    assert!(planned.give_in_weighted_order(Family::Ipv4, 0, 0).is_empty());
+    assert!(planned.answer_in_weighted_order(Family::Ipv6, 0, 9).is_empty());
+    assert!(planned.answer_in_weighted_order(Family::Ipv4, 0, 0).is_empty());
     assert_eq!(counts(&plan), expected(&[("", 0), ("a", firsts[0]), ("b", firsts[1]), ("c", firsts[2])]));
 }
 
 #[test]
-fn looking_is_not_answering() {
+fn draw_does_not_count_as_an_answer() {
     let plan = next(&Plan::default(), Some(service(PER_CLUSTER, &[("a", 1)])));
     let planned = plan.get("web.shop").unwrap();
     assert!(planned.draw(Family::Ipv4, 0).is_some());

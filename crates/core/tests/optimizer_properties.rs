@@ -1,4 +1,4 @@
-//! What must hold for the optimiser whatever the facts are. Named after their targets.
+//! Properties of the optimizer that hold for all facts. Tests are named after their targets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -8,41 +8,41 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::{Fleet, Rng, id, random_fleet, spread_fleet};
+use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::ByCluster;
 use landfall_core::optimize::congestion::{Curve, curves};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
-use landfall_core::optimize::fill::{Vessel, fallback_row, fill};
-use landfall_core::optimize::{Solution, Unsolved, optimize, weights};
-use landfall_core::resolve::TOTAL_WEIGHT;
+use landfall_core::optimize::fill::{Bin, fallback_row, water_fill};
+use landfall_core::optimize::{Solution, SolveError, solve_jointly, weights};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-/// Enough for xDS, and where a wrong rounding shows first.
+/// Total of the finest weights that are used (xDS). A wrong rounding shows there first.
 const FINEST_WEIGHT: u32 = 10_000;
 
 fn cold(facts: &Facts, tuning: &Tuning) -> Solution {
-    optimize(facts, tuning, &ByCluster::new()).unwrap()
+    solve_jointly(facts, tuning, &ByCluster::new()).unwrap()
 }
 
 fn all_weights(solution: &Solution, total: u32) -> Vec<Vec<u32>> {
     solution.rows.iter().map(|row| weights(&row.shares, total)).collect()
 }
 
-/// The curves that [`optimize`] uses for a fleet in which everybody reaches everybody.
+/// Returns the curves of [`solve_jointly`] for a fleet in which every source reaches every exporter.
 fn curves_of(fleet: &Fleet, tuning: &Tuning) -> Vec<Curve> {
     let width =
         |row: &Vec<f64>| row.iter().copied().fold(0.0, f64::max) - row.iter().copied().fold(f64::INFINITY, f64::min);
     let range = fleet.cost.iter().map(width).fold(0.0, f64::max);
     let shape = landfall_core::optimize::congestion::Shape {
-        target_utilisation: tuning.target_utilisation,
+        target_utilization: tuning.target_utilization,
         burstiness: tuning.burstiness,
     };
     curves(&fleet.capacity, shape, range, 1.0)
 }
 
-/// The largest violation of the optimality conditions, made anew from the facts: of the exporters' balance, in requests
-/// per second, and of the softmax form of the rows, in ms.
+/// Returns the largest violation of the optimality conditions, computed from the facts: of the balance of the
+/// exporters, in requests per second, and of the softmax form of the rows, in ms.
 fn kkt(fleet: &Fleet, tuning: &Tuning, solution: &Solution) -> (f64, f64) {
     let mut balance = 0.0_f64;
     for (j, curve) in curves_of(fleet, tuning).iter().enumerate() {
@@ -82,7 +82,7 @@ fn t_3_eight_thousand_random_instances_are_solved_cold_and_warm() {
         let tuning = Tuning { epsilon_ms: rng.pick(&[0.25, 0.5, 2.0, 10.0]), ..Tuning::default() };
         let first = cold(&fleet.facts(), &tuning);
         fleet.demand.iter_mut().for_each(|demand| *demand *= rng.between(0.9, 1.1));
-        let moved = optimize(&fleet.facts(), &tuning, &first.prices()).unwrap();
+        let moved = solve_jointly(&fleet.facts(), &tuning, &first.prices()).unwrap();
         for solution in [&first, &moved] {
             assert_rows_are_shares(solution);
             let load: f64 = solution.exporters.iter().map(|planned| solution.servable * planned.load_rps).sum();
@@ -100,27 +100,27 @@ fn t_3_eight_thousand_random_instances_are_solved_cold_and_warm() {
 fn the_optimality_conditions_hold_up_to_a_hundred_clusters() {
     let mut rng = Rng(100);
     let tuning = Tuning::default();
-    for (n, utilisation) in [(1, 0.5), (2, 0.88), (8, 0.6), (20, 0.8), (50, 0.75), (50, 0.88), (100, 0.7), (100, 0.95)]
+    for (n, utilization) in [(1, 0.5), (2, 0.88), (8, 0.6), (20, 0.8), (50, 0.75), (50, 0.88), (100, 0.7), (100, 0.95)]
     {
-        let fleet = spread_fleet(n, utilisation, &mut rng);
+        let fleet = spread_fleet(n, utilization, &mut rng);
         let solution = cold(&fleet.facts(), &tuning);
         let load: f64 = fleet.demand.iter().sum();
         let (balance, form) = kkt(&fleet, &tuning, &solution);
-        println!("{n:>3} at {utilisation}: {:.1e} of the load, {form:.1e} of the level", balance / load);
+        println!("{n:>3} at {utilization}: {:.1e} of the load, {form:.1e} of the level", balance / load);
         assert!(balance <= 1e-10 * load && form <= 1e-10, "{n}: {balance} {form}");
         assert_rows_are_shares(&solution);
     }
 }
 
-/// Weak duality: no plan, for ε = 0, costs less than D(φ) = Σ λ_i·min_j(c_ij + φ_j) − Σ Φ*_j(φ_j). So the cost of a plan
-/// over D bounds how far it is from the optimum, without a solver for that. The prices for D are those of a small ε, which
-/// are nearly the best ones.
+/// Weak duality: no plan, for ε = 0, costs less than D(φ) = Σ λ_i·min_j(c_ij + φ_j) − Σ Φ*_j(φ_j). So the cost of a
+/// plan over D bounds how far it is from the optimum, without a solver for that. The prices for D are those of a small
+/// ε, which are nearly the best ones.
 #[test]
 fn t_4_the_plan_costs_at_most_half_a_percent_more_than_the_optimum() {
     let mut rng = Rng(4);
     let tuning = Tuning::default();
-    for (n, utilisation) in [(3, 0.6), (8, 0.65), (8, 0.85), (10, 0.88), (20, 0.75), (50, 0.75), (50, 0.88)] {
-        let fleet = spread_fleet(n, utilisation, &mut rng);
+    for (n, utilization) in [(3, 0.6), (8, 0.65), (8, 0.85), (10, 0.88), (20, 0.75), (50, 0.75), (50, 0.88)] {
+        let fleet = spread_fleet(n, utilization, &mut rng);
         let solution = cold(&fleet.facts(), &tuning);
         let sharp = cold(&fleet.facts(), &Tuning { epsilon_ms: 0.01, ..tuning });
         let prices: Vec<f64> = sharp.exporters.iter().map(|planned| planned.congestion_price_ms).collect();
@@ -140,19 +140,19 @@ fn t_4_the_plan_costs_at_most_half_a_percent_more_than_the_optimum() {
             cost += total_ms(curve, loads[j]);
             bound -= prices[j] * at_price - total_ms(curve, at_price);
         }
-        println!("{n:>3} at {utilisation}: at most {:.5} times the optimum", cost / bound);
+        println!("{n:>3} at {utilization}: at most {:.5} times the optimum", cost / bound);
         assert!((1.0 - 1e-12..=1.005).contains(&(cost / bound)), "{n}: {cost} {bound}");
     }
 }
 
 #[test]
-fn t3_nobody_is_overloaded_while_the_demand_fits() {
+fn t_3_no_exporter_is_overloaded_while_the_demand_fits() {
     let mut rng = Rng(33);
     let tuning = Tuning::default();
     for case in 0..500 {
         let mut fleet = random_fleet(&mut rng);
         fleet.residual.clear();
-        let load = tuning.target_utilisation * rng.unit() * fleet.capacity.iter().sum::<f64>();
+        let load = tuning.target_utilization * rng.unit() * fleet.capacity.iter().sum::<f64>();
         let all: f64 = fleet.demand.iter().sum();
         if all <= 0.0 {
             continue;
@@ -173,41 +173,41 @@ fn t_2_water_filling_is_exact() {
         let all: f64 = capacity.iter().sum();
         let fleet = Fleet { cost: vec![rng.many(m, |rng| rng.between(0.0, 300.0))], capacity, ..Fleet::default() };
         let curves = curves_of(&fleet, &Tuning::default());
-        let vessel = |(j, curve): (usize, &Curve)| Vessel {
+        let bin = |(j, curve): (usize, &Curve)| Bin {
             cost_ms: fleet.cost[0][j],
             curve: *curve,
             background_rps: if rng.chance(0.5) { curve.capacity_rps() * rng.between(-0.5, 0.9) } else { 0.0 },
-            claim: rng.between(0.01, 1.0),
+            portion: rng.between(0.01, 1.0),
         };
-        let vessels: Vec<Vessel> = curves.iter().enumerate().map(vessel).collect();
+        let bins: Vec<Bin> = curves.iter().enumerate().map(bin).collect();
         let demand = all * rng.between(0.01, 1.5);
-        let filled = fill(&vessels, demand);
+        let filled = water_fill(&bins, demand);
         assert!((filled.loads_rps.iter().sum::<f64>() / demand - 1.0).abs() < 1e-9, "case {case}");
         let near = 1e-6 * (1.0 + filled.level_ms);
-        for (vessel, load) in vessels.iter().zip(&filled.loads_rps) {
-            let whole = vessel.background_rps + load / vessel.claim;
-            let marginal = vessel.cost_ms + vessel.curve.marginal_ms(whole.max(0.0));
+        for (bin, load) in bins.iter().zip(&filled.loads_rps) {
+            let total = bin.background_rps + load / bin.portion;
+            let marginal = bin.cost_ms + bin.curve.marginal_ms(total.max(0.0));
             let used = *load > 1e-9 * demand;
-            assert!(marginal >= filled.level_ms - near, "case {case}: {vessel:?} has room at {marginal}");
-            assert!(!used || marginal <= filled.level_ms + near, "case {case}: {vessel:?} is overfull at {marginal}");
+            assert!(marginal >= filled.level_ms - near, "case {case}: {bin:?} has room at {marginal}");
+            assert!(!used || marginal <= filled.level_ms + near, "case {case}: {bin:?} is overfull at {marginal}");
         }
-        let more = fill(&vessels, 1.1 * demand);
+        let more = water_fill(&bins, 1.1 * demand);
         let grows = filled.loads_rps.iter().zip(&more.loads_rps).all(|(less, more)| *more >= less * (1.0 - 1e-9));
         assert!(grows && more.level_ms >= filled.level_ms - near, "case {case}: more demand, and less load somewhere");
     }
 }
 
-/// What all sources together pay, for loads `sent[i][j]`.
+/// Returns the cost of all sources together, for loads `sent[i][j]`.
 fn system_cost(fleet: &Fleet, curves: &[Curve], sent: &[Vec<f64>]) -> f64 {
-    let ways: f64 = sent.iter().zip(&fleet.cost).flat_map(|(x, c)| x.iter().zip(c)).map(|(x, c)| x * c).sum();
+    let paths: f64 = sent.iter().zip(&fleet.cost).flat_map(|(x, c)| x.iter().zip(c)).map(|(x, c)| x * c).sum();
     let load = |j: usize| sent.iter().map(|row| row[j]).sum::<f64>();
-    ways + curves.iter().enumerate().map(|(j, curve)| total_ms(curve, load(j))).sum::<f64>()
+    paths + curves.iter().enumerate().map(|(j, curve)| total_ms(curve, load(j))).sum::<f64>()
 }
 
-/// Φ(y) in closed form up to the target, k·C·ρ²/(1−ρ), and a parabola from there.
+/// Returns Φ(y): in closed form up to the target, k·C·ρ²/(1−ρ), and a parabola from there.
 fn total_ms(curve: &Curve, load: f64) -> f64 {
     let capacity = curve.capacity_rps();
-    let kink = capacity * Tuning::default().target_utilisation;
+    let kink = capacity * Tuning::default().target_utilization;
     let below = load.min(kink);
     let (rho, excess) = (below / capacity, (load - kink).max(0.0));
     let k = curve.marginal_ms(capacity / 2.0) / 3.0;
@@ -215,7 +215,7 @@ fn total_ms(curve: &Curve, load: f64) -> f64 {
 }
 
 #[test]
-fn t_12_the_fallback_never_raises_the_cost_of_all_whoever_moves() {
+fn t_12_fallback_never_raises_the_total_cost_whichever_sources_move() {
     let mut rng = Rng(12);
     let mut worst = f64::MIN;
     for _ in 0..120 {
@@ -245,8 +245,8 @@ fn t_12_the_fallback_never_raises_the_cost_of_all_whoever_moves() {
         }
     }
     println!("worst relative rise in 3000 rounds: {worst:.1e}");
-    // The ramp of a row is made from its own range, which for a fleet can be smaller than the common one: only above the
-    // target utilisation, and not seen to matter.
+    // The ramp of a row is derived from its own range, which can be smaller than that of the fleet. This matters only
+    // above the target utilization, and was not seen there.
     assert!(worst <= 1e-9, "{worst}");
 }
 
@@ -286,9 +286,9 @@ fn t_12_one_source_alone_is_at_the_optimum_after_one_round() {
         };
         let start = rng.many(m, |_| demand / m as f64);
         let once = fallback_round(&fleet, &Tuning::default(), vec![start], |_| true).remove(0);
-        let vessel = |(j, curve)| Vessel { cost_ms: fleet.cost[0][j], curve, background_rps: 0.0, claim: 1.0 };
-        let vessels: Vec<Vessel> = curves_of(&fleet, &Tuning::default()).into_iter().enumerate().map(vessel).collect();
-        for (actual, exact) in once.iter().zip(fill(&vessels, demand).loads_rps) {
+        let bin = |(j, curve)| Bin { cost_ms: fleet.cost[0][j], curve, background_rps: 0.0, portion: 1.0 };
+        let bins: Vec<Bin> = curves_of(&fleet, &Tuning::default()).into_iter().enumerate().map(bin).collect();
+        for (actual, exact) in once.iter().zip(water_fill(&bins, demand).loads_rps) {
             assert!((actual - exact).abs() < 1e-5 * demand, "{once:?}");
         }
     }
@@ -313,7 +313,7 @@ fn t_15_weights_add_up_and_are_within_one_part_of_the_share() {
 }
 
 #[test]
-fn weights_of_nonsense_are_still_weights() {
+fn invalid_shares_still_give_weights() {
     assert_eq!(weights(&[], 1000), []);
     assert_eq!(weights(&[0.0, f64::NAN, -1.0], 1000), [0, 0, 0]);
     assert_eq!(weights(&[0.0, 1e-300, f64::INFINITY], 1000), [0, 1000, 0]);
@@ -337,28 +337,28 @@ fn t_18_a_warm_start_has_the_weights_of_a_cold_one() {
         let mut yesterday = fleet.clone();
         yesterday.demand.iter_mut().for_each(|demand| *demand *= rng.between(0.5, 2.0));
         let prices = cold(&yesterday.facts(), &tuning).prices();
-        let warm = optimize(&fleet.facts(), &tuning, &prices).unwrap();
+        let warm = solve_jointly(&fleet.facts(), &tuning, &prices).unwrap();
         assert_eq!(all_weights(&warm, FINEST_WEIGHT), expected, "case {case}: {fleet:?}");
-        let again = optimize(&fleet.facts(), &tuning, &warm.prices()).unwrap();
+        let again = solve_jointly(&fleet.facts(), &tuning, &warm.prices()).unwrap();
         assert_eq!(all_weights(&again, FINEST_WEIGHT), expected, "case {case}: {fleet:?}");
     }
 }
 
 #[test]
-fn prices_of_another_fleet_or_of_nobody_are_only_a_start() {
+fn prices_of_another_fleet_or_absurd_ones_are_only_a_start() {
     let fleet = spread_fleet(6, 0.8, &mut Rng(6));
     let tuning = Tuning::default();
     let expected = all_weights(&cold(&fleet.facts(), &tuning), FINEST_WEIGHT);
     for price in [f64::NAN, f64::INFINITY, -1e300, 1e11, -1e11, 0.0] {
         let prices = (0..6).map(|j| (id(j), price)).collect();
-        let solution = optimize(&fleet.facts(), &tuning, &prices).unwrap();
+        let solution = solve_jointly(&fleet.facts(), &tuning, &prices).unwrap();
         assert_eq!(all_weights(&solution, FINEST_WEIGHT), expected, "{price}");
     }
 }
 
-/// Shuffled into the maps, and with ids that put every cluster elsewhere in their order.
+/// Shuffles the facts into the maps, and renames the clusters so that their order changes.
 #[test]
-fn t_18_the_order_of_the_facts_shows_in_no_bit_and_that_of_the_names_in_no_weight() {
+fn t_18_order_of_facts_changes_no_bit_and_order_of_names_no_weight() {
     let mut rng = Rng(181);
     let tuning = Tuning::default();
     for _ in 0..100 {
@@ -394,17 +394,17 @@ fn t_18_the_order_of_the_facts_shows_in_no_bit_and_that_of_the_names_in_no_weigh
 fn without_capacity_there_is_no_plan_and_no_panic() {
     let tuning = Tuning::default();
     let none = ByCluster::new();
-    assert_eq!(optimize(&Facts::default(), &tuning, &none), Err(Unsolved::NobodyEligible));
+    assert_eq!(solve_jointly(&Facts::default(), &tuning, &none), Err(SolveError::NoCapacity));
     let fleet =
         Fleet { capacity: vec![0.0, f64::NAN], demand: vec![1.0], cost: vec![vec![1.0, 1.0]], ..Fleet::default() };
-    assert_eq!(optimize(&fleet.facts(), &tuning, &none), Err(Unsolved::NobodyEligible));
-    assert_eq!(fallback_row(&fleet.facts(), &id(0), &none, &tuning), Err(Unsolved::NobodyEligible));
-    let nobody_asks = Fleet { capacity: vec![10.0], ..Fleet::default() };
-    assert_eq!(cold(&nobody_asks.facts(), &tuning).rows, []);
+    assert_eq!(solve_jointly(&fleet.facts(), &tuning, &none), Err(SolveError::NoCapacity));
+    assert_eq!(fallback_row(&fleet.facts(), &id(0), &none, &tuning), Err(SolveError::NoCapacity));
+    let no_source = Fleet { capacity: vec![10.0], ..Fleet::default() };
+    assert_eq!(cold(&no_source.facts(), &tuning).rows, []);
 }
 
 #[test]
-fn one_cluster_gets_everything_and_a_demand_that_nobody_knows_is_spread_as_if_for_half_the_capacity() {
+fn single_cluster_gets_all_and_an_unknown_demand_counts_as_half_of_the_capacity() {
     let tuning = Tuning::default();
     let alone = Fleet { capacity: vec![10.0], demand: vec![1e6], cost: vec![vec![3.0]], ..Fleet::default() };
     assert_eq!(weights(&cold(&alone.facts(), &tuning).rows[0].shares, 1000), [1000]);
@@ -414,12 +414,12 @@ fn one_cluster_gets_everything_and_a_demand_that_nobody_knows_is_spread_as_if_fo
     let solution = cold(&idle.facts(), &tuning);
     assert!(solution.exporters.iter().all(|planned| (planned.load_rps - 50.0).abs() < 1e-6), "{solution:?}");
     let known = cold(&Facts { demand_unknown: false, ..idle.facts() }, &tuning);
-    assert!(known.exporters.iter().all(|planned| planned.load_rps < 1e-3), "nobody asks for anything: {known:?}");
-    assert_eq!(all_weights(&known, 1000), [[1000, 0], [0, 1000]], "and the first one who does is served near");
+    assert!(known.exporters.iter().all(|planned| planned.load_rps < 1e-3), "no demand at all: {known:?}");
+    assert_eq!(all_weights(&known, 1000), [[1000, 0], [0, 1000]], "and a first request is served nearby");
 }
 
 #[test]
-fn who_cannot_be_reached_gets_nothing_unless_nobody_can() {
+fn unreachable_exporter_gets_no_share_unless_all_are_unreachable() {
     let tuning = Tuning::default();
     let away = f64::INFINITY;
     let fleet = Fleet {
@@ -433,13 +433,13 @@ fn who_cannot_be_reached_gets_nothing_unless_nobody_can() {
     assert_eq!(weights[0], [1000, 0, 0]);
     assert_eq!(weights[1][2], 0);
     assert_eq!(weights[2].iter().sum::<u32>(), 1000);
-    assert!(weights[2][2] > 900, "with nothing known of the ways, it goes to who is idle: {weights:?}");
+    assert!(weights[2][2] > 900, "without any known path, the idle exporter gets most: {weights:?}");
     assert!(solution.exporters[..2].iter().all(|planned| planned.load_rps < 92.5), "{solution:?}");
-    assert_eq!(solution.explain(&fleet.facts(), &id(1))[2].way, None);
+    assert_eq!(solution.explain(&fleet.facts(), &id(1))[2].path_cost, None);
 }
 
 #[test]
-fn an_overload_is_shared_alike() {
+fn overload_is_shared_in_proportion() {
     let mut fleet = spread_fleet(6, 1.3, &mut Rng(8));
     fleet.residual = vec![10.0, 0.0, 0.0, -5.0, 0.0, 0.0];
     let solution = cold(&fleet.facts(), &Tuning::default());
@@ -453,7 +453,7 @@ fn an_overload_is_shared_alike() {
     assert!((solution.shed - (1.0 - 0.9 / 1.3)).abs() < 1e-9, "{}", solution.shed);
 }
 
-/// Numbers that measurements give, and all that a float can hold.
+/// Generates numbers of measurements, and every value that a float can hold.
 fn any_number() -> impl Strategy<Value = f64> {
     prop_oneof![
         6 => 0.0..1000.0,
@@ -493,21 +493,21 @@ prop_compose! {
 prop_compose! {
     fn any_tuning()(n in vec(any_number(), 4), default in any::<bool>()) -> Tuning {
         let nonsense = Tuning {
-            target_utilisation: n[0], burstiness: n[1], epsilon_ms: n[2], fallback_theta: n[3], ..Tuning::default()
+            target_utilization: n[0], burstiness: n[1], epsilon_ms: n[2], fallback_theta: n[3], ..Tuning::default()
         };
         if default { Tuning::default() } else { nonsense }
     }
 }
 
-/// What a fleet could measure, an exporter of less than a request in ten seconds apart.
+/// Returns true if a fleet could measure these facts. Capacities below a request in ten seconds are excluded.
 fn sane(facts: &Facts) -> bool {
     let sane = |number: f64| (0.0..=1e6).contains(&number);
     let exporter = |e: &Exporter| {
         let capacity = e.capacity_rps <= 0.0 || e.capacity_rps >= 0.1;
         capacity && [e.capacity_rps, e.residual_rps.abs(), e.service_ms].into_iter().all(sane)
     };
-    let way = |cost: &UnitCost| sane(cost.latency_ms) && sane(cost.price_ms);
-    let source = |source: &Source| sane(source.demand_rps) && source.costs.values().all(way);
+    let path = |cost: &UnitCost| sane(cost.latency_ms) && sane(cost.price_ms);
+    let source = |source: &Source| sane(source.demand_rps) && source.costs.values().all(path);
     facts.exporters.values().all(exporter) && facts.sources.values().all(source)
 }
 
@@ -515,7 +515,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn whatever_the_facts_say_every_row_is_a_row(
+    fn every_row_is_valid_for_any_facts(
         facts in any_facts(),
         tuning in any_tuning(),
         prices in btree_map(0..12_usize, any_number(), 0..=12),
@@ -524,7 +524,7 @@ proptest! {
         let by_id = |numbers: BTreeMap<usize, f64>| -> ByCluster<f64> {
             numbers.into_iter().map(|(j, number)| (id(j), number)).collect()
         };
-        match optimize(&facts, &tuning, &by_id(prices)) {
+        match solve_jointly(&facts, &tuning, &by_id(prices)) {
             Ok(solution) => {
                 assert_rows_are_shares(&solution);
                 prop_assert_eq!(solution.rows.len(), facts.sources.len());
@@ -532,11 +532,11 @@ proptest! {
                 prop_assert!(numbers.chain([solution.shed, solution.servable]).all(f64::is_finite), "{:?}", solution);
                 prop_assert!(solution.rows.iter().all(|row| weights(&row.shares, 1000).iter().sum::<u32>() == 1000));
             }
-            Err(Unsolved::NobodyEligible) => {
+            Err(SolveError::NoCapacity) => {
                 prop_assert!(facts.exporters.values().all(|exporter| exporter.capacity_rps.is_nan() || exporter.capacity_rps < 1e-3));
             }
             // Allowed, and seen once in 100,000 runs, where a number is absurd: the caller keeps the previous plan.
-            Err(unsolved @ Unsolved::Unbalanced { .. }) => prop_assert!(!sane(&facts), "{unsolved}: {facts:?} {tuning:?}"),
+            Err(unsolved @ SolveError::Unbalanced { .. }) => prop_assert!(!sane(&facts), "{unsolved}: {facts:?} {tuning:?}"),
         }
         let sent = by_id(sent);
         for source in facts.sources.keys().chain([&id(50)]) {

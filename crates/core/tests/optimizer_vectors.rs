@@ -6,21 +6,22 @@
 mod fleet;
 
 use fleet::{Fleet, id};
+use landfall_core::export::Export;
 use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::congestion::{Shape, curves};
 use landfall_core::optimize::cost::{Bytes, ExchangeRate, Path, Tariff, unit_cost};
 use landfall_core::optimize::facts::Tuning;
-use landfall_core::optimize::fill::{Vessel, fallback_row, fill};
+use landfall_core::optimize::fill::{Bin, fallback_row, water_fill};
 use landfall_core::optimize::filter::{Trim, Window};
-use landfall_core::optimize::{optimize, weights};
-use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
-use landfall_core::rule::{NOMINAL_TOTAL, rule};
-use landfall_core::snapshot::Export;
+use landfall_core::optimize::{solve_jointly, weights};
+use landfall_core::policy::{LocalPreference, Mode, Policy, Weight, WeightRow};
+use landfall_core::rule::NOMINAL_TOTAL;
+use landfall_core::rule::weighted::weighted_rule;
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-6;
 
-/// Runs `check` on the input and the expectation of every vector of a kind, and says how many there must be.
+/// Runs `check` on the input and the expectation of every vector of a kind, and asserts their number.
 fn each(kind: &str, count: usize, check: impl Fn(&str, &Value, &Value)) {
     let file: Value = serde_json::from_str(include_str!("vectors/optimizer.json")).unwrap();
     assert!((number(&file["tolerance"]) - TOLERANCE).abs() < 1e-15);
@@ -53,7 +54,7 @@ fn t_1_weighted_round_robin() {
         let input = input["weights"].as_object().unwrap();
         let cluster = |name: &String| ClusterId::new(name).unwrap();
         let row = input.iter().map(|(name, weight)| (cluster(name), Weight::from(number(weight)))).collect();
-        let row = Row::new(None, row);
+        let row = WeightRow::new(None, row);
         if expect["error"].is_string() {
             assert!(row.is_err(), "{vector} was accepted");
             return;
@@ -62,11 +63,11 @@ fn t_1_weighted_round_robin() {
         let policy =
             Policy { mode: Mode::WeightedRoundRobin, local_preference, rows: vec![row.unwrap()], ..Policy::default() };
         let exports: ByCluster<Export> = input.keys().map(|name| (cluster(name), Export::default())).collect();
-        let rule = rule(&policy, &cluster(&"source".to_owned()), &exports);
+        let rule = weighted_rule(&policy, &cluster(&"source".to_owned()), &exports);
         let first = rule.candidates.iter().map(|candidate| candidate.priority).min();
         for candidate in rule.candidates {
-            let claims = Some(candidate.priority) == first;
-            let part = if claims { f64::from(candidate.nominal) / f64::from(NOMINAL_TOTAL) } else { 0.0 };
+            let is_first = Some(candidate.priority) == first;
+            let part = if is_first { f64::from(candidate.nominal) / f64::from(NOMINAL_TOTAL) } else { 0.0 };
             let expected = number(&expect["p"][candidate.cluster.as_str()]);
             assert_near(vector, candidate.cluster.as_str(), &[part], &[expected]);
         }
@@ -85,12 +86,12 @@ fn t_1_largest_remainder() {
 #[test]
 fn t_1_water_filling() {
     each("waterfill", 2, |vector, input, expect| {
-        let shape = Shape { target_utilisation: number(&input["u"]), burstiness: number(&input["kappa"]) };
+        let shape = Shape { target_utilization: number(&input["u"]), burstiness: number(&input["kappa"]) };
         let (costs, demand) = (numbers(&input["c"]), number(&input["lam"]));
         let curves = curves(&numbers(&input["C"]), shape, 120.0, 1.0);
-        let vessel = |(&cost_ms, curve)| Vessel { cost_ms, curve, background_rps: 0.0, claim: 1.0 };
-        let vessels: Vec<Vessel> = costs.iter().zip(curves).map(vessel).collect();
-        let filled = fill(&vessels, demand);
+        let bin = |(&cost_ms, curve)| Bin { cost_ms, curve, background_rps: 0.0, portion: 1.0 };
+        let bins: Vec<Bin> = costs.iter().zip(curves).map(bin).collect();
+        let filled = water_fill(&bins, demand);
         assert_near(vector, "x", &filled.loads_rps, &numbers(&expect["x"]));
         let shares: Vec<f64> = filled.loads_rps.iter().map(|load| load / demand).collect();
         assert_near(vector, "p", &shares, &numbers(&expect["p"]));
@@ -110,7 +111,7 @@ fn t_1_joint() {
         let epsilons = input["eps"].as_f64().map_or_else(|| vec![0.1, 0.5, 5.0], |epsilon| vec![epsilon]);
         for epsilon_ms in epsilons {
             let tuning = Tuning { epsilon_ms, ..Tuning::default() };
-            let solution = optimize(&fleet.facts(), &tuning, &ByCluster::new()).unwrap();
+            let solution = solve_jointly(&fleet.facts(), &tuning, &ByCluster::new()).unwrap();
             for (row, expected) in solution.rows.iter().zip(rows(&expect["p"])) {
                 assert_near(vector, row.source.as_str(), &row.shares, &expected);
             }
@@ -198,7 +199,7 @@ fn t_1_unit_cost() {
 
 /// V16, on a fleet of four sources and five exporters.
 #[test]
-fn t_1_what_changes_nothing() {
+fn t_1_invariances() {
     each("property", 1, |_, _, _| ());
     let mut rng = fleet::Rng(16);
     let fleet = Fleet {
@@ -209,7 +210,7 @@ fn t_1_what_changes_nothing() {
     };
     let shares = |fleet: &Fleet, burstiness: f64| -> Vec<Vec<f64>> {
         let tuning = Tuning { burstiness, ..Tuning::default() };
-        let solution = optimize(&fleet.facts(), &tuning, &ByCluster::new()).unwrap();
+        let solution = solve_jointly(&fleet.facts(), &tuning, &ByCluster::new()).unwrap();
         solution.rows.into_iter().map(|row| row.shares).collect()
     };
     let expected = shares(&fleet, 1.0);

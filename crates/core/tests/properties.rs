@@ -1,21 +1,24 @@
-//! What must hold whatever the fleet looks like.
+//! Properties of plans that hold for every fleet.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use landfall_core::apportion::TOTAL_WEIGHT;
+use landfall_core::export::Family;
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::Exporter;
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{Costs, Known, Report, facts};
-use landfall_core::pick::{Draw, Sequence};
-use landfall_core::plan::{Family, Plan, ServicePlan, plan};
-use landfall_core::policy::{LocalPreference, MinShares, Mode, Policy, Row, Weight};
-use landfall_core::resolve::{Share, TOTAL_WEIGHT};
+use landfall_core::optimize::report::{CostMatrix, PlanningInput, Report, planning_input};
+use landfall_core::pick::{Sequence, WeightedTable};
+use landfall_core::plan::{Plan, ServicePlan, plan};
+use landfall_core::policy::{LocalPreference, MinShares, Mode, Policy, Weight, WeightRow};
+use landfall_core::resolve::Share;
 use landfall_core::rule::{Fallback, NOMINAL_TOTAL, Reason, Rule};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Link, Service, Snapshot, View};
+use landfall_core::snapshot::{Link, NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -32,7 +35,7 @@ fn endpoint(cluster: usize, n: u8) -> Endpoint {
     Endpoint::new([10, u8::try_from(cluster).unwrap(), 0, n].into(), None)
 }
 
-/// Some weights that users write, and some that they should not.
+/// Generates weights that users write, and some that are invalid.
 fn weight() -> impl Strategy<Value = f64> {
     prop_oneof![
         8 => 0.01..1000.0,
@@ -45,13 +48,13 @@ fn weight() -> impl Strategy<Value = f64> {
 }
 
 prop_compose! {
-    fn row()(weights in btree_map(0..CLUSTERS, weight(), 0..=CLUSTERS), zero in proptest::option::weighted(0.3, 0..CLUSTERS)) -> Row {
+    fn row()(weights in btree_map(0..CLUSTERS, weight(), 0..=CLUSTERS), zero in proptest::option::weighted(0.3, 0..CLUSTERS)) -> WeightRow {
         let mut weights: BTreeMap<_, _> =
             weights.into_iter().map(|(i, weight)| (cluster(i), Weight::from(weight))).collect();
         if let Some(zero) = zero {
             weights.insert(cluster(zero), Weight::Zero);
         }
-        Row::new(None, weights).unwrap()
+        WeightRow::new(None, weights).unwrap()
     }
 }
 
@@ -75,7 +78,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// How many endpoints of each exporter are ready.
+    /// Generates exports with up to two ready endpoints each.
     fn exports()(ready in btree_map(0..CLUSTERS, 0_u8..3, 0..=CLUSTERS)) -> ByCluster<Export> {
         let export = |i, ready| Export { ready: (0..ready).map(|n| endpoint(i, n + 1)).collect() };
         ready.into_iter().map(|(i, ready)| (cluster(i), export(i, ready))).collect()
@@ -83,18 +86,18 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn view()(links in btree_map(0..CLUSTERS, any::<bool>(), 0..=CLUSTERS)) -> View {
+    fn view()(links in btree_map(0..CLUSTERS, any::<bool>(), 0..=CLUSTERS)) -> NetworkView {
         let link = |reachable| Link { reachable, rtt: None };
-        View {
+        NetworkView {
             local: cluster(0),
-            measured: !links.is_empty(),
+            links_complete: !links.is_empty(),
             links: links.into_iter().map(|(i, up)| (cluster(i), link(up))).collect(),
         }
     }
 }
 
 prop_compose! {
-    /// Most say something, not all of it, and not everybody lately.
+    /// Generates reports: most are recent, and some lack a field.
     fn report()(
         age_rounds in prop_oneof![6 => Just(0), 1 => 0..15_u64],
         demand_rps in proptest::option::weighted(0.8, 0.0..2000.0),
@@ -110,26 +113,31 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// By source and exporter, milliseconds. `None`: there is no way.
-    fn rtts()(rtts in vec(vec(proptest::option::weighted(0.9, 0.5..300.0), CLUSTERS), CLUSTERS)) -> Costs {
-        let way = |(j, rtt): (usize, Option<f64>)| Some((cluster(j), UnitCost { latency_ms: rtt?, price_ms: 0.0 }));
-        let row = |row: Vec<Option<f64>>| Arc::new(row.into_iter().enumerate().filter_map(way).collect());
+    /// Generates path costs by source and exporter; some pairs have no path.
+    fn rtts()(rtts in vec(vec(proptest::option::weighted(0.9, 0.5..300.0), CLUSTERS), CLUSTERS)) -> CostMatrix {
+        let path = |(j, rtt): (usize, Option<f64>)| Some((cluster(j), UnitCost { latency_ms: rtt?, price_ms: 0.0 }));
+        let row = |row: Vec<Option<f64>>| Arc::new(row.into_iter().enumerate().filter_map(path).collect());
         rtts.into_iter().enumerate().map(|(i, rtts)| (cluster(i), row(rtts))).collect()
     }
 }
 
-/// As the operator has it: who is ready can answer, and what is planned for when all are is there too.
-fn known(
+/// Returns the input as the operator builds it: ready exporters are eligible, and the facts if all were ready are
+/// included.
+fn input(
     reports: &BTreeMap<ClusterId, Report>,
-    costs: &Costs,
+    costs: &CostMatrix,
     exports: &ByCluster<Export>,
     objective: &Objective,
-) -> Known {
+) -> PlanningInput {
     let assumed_rps = |export: &Export| export.ready.len().max(1) as f64 * objective.capacity_rps_per_pod;
     let ready = |cluster: &ClusterId| exports.get(cluster).filter(|export| !export.ready.is_empty()).map(assumed_rps);
-    let whole = || facts(reports, costs, |cluster| exports.get(cluster).map(assumed_rps), (objective, NOW)).facts;
+    let if_all_ready =
+        || planning_input(reports, costs, |cluster| exports.get(cluster).map(assumed_rps), (objective, NOW)).facts;
     let some_not_ready = exports.values().any(|export| export.ready.is_empty());
-    Known { whole: some_not_ready.then(whole), ..facts(reports, costs, ready, (objective, NOW)) }
+    PlanningInput {
+        if_all_ready: some_not_ready.then(if_all_ready),
+        ..planning_input(reports, costs, ready, (objective, NOW))
+    }
 }
 
 prop_compose! {
@@ -139,53 +147,53 @@ prop_compose! {
         reports in btree_map(0..CLUSTERS, report(), 0..=CLUSTERS),
         costs in rtts(),
     ) -> Service {
-        let guidance = match policy.mode {
+        let rule_source = match policy.mode {
             Mode::Optimized => {
                 let reports = reports.into_iter().map(|(i, report)| (cluster(i), report)).collect();
-                let known = known(&reports, &costs, &exports, &policy.objective);
-                Guidance::Optimized(Arc::new(policy), Arc::new(known), None)
+                let input = input(&reports, &costs, &exports, &policy.objective);
+                RuleSource::Optimized(Arc::new(policy), Arc::new(input), None)
             }
-            Mode::RoundRobin | Mode::WeightedRoundRobin => Guidance::Policy(Arc::new(policy)),
+            Mode::RoundRobin | Mode::WeightedRoundRobin => RuleSource::Policy(Arc::new(policy)),
         };
-        Service { kind: Kind::ClusterSetIp { ips: Vec::new() }, exports, guidance }
+        Service { kind: ServiceKind::ClusterSetIp { ips: Vec::new() }, exports, rule_source }
     }
 }
 
-fn planned(service: &Service, view: &View) -> ServicePlan {
+fn planned(service: &Service, view: &NetworkView) -> ServicePlan {
     ServicePlan::new(Arc::new(service.clone()), view, None)
 }
 
 fn policy_of(service: &Service) -> &Policy {
-    match service.guidance.served() {
-        Guidance::Policy(policy) | Guidance::Optimized(policy, ..) => policy,
-        Guidance::Published(_) | Guidance::Shadowed { .. } => unreachable!("made from a policy"),
+    match service.rule_source.served() {
+        RuleSource::Policy(policy) | RuleSource::Optimized(policy, ..) => policy,
+        RuleSource::Published(_) | RuleSource::Shadowed { .. } => unreachable!("made from a policy"),
     }
 }
 
-/// What a cluster gets at least while it is eligible. An optimised plan keeps no promise to one that says that it can serve
-/// nothing while another can.
-fn promised(service: &Service, cluster: &ClusterId) -> u32 {
-    if let Guidance::Optimized(_, known, _) = &service.guidance {
-        let exporters = &known.facts.exporters;
-        let nothing = |exporter: &Exporter| exporter.capacity_rps <= 0.0;
-        if exporters.get(cluster).is_some_and(nothing) && !exporters.values().all(nothing) {
+/// Returns the minimum share of a cluster while it is eligible. In optimized mode a cluster that reports no capacity
+/// gets none while another reports some.
+fn min_share(service: &Service, cluster: &ClusterId) -> u32 {
+    if let RuleSource::Optimized(_, input, _) = &service.rule_source {
+        let exporters = &input.facts.exporters;
+        let no_capacity = |exporter: &Exporter| exporter.capacity_rps <= 0.0;
+        if exporters.get(cluster).is_some_and(no_capacity) && !exporters.values().all(no_capacity) {
             return 0;
         }
     }
     policy_of(service).min_shares.get(cluster)
 }
 
-/// Whether nothing could be computed, so that it has the weights from before, whatever they were.
+/// Returns true if no plan could be computed, so that the previous weights stay.
 fn kept(planned: &ServicePlan) -> bool {
     matches!(planned.rule.fallback, Some(Fallback::NoCapacity | Fallback::NoFacts | Fallback::Unsolved))
 }
 
-/// One that does not look at the rule from before, as in file mode.
+/// Returns a service whose plans ignore the previous rule, as in file mode.
 fn without_hysteresis(service: Service) -> Service {
-    let Guidance::Optimized(policy, known, published) = service.guidance else { return service };
+    let RuleSource::Optimized(policy, input, published) = service.rule_source else { return service };
     let mut policy = Policy::clone(&policy);
     policy.objective.tuning.hysteresis = 0.0;
-    Service { guidance: Guidance::Optimized(Arc::new(policy), known, published), ..service }
+    Service { rule_source: RuleSource::Optimized(Arc::new(policy), input, published), ..service }
 }
 
 fn eligible(shares: &[Share]) -> Vec<&Share> {
@@ -196,15 +204,29 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn weights_add_up_to_1000_while_anybody_is_ready_and_to_0_otherwise(service in service(), view in view()) {
+    fn weights_add_up_to_1000_while_a_cluster_is_ready_and_to_0_otherwise(service in service(), view in view()) {
         let planned = planned(&service, &view);
         let sum: u32 = planned.shares.iter().map(|share| share.weight).sum();
-        let anybody = service.exports.values().any(|export| !export.ready.is_empty());
-        prop_assert_eq!(sum, if anybody { TOTAL_WEIGHT } else { 0 });
+        let any_ready = service.exports.values().any(|export| !export.ready.is_empty());
+        prop_assert_eq!(sum, if any_ready { TOTAL_WEIGHT } else { 0 });
     }
 
     #[test]
-    fn nobody_who_is_not_eligible_gets_a_share(service in service(), view in view()) {
+    fn two_views_are_equal_if_and_only_if_they_reach_the_same_clusters(
+        before in view(), after in view(), complete in any::<[bool; 2]>(),
+    ) {
+        let before = NetworkView { links_complete: complete[0], ..before };
+        let after = NetworkView { links_complete: complete[1], ..after };
+        // The last cluster is in neither view, like an exporter without a link.
+        let same = (0..=CLUSTERS).all(|i| before.reaches(&cluster(i)) == after.reaches(&cluster(i)));
+        prop_assert_eq!(before.reaches_same_clusters(&after), same);
+        let unlisted = NetworkView { links: BTreeMap::new(), ..after.clone() };
+        let filled = (1..CLUSTERS).map(|i| (cluster(i), Link { reachable: !after.links_complete, rtt: None })).collect();
+        prop_assert!(unlisted.reaches_same_clusters(&NetworkView { links: filled, ..after }), "listed as it counted before");
+    }
+
+    #[test]
+    fn ineligible_cluster_gets_no_share(service in service(), view in view()) {
         let planned = planned(&service, &view);
         for share in &planned.shares {
             let ready = !service.exports[&share.cluster].ready.is_empty();
@@ -220,7 +242,7 @@ proptest! {
     #[test]
     fn every_min_share_holds_while_its_cluster_is_eligible(service in service(), view in view()) {
         for share in eligible(&planned(&service, &view).shares) {
-            prop_assert!(share.weight >= promised(&service, &share.cluster), "{share:?}");
+            prop_assert!(share.weight >= min_share(&service, &share.cluster), "{share:?}");
         }
     }
 
@@ -238,15 +260,15 @@ proptest! {
             let floors: u32 = eligible
                 .iter()
                 .filter(|share| share.cluster != chosen.cluster)
-                .map(|share| promised(&service, &share.cluster))
+                .map(|share| min_share(&service, &share.cluster))
                 .sum();
             prop_assert_eq!(chosen.weight, TOTAL_WEIGHT - floors);
         }
     }
 
-    /// Of the weighted mode alone: the optimised one has no weights, and who else is eligible changes its plan.
+    /// Holds in weighted mode alone: the optimized mode has no weights, and its plan depends on the eligible clusters.
     #[test]
-    fn two_weights_keep_their_ratio_whoever_else_is_eligible(
+    fn two_weights_keep_their_ratio_whichever_other_clusters_are_eligible(
         a in 1.0..20.0, b in 1.0..20.0, others in vec(1.0..20.0, 0..4), down in vec(any::<bool>(), 4),
     ) {
         let weights: Vec<f64> = [a, b].into_iter().chain(others).collect();
@@ -254,15 +276,15 @@ proptest! {
         let policy = Policy {
             mode: Mode::WeightedRoundRobin,
             local_preference: Some(LocalPreference::Balance),
-            rows: vec![Row::new(None, row).unwrap()],
+            rows: vec![WeightRow::new(None, row).unwrap()],
             ..Policy::default()
         };
         let ready = |i: usize| i < 2 || !down[i - 2];
         let export = |i| Export { ready: ready(i).then(|| endpoint(i, 1)).into_iter().collect() };
         let service = Service {
-            kind: Kind::Headless,
+            kind: ServiceKind::Headless,
             exports: (0..weights.len()).map(|i| (cluster(i), export(i))).collect(),
-            guidance: Guidance::Policy(Arc::new(policy)),
+            rule_source: RuleSource::Policy(Arc::new(policy)),
         };
         let shares = planned(&service, &view_of(9)).shares;
         // p_0 / p_1 = w_1 / w_0, but for the rounding of each to one part of 1000.
@@ -270,19 +292,19 @@ proptest! {
         prop_assert!((p_a * a - p_b * b).abs() <= a + b, "{p_a} : {p_b} for {a} : {b}");
     }
 
-    /// In the optimised mode for as long as the facts are the same, which is until the operator publishes the next rule.
+    /// In optimized mode this holds while the facts are the same, which is until the operator publishes the next rule.
     #[test]
-    fn what_was_published_resolves_to_the_same_shares(service in service(), now in view(), then in view()) {
+    fn published_rule_resolves_to_the_same_shares(service in service(), now in view(), then in view()) {
         let first = planned(&service, &then);
-        let published = Service { guidance: Guidance::Published(Arc::clone(&first.rule)), ..service.clone() };
+        let published = Service { rule_source: RuleSource::Published(Arc::clone(&first.rule)), ..service.clone() };
         let weights = |shares: &[Share]| shares.iter().map(|share| (share.weight, share.eligible)).collect::<Vec<_>>();
         prop_assert_eq!(weights(&planned(&published, &now).shares), weights(&planned(&service, &now).shares));
     }
 
     #[test]
-    fn draws_hit_only_those_with_a_weight(weights in vec(0_u32..100, 1..10), points in vec(any::<u64>(), 20)) {
-        if let Some(draw) = Draw::new(weights.iter().copied()) {
-            prop_assert!(points.into_iter().all(|point| weights[draw.hit(point).index] > 0));
+    fn draws_return_only_entries_with_a_weight(weights in vec(0_u32..100, 1..10), points in vec(any::<u64>(), 20)) {
+        if let Some(table) = WeightedTable::new(weights.iter().copied()) {
+            prop_assert!(points.into_iter().all(|point| weights[table.draw(point).index] > 0));
         }
     }
 
@@ -327,37 +349,37 @@ proptest! {
         let at_once = plan(&Snapshot { view, services }, &Plan::default(), 1);
         prop_assert_eq!(stepwise.keys(), at_once.keys());
         for ((_, a), (_, b)) in stepwise.services().zip(at_once.services()) {
-            // What stays as it was before is what the steps made of it.
+            // A rule that is kept depends on the steps.
             prop_assert!(a == b || (a.service == b.service && kept(a) && kept(b)), "{:?} {:?}", a.rule, b.rule);
         }
         prop_assert_eq!(stepwise.has_namespace("shop"), at_once.has_namespace("shop"));
     }
 
     #[test]
-    fn a_rule_that_stays_is_nearly_the_one_that_there_would_be_without_it(
+    fn rule_kept_by_hysteresis_is_close_to_the_new_one(
         before in service(), factors in vec(0.98..1.02, CLUSTERS), view in view(),
     ) {
         let mut after = before.clone();
-        if let Guidance::Optimized(_, known, _) = &mut after.guidance {
-            let sources = Arc::make_mut(&mut Arc::make_mut(known).facts.sources).iter_mut().map(|(_, source)| source);
+        if let RuleSource::Optimized(_, input, _) = &mut after.rule_source {
+            let sources = Arc::make_mut(&mut Arc::make_mut(input).facts.sources).iter_mut().map(|(_, source)| source);
             sources.zip(factors).for_each(|(source, factor)| source.demand_rps *= factor);
         }
         let (first, anew) = (planned(&before, &view), planned(&after, &view));
         let next = ServicePlan::new(Arc::new(after), &view, Some(&first));
-        let turns = |rule: &Rule| -> Vec<(u8, u32)> {
+        let priorities = |rule: &Rule| -> Vec<(u8, u32)> {
             rule.candidates.iter().map(|candidate| (candidate.priority, candidate.nominal)).collect()
         };
-        let (first, next, anew, kept) = (turns(&first.rule), turns(&next.rule), turns(&anew.rule), kept(&anew));
+        let (first, next, anew, kept) = (priorities(&first.rule), priorities(&next.rule), priorities(&anew.rule), kept(&anew));
         prop_assert!(next == anew || next == first);
         if next != anew && !kept {
-            let at_first = |&(tier, nominal): &(u8, u32)| if tier == 0 { nominal } else { 0 };
+            let at_first = |&(priority, nominal): &(u8, u32)| if priority == 0 { nominal } else { 0 };
             let moved: u32 = next.iter().zip(&anew).map(|(next, anew)| at_first(next).abs_diff(at_first(anew))).sum();
             prop_assert!(f64::from(moved) < 0.02 * f64::from(NOMINAL_TOTAL), "{moved}");
         }
     }
 
     #[test]
-    fn what_did_not_change_is_shared_and_a_plan_without_a_change_is_no_plan(service in service(), view in view()) {
+    fn unchanged_services_are_shared_and_an_update_without_a_change_is_no_plan(service in service(), view in view()) {
         let service = Arc::new(service);
         let both = [(key(0), Some(Arc::clone(&service))), (key(1), Some(Arc::clone(&service)))];
         let first = Plan::default().updated(&view, both.clone(), 1).unwrap();
@@ -368,7 +390,7 @@ proptest! {
     }
 }
 
-/// Pearson's χ² of what was drawn against the weights.
+/// Returns Pearson's χ² of the draws against the weights.
 fn chi_square(counts: &BTreeMap<ClusterId, u32>, shares: &[Share], draws: u32) -> f64 {
     shares
         .iter()
@@ -381,23 +403,24 @@ fn chi_square(counts: &BTreeMap<ClusterId, u32>, shares: &[Share], draws: u32) -
         .sum()
 }
 
-/// What a χ² of 4 degrees of freedom exceeds once in 1000 times, if the draws were random. Ours are more even than that.
+/// Value that a χ² of 4 degrees of freedom exceeds once in 1000 times if draws are random. Draws along the sequence are
+/// more even.
 const CRITICAL: f64 = 18.47;
 
 fn five_clusters(policy: Policy) -> Service {
     let exports: ByCluster<_> = (1..=5).map(|i| (cluster(i), Export { ready: [endpoint(i, 1)].into() })).collect();
-    let guidance = match policy.mode {
+    let rule_source = match policy.mode {
         Mode::Optimized => {
-            let known = overflowing(&exports, &policy.objective);
-            Guidance::Optimized(Arc::new(policy), Arc::new(known), None)
+            let input = overflowing(&exports, &policy.objective);
+            RuleSource::Optimized(Arc::new(policy), Arc::new(input), None)
         }
-        Mode::RoundRobin | Mode::WeightedRoundRobin => Guidance::Policy(Arc::new(policy)),
+        Mode::RoundRobin | Mode::WeightedRoundRobin => RuleSource::Policy(Arc::new(policy)),
     };
-    Service { kind: Kind::ClusterSetIp { ips: Vec::new() }, exports, guidance }
+    Service { kind: ServiceKind::ClusterSetIp { ips: Vec::new() }, exports, rule_source }
 }
 
-/// Cluster 9 asks for more than the four that are nearest to it can serve.
-fn overflowing(exports: &ByCluster<Export>, objective: &Objective) -> Known {
+/// Returns an input in which cluster 9 has more demand than the four nearest clusters have capacity.
+fn overflowing(exports: &ByCluster<Export>, objective: &Objective) -> PlanningInput {
     let report = |demand_rps, capacity_rps| Report {
         demand_rps: Some(demand_rps),
         capacity_rps: Some(capacity_rps),
@@ -405,9 +428,9 @@ fn overflowing(exports: &ByCluster<Export>, objective: &Objective) -> Known {
     };
     let exporters = (1..=5_u8).map(|i| (cluster(i.into()), report(0.0, 100.0 * f64::from(i))));
     let reports = exporters.chain([(cluster(9), report(1100.0, 0.0))]).collect();
-    let way = |i: u8| (cluster(i.into()), UnitCost { latency_ms: 10.0 * f64::from(i), price_ms: 0.0 });
-    let costs = (1..=9).map(|i| (cluster(i), Arc::new((1..=5).map(way).collect()))).collect();
-    known(&reports, &costs, exports, objective)
+    let path = |i: u8| (cluster(i.into()), UnitCost { latency_ms: 10.0 * f64::from(i), price_ms: 0.0 });
+    let costs = (1..=9).map(|i| (cluster(i), Arc::new((1..=5).map(path).collect()))).collect();
+    input(&reports, &costs, exports, objective)
 }
 
 fn optimized() -> Policy {
@@ -417,19 +440,19 @@ fn optimized() -> Policy {
 fn skewed() -> Policy {
     let weights = [(1, 1.0), (2, 2.0), (3, 7.0), (4, 30.0), (5, 100.0)];
     let row = weights.map(|(i, weight)| (cluster(i), Weight::from(weight))).into_iter().collect();
-    Policy { mode: Mode::WeightedRoundRobin, rows: vec![Row::new(None, row).unwrap()], ..Policy::default() }
+    Policy { mode: Mode::WeightedRoundRobin, rows: vec![WeightRow::new(None, row).unwrap()], ..Policy::default() }
 }
 
-fn view_of(local: usize) -> View {
-    View { local: cluster(local), measured: false, links: BTreeMap::new() }
+fn view_of(local: usize) -> NetworkView {
+    NetworkView { local: cluster(local), links_complete: false, links: BTreeMap::new() }
 }
 
 fn count(planned: &ServicePlan, draws: u32, offset: u64) -> BTreeMap<ClusterId, u32> {
     let mut counts = BTreeMap::new();
     for _ in 0..draws {
         let drawn = planned.draw(Family::Ipv4, planned.next_point().wrapping_add(offset)).unwrap();
-        let hit = |export: &Export| export.ready.iter().any(|ready| ready.address == drawn);
-        let (cluster, _) = planned.service.exports.iter().find(|(_, export)| hit(export)).unwrap();
+        let has_drawn = |export: &Export| export.ready.iter().any(|ready| ready.address == drawn);
+        let (cluster, _) = planned.service.exports.iter().find(|(_, export)| has_drawn(export)).unwrap();
         *counts.entry(cluster.clone()).or_default() += 1;
     }
     counts
@@ -464,7 +487,7 @@ fn several_replicas_together_follow_the_weights_too() {
 }
 
 #[test]
-fn weights_that_change_in_the_middle_are_followed_from_there_on() {
+fn changed_weights_are_followed_from_the_change_on() {
     let view = view_of(9);
     let before = planned(&five_clusters(Policy::default()), &view);
     let chi = chi_square(&count(&before, 50_000, 7), &before.shares, 50_000);
@@ -493,7 +516,7 @@ fn answers_never_name_a_cluster_that_is_not_eligible_and_are_never_empty_while_o
 }
 
 #[test]
-fn a_sequence_goes_on_when_the_plan_changes() {
+fn sequence_continues_when_the_plan_changes() {
     let sequence = Sequence::default();
     assert_ne!(sequence.next_point(), sequence.next_point());
     let view = view_of(9);

@@ -1,17 +1,18 @@
 //! Symmetric positive definite systems: A = L·Lᵀ, and two substitutions.
 //!
-//! Written by hand: it is forty lines, a general library brings thousands (and run-time detection of the processor, after
-//! which two agents would add in different orders). Here every sum has one order, so the same input has the same bits
-//! everywhere. A dot product runs in eight lanes that are added up at the end: an order like any other, and one that a
-//! compiler can vectorise.
+//! Written by hand: it is forty lines, while a general library has thousands (and detects the processor at run time,
+//! after which two agents would add in different orders). Here every sum has one order, so the same input gives the
+//! same bits everywhere. A dot product runs in eight lanes that are added up at the end: a fixed order, and one that a
+//! compiler can vectorize.
 
+/// Lanes of a dot product.
 const LANES: usize = 8;
 
-/// A pivot smaller than this part of its diagonal element, which is positive, is what rounding left of it. It is raised to that, which bends
-/// the Newton step a little instead of making it infinite.
-const SMALLEST_PIVOT: f64 = 1e-14;
+/// Smallest pivot, as a fraction of its diagonal element, which is positive. A smaller one is a rounding error and is
+/// raised to this, which bends the Newton step a little instead of making it infinite.
+const MIN_PIVOT: f64 = 1e-14;
 
-/// A square matrix, by rows. Only the lower triangle is read.
+/// Square matrix, by rows. Only the lower triangle is read.
 #[derive(Debug, Clone)]
 pub struct Lower {
     size: usize,
@@ -19,20 +20,22 @@ pub struct Lower {
 }
 
 impl Lower {
+    /// Returns a matrix of zeros.
     pub fn zero(size: usize) -> Self {
         Self { size, values: vec![0.0; size * size] }
     }
 
+    /// Sets all elements to 0.
     pub fn clear(&mut self) {
         self.values.fill(0.0);
     }
 
-    /// Row `i` from its first element to the diagonal one.
+    /// Returns row `i` from its first element to the diagonal one.
     pub fn row_mut(&mut self, i: usize) -> &mut [f64] {
         &mut self.values[i * self.size..=i * self.size + i]
     }
 
-    /// Replaces A by L.
+    /// Factors the matrix: replaces A by L.
     pub fn factor(&mut self) {
         for i in 0..self.size {
             let (done, rest) = self.values.split_at_mut(i * self.size);
@@ -41,11 +44,11 @@ impl Lower {
                 row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
             }
             let pivot = row[i] - dot(&row[..i], &row[..i]);
-            row[i] = pivot.max(SMALLEST_PIVOT * row[i]).sqrt();
+            row[i] = pivot.max(MIN_PIVOT * row[i]).sqrt();
         }
     }
 
-    /// After [`factor`](Self::factor): replaces b by the x of A·x = b.
+    /// Replaces b by the x of A·x = b. Precondition: [`factor`](Self::factor) was called.
     pub fn solve(&self, b: &mut [f64]) {
         for (i, row) in self.rows() {
             b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
@@ -62,7 +65,7 @@ impl Lower {
     }
 }
 
-/// a −= factor·b
+/// Computes a −= factor·b.
 #[inline(always)]
 pub(super) fn subtract(a: &mut [f64], factor: f64, b: &[f64]) {
     for (a, b) in a.iter_mut().zip(b) {
@@ -70,7 +73,7 @@ pub(super) fn subtract(a: &mut [f64], factor: f64, b: &[f64]) {
     }
 }
 
-/// Σ aᵢbᵢ, in lanes.
+/// Returns Σ aᵢbᵢ, summed in lanes.
 #[inline(always)]
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_system_is_solved_by_hand() {
+    fn small_system_is_solved() {
         // [[4, 2], [2, 5]]·[1, 2] = [8, 12], and L = [[2, 0], [1, 2]].
         let mut matrix = lower(&[&[4.0], &[2.0, 5.0]]);
         matrix.factor();
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_of_more_than_one_lane_is_solved() {
+    fn system_of_more_than_one_lane_is_solved() {
         let size = 3 * LANES + 5;
         let element = |i: usize, j: usize| if i == j { 60.0 } else { 1.0 / (1.0 + (i + j) as f64) };
         let mut matrix = Lower::zero(size);
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_singular_system_has_a_finite_answer_and_an_empty_one_is_no_problem() {
+    fn singular_system_has_a_finite_solution_and_an_empty_one_is_solved() {
         let mut matrix = lower(&[&[1.0], &[1.0, 1.0]]);
         matrix.factor();
         let mut b = [1.0, 2.0];

@@ -1,16 +1,16 @@
 //! `exp` and `ln` from additions and multiplications alone.
 //!
-//! Every agent must get the same shares from the same facts, and the agents of a fleet run on different processors and
-//! with different C libraries, whose `exp` differ in the last bit. IEEE 754 fixes addition, multiplication, division and
-//! the square root, so what is made of them agrees everywhere. Without a branch it can also be vectorised, which makes it
-//! the faster one: most of the time of a small problem is spent here.
+//! Every agent must compute the same shares from the same facts. The agents of a fleet run on different processors and
+//! C libraries, whose `exp` differ in the last bit. IEEE 754 fixes addition, multiplication, division and the square
+//! root, so functions built from them agree everywhere. Without a branch they can also be vectorized, and are faster: a
+//! small problem spends most of its time here.
 
 use std::f64::consts::{LN_2, LOG2_E, SQRT_2};
 
-/// Below this exponent a share is 0: e⁻⁴⁰ is less than what a sum with 1 can notice.
+/// Exponent below which a share is 0: adding e⁻⁴⁰ to 1 changes no bit.
 const VANISHES: f64 = -40.0;
 
-/// Adding it pushes the fraction of a number out of its mantissa: what is left is the nearest integer, in the lowest bits.
+/// Adding this pushes the fraction of a number out of its mantissa and leaves the nearest integer, in the lowest bits.
 const TO_INTEGER: f64 = 1.5 * (1_u64 << 52) as f64;
 
 /// The upper bits of ln 2, so that a small integer times it is exact, and the rest.
@@ -38,7 +38,7 @@ const TAYLOR: [f64; 14] = [
     1.0,
 ];
 
-/// eˣ for x ≤ 0, and 0 where it [vanishes](VANISHES).
+/// Returns eˣ for x ≤ 0, and 0 below [`VANISHES`].
 #[inline(always)]
 pub(super) fn exp(x: f64) -> f64 {
     let shifted = x * LOG2_E + TO_INTEGER;
@@ -50,7 +50,7 @@ pub(super) fn exp(x: f64) -> f64 {
     if x < VANISHES { 0.0 } else { series * power_of_two }
 }
 
-/// ln x for a positive, normal x: x = m·2ᵏ with m around 1, and ln m = 2 artanh((m−1)/(m+1)).
+/// Returns ln x for a positive, normal x: x = m·2ᵏ with m around 1, and ln m = 2 artanh((m−1)/(m+1)).
 pub(super) fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
     let mantissa = f64::from_bits((bits & ((1 << EXPONENT_BITS) - 1)) | (EXPONENT_BIAS << EXPONENT_BITS));
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_agree_with_the_library_to_the_last_bits() {
+    fn exp_and_ln_agree_with_the_library_to_the_last_bits() {
         for i in 0..=40_000 {
             let x = -f64::from(i) / 1000.0;
             let (ours, theirs) = (exp(x), x.exp());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_small_to_matter_is_nothing() {
+    fn exp_below_the_limit_is_zero() {
         assert_eq!(exp(0.0).to_bits(), 1.0_f64.to_bits());
         assert!(exp(-40.0) > 0.0);
         for x in [-40.001, -1e9, -1e300, f64::NEG_INFINITY] {

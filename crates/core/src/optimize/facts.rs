@@ -1,4 +1,4 @@
-//! What the clusters tell each other about one service, and how the optimiser is set.
+//! The facts of all clusters about one service, and the settings of the optimizer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,96 +8,97 @@ use crate::name::{ByCluster, ClusterId};
 use crate::optimize::congestion::Shape;
 use crate::optimize::cost::UnitCost;
 
-/// More requests a second than any cluster serves of one service, or sends to it.
-pub const MOST_RPS: f64 = 1e7;
+/// Upper bound of loads, demands and capacities: more than any cluster serves or requests of one service.
+pub const MAX_RPS: f64 = 1e7;
 
-/// An exporter that offers less than this exports nothing.
-pub const LEAST_CAPACITY_RPS: f64 = 1e-3;
+/// Capacity below which an exporter counts as having none.
+pub const MIN_CAPACITY_RPS: f64 = 1e-3;
 
-/// An exporter whose load deviates more from its plan is not planned with less capacity than one that deviates by this.
-pub const MOST_DEVIATION: f64 = 0.3;
+/// Cap on deviations: a larger one does not reduce the planned capacity any further.
+pub const MAX_DEVIATION: f64 = 0.3;
 
-/// More than a day: what a way or a service time counts as at most.
-pub const MOST_MS: f64 = 1e8;
+/// Cap on latencies and service times: more than a day.
+pub const MAX_MS: f64 = 1e8;
 
-/// What an exchanged price counts as at most: 100 USD per request at the lowest preset of the exchange rate.
-pub const MOST_PRICE_MS: f64 = 1e12;
+/// Cap on converted prices: 100 USD per request at the lowest preset of the exchange rate.
+pub const MAX_PRICE_MS: f64 = 1e12;
 
-/// The published facts about one service. All agents that have the same facts get the same shares from them; maps have one
-/// order, so the order in which facts arrived cannot matter.
+/// Published facts about one service. All agents with the same facts compute the same shares; maps have one order, so
+/// the order of arrival cannot matter.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Facts {
     pub exporters: ByCluster<Exporter>,
-    /// Shared: services of which nobody knows what is asked for have the same ones.
+    /// Shared between services whose demands are unknown.
     pub sources: Arc<ByCluster<Source>>,
-    /// Nobody knows what the sources ask for: then all of them together for half of the capacity, each alike.
+    /// True if demands are unknown: all sources together then count as half of the capacity, in equal parts.
     pub demand_unknown: bool,
 }
 
+/// Facts of one exporting cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Exporter {
-    /// What it can sustain; 0 when it is not eligible.
+    /// Sustained capacity; 0 if the exporter is not eligible.
     pub capacity_rps: f64,
     /// Load that the plan does not explain: the published [`Trim`](crate::optimize::filter::Trim).
     pub residual_rps: f64,
-    /// Service time at low load; 0 when unknown.
+    /// Service time at low load; 0 if unknown.
     pub service_ms: f64,
-    /// Its load in the last window. Only the [fallback](crate::optimize::fill::fallback_row) reads it.
+    /// Load in the last window. Only the [fallback](crate::optimize::fill::fallback_row) reads it.
     pub measured_rps: f64,
-    /// When that window ended, in seconds since 1970. 0: nobody measured.
+    /// End of that window, in seconds since 1970; 0 if the load was not measured.
     pub measured_at: u64,
-    /// How far its load was from what was planned, as a part of that: the published
-    /// [`Deviation`](crate::optimize::filter::Deviation).
+    /// Relative deviation of the load from the plan: the published [`Deviation`](crate::optimize::filter::Deviation).
     pub deviation: f64,
 }
 
+/// Facts of one source cluster.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Source {
-    /// What its clients ask for: a filtered [`Demand`](crate::optimize::filter::Demand). 0 when it is not known.
+    /// Demand of its clients: a filtered [`Demand`](crate::optimize::filter::Demand). 0 if unknown.
     pub demand_rps: f64,
-    /// Whether it said so, and that counts.
+    /// True if the demand was reported and is used.
     pub counted: bool,
-    /// The cost matrix, by exporter. One that is absent cannot be reached from here.
+    /// Path costs by exporter. An exporter that is absent cannot be reached from this source.
     pub costs: Arc<BTreeMap<ClusterId, UnitCost>>,
 }
 
-/// A setting out of its range counts as the nearest one in it, one that is no number as the default.
+/// Settings of the optimizer. A setting out of its range counts as the nearest value in it, NaN as the default.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuning {
-    /// u: how full an exporter may get before load goes elsewhere at any cost.
-    pub target_utilisation: f64,
-    /// κ
+    /// u: utilization of an exporter above which load goes elsewhere at any cost.
+    pub target_utilization: f64,
+    /// κ: burstiness of arrivals and service times, 1 for Poisson arrivals and exponential service times.
     pub burstiness: f64,
-    /// ε: clusters whose costs differ by less are treated as equals, by capacity.
+    /// ε: clusters whose costs differ by less share by capacity.
     pub epsilon_ms: f64,
-    /// β: how much of a new residual the trim takes over.
+    /// β: smoothing factor of the trim.
     pub trim_gain: f64,
-    /// Residuals below this part of the capacity are noise.
+    /// Dead band of the trim, as a fraction of the capacity.
     pub trim_dead_band: f64,
-    /// g: how fast the demand filter forgets its errors.
+    /// g: smoothing factor of the errors of the demand filter.
     pub demand_gain: f64,
-    /// The least part of a change of demand that the filter follows.
+    /// Smallest smoothing factor of the demand filter.
     pub demand_least_alpha: f64,
-    /// A change by more than this part of the demand is followed at once.
+    /// Relative change of demand that is followed at once.
     pub demand_jump: f64,
-    /// How much of a change of the demand is taken for its trend.
+    /// Smoothing factor of the trend of the demand.
     pub trend_gain: f64,
-    /// How much of a trend is left a round later.
+    /// Fraction of a trend that is left one round later.
     pub trend_damping: f64,
-    /// How many [deviations](crate::optimize::filter::Deviation) of its load an exporter must have room for.
+    /// Headroom of an exporter, in [deviations](crate::optimize::filter::Deviation) of its load.
     pub headroom_deviations: f64,
-    /// How much of a new deviation is taken over.
+    /// Smoothing factor of the deviation.
     pub deviation_gain: f64,
-    /// θ: how far a source of the fallback goes towards its fair share of each exporter in a round.
+    /// θ: part of the way to its fair portion of each exporter that a source takes in one round of the fallback.
     pub fallback_theta: f64,
-    /// Rows that differ by less than this (sum of absolute differences) are the same.
+    /// Rows that differ by less than this (sum of absolute differences) count as equal.
     pub hysteresis: f64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            target_utilisation: 0.9,
+            target_utilization: 0.9,
             burstiness: 1.0,
             epsilon_ms: 0.5,
             trim_gain: 0.5,
@@ -116,12 +117,13 @@ impl Default for Tuning {
 }
 
 impl Tuning {
+    /// Returns the settings with each value in its range.
     #[must_use]
     pub fn within_limits(self) -> Self {
         let default = Self::default();
         let part = |value, default| within(value, (0.0, 1.0), default);
         Self {
-            target_utilisation: within(self.target_utilisation, (0.1, 0.99), default.target_utilisation),
+            target_utilization: within(self.target_utilization, (0.1, 0.99), default.target_utilization),
             burstiness: within(self.burstiness, (0.01, 100.0), default.burstiness),
             epsilon_ms: within(self.epsilon_ms, (0.01, 1e3), default.epsilon_ms),
             trim_gain: part(self.trim_gain, default.trim_gain),
@@ -138,10 +140,10 @@ impl Tuning {
         }
     }
 
-    /// All of them, each with the name by which it is printed.
+    /// Returns all settings, each with the name under which it is printed.
     pub fn settings(&self) -> [(&'static str, f64); 14] {
         let Self {
-            target_utilisation,
+            target_utilization,
             burstiness,
             epsilon_ms,
             trim_gain,
@@ -157,7 +159,7 @@ impl Tuning {
             hysteresis,
         } = *self;
         [
-            ("targetUtilisation", target_utilisation),
+            ("targetUtilisation", target_utilization),
             ("burstiness", burstiness),
             ("epsilonMs", epsilon_ms),
             ("trimGain", trim_gain),
@@ -175,27 +177,28 @@ impl Tuning {
     }
 
     pub(super) fn shape(&self) -> Shape {
-        Shape { target_utilisation: self.target_utilisation, burstiness: self.burstiness }
+        Shape { target_utilization: self.target_utilization, burstiness: self.burstiness }
     }
 }
 
-/// The nearest value in the range, or `default` for what is no number.
-pub(super) fn within(value: f64, (least, most): (f64, f64), default: f64) -> f64 {
-    if value.is_nan() { default } else { value.clamp(least, most) }
+/// Returns the nearest value in the range, or `default` for NaN.
+pub(super) fn within(value: f64, (min, max): (f64, f64), default: f64) -> f64 {
+    if value.is_nan() { default } else { value.clamp(min, max) }
 }
 
-/// A fact that was not believed, and what it counted as.
+/// A fact out of its range, and the value used instead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clamped {
     pub field: Field,
-    /// Who said it.
+    /// Cluster that reported the fact.
     pub cluster: ClusterId,
-    /// About which exporter, for a field of a pair.
+    /// Exporter that the fact is about, for a field of a pair of clusters.
     pub exporter: Option<ClusterId>,
     pub given: f64,
     pub used: f64,
 }
 
+/// Field of a report or of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Field {
     Capacity,
@@ -220,14 +223,14 @@ impl Field {
         }
     }
 
-    /// The least and the most that is believed, and what stands for "not a number": nothing, or the worst.
+    /// Returns the range of a field, and the value that replaces NaN: 0, or the worst.
     fn limits(self) -> ((f64, f64), f64) {
         match self {
-            Self::Capacity | Self::MeasuredLoad | Self::Demand => ((0.0, MOST_RPS), 0.0),
-            Self::Residual => ((-MOST_RPS, MOST_RPS), 0.0),
-            Self::ServiceTime => ((0.0, MOST_MS), 0.0),
-            Self::Latency => ((0.0, MOST_MS), MOST_MS),
-            Self::Price => ((0.0, MOST_PRICE_MS), MOST_PRICE_MS),
+            Self::Capacity | Self::MeasuredLoad | Self::Demand => ((0.0, MAX_RPS), 0.0),
+            Self::Residual => ((-MAX_RPS, MAX_RPS), 0.0),
+            Self::ServiceTime => ((0.0, MAX_MS), 0.0),
+            Self::Latency => ((0.0, MAX_MS), MAX_MS),
+            Self::Price => ((0.0, MAX_PRICE_MS), MAX_PRICE_MS),
         }
     }
 }
@@ -243,13 +246,13 @@ impl fmt::Display for Clamped {
     }
 }
 
-/// Reads facts one by one and keeps a note of each that it could not believe.
+/// Reads facts one by one, clamps each to its range, and records those that were out of it.
 #[derive(Debug, Default)]
-pub(super) struct Door {
+pub(super) struct Sanitizer {
     pub(super) clamped: Vec<Clamped>,
 }
 
-impl Door {
+impl Sanitizer {
     pub(super) fn read(
         &mut self,
         field: Field,
@@ -271,13 +274,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fact_out_of_its_range_is_taken_as_the_nearest_in_it_and_named() {
+    fn fact_out_of_range_is_clamped_and_recorded() {
         let (east, west) = (ClusterId::new("east").unwrap(), ClusterId::new("west").unwrap());
-        let mut door = Door::default();
-        assert!(door.read(Field::Demand, (&east, None), 5.0) > 4.9 && door.clamped.is_empty());
-        door.read(Field::Latency, (&east, Some(&west)), f64::NAN);
-        door.read(Field::Capacity, (&west, None), -1.0);
-        let notes: Vec<String> = door.clamped.iter().map(ToString::to_string).collect();
+        let mut sanitizer = Sanitizer::default();
+        assert!(sanitizer.read(Field::Demand, (&east, None), 5.0) > 4.9 && sanitizer.clamped.is_empty());
+        sanitizer.read(Field::Latency, (&east, Some(&west)), f64::NAN);
+        sanitizer.read(Field::Capacity, (&west, None), -1.0);
+        let notes: Vec<String> = sanitizer.clamped.iter().map(ToString::to_string).collect();
         assert_eq!(
             notes,
             ["latency_ms of east to west is NaN, taken as 100000000", "capacity_rps of west is -1, taken as 0"]
@@ -285,10 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_in_the_tuning_is_the_default_or_the_nearest_sense() {
+    fn invalid_setting_is_clamped_or_replaced_by_the_default() {
         let nonsense =
-            Tuning { epsilon_ms: f64::NAN, target_utilisation: 1.0, burstiness: f64::INFINITY, ..Tuning::default() };
-        let expected = Tuning { target_utilisation: 0.99, burstiness: 100.0, ..Tuning::default() };
+            Tuning { epsilon_ms: f64::NAN, target_utilization: 1.0, burstiness: f64::INFINITY, ..Tuning::default() };
+        let expected = Tuning { target_utilization: 0.99, burstiness: 100.0, ..Tuning::default() };
         assert_eq!(nonsense.within_limits(), expected);
         assert_eq!(Tuning::default().within_limits(), Tuning::default());
     }

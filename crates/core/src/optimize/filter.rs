@@ -1,80 +1,83 @@
-//! How measurements become facts, and how a new plan replaces an old one: each filter is a value, and its `step` makes the
-//! next one from what was measured. Nothing here knows the time; a step is a round.
+//! Filters that turn measurements into facts, and the hysteresis between an old row and a new one. Each filter is a
+//! value, and its `step` returns the next value from a measurement. A step is a round; no filter knows the time.
 
 use crate::name::{ByCluster, ClusterId};
-use crate::optimize::facts::{MOST_DEVIATION, MOST_RPS, Tuning, within};
+use crate::optimize::facts::{MAX_DEVIATION, MAX_RPS, Tuning, within};
 
-/// The part of its capacity that a trim can reach.
-const MOST_TRIM: (f64, f64) = (-0.5, 0.9);
+/// Range of a trim, as fractions of the capacity.
+const TRIM_RANGE: (f64, f64) = (-0.5, 0.9);
 
 /// Load at an exporter that the plan does not explain: clients without an agent, wrong reports, agents that see other
-/// facts. The classical internal-model control: with a gain below 1 it is stable at any delay.
+/// facts. This is internal-model control: with a gain below 1 it is stable at any delay.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Trim {
     raw_rps: f64,
 }
 
-/// What an exporter knows at the end of a window.
+/// Load of an exporter in one window, measured and planned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
     pub measured_rps: f64,
-    /// What its *own* plan of that window said, with the demand as it was then measured.
+    /// Load by its *own* plan of that window, with the demand that was then measured.
     pub planned_rps: f64,
     pub capacity_rps: f64,
 }
 
 impl Trim {
+    /// Returns a trim that stands at a residual.
     pub fn at(residual_rps: f64) -> Self {
-        Self { raw_rps: within(residual_rps, (-MOST_RPS, MOST_RPS), 0.0) }
+        Self { raw_rps: within(residual_rps, (-MAX_RPS, MAX_RPS), 0.0) }
     }
 
+    /// Takes in the window that ended.
     #[must_use]
     pub fn step(self, window: Window, tuning: &Tuning) -> Self {
         let gain = tuning.within_limits().trim_gain;
         let capacity = rps(window.capacity_rps);
         let unexplained = rps(window.measured_rps) - rps(window.planned_rps);
         let raw = (1.0 - gain) * self.raw_rps + gain * unexplained;
-        Self { raw_rps: raw.clamp(MOST_TRIM.0 * capacity, MOST_TRIM.1 * capacity) }
+        Self { raw_rps: raw.clamp(TRIM_RANGE.0 * capacity, TRIM_RANGE.1 * capacity) }
     }
 
-    /// As it was filtered, noise included.
+    /// Returns the filtered residual, noise included.
     pub fn raw_rps(self) -> f64 {
         self.raw_rps
     }
 
-    /// What the others are told: nothing while it could be noise.
+    /// Returns the residual to publish: 0 while it may be noise.
     pub fn published_rps(self, capacity_rps: f64, tuning: &Tuning) -> f64 {
         let noise = tuning.within_limits().trim_dead_band * rps(capacity_rps);
         if self.raw_rps.abs() < noise { 0.0 } else { self.raw_rps }
     }
 }
 
-/// Demand after Trigg and Leach (1967): exponential smoothing whose gain is |smoothed error| / smoothed |error|. While the
-/// errors cancel out it is noise, and little of it is followed; while they have one sign something changes, and all is.
-/// With it goes a trend that fades (Gardner and McKenzie, 1985), because a plan is for the round to come.
+/// Demand filter after Trigg and Leach (1967): exponential smoothing whose gain is |smoothed error| / smoothed |error|.
+/// Errors that cancel out are noise, and little of it is followed. Errors of one sign are a change, which is followed
+/// entirely. A trend that fades is added (Gardner and McKenzie, 1985), because a plan is for the next round.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Demand {
     /// `None` before the first measurement.
     level_rps: Option<f64>,
-    /// Per round.
+    /// Trend per round.
     trend_rps: f64,
     error: f64,
     absolute_error: f64,
-    /// The mean of the round that goes on says nothing if it is between the level and this: what it was before it jumped.
-    doubtful_to: Option<f64>,
+    /// Demand before the last jump. The mean of the current round lies between it and the level, and is ignored.
+    before_jump: Option<f64>,
 }
 
 impl Demand {
-    /// Clients that were without answers for a while all ask at once when there are some again. Up to so much more in the
-    /// first round is taken for that.
+    /// Relative rise of the first round that is taken for a rush: clients that had no answers for a while all query at
+    /// once.
     const RUSH: f64 = 0.25;
 
-    /// As it was measured before somebody began anew.
+    /// Returns a filter that continues from the demand published before a restart.
     pub fn resumed(rps: f64) -> Self {
         let level = self::rps(rps);
-        Self { level_rps: Some(level), doubtful_to: Some((1.0 + Self::RUSH) * level), ..Self::default() }
+        Self { level_rps: Some(level), before_jump: Some((1.0 + Self::RUSH) * level), ..Self::default() }
     }
 
+    /// Takes in the mean of a round.
     #[must_use]
     pub fn step(self, measured_rps: f64, tuning: &Tuning) -> Self {
         let tuning = tuning.within_limits();
@@ -82,10 +85,10 @@ impl Demand {
         let Some(level) = self.level_rps else {
             return Self { level_rps: Some(measured), ..self };
         };
-        if let Some(other) = self.doubtful_to
-            && (other.min(level)..=other.max(level)).contains(&measured)
+        if let Some(before) = self.before_jump
+            && (before.min(level)..=before.max(level)).contains(&measured)
         {
-            return Self { doubtful_to: None, ..self };
+            return Self { before_jump: None, ..self };
         }
         let g = tuning.demand_gain;
         let trend = tuning.trend_damping * self.trend_rps;
@@ -98,69 +101,72 @@ impl Demand {
         let tracking = (error.abs() / absolute_error.max(f64::MIN_POSITIVE)).clamp(tuning.demand_least_alpha, 1.0);
         let next = (level + trend + tracking * surprise).max(0.0);
         let trend_rps = trend + tuning.trend_gain * (next - level - trend);
-        Self { level_rps: Some(next), trend_rps, error, absolute_error, doubtful_to: None }
+        Self { level_rps: Some(next), trend_rps, error, absolute_error, before_jump: None }
     }
 
-    /// Takes a measurement that is a jump at once, in the middle of a round, the mean of which will be between what was before
-    /// and what is now. `None`: it is none.
+    /// Takes in a measurement in the middle of a round if it is a jump. Returns `None` if it is not. The mean of that
+    /// round will lie between the old and the new demand.
     pub fn jump(self, measured_rps: f64, tuning: &Tuning) -> Option<Self> {
         let measured = rps(measured_rps);
         let jumped = |level: f64| (measured - level).abs() > tuning.within_limits().demand_jump * level;
         let known = self.level_rps.is_some_and(|level| !jumped(level));
-        let before = self.doubtful_to.or(self.level_rps).unwrap_or(0.0);
-        (!known).then_some(Self { level_rps: Some(measured), trend_rps: 0.0, doubtful_to: Some(before), ..self })
+        let before = self.before_jump.or(self.level_rps).unwrap_or(0.0);
+        (!known).then_some(Self { level_rps: Some(measured), trend_rps: 0.0, before_jump: Some(before), ..self })
     }
 
-    /// What is expected for the next round.
+    /// Returns the demand expected in the next round.
     pub fn rps(self, tuning: &Tuning) -> Option<f64> {
         let trend = tuning.within_limits().trend_damping * self.trend_rps;
         self.level_rps.map(|level| (level + trend).max(0.0))
     }
 
-    /// By how much more that will be the round after it.
+    /// Returns the growth expected in the round after it.
     pub fn trend_rps(self, tuning: &Tuning) -> f64 {
         let damping = tuning.within_limits().trend_damping;
         damping * damping * self.trend_rps
     }
 }
 
-/// How far an exporter's load is from what was planned, as a part of that: the smoothed absolute error, times the 1.25
-/// that make a standard deviation of it where errors are normal.
+/// Relative deviation of the load of an exporter from its plan: the smoothed absolute error times 1.25, which is the
+/// standard deviation of normal errors.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Deviation {
     part: f64,
 }
 
 impl Deviation {
-    /// Of errors of a mean absolute size of 1.
+    /// Standard deviation of normal errors with a mean absolute size of 1.
     const STANDARD: f64 = 1.25;
-    /// What is published moves in steps of this, so that noise of the noise is no news.
+    /// Steps of the published value, so that noise of the deviation is not published.
     const GRID: f64 = 1.0 / 60.0;
-    /// An exporter that is planned with less of its capacity says nothing about how well plans come true.
-    const LEAST_PLANNED: f64 = 0.05;
+    /// Minimum planned load, as a fraction of the capacity. A smaller one tells nothing about the accuracy of plans.
+    const MIN_PLANNED: f64 = 0.05;
 
+    /// Returns a filter that stands at a deviation.
     pub fn at(part: f64) -> Self {
-        Self { part: within(part, (0.0, MOST_DEVIATION), 0.0) }
+        Self { part: within(part, (0.0, MAX_DEVIATION), 0.0) }
     }
 
+    /// Takes in the window that ended.
     #[must_use]
     pub fn step(self, window: Window, tuning: &Tuning) -> Self {
         let (measured, planned) = (rps(window.measured_rps), rps(window.planned_rps));
-        if planned <= Self::LEAST_PLANNED * rps(window.capacity_rps) || planned <= 0.0 {
+        if planned <= Self::MIN_PLANNED * rps(window.capacity_rps) || planned <= 0.0 {
             return self;
         }
-        let error = (Self::STANDARD * (measured - planned).abs() / planned).min(MOST_DEVIATION);
+        let error = (Self::STANDARD * (measured - planned).abs() / planned).min(MAX_DEVIATION);
         let gain = tuning.within_limits().deviation_gain;
         Self { part: (1.0 - gain) * self.part + gain * error }
     }
 
+    /// Returns the deviation to publish.
     pub fn published(self) -> f64 {
         Self::GRID * (self.part / Self::GRID).round()
     }
 }
 
-/// What an exporter really sustains, as a part of what it is thought to: a capacity that is too high is believed by all, and
-/// nothing else brings its load down. While it rejects requests, what it serves all the same is its capacity.
+/// Real capacity of an exporter, as a fraction of the assumed one. All agents rely on a capacity that is too high, and
+/// only a correction brings the load down. While an exporter rejects requests, the load that it serves is its capacity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
     part: f64,
@@ -173,12 +179,12 @@ impl Default for Calibration {
 }
 
 impl Calibration {
-    /// An export that rejects nearly everything has another problem than its capacity.
-    const LEAST: f64 = 0.1;
-    /// What it takes back per round while nothing is rejected: all of a fifth within a day, at rounds of five minutes.
+    /// Smallest fraction: an export that rejects nearly all requests has another problem than its capacity.
+    const MIN: f64 = 0.1;
+    /// Recovery per round while no request is rejected: a fifth within a day, at rounds of five minutes.
     const RECOVERY: f64 = 0.001;
 
-    /// `limit_rps`: what was served per second while requests were rejected; `None`: none were.
+    /// Takes in a round. `limit_rps` is the load served while requests were rejected; `None` if none were.
     #[must_use]
     pub fn step(self, nominal_rps: f64, limit_rps: Option<f64>) -> Self {
         let nominal = rps(nominal_rps);
@@ -186,37 +192,40 @@ impl Calibration {
             Some(limit) if nominal > 0.0 => rps(limit) / nominal,
             _ => self.part + Self::RECOVERY,
         };
-        Self { part: part.clamp(Self::LEAST, 1.0) }
+        Self { part: part.clamp(Self::MIN, 1.0) }
     }
 
+    /// Returns the real capacity for an assumed one.
     pub fn capacity_rps(self, nominal_rps: f64) -> f64 {
         self.part * rps(nominal_rps)
     }
 }
 
-/// The row in force: it changes when the new one differs enough to be worth the change.
+/// Row in force. It changes only if a new one differs by at least the hysteresis.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Row {
+pub struct AppliedRow {
     shares: ByCluster<f64>,
 }
 
-impl Row {
-    /// `proposed` names everybody eligible; a cluster that carried weight and is not among them is reason enough.
+impl AppliedRow {
+    /// Takes in a new row, which lists all eligible exporters. A cluster with a share that is no longer listed is
+    /// always a reason to change.
     #[must_use]
     pub fn step(self, proposed: ByCluster<f64>, tuning: &Tuning) -> Self {
-        let carried = |(id, share): (&ClusterId, &f64)| *share > 0.0 && !proposed.contains_key(id);
-        let lost_one = self.shares.iter().any(carried);
+        let lost = |(id, share): (&ClusterId, &f64)| *share > 0.0 && !proposed.contains_key(id);
+        let lost_one = self.shares.iter().any(lost);
         if self.shares.is_empty() || lost_one || self.distance(&proposed) >= tuning.within_limits().hysteresis {
             return Self { shares: proposed };
         }
         self
     }
 
+    /// Returns the shares in force.
     pub fn shares(&self) -> &ByCluster<f64> {
         &self.shares
     }
 
-    /// Σ |p_j − q_j|, 2 for two rows that have nothing in common.
+    /// Returns Σ |p_j − q_j|: 2 for two rows that have nothing in common.
     fn distance(&self, other: &ByCluster<f64>) -> f64 {
         let share = |row: &ByCluster<f64>, id| row.get(id).copied().unwrap_or(0.0);
         let ours = self.shares.iter().map(|(id, p)| (p - share(other, id)).abs());
@@ -226,7 +235,7 @@ impl Row {
 }
 
 fn rps(value: f64) -> f64 {
-    within(value, (0.0, MOST_RPS), 0.0)
+    within(value, (0.0, MAX_RPS), 0.0)
 }
 
 #[cfg(test)]
@@ -240,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_round_in_which_a_demand_began_or_jumped_does_not_drag_it_back() {
+    fn mean_of_the_round_of_a_jump_does_not_pull_the_demand_back() {
         let tuning = Tuning::default();
         let rps = |demand: Demand| demand.rps(&tuning).unwrap();
         let begun = Demand::default().jump(105.0, &tuning).unwrap().step(92.0, &tuning);
@@ -254,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_come_back_all_at_once_are_no_more_than_before() {
+    fn rush_after_a_restart_is_not_taken_for_more_demand() {
         let tuning = Tuning::default();
         let rps = |demand: Demand| demand.rps(&tuning).unwrap();
         let rush = Demand::resumed(50.0).step(58.0, &tuning);
@@ -265,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_residual_is_found_and_the_capacity_bounds_it() {
+    fn constant_residual_is_found_and_bounded_by_the_capacity() {
         let tuning = Tuning::default();
         let window = |measured_rps| Window { measured_rps, planned_rps: 100.0, capacity_rps: 200.0 };
         let settled = (0..40).fold(Trim::default(), |trim, _| trim.step(window(150.0), &tuning));
@@ -277,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_damped_a_trend_is_followed_and_a_jump_taken_at_once() {
+    fn demand_filter_damps_noise_follows_a_trend_and_takes_a_jump_at_once() {
         let tuning = Tuning::default();
         let level = |measured: &[f64]| {
             measured.iter().fold(Demand::default(), |demand, rps| demand.step(*rps, &tuning)).rps(&tuning).unwrap()
@@ -293,25 +302,25 @@ mod tests {
     }
 
     #[test]
-    fn a_row_changes_when_it_differs_enough_or_somebody_is_gone() {
+    fn row_changes_if_it_differs_enough_or_a_cluster_is_gone() {
         let tuning = Tuning::default();
-        let current = Row::default().step(row(&[("a", 0.5), ("b", 0.5)]), &tuning);
+        let current = AppliedRow::default().step(row(&[("a", 0.5), ("b", 0.5)]), &tuning);
         let near = row(&[("a", 0.509), ("b", 0.491)]);
         let far = row(&[("a", 0.511), ("b", 0.489)]);
         assert_eq!(current.clone().step(near, &tuning), current);
         assert_eq!(current.clone().step(far.clone(), &tuning).shares(), &far);
 
         let gone = row(&[("a", 1.0)]);
-        let nearly_gone = Row::default().step(row(&[("a", 0.999), ("b", 0.001)]), &tuning);
+        let nearly_gone = AppliedRow::default().step(row(&[("a", 0.999), ("b", 0.001)]), &tuning);
         assert_eq!(nearly_gone.step(gone.clone(), &tuning).shares(), &gone, "a dead cluster is left at once");
-        let unused = Row::default().step(row(&[("a", 1.0), ("b", 0.0)]), &tuning);
-        assert_eq!(unused.clone().step(gone, &tuning), unused, "nobody misses a cluster without a share");
+        let unused = AppliedRow::default().step(row(&[("a", 1.0), ("b", 0.0)]), &tuning);
+        assert_eq!(unused.clone().step(gone, &tuning), unused, "a cluster without a share is not missed");
         let joined = row(&[("a", 0.499), ("b", 0.499), ("c", 0.002)]);
         assert_eq!(current.clone().step(joined, &tuning), current);
     }
 
     #[test]
-    fn a_capacity_is_what_was_served_while_some_was_rejected_and_comes_back_slowly() {
+    fn capacity_is_the_load_served_while_some_was_rejected_and_recovers_slowly() {
         let once = Calibration::default().step(1000.0, Some(720.0));
         assert!((once.capacity_rps(1000.0) - 720.0).abs() < 1e-9);
         assert!((once.capacity_rps(2000.0) - 1440.0).abs() < 1e-9, "twice the pods are twice as much");
@@ -323,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_never_enters_a_filter() {
+    fn invalid_numbers_never_enter_a_filter() {
         let tuning = Tuning::default();
         for value in NONSENSE {
             let window = Window { measured_rps: value, planned_rps: value, capacity_rps: 100.0 };
@@ -334,7 +343,7 @@ mod tests {
             let calibrated = Calibration::default().step(value, Some(value)).capacity_rps(100.0);
             assert!((10.0..=100.0).contains(&calibrated), "{value}: {calibrated}");
             let demand = Demand::default().step(100.0, &tuning).step(value, &tuning).step(100.0, &tuning);
-            assert!(demand.rps(&tuning).is_some_and(|rps| (0.0..=MOST_RPS).contains(&rps)), "{value}: {demand:?}");
+            assert!(demand.rps(&tuning).is_some_and(|rps| (0.0..=MAX_RPS).contains(&rps)), "{value}: {demand:?}");
         }
     }
 }

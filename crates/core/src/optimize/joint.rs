@@ -1,59 +1,59 @@
 //! The joint problem of all sources, solved by prices.
 //!
-//! Given a congestion price φ_j per exporter, each source's best row is p_ij ∝ C_j·exp(−(c_ij + φ_j)/ε). The right prices
-//! are those at which every exporter's load is the one that costs its price: r_j = y_j + b_j − load_j(φ_j) = 0. r is the
-//! gradient of a strictly concave function of φ (the dual), so Newton's method with a line search along
-//! r finds them from anywhere. It starts where ε is large and the function is flat, and halves ε while it climbs;
-//! quartering it, or starting cold at the small ε, was seen to fail.
+//! Given a congestion price φ_j per exporter, the best row of each source is p_ij ∝ C_j·exp(−(c_ij + φ_j)/ε). The right
+//! prices are those at which every exporter's load is the one that costs its price: r_j = y_j + b_j − load_j(φ_j) = 0.
+//! r is the gradient of a strictly concave function of φ (the dual), so Newton's method with a line search along r
+//! finds them from any start. It starts where ε is large and the function is flat, and halves ε while it climbs.
+//! Quartering ε, or starting cold at the small ε, was seen to fail.
 //!
-//! Which start found the prices must not show in the weights, so at the end the residual is driven down to what rounding
-//! leaves of it.
+//! The start must not show in the weights, so at the end the residual is driven down to rounding errors.
 
 use crate::optimize::cholesky::{Lower, dot, subtract};
 use crate::optimize::congestion::Curve;
 use crate::optimize::exponential::exp;
 use crate::optimize::problem::Problem;
 
-/// Of [`Problem::scale`]: what counts as solved at the final ε, and what is good enough on the way there.
+/// Tolerances as fractions of [`Problem::scale`]: at the final ε, and at the larger ε before it.
 const SOLVED: f64 = 1e-6;
-const ON_THE_WAY: f64 = 1e-2;
+const INTERMEDIATE: f64 = 1e-2;
 
-/// Newton steps per ε, and trials per line search: enough to halve any step down to rounding.
-const MOST_STEPS: u32 = 100;
-const MOST_TRIALS: u32 = 60;
+/// Limits of Newton steps per ε, and of trials per line search: enough to halve any step down to rounding.
+const MAX_STEPS: u32 = 100;
+const MAX_TRIALS: u32 = 60;
 
-/// Evaluations of all shares per climb, a few tenths of a second for 100 × 100: three times what the hardest
-/// instance of the tests needed that was solved at all.
-const MOST_EVALUATIONS: u32 = 3000;
+/// Limit of evaluations of all shares per climb, a few tenths of a second for 100 × 100. The hardest instance of the
+/// tests that was solved needed a third of it.
+const MAX_EVALUATIONS: u32 = 3000;
 
-/// Steps that only polish. Each gains three digits or more, and there are sixteen.
-const MOST_POLISHING: u32 = 8;
+/// Limit of polishing steps. Each gains three digits or more, of sixteen.
+const MAX_POLISHING: u32 = 8;
 
-/// What polishing comes to unless something is in the way.
+/// Tolerance that polishing reaches unless a kink of a curve is in the way.
 const POLISHED: f64 = 1e-11;
 
-/// Below this part of the scale, a residual is rounding.
+/// Residual that is a rounding error, as a fraction of the scale.
 const ROUNDING: f64 = 1e-14;
 
+/// Prices, shares, and how well they balance.
 #[derive(Debug)]
 pub(super) struct Solved {
     pub(super) prices: Vec<f64>,
-    /// By rows; each adds up to 1.
+    /// Shares by rows; each row adds up to 1.
     pub(super) shares: Vec<f64>,
     pub(super) residual: f64,
     pub(super) newton_steps: u32,
 }
 
-/// The solution, or the last that was tried: its `residual` tells. A `warm` start that fails is followed by a cold one,
-/// and that by one that starts as hot as its prices are high: seen to be needed where capacities were a million times
-/// apart.
-pub(super) fn solve(problem: &Problem<'_>, warm: Option<Vec<f64>>) -> Solved {
+/// Returns the solution, or the last attempt; `residual` tells which. A `warm` start that fails is followed by a cold
+/// one, and that by one that starts at a temperature as high as its prices, which was seen to be needed with capacities
+/// a million times apart.
+pub(super) fn balance(problem: &Problem<'_>, warm: Option<Vec<f64>>) -> Solved {
     let climb = |prices, temperature| climb(problem, Point::at(problem, prices), temperature);
     let balanced = |solved: &Solved| solved.residual <= SOLVED * problem.scale;
     if let Some(solved) = warm.map(|prices| climb(prices, 0.0)).filter(balanced) {
         return solved;
     }
-    let start = problem.equal_utilisation_prices();
+    let start = problem.equal_utilization_prices();
     let highest = start.iter().copied().fold(0.0, f64::max);
     let solved = climb(start.clone(), problem.range_ms / 4.0);
     if balanced(&solved) { solved } else { climb(start, (problem.range_ms + highest) / 4.0) }
@@ -65,7 +65,7 @@ fn climb(problem: &Problem<'_>, mut point: Point, first_temperature: f64) -> Sol
     let mut newton_steps = 0;
     let mut temperature = first_temperature;
     while temperature > epsilon {
-        newton_steps += ascend(problem, temperature, ON_THE_WAY, &mut point, &mut newton);
+        newton_steps += ascend(problem, temperature, INTERMEDIATE, &mut point, &mut newton);
         temperature = (temperature / 2.0).max(epsilon);
     }
     newton_steps += ascend(problem, epsilon, SOLVED, &mut point, &mut newton);
@@ -79,31 +79,31 @@ fn climb(problem: &Problem<'_>, mut point: Point, first_temperature: f64) -> Sol
     Solved { prices: point.prices, shares: point.shares, residual, newton_steps }
 }
 
-/// Newton steps until the residual is within the tolerance; how many.
+/// Makes Newton steps until the residual is within the tolerance. Returns their number.
 fn ascend(problem: &Problem<'_>, temperature: f64, tolerance: f64, point: &mut Point, newton: &mut Newton) -> u32 {
     point.evaluate(problem, temperature);
-    for steps in 0..MOST_STEPS {
-        if point.worst() <= tolerance * problem.scale || point.evaluations > MOST_EVALUATIONS {
+    for steps in 0..MAX_STEPS {
+        if point.worst() <= tolerance * problem.scale || point.evaluations > MAX_EVALUATIONS {
             return steps;
         }
         newton.factor(problem, temperature, point);
         newton.aim(point);
         line_search(problem, temperature, point, newton);
     }
-    MOST_STEPS
+    MAX_STEPS
 }
 
-/// Moves the point along the direction to where the slope is at most half of what it was. The slope h(t) = r(φ+t·d)·d
-/// only falls, so a step that is too long shows by its sign. A little too long is accepted, as full Newton steps near the
-/// solution are. Half of the slope would be too much: where two groups of exporters hardly interact, steps went on and
-/// back between the same prices.
+/// Moves the point along the direction until the slope is at most half of the first one. The slope h(t) = r(φ+t·d)·d
+/// only falls, so its sign shows a step that is too long. A step that is a little too long is accepted, like full
+/// Newton steps near the solution. An overshoot by half of the slope would be too much: with two groups of exporters
+/// that hardly interact, steps went back and forth between the same prices.
 fn line_search(problem: &Problem<'_>, temperature: f64, point: &mut Point, newton: &Newton) {
     const LONGEST_STEP: f64 = 4.0;
     const OVERSHOT: f64 = 0.1;
     let from = point.prices.clone();
     let first = dot(&point.residual, &newton.direction);
     let (mut low, mut high, mut t) = (0.0, f64::INFINITY, 1.0);
-    for _ in 0..MOST_TRIALS {
+    for _ in 0..MAX_TRIALS {
         point.move_to(&from, t, &newton.direction);
         point.evaluate(problem, temperature);
         let slope = dot(&point.residual, &newton.direction);
@@ -121,13 +121,13 @@ fn line_search(problem: &Problem<'_>, temperature: f64, point: &mut Point, newto
     }
 }
 
-/// Goes on with one factorisation while that at least halves the residual. Takes back a step that made it worse.
+/// Makes steps with one factorization while each at least halves the residual. Takes back a step that made it worse.
 fn polish(problem: &Problem<'_>, epsilon: f64, point: &mut Point, newton: &mut Newton) {
     if point.worst() <= ROUNDING * problem.scale {
         return;
     }
     newton.factor(problem, epsilon, point);
-    for _ in 0..MOST_POLISHING {
+    for _ in 0..MAX_POLISHING {
         let (from, before) = (point.prices.clone(), point.worst());
         newton.aim(point);
         point.move_to(&from, 1.0, &newton.direction);
@@ -143,7 +143,7 @@ fn polish(problem: &Problem<'_>, epsilon: f64, point: &mut Point, newton: &mut N
     }
 }
 
-/// Prices, and what follows from them.
+/// Prices, and the shares, loads and residuals that follow from them.
 #[derive(Debug)]
 struct Point {
     prices: Vec<f64>,
@@ -177,7 +177,7 @@ impl Point {
         let columns = self.prices.len();
         self.load.fill(0.0);
         let rows = self.shares.chunks_exact_mut(columns).zip(problem.cost.chunks_exact(columns));
-        for ((shares, costs), demand) in rows.zip(&problem.demand) {
+        for ((shares, costs), demand) in rows.zip(&problem.servable_demand) {
             softmax(shares, costs, &self.attraction, coldness);
             subtract(&mut self.load, -demand, shares);
         }
@@ -186,14 +186,15 @@ impl Point {
         }
     }
 
-    /// Infinite when a residual is no number, so that it never passes for a solution.
+    /// Returns the largest residual; infinite if one is NaN, so that it never passes for a solution.
     fn worst(&self) -> f64 {
         let size = |r: &f64| if r.is_nan() { f64::INFINITY } else { r.abs() };
         self.residual.iter().map(size).fold(0.0, f64::max)
     }
 }
 
-/// The best row at these prices. The largest exponent is taken from all, so none can overflow and one is 1.
+/// Computes the best row at these prices. The largest exponent is subtracted from all, so none can overflow and one is
+/// 0.
 fn softmax(shares: &mut [f64], costs: &[f64], attraction: &[f64], coldness: f64) {
     let mut largest = f64::NEG_INFINITY;
     for ((share, cost), attraction) in shares.iter_mut().zip(costs).zip(attraction) {
@@ -205,8 +206,7 @@ fn softmax(shares: &mut [f64], costs: &[f64], attraction: &[f64], coldness: f64)
     shares.iter_mut().for_each(|share| *share *= scale);
 }
 
-/// The negated Hessian of the dual, and the step that follows from it:
-/// H = (diag(y) − Σ_i λ_i p_i p_iᵀ)/ε + diag(dload/dφ).
+/// Negated Hessian of the dual, and the step that follows from it: H = (diag(y) − Σ_i λ_i p_i p_iᵀ)/ε + diag(dload/dφ).
 #[derive(Debug)]
 struct Newton {
     hessian: Hessian,
@@ -215,7 +215,8 @@ struct Newton {
 
 #[derive(Debug)]
 enum Hessian {
-    /// Of one source it is a diagonal less an outer product, which needs no factorisation (Sherman and Morrison).
+    /// With one source the Hessian is a diagonal less an outer product, which needs no factorization (Sherman and
+    /// Morrison).
     OneSource {
         weight: f64,
         shares: Vec<f64>,
@@ -240,7 +241,7 @@ impl Newton {
         let all = problem.curves.iter().zip(&point.prices).map(slope);
         match &mut self.hessian {
             Hessian::OneSource { weight, shares, slopes } => {
-                *weight = problem.demand.iter().sum::<f64>() / temperature;
+                *weight = problem.servable_demand.iter().sum::<f64>() / temperature;
                 shares.copy_from_slice(&point.shares);
                 slopes.iter_mut().zip(all).for_each(|(old, slope)| *old = slope);
             }
@@ -264,10 +265,10 @@ impl Newton {
     }
 }
 
-/// On the diagonal, y_j − Σ_i λ_i p_ij² is Σ_i λ_i p_ij(1 − p_ij), in which nothing cancels. Most shares are 0 once ε is
-/// small, and cost nothing here.
+/// Subtracts the outer product of each source. On the diagonal, y_j − Σ_i λ_i p_ij² is Σ_i λ_i p_ij(1 − p_ij), in which
+/// nothing cancels. Most shares are 0 once ε is small, and are skipped.
 fn subtract_sources(matrix: &mut Lower, problem: &Problem<'_>, temperature: f64, point: &Point) {
-    for (shares, demand) in point.shares.chunks_exact(point.prices.len()).zip(&problem.demand) {
+    for (shares, demand) in point.shares.chunks_exact(point.prices.len()).zip(&problem.servable_demand) {
         for (j, share) in shares.iter().enumerate() {
             let weight = demand / temperature * share;
             if weight > 0.0 {
@@ -279,8 +280,8 @@ fn subtract_sources(matrix: &mut Lower, problem: &Problem<'_>, temperature: f64,
     }
 }
 
-/// With D = diag(w·p + s) and H = D − w·p·pᵀ: H⁻¹r = D⁻¹r + D⁻¹p·(w·pᵀD⁻¹r)/(1 − w·pᵀD⁻¹p), and because the shares add up
-/// to 1, that last divisor is Σ p_j s_j/(w p_j + s_j), in which nothing cancels.
+/// Solves the system of one source. With D = diag(w·p + s) and H = D − w·p·pᵀ: H⁻¹r = D⁻¹r + D⁻¹p·(w·pᵀD⁻¹r)/(1 −
+/// w·pᵀD⁻¹p). Because the shares add up to 1, the last divisor is Σ p_j s_j/(w p_j + s_j), in which nothing cancels.
 fn solve_one_source(weight: f64, shares: &[f64], slopes: &[f64], r: &mut [f64]) {
     let (mut along, mut divisor) = (0.0, 0.0);
     for ((share, slope), r) in shares.iter().zip(slopes).zip(r.iter_mut()) {

@@ -1,20 +1,20 @@
-//! What a service is optimised for, and how.
+//! What a service is optimized for, and with which settings.
 
 use crate::optimize::cost::{Bytes, ExchangeRate};
 use crate::optimize::facts::Tuning;
 
-/// What the user set, with the defaults filled in. All clusters should have the same for a service: see
+/// Settings of the user, with the defaults filled in. All clusters should use the same for a service: see
 /// [`parameter_hash`](Self::parameter_hash).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Objective {
     pub rate: ExchangeRate,
     pub bytes: Bytes,
-    /// Of the network, per request: 1 over connections that stay open.
+    /// Network round trips per request: 1 over connections that stay open.
     pub round_trips: f64,
-    /// What a ready pod serves, where nobody measures it.
+    /// Assumed capacity of a ready pod, if it is not measured.
     pub capacity_rps_per_pod: f64,
     pub round_seconds: f64,
-    /// What an answer of DNS leads to, where nobody measures the loads.
+    /// Assumed requests per DNS answer, if loads are not measured.
     pub requests_per_answer: f64,
     pub tuning: Tuning,
 }
@@ -34,14 +34,14 @@ impl Default for Objective {
 }
 
 impl Objective {
-    /// Whether it makes the same cost of every way.
+    /// Returns true if both give every path the same cost.
     pub fn costs_like(&self, other: &Self) -> bool {
         let of = |objective: &Self| (objective.rate, objective.bytes, objective.round_trips);
         of(self) == of(other)
     }
 
-    /// The same for all agents that would plan the same from the same facts (FNV-1a of all numbers). Those whose facts carry
-    /// another one plan something else, and what they will do cannot be computed.
+    /// Returns a hash that is equal for all agents that compute the same plan from the same facts (FNV-1a of all
+    /// numbers). The plan of an agent with another hash cannot be predicted.
     pub fn parameter_hash(&self) -> u64 {
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -67,13 +67,14 @@ mod tests {
 
     use super::*;
 
-    /// All but the exchange rate. Nothing is left out with `..`: a new setting does not compile until it is here.
+    /// Returns all numbers but the exchange rate. Nothing is left out with `..`: a new setting does not compile until
+    /// it is here.
     fn numbers(objective: &mut Objective) -> [&mut f64; 20] {
         let Objective { rate: _, bytes, round_trips, capacity_rps_per_pod, round_seconds, requests_per_answer, tuning } =
             objective;
         let Bytes { per_request, per_response } = bytes;
         let Tuning {
-            target_utilisation,
+            target_utilization,
             burstiness,
             epsilon_ms,
             trim_gain,
@@ -95,7 +96,7 @@ mod tests {
             capacity_rps_per_pod,
             round_seconds,
             requests_per_answer,
-            target_utilisation,
+            target_utilization,
             burstiness,
             epsilon_ms,
             trim_gain,
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parameter_hash_tells_any_two_settings_apart_and_equal_ones_not() {
+    fn parameter_hash_differs_for_any_two_settings_and_not_for_equal_ones() {
         let default = Objective::default();
         assert_eq!(default.parameter_hash(), Objective::default().parameter_hash());
         let another = |i: usize| {

@@ -1,46 +1,46 @@
-//! Who answers when those that the plan has chosen fail, before there is a new plan.
+//! Failover order: which exporters serve if those with a weight fail, before there is a new plan.
 //!
-//! A share of e⁻⁸⁰ is 0 in any weight, and yet it says who comes next: shares are proportional to C_j·exp(−(c_j + φ_j)/ε), and
-//! that holds among whoever is left. So candidates come in tiers. The first holds those with a weight; the next one shares as
-//! the plan would if there were nobody before it.
+//! A share of e⁻⁸⁰ is 0 in any weight, and yet it tells which exporter comes next: shares are proportional to
+//! C_j·exp(−(c_j + φ_j)/ε), and that also holds among the exporters that are left. So candidates have priorities. Those
+//! with a weight come first. Each further level has the shares that the plan would have without the levels before it.
 
 use crate::optimize::exponential::{exp, ln};
-use crate::optimize::{Terms, weights};
+use crate::optimize::solution::{ExplainedShare, weights};
 
-/// When a candidate has its turn, and its part among those that have it together.
+/// Failover priority of a candidate, and its weight among the candidates of that priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Turn {
-    /// 0 comes first.
-    pub tier: u8,
-    /// Its part of the whole, at least 1. 0: there is no way to it.
+pub struct Priority {
+    /// 0 is served first; a level is served if all candidates of the levels before it fail.
+    pub level: u8,
+    /// Weight within the level, at least 1; 0 without a path to the exporter.
     pub nominal: u32,
 }
 
-/// One turn per candidate. `whole`: what the parts of a tier add up to.
-pub fn turns(candidates: &[Terms<'_>], epsilon_ms: f64, whole: u32) -> Vec<Turn> {
+/// Returns one priority per candidate. The weights of a level add up to `total`.
+pub fn failover_order(candidates: &[ExplainedShare<'_>], epsilon_ms: f64, total: u32) -> Vec<Priority> {
     let attractions: Vec<Option<f64>> = candidates.iter().map(|terms| attraction(terms, epsilon_ms)).collect();
     let anywhere = attractions.iter().any(Option::is_some);
     let mut left: Vec<usize> = (0..candidates.len()).filter(|&j| attractions[j].is_some() || !anywhere).collect();
     let mut shares: Vec<f64> = left.iter().map(|&j| candidates[j].share).collect();
-    let mut turns = vec![Turn::default(); candidates.len()];
-    for tier in 0..u8::MAX {
-        let parts = weights(&shares, whole);
+    let mut order = vec![Priority::default(); candidates.len()];
+    for level in 0..u8::MAX {
+        let parts = weights(&shares, total);
         for (&j, &nominal) in left.iter().zip(&parts).filter(|(_, nominal)| **nominal > 0) {
-            turns[j] = Turn { tier, nominal };
+            order[j] = Priority { level, nominal };
         }
-        left.retain(|&j| turns[j].nominal == 0);
+        left.retain(|&j| order[j].nominal == 0);
         if left.is_empty() {
             break;
         }
         shares = softmax(&left.iter().map(|&j| attractions[j].unwrap_or(0.0)).collect::<Vec<_>>());
     }
-    turns
+    order
 }
 
-/// ln C_j − (c_j + φ_j)/ε. `None`: there is no way.
-fn attraction(terms: &Terms<'_>, epsilon_ms: f64) -> Option<f64> {
-    let (way, exporter) = (terms.way?, terms.exporter);
-    let cost_ms = way.latency_ms + way.price_ms + exporter.service_ms + exporter.congestion_price_ms;
+/// Returns ln C_j − (c_j + φ_j)/ε, or `None` without a path.
+fn attraction(terms: &ExplainedShare<'_>, epsilon_ms: f64) -> Option<f64> {
+    let (path_cost, exporter) = (terms.path_cost?, terms.exporter);
+    let cost_ms = path_cost.latency_ms + path_cost.price_ms + exporter.service_ms + exporter.congestion_price_ms;
     Some(ln(exporter.usable_rps) - cost_ms / epsilon_ms)
 }
 
@@ -53,11 +53,11 @@ fn softmax(attractions: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::name::ClusterId;
-    use crate::optimize::Planned;
     use crate::optimize::cost::UnitCost;
+    use crate::optimize::solution::PlannedExporter;
 
-    fn planned(name: &str, capacity_rps: f64, congestion_price_ms: f64) -> Planned {
-        Planned {
+    fn planned(name: &str, capacity_rps: f64, congestion_price_ms: f64) -> PlannedExporter {
+        PlannedExporter {
             cluster: ClusterId::new(name).unwrap(),
             congestion_price_ms,
             wait_ms: 0.0,
@@ -69,12 +69,16 @@ mod tests {
         }
     }
 
-    fn terms(exporter: &Planned, share: f64, latency_ms: Option<f64>) -> Terms<'_> {
-        Terms { exporter, share, way: latency_ms.map(|latency_ms| UnitCost { latency_ms, price_ms: 0.0 }) }
+    fn terms(exporter: &PlannedExporter, share: f64, latency_ms: Option<f64>) -> ExplainedShare<'_> {
+        ExplainedShare {
+            exporter,
+            share,
+            path_cost: latency_ms.map(|latency_ms| UnitCost { latency_ms, price_ms: 0.0 }),
+        }
     }
 
     #[test]
-    fn who_has_no_weight_waits_and_the_nearest_has_its_turn_first() {
+    fn candidates_without_a_weight_wait_and_the_nearest_has_the_first_priority() {
         let exporters = [("a", 100.0), ("b", 100.0), ("c", 300.0), ("d", 100.0)].map(|(name, c)| planned(name, c, 0.0));
         let candidates = [
             terms(&exporters[0], 1.0, Some(1.0)),
@@ -82,12 +86,15 @@ mod tests {
             terms(&exporters[2], 0.0, Some(50.0)),
             terms(&exporters[3], 0.0, Some(90.0)),
         ];
-        let turn = |tier, nominal| Turn { tier, nominal };
-        assert_eq!(turns(&candidates, 0.5, 1000), [turn(0, 1000), turn(1, 250), turn(1, 750), turn(2, 1000)]);
+        let priority = |level, nominal| Priority { level, nominal };
+        assert_eq!(
+            failover_order(&candidates, 0.5, 1000),
+            [priority(0, 1000), priority(1, 250), priority(1, 750), priority(2, 1000)]
+        );
     }
 
     #[test]
-    fn a_full_exporter_waits_behind_one_with_room_and_one_without_a_way_for_ever() {
+    fn full_exporter_waits_behind_one_with_capacity_and_one_without_a_path_is_left_out() {
         let (full, free, far) = (planned("a", 100.0, 900.0), planned("b", 100.0, 0.0), planned("c", 100.0, 0.0));
         let own = planned("d", 100.0, 0.0);
         let candidates = [
@@ -96,14 +103,17 @@ mod tests {
             terms(&far, 0.0, None),
             terms(&own, 1.0, Some(0.5)),
         ];
-        let tiers: Vec<(u8, u32)> = turns(&candidates, 0.5, 10).iter().map(|turn| (turn.tier, turn.nominal)).collect();
-        assert_eq!(tiers, [(2, 10), (1, 10), (0, 0), (0, 10)]);
+        let order: Vec<(u8, u32)> =
+            failover_order(&candidates, 0.5, 10).iter().map(|priority| (priority.level, priority.nominal)).collect();
+        assert_eq!(order, [(2, 10), (1, 10), (0, 0), (0, 10)]);
     }
 
     #[test]
-    fn who_reaches_nobody_is_planned_as_if_it_reached_all() {
+    fn source_without_any_path_is_planned_as_if_it_reached_all() {
         let exporters = [planned("a", 100.0, 0.0), planned("b", 100.0, 0.0)];
         let candidates = [terms(&exporters[0], 0.5, None), terms(&exporters[1], 0.5, None)];
-        assert!(turns(&candidates, 0.5, 10).iter().all(|turn| *turn == Turn { tier: 0, nominal: 5 }));
+        assert!(
+            failover_order(&candidates, 0.5, 10).iter().all(|priority| *priority == Priority { level: 0, nominal: 5 })
+        );
     }
 }

@@ -1,25 +1,28 @@
-//! What traffic between two places costs: an ordered list of rules, and where a cluster is.
+//! Price of traffic between two locations: an ordered list of rules, and the location of a cluster.
 
-mod place;
 mod region;
 
-pub use place::{Continent, InvalidLocation, Location};
+mod place;
 
-/// How far two places are from each other, as providers bill it: the nearest that is known to hold. All but the last are
-/// within one provider.
+pub use place::{InvalidLocation, Location};
+pub use region::Continent;
+
+/// Relation of two locations, as providers bill it: the nearest one that is known to apply. All but the last are within
+/// one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Relation {
     SameZone,
-    /// In another zone of the region.
+    /// Another zone of the same region.
     SameRegion,
-    /// In another region of the continent.
+    /// Another region of the same continent.
     SameContinent,
     InterContinent,
-    /// Of two providers, whose networks meet on the internet.
+    /// Two providers, whose networks meet on the internet.
     Internet,
 }
 
 impl Relation {
+    /// Returns the relation of two locations.
     pub fn between(from: &Location, to: &Location) -> Self {
         let same_region = same(&from.region, &to.region);
         if !same(&from.provider, &to.provider) {
@@ -36,22 +39,22 @@ impl Relation {
     }
 }
 
-/// What is not known may be anything.
+/// Returns true if both values are known and equal.
 fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
     a.is_some() && a == b
 }
 
-/// What all traffic costs that it matches.
+/// Price of all traffic that the rule matches.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rule {
-    /// Of both places, what is `None` matches everything, and what is not known of a cluster matches nothing else.
+pub struct PriceRule {
+    /// In both locations, `None` matches every value. A value that is unknown of a cluster matches `None` alone.
     pub from: Location,
     pub to: Location,
     pub relation: Option<Relation>,
     pub usd_per_gb: f64,
 }
 
-impl Rule {
+impl PriceRule {
     fn matches(&self, from: &Location, to: &Location) -> bool {
         self.from.covers(from)
             && self.to.covers(to)
@@ -59,30 +62,32 @@ impl Rule {
     }
 }
 
-/// What a gigabyte costs, and by which rule, counted from 0.
+/// Price of a gigabyte, and the index of the rule that sets it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
     pub usd_per_gb: f64,
     pub rule: usize,
 }
 
+/// Ordered list of price rules.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PriceTable {
-    rules: Vec<Rule>,
+    rules: Vec<PriceRule>,
 }
 
 impl PriceTable {
-    /// In the order in which they count.
-    pub fn new(rules: Vec<Rule>) -> Self {
+    /// Returns a table of rules, in the order in which they are matched.
+    pub fn new(rules: Vec<PriceRule>) -> Self {
         Self { rules }
     }
 
-    pub fn rules(&self) -> &[Rule] {
+    /// Returns the rules.
+    pub fn rules(&self) -> &[PriceRule] {
         &self.rules
     }
 
-    /// By the first rule that matches. `None`: there is none, and nothing is known of the price. Within one cluster nothing
-    /// is asked for.
+    /// Returns the price by the first rule that matches, or `None` if no rule does. Callers do not ask for traffic
+    /// within one cluster.
     pub fn usd_per_gb(&self, from: &Location, to: &Location) -> Option<Price> {
         let rule = self.rules.iter().position(|rule| rule.matches(from, to))?;
         Some(Price { usd_per_gb: self.rules[rule].usd_per_gb, rule })
@@ -102,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relation_is_the_nearest_one_that_is_known_to_hold() {
+    fn relation_is_the_nearest_one_that_is_known_to_apply() {
         let cases = [
             (aws("us-east-1a"), aws("us-east-1a"), Relation::SameZone),
             (aws("us-east-1a"), aws("us-east-1b"), Relation::SameRegion),
@@ -122,8 +127,8 @@ mod tests {
         }
     }
 
-    fn rule(from: Location, to: Location, relation: Option<Relation>, usd_per_gb: f64) -> Rule {
-        Rule { from, to, relation, usd_per_gb }
+    fn rule(from: Location, to: Location, relation: Option<Relation>, usd_per_gb: f64) -> PriceRule {
+        PriceRule { from, to, relation, usd_per_gb }
     }
 
     fn table() -> PriceTable {
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_matches_counts_and_is_named() {
+    fn first_rule_that_matches_sets_the_price_and_is_named() {
         let cases = [
             (aws("us-east-1a"), place("azure", "eastus", ""), Some((0.02, 0))),
             (aws("us-east-1a"), aws("us-east-1a"), Some((0.0, 1))),

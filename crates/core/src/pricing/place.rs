@@ -1,10 +1,13 @@
-//! Where a cluster is, as its nodes tell.
+//! Location of a cluster, read from its nodes or from a user.
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-/// As providers and their nodes name it, in lower case. `None`: not known; in a [`Rule`](super::Rule): anywhere.
+use super::region::{Continent, continent};
+
+/// Location in the names of the provider and its nodes, in lower case. `None` is an unknown value; in a price rule it
+/// matches every value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     pub provider: Option<Box<str>>,
@@ -13,39 +16,8 @@ pub struct Location {
     pub continent: Option<Continent>,
 }
 
-/// The Middle East is in Asia, Mexico in North America.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Continent {
-    Africa,
-    Asia,
-    Europe,
-    NorthAmerica,
-    Oceania,
-    SouthAmerica,
-}
-
-impl Continent {
-    pub const ALL: [Self; 6] =
-        [Self::Africa, Self::Asia, Self::Europe, Self::NorthAmerica, Self::Oceania, Self::SouthAmerica];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Africa => "africa",
-            Self::Asia => "asia",
-            Self::Europe => "europe",
-            Self::NorthAmerica => "north-america",
-            Self::Oceania => "oceania",
-            Self::SouthAmerica => "south-america",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|continent| continent.as_str().eq_ignore_ascii_case(text))
-    }
-}
-
 impl Location {
-    /// What is said, and the continent that follows from it.
+    /// Returns the location with the continent that follows from provider and region.
     pub fn new(provider: Option<&str>, region: Option<&str>, zone: Option<&str>) -> Self {
         let known = |text: Option<&str>| {
             let text = text.map(str::trim).filter(|text| !text.is_empty())?;
@@ -55,8 +27,8 @@ impl Location {
         Self { continent: place.usual_continent(), ..place }
     }
 
-    /// From `spec.providerID` of a node and its labels `topology.kubernetes.io/region` and `…/zone`; empty where it has
-    /// none. The labels count where both say something: whoever writes them knows the naming scheme.
+    /// Reads a location from `spec.providerID` of a node and its labels `topology.kubernetes.io/region` and `…/zone`,
+    /// empty if absent. A label takes precedence over the provider id.
     pub fn from_node(provider_id: &str, region: &str, zone: &str) -> Self {
         let (scheme, path) = provider_id.split_once("://").unwrap_or_default();
         let provider = provider(scheme);
@@ -66,7 +38,8 @@ impl Location {
         Self::new(Some(provider), region, zone)
     }
 
-    /// What somebody wrote who knows better than the nodes: `PROVIDER`, `PROVIDER/REGION` or `PROVIDER/REGION/ZONE`.
+    /// Parses a location that a user set to override the nodes: `PROVIDER`, `PROVIDER/REGION` or
+    /// `PROVIDER/REGION/ZONE`.
     pub fn parse_override(text: &str) -> Result<Self, InvalidLocation> {
         let parts: Vec<&str> = text.split('/').map(str::trim).collect();
         if let Some(part) = parts.iter().find(|part| !is_name(part)) {
@@ -81,9 +54,9 @@ impl Location {
         }
     }
 
-    /// Where most of the nodes of a cluster are: their provider and region, and their zone if they are all in one. Of equal
-    /// numbers the first in order.
-    pub fn of_most<'a>(nodes: impl Iterator<Item = &'a Self>) -> Option<Self> {
+    /// Returns the location of most nodes of a cluster: provider and region, and the zone if all these nodes are in
+    /// one. Of equally frequent regions the first in order counts.
+    pub fn of_most_nodes<'a>(nodes: impl Iterator<Item = &'a Self>) -> Option<Self> {
         let mut regions: BTreeMap<Self, (usize, ZonesSeen<'a>)> = BTreeMap::new();
         for node in nodes {
             let (count, zones) = regions.entry(Self { zone: None, ..node.clone() }).or_default();
@@ -95,10 +68,10 @@ impl Location {
         Some(Self { zone: zones.only().map(Into::into), ..region })
     }
 
-    /// Whether what is said here is so there; see [`Rule`](super::Rule).
+    /// Returns true if every value that is set here is the same in `place`.
     pub(super) fn covers(&self, place: &Self) -> bool {
-        fn fits<T: PartialEq>(said: &Option<T>, known: &Option<T>) -> bool {
-            said.is_none() || said == known
+        fn fits<T: PartialEq>(pattern: &Option<T>, value: &Option<T>) -> bool {
+            pattern.is_none() || pattern == value
         }
         fits(&self.provider, &place.provider)
             && fits(&self.region, &place.region)
@@ -107,11 +80,11 @@ impl Location {
     }
 
     fn usual_continent(&self) -> Option<Continent> {
-        super::region::continent(self.provider.as_deref()?, self.region.as_deref()?)
+        continent(self.provider.as_deref()?, self.region.as_deref()?)
     }
 }
 
-/// Why a text is no place.
+/// Reason why a text is not a valid location.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidLocation {
     #[error(
@@ -128,7 +101,7 @@ fn is_name(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// As prices name it whom an id of a node, or a user, names so.
+/// Returns the name of a provider in prices, from its name in provider ids or in the text of a user.
 fn provider(scheme: &str) -> &str {
     match scheme {
         "gce" => "gcp",
@@ -139,7 +112,7 @@ fn provider(scheme: &str) -> &str {
     }
 }
 
-/// The zones of the nodes of a region.
+/// Zones seen among the nodes of a region.
 #[derive(Debug, Default)]
 enum ZonesSeen<'a> {
     #[default]
@@ -162,7 +135,7 @@ impl<'a> ZonesSeen<'a> {
     }
 }
 
-/// What the provider's id of a node tells by itself. Most hold nothing but a number.
+/// Region and zone in the provider id of a node. Most ids contain only a number.
 #[derive(Debug, Default, Clone, Copy)]
 struct ZoneInId<'a> {
     region: Option<&'a str>,
@@ -175,11 +148,11 @@ impl<'a> ZoneInId<'a> {
         let of_zone =
             |zone: &'a str| Self { region: zone.rsplit_once('-').map(|(region, _)| region), zone: Some(zone) };
         match (scheme, parts.as_slice()) {
-            // aws:///us-east-1a/i-0abc; of Fargate aws:///us-east-1a/0abc/fargate-ip-10-0-0-1
+            // aws:///us-east-1a/i-0abc; for Fargate aws:///us-east-1a/0abc/fargate-ip-10-0-0-1
             ("aws", [zone, _, ..]) => Self { region: aws_region(zone), zone: Some(zone) },
             // gce://project/us-central1-a/name
             ("gce", [_, zone, _]) => of_zone(zone),
-            // ibmvpc://cluster/eu-de-1/name; other machines of IBM do not tell
+            // ibmvpc://cluster/eu-de-1/name; ids of other IBM machines have no zone
             ("ibmvpc", [_, zone, _]) => of_zone(zone),
             // ibmpowervs://osa/osa21/workspace/uuid
             ("ibmpowervs", [region, zone, _, _]) => Self { region: Some(region), zone: Some(zone) },
@@ -190,14 +163,15 @@ impl<'a> ZoneInId<'a> {
     }
 }
 
-/// `us-east-1a`, and the local zone `us-east-1-bos-1a`, are in `us-east-1`.
+/// Returns the region of a zone: `us-east-1` for `us-east-1a`, and for the local zone `us-east-1-bos-1a`.
 fn aws_region(zone: &str) -> Option<&str> {
     let number = zone.find(|c: char| c.is_ascii_digit())?;
     let digits = zone[number..].find(|c: char| !c.is_ascii_digit()).unwrap_or(zone.len() - number);
     Some(&zone[..number + digits])
 }
 
-/// Azure labels nodes outside of its zones with the number of a fault domain.
+/// Returns true if a zone label names a zone. Azure labels nodes outside of its zones with the number of a fault
+/// domain.
 fn is_zone(provider: &str, label: &str) -> bool {
     provider != "azure" || !label.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -213,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_tells_where_it_is_by_its_id_and_its_labels() {
+    fn location_is_read_from_the_provider_id_and_the_labels_of_a_node() {
         let cases = [
             ("aws:///us-east-1a/i-0abc", "", "", "aws us-east-1 us-east-1a north-america"),
             ("aws:///us-east-1-bos-1a/i-0abc", "", "", "aws us-east-1 us-east-1-bos-1a north-america"),
@@ -267,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_read_as_a_user_writes_it() {
+    fn location_override_is_parsed() {
         for (text, expected) in [
             ("aws", "aws - - -"),
             ("AWS/eu-west-1", "aws eu-west-1 - europe"),
@@ -284,11 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_where_most_of_its_nodes_are() {
+    fn cluster_is_where_most_of_its_nodes_are() {
         let most = |zones: &[&str]| {
             let nodes: Vec<Location> =
                 zones.iter().map(|zone| Location::from_node(&format!("aws:///{zone}/i-0"), "", "")).collect();
-            Location::of_most(nodes.iter()).map(|place| described(&place))
+            Location::of_most_nodes(nodes.iter()).map(|place| described(&place))
         };
         assert_eq!(most(&[]), None);
         assert_eq!(most(&["us-east-1a", "us-east-1a"]).unwrap(), "aws us-east-1 us-east-1a north-america");
@@ -300,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_covers_what_it_says_and_nothing_that_is_unknown() {
+    fn pattern_covers_its_values_and_no_unknown_one() {
         let place = Location::new(Some("AWS"), Some("eu-west-1"), None);
         let europe = Location { continent: Some(Continent::Europe), ..Location::default() };
         assert!(Location::default().covers(&place) && Location::default().covers(&Location::default()));

@@ -1,9 +1,40 @@
-//! On which continent a region is, by the naming scheme of its provider. The lists hold the exceptions first; a region that
-//! is opened tomorrow usually follows the scheme.
+//! Continent of a region, by the naming scheme of its provider. The lists hold the exceptions first; a new region
+//! usually follows the scheme.
 
-use super::Continent::{self, Africa, Asia, Europe, NorthAmerica, Oceania, SouthAmerica};
+use self::Continent::{Africa, Asia, Europe, NorthAmerica, Oceania, SouthAmerica};
 
-/// `None`: nothing is known of the provider's names, or of this one.
+/// Continent. The Middle East is in Asia, Mexico in North America.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Continent {
+    Africa,
+    Asia,
+    Europe,
+    NorthAmerica,
+    Oceania,
+    SouthAmerica,
+}
+
+impl Continent {
+    pub const ALL: [Self; 6] =
+        [Self::Africa, Self::Asia, Self::Europe, Self::NorthAmerica, Self::Oceania, Self::SouthAmerica];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Africa => "africa",
+            Self::Asia => "asia",
+            Self::Europe => "europe",
+            Self::NorthAmerica => "north-america",
+            Self::Oceania => "oceania",
+            Self::SouthAmerica => "south-america",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|continent| continent.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+/// Returns `None` if the names of the provider, or this region, are not known.
 pub(super) fn continent(provider: &str, region: &str) -> Option<Continent> {
     match provider {
         "aws" => by_prefix(&AWS, region),
@@ -24,13 +55,13 @@ fn by_prefix<const N: usize>(scheme: &Scheme<N>, region: &str) -> Option<Contine
     scheme.iter().find(|(prefix, _)| region.starts_with(prefix)).map(|&(_, continent)| continent)
 }
 
-/// `eastus2` ends like `eastus`.
+/// Finds a region by its suffix, without a trailing number: `eastus2` ends like `eastus`.
 fn by_suffix<const N: usize>(scheme: &Scheme<N>, region: &str) -> Option<Continent> {
     let name = region.trim_end_matches(|c: char| c.is_ascii_digit());
     scheme.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|&(_, continent)| continent)
 }
 
-/// "Asia Pacific" holds Sydney, Melbourne and New Zealand too.
+/// Prefixes of AWS. "Asia Pacific" contains Sydney, Melbourne and New Zealand too.
 const AWS: Scheme<14> = [
     ("ap-southeast-2", Oceania),
     ("ap-southeast-4", Oceania),
@@ -59,7 +90,7 @@ const GCP: Scheme<8> = [
     ("us-", NorthAmerica),
 ];
 
-/// Most names begin with the country.
+/// Prefixes of Azure: most names begin with the country.
 const AZURE: Scheme<36> = [
     ("southafrica", Africa),
     ("china", Asia),
@@ -99,7 +130,7 @@ const AZURE: Scheme<36> = [
     ("chile", SouthAmerica),
 ];
 
-/// The older ones begin with a direction.
+/// Suffixes of Azure: older names begin with a direction.
 const AZURE_DIRECTIONS: Scheme<4> = [("asia", Asia), ("india", Asia), ("europe", Europe), ("us", NorthAmerica)];
 
 const HETZNER: Scheme<6> =
@@ -119,7 +150,7 @@ const DIGITALOCEAN: Scheme<11> = [
     ("tor", NorthAmerica),
 ];
 
-/// Names begin with the country; of those that were given before, `ap-southeast` is Sydney.
+/// Prefixes of Linode: names begin with the country; of the older names, `ap-southeast` is Sydney.
 const LINODE: Scheme<19> = [
     ("ap-southeast", Oceania),
     ("ap-", Asia),
@@ -152,7 +183,7 @@ const IBM: Scheme<7> = [
     ("au-", Oceania),
 ];
 
-/// Equinix names metros by two letters, which begin the names of many others.
+/// Metros of Equinix: two letters each, which are prefixes of many other names.
 const METROS: Scheme<27> = [
     ("am", Europe),
     ("at", NorthAmerica),
@@ -233,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_no_scheme_is_on_no_continent() {
+    fn region_outside_of_every_scheme_has_no_continent() {
         for (provider, region) in [("aws", "mars-1"), ("azure", "nowhere"), ("azure", ""), ("openstack", "us-east-1")] {
             assert_eq!(continent(provider, region), None, "{provider} {region}");
         }

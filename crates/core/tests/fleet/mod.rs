@@ -1,4 +1,4 @@
-//! Facts from matrices of numbers, and numbers from a seed.
+//! Builds facts from matrices of numbers, and numbers from a seed.
 
 #![allow(dead_code, unreachable_pub, reason = "each test and the benchmark use their part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
@@ -10,18 +10,18 @@ use landfall_core::name::ClusterId;
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source};
 
-/// So that the order of the ids is that of the numbers.
+/// Returns an id; ids have the order of their numbers.
 pub fn id(i: usize) -> ClusterId {
     ClusterId::new(&format!("c{i:03}")).unwrap()
 }
 
-/// One service: what each exporter is, and what each source asks for and pays. Named by [`id`].
+/// One service: capacity and residual of each exporter, demand and costs of each source. Clusters are named by [`id`].
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     pub capacity: Vec<f64>,
     pub residual: Vec<f64>,
     pub demand: Vec<f64>,
-    /// By source; infinite where there is no way.
+    /// Costs by source; infinite without a path.
     pub cost: Vec<Vec<f64>>,
 }
 
@@ -36,14 +36,14 @@ impl Fleet {
             (exporter(j), Exporter { capacity_rps, residual_rps: residual(j), ..Exporter::default() })
         };
         let costs = |row: &[f64]| -> BTreeMap<ClusterId, UnitCost> {
-            let ways = row.iter().enumerate().filter(|(_, cost)| **cost < f64::INFINITY);
-            ways.map(|(j, &latency_ms)| (exporter(j), UnitCost { latency_ms, price_ms: 0.0 })).collect()
+            let paths = row.iter().enumerate().filter(|(_, cost)| **cost < f64::INFINITY);
+            paths.map(|(j, &latency_ms)| (exporter(j), UnitCost { latency_ms, price_ms: 0.0 })).collect()
         };
-        let ask =
+        let source_facts =
             |(i, &demand_rps)| (source(i), Source { demand_rps, counted: true, costs: costs(&self.cost[i]).into() });
         Facts {
             exporters: self.capacity.iter().enumerate().map(export).collect(),
-            sources: Arc::new(self.demand.iter().enumerate().map(ask).collect()),
+            sources: Arc::new(self.demand.iter().enumerate().map(source_facts).collect()),
             demand_unknown: true,
         }
     }
@@ -61,7 +61,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// In [0, 1).
+    /// Returns a number in [0, 1).
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -87,7 +87,7 @@ impl Rng {
     }
 }
 
-/// Small and odd instances: 1–14 × 1–14, capacities 5…3·10⁴, load 0.05–100 ×, costs up to 3·10⁴ apart.
+/// Returns a small and odd instance: 1–14 × 1–14, capacities 5…3·10⁴, load 0.05–100 ×, costs up to 3·10⁴ apart.
 pub fn random_fleet(rng: &mut Rng) -> Fleet {
     let (n, m) = (1 + rng.index(14), 1 + rng.index(14));
     let capacity = rng.many(m, |rng| 10_f64.powf(rng.between(0.7, 4.5)));
@@ -101,17 +101,17 @@ pub fn random_fleet(rng: &mut Rng) -> Fleet {
     Fleet { capacity, residual, demand, cost }
 }
 
-/// Clusters on a map: latency by distance, capacities of three sizes, a few large sources.
-pub fn spread_fleet(n: usize, utilisation: f64, rng: &mut Rng) -> Fleet {
+/// Returns clusters on a map: latency by distance, capacities of three sizes, a few large sources.
+pub fn spread_fleet(n: usize, utilization: f64, rng: &mut Rng) -> Fleet {
     let place: Vec<(f64, f64)> = (0..n).map(|_| (rng.unit(), rng.unit())).collect();
     let distance = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).hypot(a.1 - b.1);
-    let mut way = |i: usize, j: usize| {
+    let mut path = |i: usize, j: usize| {
         1.0 + 120.0 * distance(place[i], place[j]) + if i == j { 0.0 } else { rng.between(0.0, 4.0) }
     };
-    let cost = (0..n).map(|i| (0..n).map(|j| way(i, j)).collect()).collect();
+    let cost = (0..n).map(|i| (0..n).map(|j| path(i, j)).collect()).collect();
     let capacity = rng.many(n, |rng| 500.0 * rng.pick(&[1.0, 2.0, 4.0]));
     let demand = rng.many(n, |rng| (1.0 - rng.unit()).powf(-1.0 / 1.5) - 0.8);
-    let (load, all) = (utilisation * capacity.iter().sum::<f64>(), demand.iter().sum::<f64>());
+    let (load, all) = (utilization * capacity.iter().sum::<f64>(), demand.iter().sum::<f64>());
     let demand = demand.iter().map(|demand| demand / all * load).collect();
     Fleet { capacity, residual: Vec::new(), demand, cost }
 }
