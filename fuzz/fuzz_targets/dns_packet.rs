@@ -13,7 +13,8 @@ use domain::base::{Message, ParsedName, ParsedRecord};
 use domain::rdata::AllRecordData;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::{Plan, plan};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Link, Service, Snapshot, View};
+use landfall_core::export::{Endpoint, Export};
+use landfall_core::snapshot::{RuleSource, ServiceKind, Link, Service, Snapshot, NetworkView};
 use landfall_dns::responder::Outcome;
 use landfall_dns::{Responder, Transport};
 use libfuzzer_sys::fuzz_target;
@@ -97,18 +98,18 @@ fn fleet() -> Plan {
         Some((hostname, address)) => Endpoint::new(address.parse().unwrap(), Some(hostname)),
         None => Endpoint::new(text.parse().unwrap(), None),
     };
-    let service = |kind: Kind, exports: &[(&str, &[&str])]| {
+    let service = |kind: ServiceKind, exports: &[(&str, &[&str])]| {
         let export = |endpoints: &[&str]| {
             let mut ready: Vec<Endpoint> = endpoints.iter().map(|text| endpoint(text)).collect();
             ready.sort();
             Export { ready }
         };
         let exports = exports.iter().map(|(cluster, endpoints)| (id(cluster), export(endpoints))).collect();
-        Arc::new(Service { kind, exports, guidance: Guidance::Policy(Arc::default()) })
+        Arc::new(Service { kind, exports, rule_source: RuleSource::Policy(Arc::default()) })
     };
     let vip = |ips: &[&str]| {
         let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
-        Kind::ClusterSetIp { ips }
+        ServiceKind::ClusterSetIp { ips }
     };
     let many: Vec<String> =
         (0..200).flat_map(|i| [format!("p-{i}/10.9.0.{i}"), format!("p-{i}/fd00:9::{i:x}")]).collect();
@@ -122,7 +123,7 @@ fn fleet() -> Plan {
             "db",
             "data",
             service(
-                Kind::Headless,
+                ServiceKind::Headless,
                 &[
                     ("east", &["db-0/10.1.0.1", "db-0/fd00:1::1"]),
                     ("west", &["10.2.0.1", "twin/10.2.0.2", "twin/10.2.0.3"]),
@@ -130,11 +131,11 @@ fn fleet() -> Plan {
                 ],
             ),
         ),
-        ("large", "data", service(Kind::Headless, &[("east", &many), ("west", &["10.2.0.9"])])),
-        ("empty", "data", service(Kind::Headless, &[("east", &[])])),
+        ("large", "data", service(ServiceKind::Headless, &[("east", &many), ("west", &["10.2.0.9"])])),
+        ("empty", "data", service(ServiceKind::Headless, &[("east", &[])])),
     ];
     let services = services.map(|(name, namespace, service)| (ServiceKey::new(namespace, name).unwrap(), service));
     let link = |cluster| (id(cluster), Link { reachable: true, rtt: None });
-    let view = View { local: id("south"), measured: true, links: ["east", "west", "east.eu"].map(link).into() };
+    let view = NetworkView { local: id("south"), links_complete: true, links: ["east", "west", "east.eu"].map(link).into() };
     plan(&Snapshot { view, services: services.into() }, &Plan::default(), 1_800_000_000)
 }

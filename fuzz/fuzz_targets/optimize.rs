@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_core::name::ClusterId;
-use landfall_core::optimize::agent::{Agent, Measured};
+use landfall_core::optimize::agent::{Agent, ExportMeasurement};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{Costs, Method, Report, facts};
-use landfall_core::optimize::{optimize, weights};
+use landfall_core::optimize::report::{CostMatrix, Method, Report, planning_input};
+use landfall_core::optimize::{solve_jointly, weights};
 use libfuzzer_sys::fuzz_target;
 
 /// Reads numbers off the input; zeros when it is used up.
@@ -55,27 +55,27 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let size = usize::from(input.byte() % 10) + 1;
     let ids: Vec<ClusterId> = (0..size).map(|i| ClusterId::new(&format!("c{i}")).unwrap()).collect();
-    let costs: Costs = ids.iter().map(|id| (id.clone(), Arc::new(row(&ids, &mut input)))).collect();
+    let costs: CostMatrix = ids.iter().map(|id| (id.clone(), Arc::new(row(&ids, &mut input)))).collect();
     let mut agents: Vec<Agent> = ids.iter().cloned().map(Agent::new).collect();
     let mut prices = BTreeMap::new();
     let mut reports: BTreeMap<ClusterId, Report> = BTreeMap::new();
     for round in 0..3_u64 {
         let now = round * 300 + 1_000_000;
         for (id, agent) in ids.iter().zip(&mut agents) {
-            let export = Measured {
+            let export = ExportMeasurement {
                 load_rps: input.number(),
                 nominal_rps: input.number(),
                 limit_rps: input.maybe(),
             };
-            agent.count(input.number(), now, &tuning);
+            agent.record_demand(input.number(), now, &tuning);
             agent.compare(export, &ids.iter().map(|id| (id.clone(), input.number())).collect(), now, &tuning);
             let own = agent.report(Some(export), now - u64::from(input.byte()) * 20, &tuning);
             let report = if input.byte() % 2 == 0 { own } else { any_report(now, &mut input) };
             reports.insert(id.clone(), report);
         }
-        let known = facts(&reports, &costs, |id| (*id != ids[0] || round != 1).then_some(50.0), (&Objective::default(), now));
-        let cold = optimize(&known.facts, &tuning, &BTreeMap::new());
-        let warm = optimize(&known.facts, &tuning, &prices);
+        let known = planning_input(&reports, &costs, |id| (*id != ids[0] || round != 1).then_some(50.0), (&Objective::default(), now));
+        let cold = solve_jointly(&known.facts, &tuning, &BTreeMap::new());
+        let warm = solve_jointly(&known.facts, &tuning, &prices);
         if let (Ok(cold), Ok(warm)) = (&cold, &warm) {
             for (cold, warm) in cold.rows.iter().zip(&warm.rows) {
                 let (cold, warm) = (weights(&cold.shares, 1000), weights(&warm.shares, 1000));

@@ -22,6 +22,6 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Our name in server-side apply.
 pub const FIELD_MANAGER: &str = "landfall";
 
-/// Conditions that we add to the Submariner resource.
+/// Conditions that we add to the Submariner resource. Another operator owns the object, so the type says whose they are.
 pub const LOAD_BALANCING_CONDITION: &str = "landfall.dev/LoadBalancing";
 pub const BROKER_CONDITION: &str = "landfall.dev/Broker";

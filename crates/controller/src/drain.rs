@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::pipeline::Pipeline;
-use landfall_core::drain::{Short, short_without};
+use landfall_core::drain::{Deficit, deficit_without};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::Mode;
-use landfall_core::snapshot::{Guidance, Kind};
+use landfall_core::snapshot::{RuleSource, ServiceKind};
 
 use crate::findings::broker_problem;
 
@@ -17,7 +17,7 @@ pub struct DrainCheck {
     /// Why the capacity of the other clusters cannot be judged. `None` if it can.
     pub unknown: Option<String>,
     /// Services for which the other clusters lack capacity.
-    pub deficits: Vec<(ServiceKey, Short)>,
+    pub deficits: Vec<(ServiceKey, Deficit)>,
 }
 
 impl DrainCheck {
@@ -35,7 +35,7 @@ impl DrainCheck {
 /// Returns the services of the cluster that are not optimized: draining does not move their clients.
 pub fn unaffected_services(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<ServiceKey> {
     let is_optimized = |planned: &ServicePlan| {
-        let draws_cluster = planned.service.kind != Kind::Headless && planned.clusterset_ips().is_empty();
+        let draws_cluster = planned.service.kind != ServiceKind::Headless && planned.clusterset_ips().is_empty();
         draws_cluster && planned.rule.mode == Mode::Optimized
     };
     let unaffected = exported(pipeline, cluster).filter(|(_, planned)| !is_optimized(planned));
@@ -61,9 +61,9 @@ fn wrong_cluster(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
 
 /// Names the optimized services of the cluster whose demand is not known.
 fn unknown_demand(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
-    let is_unknown = |planned: &ServicePlan| match planned.service.guidance.served() {
-        Guidance::Optimized(_, known, _) => known.facts.demand_unknown,
-        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => false,
+    let is_unknown = |planned: &ServicePlan| match planned.service.rule_source.served() {
+        RuleSource::Optimized(_, known, _) => known.facts.demand_unknown,
+        RuleSource::Policy(_) | RuleSource::Published(_) | RuleSource::Shadowed { .. } => false,
     };
     let services = exported(pipeline, cluster).filter(|(_, planned)| is_unknown(planned));
     let services: Vec<String> = services.map(|(key, _)| key.to_string()).collect();
@@ -71,12 +71,12 @@ fn unknown_demand(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
 }
 
 /// Returns the services for which the other clusters lack capacity. Clusters that are being drained do not count.
-fn deficits(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<(ServiceKey, Short)> {
+fn deficits(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<(ServiceKey, Deficit)> {
     let peers = pipeline.stores().facts.peers.iter();
     let drained = peers.filter(|(_, facts)| facts.drain.is_some()).map(|(cluster, _)| cluster.clone()).collect();
     let deficit = |(key, planned): (&ServiceKey, &Arc<ServicePlan>)| {
-        let Guidance::Optimized(policy, known, _) = planned.service.guidance.served() else { return None };
-        Some((key.clone(), short_without(known, &policy.objective, cluster, &drained)?))
+        let RuleSource::Optimized(policy, known, _) = planned.service.rule_source.served() else { return None };
+        Some((key.clone(), deficit_without(known, &policy.objective, cluster, &drained)?))
     };
     services(pipeline).filter_map(deficit).collect()
 }

@@ -10,7 +10,7 @@ use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::FRESH_ROUNDS;
 use landfall_core::plan::{Plan, plan};
 use landfall_core::pricing::Location;
-use landfall_core::snapshot::View;
+use landfall_core::snapshot::NetworkView;
 
 use crate::broker::connection::Hearing;
 use crate::change::BrokerState;
@@ -57,7 +57,7 @@ pub struct Pipeline {
     stores: Stores,
     /// When the last list of gateways ended: heartbeats have been able to come since. In seconds since 1970.
     gateways_since: u64,
-    view: View,
+    view: NetworkView,
     round_trips: RoundTrips,
     ways: Ways,
     rounds: Rounds,
@@ -74,7 +74,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(perspective: Perspective, age: Age) -> Self {
-        let view = View { local: perspective.local.clone(), measured: false, links: Default::default() };
+        let view = NetworkView { local: perspective.local.clone(), links_complete: false, links: Default::default() };
         Self {
             rounds: Rounds::new(chance(&perspective.local)),
             echo: None,
@@ -124,7 +124,7 @@ impl Pipeline {
         };
         touched.all |= self.begins_round(now);
         let moved = self.stores.settings.optimize() && view != self.view;
-        touched.all |= moved || !view.reaches_like(&self.view);
+        touched.all |= moved || !view.reaches_same_clusters(&self.view);
         self.view = view;
         let seen = Seen {
             perspective: &self.perspective,
@@ -244,7 +244,7 @@ impl Pipeline {
         &self.stores
     }
 
-    pub fn view(&self) -> &View {
+    pub fn view(&self) -> &NetworkView {
         &self.view
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::pipeline::Pipeline;
+use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, ServicePlan};
-use landfall_core::resolve::TOTAL_WEIGHT;
-use landfall_core::snapshot::Guidance;
+use landfall_core::snapshot::RuleSource;
 
 /// The plan for the clients of one cluster.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub fn summarize(plans: &[ClusterPlan]) -> BTreeMap<String, ServiceSummary> {
     let mut totals: BTreeMap<String, Total> = BTreeMap::new();
     for source in plans {
         for (key, planned) in source.plan.services() {
-            if let Guidance::Optimized(_, known, _) = planned.service.guidance.served()
+            if let RuleSource::Optimized(_, known, _) = planned.service.rule_source.served()
                 && planned.clusterset_ips().is_empty()
                 && let Some(own) = known.facts.sources.get(&source.cluster)
             {

@@ -11,6 +11,15 @@ pub struct Export {
     pub ready: Arc<[Endpoint]>,
 }
 
+impl Export {
+    /// Returns the number of ready pods, as far as endpoints tell: a pod with addresses of both families is one. Behind a
+    /// service IP there can be any number of pods, which only the exporting cluster knows.
+    pub fn pods(&self) -> usize {
+        let ipv4 = self.ready.iter().filter(|endpoint| endpoint.address.is_ipv4()).count();
+        ipv4.max(self.ready.len() - ipv4)
+    }
+}
+
 /// One address that serves requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {

@@ -21,10 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::{Plan, plan};
-use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Service, Snapshot, View};
+use landfall_core::policy::{LocalPreference, Mode, Policy, Weight, WeightRow};
+use landfall_core::snapshot::{NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 use landfall_dns::{Config, Responder, Transport, Zone, bind};
 use mmsg::{BATCH, Incoming, Outgoing, Peer, receive, send};
 use tokio::sync::watch;
@@ -225,22 +226,22 @@ fn fleet() -> Plan {
     let policy = Arc::new(Policy {
         mode: Mode::WeightedRoundRobin,
         local_preference: Some(LocalPreference::Balance),
-        rows: vec![Row::new(None, weights.collect()).unwrap()],
+        rows: vec![WeightRow::new(None, weights.collect()).unwrap()],
         ..Policy::default()
     });
-    let service = |kind: Kind, endpoints: u8| {
+    let service = |kind: ServiceKind, endpoints: u8| {
         let export = |(i, cluster): (u8, &&str)| {
             let ready = (0..endpoints).map(|n| Endpoint::new([10, i, 0, n].into(), None));
             (id(cluster), Export { ready: ready.collect() })
         };
         let exports = (0..).zip(&clusters).map(export).collect();
-        Arc::new(Service { kind, exports, guidance: Guidance::Policy(Arc::clone(&policy)) })
+        Arc::new(Service { kind, exports, rule_source: RuleSource::Policy(Arc::clone(&policy)) })
     };
-    let per_cluster = |i| (key(&format!("s{i}")), service(Kind::ClusterSetIp { ips: Vec::new() }, 1));
+    let per_cluster = |i| (key(&format!("s{i}")), service(ServiceKind::ClusterSetIp { ips: Vec::new() }, 1));
     let mut services: std::collections::BTreeMap<_, _> = (0..SERVICES).map(per_cluster).collect();
-    services.insert(key("small"), service(Kind::Headless, 3));
-    services.insert(key("large"), service(Kind::Headless, 200));
-    let view = View { local: id("east"), measured: false, links: [].into() };
+    services.insert(key("small"), service(ServiceKind::Headless, 3));
+    services.insert(key("large"), service(ServiceKind::Headless, 200));
+    let view = NetworkView { local: id("east"), links_complete: false, links: [].into() };
     plan(&Snapshot { view, services }, &Plan::default(), 1)
 }
 

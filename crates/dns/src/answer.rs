@@ -6,9 +6,11 @@
 use std::net::IpAddr;
 
 use domain::base::iana::Rtype;
+use landfall_core::export::Endpoint;
+use landfall_core::export::Family;
 use landfall_core::name::ClusterId;
-use landfall_core::plan::{Family, Plan, ServicePlan};
-use landfall_core::snapshot::{Endpoint, Kind};
+use landfall_core::plan::{Plan, ServicePlan};
+use landfall_core::snapshot::ServiceKind;
 
 use crate::question::Question;
 
@@ -91,21 +93,21 @@ fn family(qtype: Rtype) -> Option<Family> {
 
 /// The name of a service exists as long as it is imported, but that of a headless one only while it has an endpoint.
 fn at_service(service: &ServicePlan, qtype: Rtype, room: Room, point: impl Fn(&ServicePlan) -> u64) -> Answer<'_> {
-    let headless = service.service.kind == Kind::Headless;
+    let headless = service.service.kind == ServiceKind::Headless;
     if headless && with_ready(service).next().is_none() {
         return Answer::NoName;
     }
     let Some(family) = family(qtype) else { return Answer::NoData };
     if headless {
         let room = if family == Family::Ipv4 { room.ipv4 } else { room.ipv6 };
-        return endpoints(service.give_in_weighted_order(family, point(service), room));
+        return endpoints(service.answer_in_weighted_order(family, point(service), room));
     }
     match service.clusterset_ips() {
         // Most services have one family. To ask for the other one must not use up a draw.
         [] if service.count(family) == 0 => Answer::NoData,
-        [] => service.give_one(family, point(service)).map_or(Answer::NoData, Answer::Drawn),
+        [] => service.answer_with_one(family, point(service)).map_or(Answer::NoData, Answer::Drawn),
         ips if ips.iter().any(|&ip| Family::of(ip) == family) => {
-            service.gave_clusterset_ips();
+            service.count_clusterset_answer();
             Answer::ClustersetIps(ips, family)
         }
         _ => Answer::NoData,
@@ -115,7 +117,7 @@ fn at_service(service: &ServicePlan, qtype: Rtype, room: Room, point: impl Fn(&S
 /// Below a headless service there is `<hostname>.<cluster>` for each ready endpoint, also where the cluster cannot be
 /// reached: who asks for one endpoint by its name wants that one. Below other services there is nothing.
 fn below_service<'p>(service: &'p ServicePlan, prefix: &str, qtype: Rtype) -> Answer<'p> {
-    if service.service.kind != Kind::Headless {
+    if service.service.kind != ServiceKind::Headless {
         return Answer::NoName;
     }
     let named = prefix.split_once('.').map_or(&[][..], |(_, cluster)| ready(service, cluster));

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::base::iana::{OptRcode, Rtype};
-use landfall_core::plan::{Family, Plan, ServicePlan};
+use landfall_core::export::Family;
+use landfall_core::plan::{Plan, ServicePlan};
 
 use crate::answer::{Answer, Room, answer};
 use crate::question::{NAME_MAX, question};

@@ -3,7 +3,7 @@
 //! ```text
 //! args                       arguments, and how each value is parsed
 //! output, process, progress  text to standard output, exit codes; log, runtime, signals; progress of long commands
-//! text ─▶ table              lists, numbers and costs; tables for people
+//! table ─▶ text              tables for people; lists, numbers and costs
 //! present                    arguments → an inspection
 //! commands                   one file per command
 //! ```
@@ -12,8 +12,8 @@ mod args;
 mod output;
 mod process;
 mod progress;
-mod text;
 mod table;
+mod text;
 mod present;
 mod commands;
 

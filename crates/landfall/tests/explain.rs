@@ -10,9 +10,10 @@ use std::sync::Arc;
 use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
-use landfall_core::optimize::{optimize, weights};
-use landfall_core::resolve::{Health, resolve};
+use landfall_core::optimize::{solve_jointly, weights};
+use landfall_core::resolve::resolve;
 use landfall_core::rule::{Candidate, NOMINAL_TOTAL, Reason, Rule};
+use landfall_core::snapshot::Health;
 use serde_json::Value;
 
 const CLUSTERS: [&str; 6] = ["aws-euc1", "aws-use1", "az-eus", "az-weu", "gcp-usc1", "op-fra"];
@@ -75,7 +76,7 @@ fn facts(printed: &Value) -> Facts {
 fn tuning(printed: &Value) -> Tuning {
     let number = |name| number(printed, name);
     Tuning {
-        target_utilisation: number("targetUtilisation"),
+        target_utilization: number("targetUtilisation"),
         burstiness: number("burstiness"),
         epsilon_ms: number("epsilonMs"),
         trim_gain: number("trimGain"),
@@ -95,9 +96,9 @@ fn tuning(printed: &Value) -> Tuning {
 /// Solves again from the printed inputs. Returns the weights of the exporters, in parts of 1000.
 fn recomputed(inputs: &Value, source: &str) -> BTreeMap<String, u64> {
     let solution =
-        optimize(&facts(&inputs["facts"]), &tuning(&inputs["objective"]["tuning"]), &ByCluster::new()).unwrap();
+        solve_jointly(&facts(&inputs["facts"]), &tuning(&inputs["objective"]["tuning"]), &ByCluster::new()).unwrap();
     let nominal = weights(&solution.row(&id(source)).unwrap().shares, NOMINAL_TOTAL);
-    let candidate = |(exporter, nominal): (&landfall_core::optimize::Planned, u32)| Candidate {
+    let candidate = |(exporter, nominal): (&landfall_core::optimize::PlannedExporter, u32)| Candidate {
         cluster: exporter.cluster.clone(),
         priority: 0,
         nominal,
@@ -107,7 +108,7 @@ fn recomputed(inputs: &Value, source: &str) -> BTreeMap<String, u64> {
     };
     let candidates = solution.exporters.iter().zip(nominal).map(candidate).collect();
     let rule =
-        Rule { mode: Default::default(), fallback: None, method: None, expected: None, policy: None, candidates };
+        Rule { mode: Default::default(), fallback: None, method: None, planned_load: None, policy: None, candidates };
     resolve(&rule, |_| Health::Ready).iter().map(|one| (one.cluster.to_string(), one.weight.into())).collect()
 }
 

@@ -137,7 +137,9 @@ fn documentation_has_the_cost_of_a_target_utilization() {
     let targets = [0.7, 0.8, 0.85, 0.9, 0.95];
     let columns = each(&scenarios, |name| {
         let replay = Replay::of(name);
-        targets.map(|target_utilisation| replay.ratio("optimized", Tuning { target_utilisation, ..Tuning::default() }))
+        targets.map(|target_utilisation| {
+            replay.ratio("optimized", Tuning { target_utilization: target_utilisation, ..Tuning::default() })
+        })
     });
     let row = |(k, target): (usize, &f64)| {
         let ratios: Vec<&str> = columns.iter().map(|column| column[k].as_str()).collect();

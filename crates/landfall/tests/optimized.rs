@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use client::{Client, Fleet};
-use landfall_core::pick::{Draw, Sequence};
+use landfall_core::pick::{Sequence, WeightedTable};
 use serde_json::Value;
 
 /// Clusters in the order of their DNS ports. The endpoints of the first one are in 10.1.0.0/16, and so on.
@@ -475,8 +475,8 @@ fn remarks_do_not_name_shares_that_round_to_zero() {
 fn share_behind(caches: u32, point: impl FnMut() -> u64) -> [f64; 2] {
     let plan = SixClouds::new().plan();
     let weights = CLUSTERS.map(|exporter| u32::try_from(plan.weight("api-cost", "aws-use1", exporter)).unwrap());
-    let draw = Draw::new(weights).unwrap();
-    let answers: Vec<usize> = std::iter::repeat_with(point).take(20_000).map(|point| draw.hit(point).index).collect();
+    let draw = WeightedTable::new(weights).unwrap();
+    let answers: Vec<usize> = std::iter::repeat_with(point).take(20_000).map(|point| draw.draw(point).index).collect();
     let at_home = |held: &[usize]| held.iter().filter(|exporter| **exporter == 1).count();
     let most = answers.windows(caches as usize).map(at_home).max().unwrap();
     [f64::from(weights[1]) / 1e3, most as f64 / f64::from(caches)]

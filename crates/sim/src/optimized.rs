@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_core::name::{ByCluster, ClusterId};
-use landfall_core::optimize::agent::{Agent, Load, Measured};
+use landfall_core::optimize::agent::{Agent, ExportMeasurement, Load};
 use landfall_core::optimize::cost::{ExchangeRate, Path, unit_cost};
 use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{Costs, Known, Method, Report, facts};
-use landfall_core::optimize::{Solution, optimize};
+use landfall_core::optimize::report::{CostMatrix, Method, PlanningInput, Report, planning_input};
+use landfall_core::optimize::{Solution, solve_jointly};
 
 use crate::matrix::Matrix;
 use crate::policy::{Moment, Past, Policy, Seen};
@@ -53,7 +53,7 @@ impl Optimized {
         let (world, now) = (moment.world, now(moment, 0.0));
         let mut published = Vec::new();
         for (i, agent) in self.agents.iter_mut().enumerate().filter(|(i, _)| !world.legacy[*i]) {
-            agent.count(past.reported_rps[i], now, &self.objective.tuning);
+            agent.record_demand(past.reported_rps[i], now, &self.objective.tuning);
         }
         for (i, agent) in self.agents.iter().enumerate() {
             let export = measured(past, i);
@@ -87,7 +87,7 @@ impl Optimized {
     }
 
     /// What `i` knows. Who is alive, everybody knows at once.
-    fn known(&self, moment: &Moment<'_>, i: usize, costs: &Costs, now: u64) -> Known {
+    fn known(&self, moment: &Moment<'_>, i: usize, costs: &CostMatrix, now: u64) -> PlanningInput {
         let world = moment.world;
         let report = |(l, id): (usize, &ClusterId)| {
             let mut report = match self.reports.is_empty() {
@@ -109,7 +109,7 @@ impl Optimized {
         let alive = |id: &ClusterId| {
             self.ids.binary_search(id).ok().filter(|&l| world.rounds[moment.round].alive[l]).map(|_| 0.0)
         };
-        let mut known = facts(&reports, costs, alive, (&self.objective, now));
+        let mut known = planning_input(&reports, costs, alive, (&self.objective, now));
         if self.variant == Variant::Fallback && !self.reports.is_empty() {
             known.method = Method::Fallback;
         }
@@ -118,14 +118,14 @@ impl Optimized {
 
     fn decide(&mut self, moment: &Moment<'_>, now: u64) -> Matrix<f64> {
         let costs = self.costs(moment);
-        let mut joint: Option<(Known, Option<Solution>)> = None;
+        let mut joint: Option<(PlanningInput, Option<Solution>)> = None;
         let mut shares = Matrix::filled(self.ids.len(), 0.0);
         for i in 0..self.agents.len() {
             let known = self.known(moment, i, &costs, now);
             // Agents that know the same plan the same.
             if joint.as_ref().is_none_or(|(other, _)| *other != known) {
                 let solution = (known.method == Method::Joint)
-                    .then(|| optimize(&known.facts, &self.objective.tuning, &self.prices));
+                    .then(|| solve_jointly(&known.facts, &self.objective.tuning, &self.prices));
                 joint = Some((known, solution.and_then(Result::ok)));
             }
             let Some((known, solution)) = &joint else { continue };
@@ -142,7 +142,7 @@ impl Optimized {
         shares
     }
 
-    fn costs(&self, moment: &Moment<'_>) -> Costs {
+    fn costs(&self, moment: &Moment<'_>) -> CostMatrix {
         let world = moment.world;
         let prices = world.rounds[moment.round].usd_per_million(world);
         let rate = ExchangeRate::usd_per_ms_per_million(world.usd_per_ms_per_million);
@@ -179,8 +179,8 @@ impl Policy for Optimized {
     }
 }
 
-fn measured(past: &Past, i: usize) -> Measured {
-    Measured {
+fn measured(past: &Past, i: usize) -> ExportMeasurement {
+    ExportMeasurement {
         load: Load::Measured(past.load_rps[i]),
         nominal_rps: past.advertised_rps[i],
         limit_rps: past.limit_rps[i],

@@ -11,7 +11,7 @@ use landfall_core::name::{ByCluster, ClusterId};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
 use landfall_core::optimize::filter::{Deviation, Trim, Window};
-use landfall_core::optimize::{Solution, optimize};
+use landfall_core::optimize::{Solution, solve_jointly};
 use landfall_sim::judge::erlang::Tables;
 use landfall_sim::judge::{judge, loads};
 use landfall_sim::matrix::Matrix;
@@ -86,7 +86,7 @@ fn rounds(replay: &Replay, wrong: Wrong, seed: u64, count: usize) -> Vec<f64> {
             }
         }
         let plans: Vec<Solution> =
-            views.iter().map(|view| optimize(view, &tuning, &ByCluster::new()).unwrap()).collect();
+            views.iter().map(|view| solve_jointly(view, &tuning, &ByCluster::new()).unwrap()).collect();
         let shares = Matrix::from_fn(n, |i, j| plans[i].rows[i].shares[j]);
         let load = loads(world, round, &shares);
         for (j, trim) in trims.iter_mut().enumerate() {

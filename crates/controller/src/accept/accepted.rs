@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use landfall_api as api;
+use landfall_core::export::Endpoint;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::policy::{InvalidPolicy, LocalPreference, Mode, Policy, Weight};
-use landfall_core::pricing::{Location, Rule as PricingRule};
+use landfall_core::pricing::{Location, PriceRule as PricingRule};
 use landfall_core::rule::Rule;
-use landfall_core::snapshot::{Endpoint, Kind as ServiceKind, Link};
+use landfall_core::snapshot::{Link, ServiceKind};
 
 use super::settings::{Optimized, Preset, Queries};
 use crate::facts::Facts;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use landfall_api as api;
 use landfall_api::labels::{LOCAL_SERVICE_NAME, PUBLISH_NOT_READY, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE};
+use landfall_core::export::Endpoint;
 use landfall_core::name::{ServiceKey, is_label};
-use landfall_core::snapshot::Endpoint;
 
 use super::accepted::{Accepted, Pods, Slice};
 use super::refused::{Refused, cluster, service};

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use landfall_api as api;
 use landfall_api::time::unix_seconds;
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
-use landfall_core::optimize::facts::MOST_RPS;
+use landfall_core::optimize::facts::MAX_RPS;
 use landfall_core::optimize::report::Report;
 use landfall_core::pricing::{Continent, Location};
 
@@ -21,8 +21,8 @@ const MOST_CLUSTERS: usize = 256;
 const MOST_ADDRESSES: usize = 16;
 const MOST_DRAIN_SECONDS: u32 = 86_400;
 
-const RPS: Range = Range::new(0.0, MOST_RPS);
-const RESIDUAL: Range = Range::new(-MOST_RPS, MOST_RPS);
+const RPS: Range = Range::new(0.0, MAX_RPS);
+const RESIDUAL: Range = Range::new(-MAX_RPS, MAX_RPS);
 /// A minute. Who is farther away than that is not there.
 pub(super) const MS: Range = Range::new(0.0, 60_000.0);
 const PART: Range = Range::new(0.0, 1.0);

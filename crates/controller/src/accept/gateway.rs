@@ -28,7 +28,7 @@ pub(super) fn accept_gateway(gateway: &api::Gateway) -> (Accepted, Option<Refuse
         let last = connection.latency_rtt.as_ref().and_then(|rtt| go_duration(&rtt.last));
         let field = format!("status.connections[{i}].latencyRTT.last");
         let (last_ms, refused) = MS.believe(&field, last.map(|rtt| 1e3 * rtt.as_secs_f64()));
-        left_out = left_out.or(refused.map(Refused::Number));
+        left_out = left_out.or_else(|| refused.map(Refused::Number));
         let rtt = last_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)).filter(|rtt| !rtt.is_zero());
         let link = Link { reachable: connection.status == "connected", rtt };
         let best = links.entry(peer).or_insert(link);

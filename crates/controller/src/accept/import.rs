@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use landfall_api as api;
 use landfall_core::name::ClusterId;
 use landfall_core::policy::{LocalPreference, Weight};
-use landfall_core::snapshot::Kind as ServiceKind;
+use landfall_core::snapshot::ServiceKind;
 
 use super::accepted::{Accepted, ExportWeights, Import};
 use super::refused::{Refused, cluster, service};

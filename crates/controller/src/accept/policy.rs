@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall_api as api;
 use landfall_core::name::{ClusterId, ServiceKey};
-use landfall_core::policy::{InvalidPolicy, LocalPreference, MinShares, Mode, Policy, Row, Weight};
+use landfall_core::policy::{InvalidPolicy, LocalPreference, MinShares, Mode, Policy, Weight, WeightRow};
 
 use super::accepted::{Accepted, SelectionPolicy};
 use super::number::Range;
@@ -128,7 +128,7 @@ fn optimized(spec: &api::SelectionPolicySpec) -> Result<Option<Optimized>, Refus
 }
 
 /// The outer error: a name that is none. The inner one: a rule that contradicts itself.
-fn rows(rows: &[api::WeightRow]) -> Result<Result<Vec<Row>, InvalidPolicy>, Refused> {
+fn rows(rows: &[api::WeightRow]) -> Result<Result<Vec<WeightRow>, InvalidPolicy>, Refused> {
     let mut accepted = Ok(Vec::new());
     for (i, row) in rows.iter().enumerate() {
         let source = match row.source.as_str() {
@@ -140,7 +140,7 @@ fn rows(rows: &[api::WeightRow]) -> Result<Result<Vec<Row>, InvalidPolicy>, Refu
             weights.insert(cluster(&format!("spec.weights[{i}].clusters"), id)?, Weight::from(weight));
         }
         accepted = accepted.and_then(|mut rows| {
-            rows.push(Row::new(source, weights)?);
+            rows.push(WeightRow::new(source, weights)?);
             Ok(rows)
         });
     }

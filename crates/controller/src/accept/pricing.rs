@@ -1,7 +1,7 @@
 //! What a user says that traffic costs.
 
 use landfall_api as api;
-use landfall_core::pricing::{Continent, Location, Relation, Rule};
+use landfall_core::pricing::{Continent, Location, PriceRule, Relation};
 
 use super::number::Range;
 use super::refused::Refused;
@@ -10,10 +10,10 @@ use super::refused::Refused;
 pub(super) const PRICE: Range = Range::new(0.0, 100.0);
 
 /// All rules or none: without one of them, traffic that it is for would be billed by a later one.
-pub(super) fn accept_pricing(pricing: &api::NetworkPricing) -> Result<Vec<Rule>, Refused> {
+pub(super) fn accept_pricing(pricing: &api::NetworkPricing) -> Result<Vec<PriceRule>, Refused> {
     let rule = |(i, rule): (usize, &api::PricingRule)| {
         let field = |name: &str| format!("rules[{i}].{name}");
-        Ok(Rule {
+        Ok(PriceRule {
             from: place(&field("from"), rule.from.as_ref())?,
             to: place(&field("to"), rule.to.as_ref())?,
             relation: rule.relation.map(relation),

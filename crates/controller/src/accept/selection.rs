@@ -6,8 +6,8 @@ use std::sync::Arc;
 use landfall_api as api;
 use landfall_api::ServiceSelectionStatus;
 use landfall_api::labels::{FIELD_MANAGER, MANAGED_BY};
+use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::policy::Mode;
-use landfall_core::resolve::TOTAL_WEIGHT;
 use landfall_core::rule::{Candidate, NOMINAL_TOTAL, Reason, Rule};
 
 use super::accepted::{Accepted, Selection};
@@ -38,7 +38,7 @@ pub(super) fn accept_selection(selection: api::ServiceSelection) -> Result<Accep
     candidates.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     candidates.dedup_by(|a, b| a.cluster == b.cluster);
     let policy = status.policy.as_deref().map(Arc::from);
-    let rule = Rule { mode, fallback: None, method: None, expected: None, policy, candidates };
+    let rule = Rule { mode, fallback: None, method: None, planned_load: None, policy, candidates };
     Ok(Accepted::Selection(Selection { key, rule: Arc::new(rule), fingerprint, ours }))
 }
 

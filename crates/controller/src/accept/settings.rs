@@ -37,7 +37,7 @@ impl Optimized {
         let default = Objective::default();
         let preset = self.params.or(params).map_or(default.rate, Preset::rate);
         let tuning = Tuning {
-            target_utilisation: self.target_utilisation.unwrap_or(default.tuning.target_utilisation),
+            target_utilization: self.target_utilisation.unwrap_or(default.tuning.target_utilization),
             epsilon_ms: self.epsilon_ms.unwrap_or(default.tuning.epsilon_ms),
             burstiness: self.burstiness.unwrap_or(default.tuning.burstiness),
             ..default.tuning

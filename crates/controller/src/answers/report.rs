@@ -111,8 +111,10 @@ fn by_cluster(counts: BTreeMap<String, u64>) -> Result<BTreeMap<Option<ClusterId
 mod tests {
     use std::sync::Arc;
 
-    use landfall_core::plan::{Family, plan};
-    use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Service, Snapshot, View};
+    use landfall_core::export::Family;
+    use landfall_core::export::{Endpoint, Export};
+    use landfall_core::plan::plan;
+    use landfall_core::snapshot::{NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 
     use super::*;
 
@@ -125,18 +127,18 @@ mod tests {
     fn answering() -> Plan {
         let exports = ["east", "west"]
             .map(|cluster| (id(cluster), Export { ready: [Endpoint::new([10, 0, 0, 1].into(), None)].into() }));
-        let guidance = Guidance::Policy(Arc::default());
+        let rule_source = RuleSource::Policy(Arc::default());
         let service = |kind| {
-            Arc::new(Service { kind, exports: exports.clone().into_iter().collect(), guidance: guidance.clone() })
+            Arc::new(Service { kind, exports: exports.clone().into_iter().collect(), rule_source: rule_source.clone() })
         };
-        let per_cluster = Kind::ClusterSetIp { ips: Vec::new() };
+        let per_cluster = ServiceKind::ClusterSetIp { ips: Vec::new() };
         let services = [
             ("web", per_cluster.clone()),
             ("unused", per_cluster),
-            ("vip", Kind::ClusterSetIp { ips: vec![[243, 0, 0, 1].into()] }),
+            ("vip", ServiceKind::ClusterSetIp { ips: vec![[243, 0, 0, 1].into()] }),
         ];
         let services = services.map(|(name, kind)| (ServiceKey::new("shop", name).unwrap(), service(kind))).into();
-        let view = View { local: id("east"), measured: false, links: BTreeMap::new() };
+        let view = NetworkView { local: id("east"), links_complete: false, links: BTreeMap::new() };
         plan(&Snapshot { view, services }, &Plan::default(), 1)
     }
 
@@ -147,8 +149,8 @@ mod tests {
     #[test]
     fn what_a_replica_writes_is_what_is_read() {
         let plan = answering();
-        (0..3).for_each(|point| assert!(plan.get("web.shop").unwrap().give_one(Family::Ipv4, point).is_some()));
-        plan.get("vip.shop").unwrap().gave_clusterset_ips();
+        (0..3).for_each(|point| assert!(plan.get("web.shop").unwrap().answer_with_one(Family::Ipv4, point).is_some()));
+        plan.get("vip.shop").unwrap().count_clusterset_answer();
         let probe = ["10.9.0.1:8053".parse().unwrap(), "[fd00::1]:8053".parse().unwrap()];
         let page = write("c0ffee", &probe, Some(&plan));
         let expected = concat!(

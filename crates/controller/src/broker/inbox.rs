@@ -14,7 +14,7 @@ use std::sync::Arc;
 use landfall_api as api;
 use landfall_api::time::unix_seconds;
 use landfall_core::name::ClusterId;
-use landfall_core::optimize::usual::Usual;
+use landfall_core::optimize::growth_limit::GrowthLimit;
 
 use super::objects::{Identity, name};
 use super::rejection::{MAX_CLUSTERS, Rejection};
@@ -56,7 +56,7 @@ pub struct Inbox {
     since: Option<u64>,
     /// By the name of the object that shows it.
     duplicates: BTreeMap<Box<str>, DuplicateId>,
-    growth: BTreeMap<ClusterId, Usual>,
+    growth: BTreeMap<ClusterId, GrowthLimit>,
     /// Why facts do not come from the broker.
     lost: Option<Arc<str>>,
     /// Why the broker does not take our own facts.
@@ -257,7 +257,7 @@ impl Inbox {
         }
         // The own numbers too: a cluster that believed more of itself than its peers do would plan something else than they.
         let growth = self.growth.entry(facts.cluster.clone()).or_default();
-        let clipped = growth.believe(Arc::make_mut(&mut facts.services), now);
+        let clipped = growth.clip(Arc::make_mut(&mut facts.services), now);
         let unusual = (clipped > 0).then_some(Rejection::Unusual(clipped));
         Ok((Part { facts, written, number: part, parts }, in_part.map(Rejection::InPart).or(unusual)))
     }
@@ -364,12 +364,12 @@ impl Inbox {
 
     /// Returns the state of the connection, for conditions and metrics.
     pub fn state(&self, now: u64) -> BrokerState {
-        let rejected = |(name, why): (&Box<str>, &Rejection)| (name.clone(), (why.category(), why.to_string().into()));
+        let faults = self.rejected.iter();
         BrokerState {
             lost: self.lost.clone(),
             double: self.older_duplicate(now).map(|other| other.instance.as_str().into()),
             unwritten: self.unwritten.clone(),
-            rejected: self.rejected.iter().map(rejected).collect(),
+            rejected: faults.map(|(name, why)| (name.clone(), (why.category(), why.to_string().into()))).collect(),
             incomplete: self.incomplete().into_iter().collect(),
         }
     }

@@ -3,9 +3,9 @@
 use landfall_core::name::ClusterId;
 use landfall_core::optimize::Solution;
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::Known;
+use landfall_core::optimize::report::PlanningInput;
 use landfall_core::resolve::Share;
-use landfall_core::savings::{Bill, savings_beside};
+use landfall_core::savings::{Bill, savings_with_solution};
 use serde::Serialize;
 
 /// What the requests of this cluster cost, and would cost.
@@ -37,18 +37,18 @@ impl From<Bill> for BillLine {
             ms: bill.ms,
             usd_per_million: bill.usd_per_million,
             usd_per_month: bill.usd_per_month(),
-            fullest: Some(bill.utilisation).filter(|part| part.is_finite()),
+            fullest: Some(bill.utilization).filter(|part| part.is_finite()),
         }
     }
 }
 
 pub(super) fn costs(
     solution: &Solution,
-    known: &Known,
+    known: &PlanningInput,
     objective: &Objective,
     of: (&ClusterId, &[Share]),
 ) -> Option<Costs> {
-    let savings = savings_beside(solution, known, objective, of)?;
+    let savings = savings_with_solution(solution, known, objective, of)?;
     Some(Costs {
         in_force: savings.in_force.into(),
         round_robin: savings.round_robin.into(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source};
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::Known;
+use landfall_core::optimize::report::PlanningInput;
 use serde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,10 +67,10 @@ pub struct ObjectiveInput {
 }
 
 impl Inputs {
-    pub fn of(known: &Known, objective: &Objective) -> Self {
+    pub fn of(known: &PlanningInput, objective: &Objective) -> Self {
         Self {
             facts: FactsInput::of(&known.facts),
-            if_all_were_ready: known.whole.as_ref().map(FactsInput::of),
+            if_all_were_ready: known.if_all_ready.as_ref().map(FactsInput::of),
             objective: ObjectiveInput::of(objective),
         }
     }

@@ -10,17 +10,19 @@ use crate::explain::served::share_percent;
 use std::sync::Arc;
 
 use landfall_core::achieved::{Achieved, achieved};
+use landfall_core::export::Export;
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::facts::Facts;
 use landfall_core::optimize::report::Method;
-use landfall_core::optimize::{Solution, optimize};
-use landfall_core::optimized::{Terms, optimized};
+use landfall_core::optimize::{Solution, solve_jointly};
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::{LocalPreference, Policy, Weight};
 use landfall_core::resolve::Share;
+use landfall_core::rule::CostTerms;
+use landfall_core::rule::optimized::optimized_rule;
 use landfall_core::rule::{Candidate, Fallback};
 use landfall_core::sensitivity::{NextChange, busy, next_changes};
-use landfall_core::snapshot::{Export, Guidance};
+use landfall_core::snapshot::RuleSource;
 use serde::Serialize;
 
 use self::costs::costs;
@@ -178,14 +180,14 @@ impl From<Achieved> for AchievedShare {
 pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Option<Explanation> {
     let planned = pipeline.plan()?.get(key.as_str())?;
     let local = &pipeline.perspective().local;
-    let policy = match planned.service.guidance.served() {
-        Guidance::Policy(policy) | Guidance::Optimized(policy, _, _) => Arc::clone(policy),
-        Guidance::Published(_) | Guidance::Shadowed { .. } => Arc::default(),
+    let policy = match planned.service.rule_source.served() {
+        RuleSource::Policy(policy) | RuleSource::Optimized(policy, _, _) => Arc::clone(policy),
+        RuleSource::Published(_) | RuleSource::Shadowed { .. } => Arc::default(),
     };
     let ways = Ways::default();
     let fleet = Fleet::new(pipeline.stores(), pipeline.view(), (now, pipeline.hearing()), &ways);
-    let ground = match planned.service.guidance.served() {
-        Guidance::Optimized(policy, known, _) => Some(Ground {
+    let ground = match planned.service.rule_source.served() {
+        RuleSource::Optimized(policy, known, _) => Some(Ground {
             stores: pipeline.stores(),
             view: pipeline.view(),
             fleet: &fleet,
@@ -194,7 +196,7 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
             objective: &policy.objective,
             now,
         }),
-        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+        RuleSource::Policy(_) | RuleSource::Published(_) | RuleSource::Shadowed { .. } => None,
     };
     let candidates = planned.rule.candidates.iter().zip(&planned.shares);
     let answered = now.and_then(|_| served::answered(pipeline, key, planned));
@@ -260,8 +262,8 @@ fn cluster(
     }
 }
 
-impl From<Terms> for Cost {
-    fn from(terms: Terms) -> Self {
+impl From<CostTerms> for Cost {
+    fn from(terms: CostTerms) -> Self {
         let way = terms.latency_ms.zip(terms.price_ms).map(|(latency, price)| latency + price);
         Self {
             latency_ms: terms.latency_ms,
@@ -272,7 +274,7 @@ impl From<Terms> for Cost {
             usd_per_million: terms.usd_per_million,
             wait_ms: terms.wait_ms,
             capacity_rps: terms.capacity_rps,
-            utilisation: terms.utilisation,
+            utilisation: terms.utilization,
         }
     }
 }
@@ -282,9 +284,9 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
     let local = &ground.view.local;
     let solution = match known.method {
         Method::Keep => None,
-        Method::Joint | Method::Fallback => optimize(&known.facts, &objective.tuning, &ByCluster::new()).ok(),
+        Method::Joint | Method::Fallback => solve_jointly(&known.facts, &objective.tuning, &ByCluster::new()).ok(),
     };
-    let fresh = optimized(policy, known, (local, &planned.service.exports), None);
+    let fresh = optimized_rule(policy, known, (local, &planned.service.exports), None);
     let nominal = |rule: &landfall_core::rule::Rule| -> Vec<(u8, u32)> {
         rule.candidates.iter().map(|candidate| (candidate.priority, candidate.nominal)).collect()
     };

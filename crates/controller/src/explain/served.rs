@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::ServiceKey;
 use landfall_core::optimize::report::Method;
 use landfall_core::plan::ServicePlan;
 use landfall_core::resolve::Share;
-use landfall_core::resolve::TOTAL_WEIGHT;
-use landfall_core::snapshot::{Guidance, Service};
+use landfall_core::snapshot::{RuleSource, Service};
 use serde::Serialize;
 
 use crate::observe::published;
@@ -58,8 +58,8 @@ impl From<&Share> for ServedShare {
 /// The service as DNS replicas have it. `None`: they answer with an IP of the clusterset, and no share decides.
 pub(super) fn answered(pipeline: &Pipeline, key: &ServiceKey, planned: &ServicePlan) -> Option<ServicePlan> {
     let Service { kind, exports, .. } = &*planned.service;
-    let guidance = published(pipeline.stores(), key);
-    let service = Service { kind: kind.clone(), exports: exports.clone(), guidance };
+    let rule_source = published(pipeline.stores(), key);
+    let service = Service { kind: kind.clone(), exports: exports.clone(), rule_source };
     Some(ServicePlan::new(Arc::new(service), pipeline.view(), None)).filter(|one| one.clusterset_ips().is_empty())
 }
 
@@ -82,9 +82,9 @@ pub(super) fn served(
 
 fn why(pipeline: &Pipeline, key: &ServiceKey, planned: &ServicePlan) -> Vec<String> {
     let stores = pipeline.stores();
-    let method = match planned.service.guidance.served() {
-        Guidance::Optimized(_, known, _) => Some(known.method),
-        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+    let method = match planned.service.rule_source.served() {
+        RuleSource::Optimized(_, known, _) => Some(known.method),
+        RuleSource::Policy(_) | RuleSource::Published(_) | RuleSource::Shadowed { .. } => None,
     };
     let unpublished = format!("there is no ServiceSelection {key}, and until there is one DNS follows no policy");
     let reasons = [

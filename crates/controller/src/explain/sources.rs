@@ -4,13 +4,14 @@ use landfall_api::time::from_unix_seconds;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use landfall_core::export::Export;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize;
 use landfall_core::optimize::cost::UNKNOWN_RTT_MS;
 use landfall_core::optimize::facts::Exporter;
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{Known, Report};
-use landfall_core::snapshot::{Export, View};
+use landfall_core::optimize::report::{PlanningInput, Report};
+use landfall_core::snapshot::NetworkView;
 use serde::Serialize;
 
 use crate::facts::{Facts, PeerLink};
@@ -80,10 +81,10 @@ pub struct Origins {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ground<'a> {
     pub(super) stores: &'a Stores,
-    pub(super) view: &'a View,
+    pub(super) view: &'a NetworkView,
     pub(super) fleet: &'a Fleet<'a>,
     pub(super) key: &'a ServiceKey,
-    pub(super) known: &'a Known,
+    pub(super) known: &'a PlanningInput,
     pub(super) objective: &'a Objective,
     /// Seconds since 1970. `None`: ages are not judged.
     pub(super) now: Option<u64>,
@@ -159,7 +160,7 @@ impl Ground<'_> {
 
     /// Also of those that cannot answer.
     fn whole(&self) -> &optimize::facts::Facts {
-        self.known.whole.as_ref().unwrap_or(&self.known.facts)
+        self.known.if_all_ready.as_ref().unwrap_or(&self.known.facts)
     }
 
     /// By Submariner's gateway, or by a probe of our own.

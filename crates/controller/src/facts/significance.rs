@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::report::Report;
-use landfall_core::optimize::schedule::is_news;
+use landfall_core::optimize::schedule::is_significant;
 
 use crate::facts::{Facts, PeerLink};
 
@@ -25,7 +25,7 @@ pub fn news(before: Option<&Facts>, now: Option<&Facts>) -> News {
         return News::All;
     }
     let differs = |before: &Report, now: &Report| {
-        is_news(before, now, &Tuning::default()) || before.parameter_hash != now.parameter_hash
+        is_significant(before, now, &Tuning::default()) || before.parameter_hash != now.parameter_hash
     };
     let (before, now) = (&before.services, &now.services);
     let gone = before.keys().filter(|key| !now.contains_key(*key));

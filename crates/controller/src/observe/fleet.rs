@@ -4,20 +4,21 @@
 //! what is seen here: round-trip times from the gateways, places from the nodes, prices from the price lists, capacities from
 //! the ready endpoints.
 
-use crate::rounds::capacity::pods;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use landfall_core::export::Export;
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize;
 use landfall_core::optimize::cost::{Path, Tariff, UnitCost, unit_cost};
 use landfall_core::optimize::objective::Objective;
-use landfall_core::optimize::report::{self, Costs, Method, Report, facts};
+use landfall_core::optimize::report;
+use landfall_core::optimize::report::{CostMatrix, Method, Report, planning_input};
 use landfall_core::pricing::{Location, PriceTable};
-use landfall_core::snapshot::{Export, View};
+use landfall_core::snapshot::NetworkView;
 
 use crate::broker::connection::Hearing;
 use crate::facts::{Facts, PeerLink};
@@ -27,7 +28,7 @@ use crate::stores::Stores;
 const LOCAL: PeerLink = PeerLink { rtt_ms: Some(0.5), jitter_ms: None, loss: None, reachable: Some(true) };
 
 /// What the local cluster says of itself as a whole, as it is now: what is to be published.
-pub fn head(stores: &Stores, view: &View) -> Facts {
+pub fn head(stores: &Stores, view: &NetworkView) -> Facts {
     let said = stores.facts.objects.get(&view.local).map(|facts| Facts::clone(facts));
     let mut head = said.unwrap_or_else(|| Facts::silent(view.local.clone()));
     for (peer, probed) in &stores.network.links {
@@ -47,7 +48,7 @@ fn ms(rtt: Duration) -> f64 {
 }
 
 /// What the local cluster has told the others, and for what that leaves open what is seen here.
-pub fn own(stores: &Stores, view: &View) -> Facts {
+pub fn own(stores: &Stores, view: &NetworkView) -> Facts {
     let mut own = Facts::clone(&said_by(stores, &view.local));
     // Who can be reached is seen here sooner than it comes back from the broker, if that is there at all.
     let people = stores.facts.objects.get(&view.local);
@@ -57,7 +58,7 @@ pub fn own(stores: &Stores, view: &View) -> Facts {
     completed(own, stores, view)
 }
 
-fn completed(mut own: Facts, stores: &Stores, view: &View) -> Facts {
+fn completed(mut own: Facts, stores: &Stores, view: &NetworkView) -> Facts {
     if own.location == Location::default() {
         own.location = stores.location.of_cluster().unwrap_or_default();
     }
@@ -104,7 +105,7 @@ fn said_by(stores: &Stores, cluster: &ClusterId) -> Arc<Facts> {
 #[derive(Debug)]
 pub struct Fleet<'a> {
     stores: &'a Stores,
-    view: &'a View,
+    view: &'a NetworkView,
     clusters: BTreeMap<ClusterId, Arc<Facts>>,
     pricing: PriceTable,
     /// Seconds since 1970. `None`: facts are not judged by their age.
@@ -121,15 +122,20 @@ pub struct Ways(RefCell<Option<Known>>);
 /// What costs were computed from, and the costs.
 #[derive(Debug)]
 struct Known {
-    view: View,
+    view: NetworkView,
     pricing: PriceTable,
     /// Without their services: the facts of a round are not to be kept for as long as ways stay.
     clusters: Vec<Facts>,
-    costs: Vec<(Objective, Costs)>,
+    costs: Vec<(Objective, CostMatrix)>,
 }
 
 impl<'a> Fleet<'a> {
-    pub fn new(stores: &'a Stores, view: &'a View, (now, hearing): (Option<u64>, Hearing), ways: &'a Ways) -> Self {
+    pub fn new(
+        stores: &'a Stores,
+        view: &'a NetworkView,
+        (now, hearing): (Option<u64>, Hearing),
+        ways: &'a Ways,
+    ) -> Self {
         let mentioned: BTreeSet<&ClusterId> = others(stores).chain(view.links.keys()).collect();
         let facts = |cluster: &ClusterId| (cluster.clone(), said_by(stores, cluster));
         let mut clusters: BTreeMap<ClusterId, Arc<Facts>> = mentioned.into_iter().map(facts).collect();
@@ -176,7 +182,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// What there is to decide from about one service.
-    pub fn known(&self, key: &ServiceKey, objective: &Objective, exports: &ByCluster<Export>) -> report::Known {
+    pub fn known(&self, key: &ServiceKey, objective: &Objective, exports: &ByCluster<Export>) -> report::PlanningInput {
         let said = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
             let report = facts.services.get(key)?;
             let at = self.now.map_or(0, |now| self.hearing.counts_as_of(report.at, now));
@@ -190,14 +196,14 @@ impl<'a> Fleet<'a> {
             Some(pods.number() as f64 * objective.capacity_rps_per_pod)
         };
         let ready = |cluster: &ClusterId| able(cluster).filter(|_| !exports[cluster].ready.is_empty());
-        let mut known = facts(&reports, &costs, ready, from);
+        let mut known = planning_input(&reports, &costs, ready, from);
         if exports.values().any(|export| export.ready.is_empty()) {
-            known.whole = Some(facts(&reports, &costs, able, from).facts);
+            known.if_all_ready = Some(planning_input(&reports, &costs, able, from).facts);
         }
         if !self.hearing.knows() {
             known.method = Method::Keep;
         }
-        for facts in std::iter::once(&mut known.facts).chain(known.whole.as_mut()) {
+        for facts in std::iter::once(&mut known.facts).chain(known.if_all_ready.as_mut()) {
             self.leave_out_idle_sources(facts);
             // What was sent is looked up by the time at which the load was measured, and not by how old that counts.
             for (cluster, exporter) in facts.exporters.iter_mut().filter(|(_, exporter)| exporter.measured_at > 0) {
@@ -211,7 +217,7 @@ impl<'a> Fleet<'a> {
     /// What an export is taken to consist of while it does not say what it can bear.
     pub(crate) fn pods(&self, key: &ServiceKey, (cluster, export): (&ClusterId, &Export)) -> Pods {
         let counted = if *cluster == self.view.local { self.stores.services.pods.count(key) } else { None };
-        counted.map_or_else(|| Pods::Endpoints(pods(export)), Pods::Counted)
+        counted.map_or_else(|| Pods::Endpoints(export.pods()), Pods::Counted)
     }
 
     /// Who asks for nothing changes no plan. Most clusters of a large fleet ask for few of its services.
@@ -226,7 +232,7 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn costs(&self, objective: &Objective) -> Costs {
+    fn costs(&self, objective: &Objective) -> CostMatrix {
         let mut known = self.ways.0.borrow_mut();
         let computed = known.iter().flat_map(|known| &known.costs).find(|(of, _)| of.costs_like(objective));
         if let Some((_, costs)) = computed {
@@ -236,7 +242,7 @@ impl<'a> Fleet<'a> {
             let way = |exporter: &ClusterId| Some((exporter.clone(), self.way(source, exporter, objective)?));
             (source.clone(), Arc::new(self.clusters.keys().filter_map(way).collect()))
         };
-        let costs: Costs = self.clusters.keys().map(row).collect();
+        let costs: CostMatrix = self.clusters.keys().map(row).collect();
         known.iter_mut().for_each(|known| known.costs.push((*objective, costs.clone())));
         costs
     }

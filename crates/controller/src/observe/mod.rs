@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::report::Method;
 use landfall_core::plan::Plan;
-use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, Service, Snapshot, View};
+use landfall_core::policy::{LocalPreference, Mode, Policy, Weight, WeightRow};
+use landfall_core::snapshot::{Link, NetworkView, RuleSource, Service, Snapshot};
 use litemap::LiteMap;
 
 use crate::accept::{Import, SelectionPolicy, Slice};
@@ -54,7 +55,7 @@ impl Heartbeats {
 }
 
 /// How the local cluster sees the others.
-pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> View {
+pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> NetworkView {
     let gateways =
         stores.network.gateways.values().filter(|gateway| gateway.active && heartbeats.fresh(gateway.updated));
     let measured = gateways.clone().next().is_some();
@@ -66,14 +67,18 @@ pub fn view(stores: &Stores, local: &ClusterId, heartbeats: Heartbeats) -> View 
         }
     }
     if measured {
-        return View { local: local.clone(), measured, links };
+        return NetworkView { local: local.clone(), links_complete: measured, links };
     }
     // Whom nobody has probed can be anywhere, and so is taken to be there.
     let link = |(peer, link): (&ClusterId, &PeerLink)| {
         let rtt = link.rtt_ms.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1e3));
         (peer.clone(), Link { reachable: link.reachable != Some(false), rtt })
     };
-    View { local: local.clone(), measured, links: stores.network.links.iter().map(link).collect() }
+    NetworkView {
+        local: local.clone(),
+        links_complete: measured,
+        links: stores.network.links.iter().map(link).collect(),
+    }
 }
 
 /// Another number whenever gateways may have measured anew.
@@ -121,13 +126,13 @@ impl<'a> Ground<'a> {
         Arc::clone(&last)
     }
 
-    fn guidance(&self, import: &Import, exports: &ByCluster<Export>) -> Guidance {
+    fn rule_source(&self, import: &Import, exports: &ByCluster<Export>) -> RuleSource {
         match self.seen.perspective.guide {
             Guide::Policies => {
                 let served = self.by_policy(import, exports, self.precedence.winner(&import.key));
                 match self.precedence.tried(&import.key) {
                     None => served,
-                    tried => Guidance::Shadowed {
+                    tried => RuleSource::Shadowed {
                         served: Box::new(served),
                         shadow: Box::new(self.by_policy(import, exports, tried)),
                     },
@@ -137,28 +142,28 @@ impl<'a> Ground<'a> {
         }
     }
 
-    fn by_policy(&self, import: &Import, exports: &ByCluster<Export>, winner: Option<&SelectionPolicy>) -> Guidance {
+    fn by_policy(&self, import: &Import, exports: &ByCluster<Export>, winner: Option<&SelectionPolicy>) -> RuleSource {
         let policy = self.policy(import, winner);
         if policy.mode != Mode::Optimized {
-            return Guidance::Policy(policy);
+            return RuleSource::Policy(policy);
         }
         let Seen { view, facts_now, hearing, ways, rounds, .. } = *self.seen;
         let fleet = self.fleet.get_or_init(|| Fleet::new(self.stores, view, (facts_now, hearing), ways));
         let mut known = fleet.known(&import.key, &policy.objective, exports);
         if known.method == Method::Fallback {
-            known.sent = rounds.sent(&import.key, &known);
+            known.own_traffic_rps = rounds.sent(&import.key, &known);
         }
         let published = self.first.then(|| self.stores.services.selections.get(&import.key)).flatten();
         let published = published.map(|selection| Arc::clone(&selection.rule));
-        Guidance::Optimized(policy, Arc::new(known), published)
+        RuleSource::Optimized(policy, Arc::new(known), published)
     }
 }
 
 /// What DNS replicas follow: what was published, and until then what is done without a policy.
-pub fn published(stores: &Stores, key: &ServiceKey) -> Guidance {
+pub fn published(stores: &Stores, key: &ServiceKey) -> RuleSource {
     match stores.services.selections.get(key) {
-        Some(selection) => Guidance::Published(Arc::clone(&selection.rule)),
-        None => Guidance::Policy(Arc::default()),
+        Some(selection) => RuleSource::Published(Arc::clone(&selection.rule)),
+        None => RuleSource::Policy(Arc::default()),
     }
 }
 
@@ -174,8 +179,8 @@ fn service(ground: &Ground<'_>, key: &ServiceKey) -> Option<Service> {
         found.entry(slice.cluster.clone()).or_default().push(slice);
     }
     let exports = found.into_iter().map(|(cluster, slices)| (cluster, Export { ready: united(&slices) })).collect();
-    let guidance = ground.guidance(import, &exports);
-    Some(Service { kind: import.kind.clone(), exports, guidance })
+    let rule_source = ground.rule_source(import, &exports);
+    Some(Service { kind: import.kind.clone(), exports, rule_source })
 }
 
 /// The endpoints of all, sorted and each once, as those of each are. Most clusters have one slice, which is shared.
@@ -214,7 +219,7 @@ fn policy(stores: &Stores, perspective: &Perspective, winner: Option<&SelectionP
 
 /// The weights that Lighthouse's annotations give the exporters here: those of the aggregated import, then those of each
 /// exporter's own. Where several give 0 the first exporter keeps it.
-fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) -> Option<Row> {
+fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) -> Option<WeightRow> {
     let local = &perspective.local;
     let mut weights = import.weights.get(local).cloned().unwrap_or_default();
     for own in stores.services.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values) {
@@ -229,7 +234,7 @@ fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) ->
             *weight = Weight::Invalid;
         }
     }
-    if weights.is_empty() { None } else { Row::new(Some(local.clone()), weights).ok() }
+    if weights.is_empty() { None } else { WeightRow::new(Some(local.clone()), weights).ok() }
 }
 
 fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPreference> {
@@ -263,7 +268,7 @@ pub fn update(plan: &Plan, stores: &Stores, seen: &Seen<'_>, touched: &Touched) 
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     pub perspective: &'a Perspective,
-    pub view: &'a View,
+    pub view: &'a NetworkView,
     /// Seconds since 1970.
     pub now: u64,
     /// The same for the age of facts; `None`: that is not judged.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use landfall_core::name::ClusterId;
 use landfall_core::optimize::rtt::Rtt;
-use landfall_core::snapshot::View;
+use landfall_core::snapshot::NetworkView;
 
 #[derive(Debug, Default)]
 pub struct RoundTrips {
@@ -18,7 +18,7 @@ pub struct RoundTrips {
 impl RoundTrips {
     /// The view with the times that are published: smooth, and the same until they have moved. `heartbeat` is another number
     /// when there are new samples.
-    pub fn steady(&mut self, mut view: View, heartbeat: u64) -> View {
+    pub fn steady(&mut self, mut view: NetworkView, heartbeat: u64) -> NetworkView {
         let new = self.heartbeat.replace(heartbeat) != Some(heartbeat);
         self.peers.retain(|peer, _| view.links.contains_key(peer));
         for (peer, link) in &mut view.links {
@@ -39,13 +39,13 @@ mod tests {
 
     use super::*;
 
-    fn view(ms: u64) -> View {
+    fn view(ms: u64) -> NetworkView {
         let link = Link { reachable: true, rtt: Some(Duration::from_millis(ms)) };
         let local = ClusterId::new("a").unwrap();
-        View { local, measured: true, links: BTreeMap::from([(ClusterId::new("b").unwrap(), link)]) }
+        NetworkView { local, links_complete: true, links: BTreeMap::from([(ClusterId::new("b").unwrap(), link)]) }
     }
 
-    fn ms(view: &View) -> u128 {
+    fn ms(view: &NetworkView) -> u128 {
         view.links[&ClusterId::new("b").unwrap()].rtt.unwrap().as_millis()
     }
 

@@ -12,8 +12,6 @@ use crate::change::BrokerState;
 use crate::observe::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
-/// Another operator owns the object, so the type says whose condition it is.
-
 /// What the status of a policy should be that `services` follow. `None`: as it is.
 pub fn policy_status(
     policy: &SelectionPolicy,

@@ -11,7 +11,7 @@ use landfall_core::plan::{ServicePlan, Shadow};
 use landfall_core::resolve::Share;
 use landfall_core::rule::Fallback;
 use landfall_core::savings;
-use landfall_core::snapshot::{Guidance, View};
+use landfall_core::snapshot::{NetworkView, RuleSource};
 
 use crate::facts::Facts;
 
@@ -24,7 +24,7 @@ pub struct Told<'a> {
 }
 
 /// What the savings are published as.
-pub fn savings_status(planned: &ServicePlan, view: &View) -> Option<Savings> {
+pub fn savings_status(planned: &ServicePlan, view: &NetworkView) -> Option<Savings> {
     savings_of(planned, view).map(|savings| Savings {
         round_robin: saved(savings.against(&savings.round_robin)),
         local_first: saved(savings.against(&savings.local_first)),
@@ -33,8 +33,8 @@ pub fn savings_status(planned: &ServicePlan, view: &View) -> Option<Savings> {
 
 /// The status of the ServiceSelection of one service, without a time and, because they take as long as planning, without
 /// savings.
-pub fn selection_status(planned: &ServicePlan, view: &View, told: Told<'_>) -> ServiceSelectionStatus {
-    let optimized = matches!(planned.service.guidance.served(), Guidance::Optimized(..));
+pub fn selection_status(planned: &ServicePlan, view: &NetworkView, told: Told<'_>) -> ServiceSelectionStatus {
+    let optimized = matches!(planned.service.rule_source.served(), RuleSource::Optimized(..));
     let facts_time = |cluster: &ClusterId| {
         let observed = told.facts.filter(|_| optimized)?.get(cluster)?.observed?;
         from_unix_seconds(observed)
@@ -45,7 +45,7 @@ pub fn selection_status(planned: &ServicePlan, view: &View, told: Told<'_>) -> S
         usd_per_million: candidate.terms.and_then(|terms| terms.usd_per_million).map(rounded),
         congestion_ms: candidate.terms.map(|terms| rounded(terms.congestion_ms)),
         capacity_rps: candidate.terms.map(|terms| rounded(terms.capacity_rps)),
-        utilization: candidate.terms.map(|terms| rounded(terms.utilisation)),
+        utilization: candidate.terms.map(|terms| rounded(terms.utilization)),
         former_utilization: None,
         cluster: share.cluster.to_string(),
         weight: share.weight,
@@ -73,12 +73,14 @@ pub fn selection_status(planned: &ServicePlan, view: &View, told: Told<'_>) -> S
 }
 
 /// What the shares in force save the clients here. `None`: nothing was optimised, or too little is known.
-pub fn savings_of(planned: &ServicePlan, view: &View) -> Option<savings::Savings> {
-    match planned.service.guidance.served() {
-        Guidance::Optimized(policy, known, _) if planned.clusterset_ips().is_empty() => {
+pub fn savings_of(planned: &ServicePlan, view: &NetworkView) -> Option<savings::Savings> {
+    match planned.service.rule_source.served() {
+        RuleSource::Optimized(policy, known, _) if planned.clusterset_ips().is_empty() => {
             savings::savings(known, &policy.objective, &view.local, &planned.shares)
         }
-        Guidance::Optimized(..) | Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+        RuleSource::Optimized(..) | RuleSource::Policy(_) | RuleSource::Published(_) | RuleSource::Shadowed { .. } => {
+            None
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a round is computed from.
 
 use landfall_core::name::ClusterId;
-use landfall_core::optimize::report::LAST_ROUNDS;
+use landfall_core::optimize::report::MAX_AGE_ROUNDS;
 use landfall_core::plan::Plan;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Ground<'_> {
     pub(super) fn others(&self) -> impl Iterator<Item = (&ClusterId, &Facts)> {
         let counts = |facts: &Facts| {
             let at = facts.observed.map_or(self.now, |at| self.hearing.counts_as_of(at, self.now));
-            (self.now.saturating_sub(at) as f64) < LAST_ROUNDS * self.round_seconds
+            (self.now.saturating_sub(at) as f64) < MAX_AGE_ROUNDS * self.round_seconds
         };
         let others = self.stores.facts.peers.iter().filter(|(cluster, _)| *cluster != self.local);
         others.map(|(cluster, facts)| (cluster, facts.as_ref())).filter(move |(_, facts)| counts(facts))

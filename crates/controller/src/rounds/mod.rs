@@ -10,8 +10,6 @@
 
 mod window;
 
-pub mod capacity;
-
 mod optimized;
 
 mod context;
@@ -24,11 +22,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use landfall_core::achieved::{Achieved, achieved};
+use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::report::{self, Report};
-use landfall_core::optimize::schedule::{LEAST_SECONDS, Schedule, is_news};
+use landfall_core::optimize::schedule::{MIN_SECONDS_BETWEEN_ROUNDS, Schedule, is_significant};
 use landfall_core::plan::{Plan, ServicePlan};
-use landfall_core::resolve::{Share, TOTAL_WEIGHT};
+use landfall_core::resolve::Share;
 use landfall_core::rule::NOMINAL_TOTAL;
 
 pub use self::context::Ground;
@@ -121,7 +120,7 @@ impl Rounds {
             return Due::Nothing;
         }
         self.go_on(ground, now);
-        let rested = now.saturating_sub(self.told) >= LEAST_SECONDS;
+        let rested = now.saturating_sub(self.told) >= MIN_SECONDS_BETWEEN_ROUNDS;
         if rested && self.schedule.is_due(now, ground.round_seconds, false, self.chance) {
             return Due::Round;
         }
@@ -139,11 +138,11 @@ impl Rounds {
     fn go_on(&mut self, ground: Ground<'_>, now: u64) {
         if now < self.told {
             // The clock was set back, which is no reason to be silent until it has caught up.
-            (self.told, self.schedule) = (now, self.schedule.begun(now));
+            (self.told, self.schedule) = (now, self.schedule.started(now));
         }
         let Some(said) = said(ground).filter(|_| self.own.is_none()) else { return };
         self.own = Some(Arc::clone(said));
-        (self.told, self.schedule) = (now, self.schedule.begun(said.observed.unwrap_or(0).min(now)));
+        (self.told, self.schedule) = (now, self.schedule.started(said.observed.unwrap_or(0).min(now)));
         if self.probe_addresses.is_empty() {
             self.probe_addresses.clone_from(&said.probe_addresses);
         }
@@ -171,7 +170,7 @@ impl Rounds {
             let Some(objective) = objective(planned) else { return false };
             let before = own.services.get(key).copied().unwrap_or_default();
             let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
-            is_news(&before, &report, &objective.tuning)
+            is_significant(&before, &report, &objective.tuning)
         })
     }
 
@@ -253,7 +252,7 @@ impl Rounds {
             answers_rps,
             ..Facts::silent(ground.local.clone())
         };
-        self.schedule = self.schedule.begun(now);
+        self.schedule = self.schedule.started(now);
         self.publish(ground, facts, now);
     }
 
@@ -322,12 +321,12 @@ impl Rounds {
             let Some(planned) = plan.get(key.as_str()) else { continue };
             let share = |share: &Share| (share.cluster.clone(), f64::from(share.weight) / f64::from(TOTAL_WEIGHT));
             let row = planned.shares.iter().filter(|share| share.weight > 0).map(share).collect();
-            memory.agent.decided(row, planned.rule.expected.clone(), now);
+            memory.agent.record_decision(row, planned.rule.planned_load.clone(), now);
         }
     }
 
     /// What this cluster's clients sent in the windows in which the others measured their loads. `None`: nobody counts here.
-    pub fn sent(&self, key: &ServiceKey, known: &report::Known) -> Option<ByCluster<f64>> {
-        self.memories.get(key).map(|memory| memory.agent.sent(known))
+    pub fn sent(&self, key: &ServiceKey, known: &report::PlanningInput) -> Option<ByCluster<f64>> {
+        self.memories.get(key).map(|memory| memory.agent.own_traffic_rps(known))
     }
 }

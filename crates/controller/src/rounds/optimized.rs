@@ -3,7 +3,7 @@
 use landfall_core::name::ServiceKey;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::plan::{Plan, ServicePlan};
-use landfall_core::snapshot::Guidance;
+use landfall_core::snapshot::RuleSource;
 
 /// The services for which an optimiser decides, or would, in no order.
 pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
@@ -11,12 +11,12 @@ pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan
 }
 
 pub(super) fn objective(planned: &ServicePlan) -> Option<Objective> {
-    let of = |guidance: &Guidance| match guidance {
-        Guidance::Optimized(policy, ..) => Some(policy.objective),
-        Guidance::Policy(_) | Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+    let of = |rule_source: &RuleSource| match rule_source {
+        RuleSource::Optimized(policy, ..) => Some(policy.objective),
+        RuleSource::Policy(_) | RuleSource::Published(_) | RuleSource::Shadowed { .. } => None,
     };
-    let guidance = &planned.service.guidance;
-    of(guidance.served()).or_else(|| guidance.shadow().and_then(of))
+    let rule_source = &planned.service.rule_source;
+    of(rule_source.served()).or_else(|| rule_source.shadow().and_then(of))
 }
 
 /// The shortest that any service asks for: all facts of a cluster are written at once.

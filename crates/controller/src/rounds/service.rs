@@ -2,17 +2,17 @@
 
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 use landfall_core::optimize::agent::Agent;
-use landfall_core::optimize::demand::{Answers, Observed};
+use landfall_core::optimize::demand::{AnswerModel, Answers};
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::{FRESH_ROUNDS, Report};
 use landfall_core::plan::ServicePlan;
 use landfall_core::snapshot::Service;
 
-use super::capacity::{Capacity, ExportCapacity, ExportPods, Sample, pods};
 use super::context::{Ground, said};
 use super::window::Window;
 use crate::facts::Facts;
 use crate::measured::Reading;
+use landfall_core::optimize::capacity::{Capacity, ExportCapacity, ExportPods, Sample};
 
 /// What is remembered of a service from round to round.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Memory {
 
     /// What was learnt of an exporter that nobody measures now, or of whom answers are not known, stays for as long as it
     /// exports.
-    fn learn(&mut self, observed: &Observed<'_>, service: &Service) {
+    fn learn(&mut self, observed: &AnswerModel<'_>, service: &Service) {
         self.brings.retain(|exporter, _| service.exports.contains_key(exporter));
         let answered_rps = observed.answers.values().flat_map(ByCluster::values).sum();
         let before = std::mem::replace(&mut self.answered_rps, answered_rps);
@@ -127,7 +127,7 @@ impl Subject<'_> {
     /// The ready pods of the own export. `None`: there is no export here.
     pub(super) fn pods(&self) -> Option<ExportPods> {
         let export = self.planned.service.exports.get(self.ground.local)?;
-        let counted = || self.ground.stores.services.pods.count(self.key).unwrap_or_else(|| pods(export).max(1));
+        let counted = || self.ground.stores.services.pods.count(self.key).unwrap_or_else(|| export.pods().max(1));
         let ready = if export.ready.is_empty() { 0 } else { counted() };
         Some(ExportPods { ready, nominal_rps: self.objective.capacity_rps_per_pod })
     }
@@ -166,9 +166,9 @@ impl Subject<'_> {
         last.map(|last| last * now() / before).or_else(|| Some(self.demand(window, &learnt())?.rps))
     }
 
-    fn observed<'o>(&self, answers: &'o Answers, loads_rps: &'o ByCluster<f64>, window: &Window) -> Observed<'o> {
+    fn observed<'o>(&self, answers: &'o Answers, loads_rps: &'o ByCluster<f64>, window: &Window) -> AnswerModel<'o> {
         let requests_per_answer = self.objective.requests_per_answer;
-        Observed { answers, loads_rps, window_seconds: window.seconds(), requests_per_answer }
+        AnswerModel { answers, loads_rps, window_seconds: window.seconds(), requests_per_answer }
     }
 
     /// The own ones of this window, and what the others published of their last.
@@ -224,7 +224,7 @@ impl Subject<'_> {
         }
         let demand = self.demand(window, &memory.brings);
         if let Some(demand) = &demand {
-            memory.agent.count_sent(demand.rps, demand.sent.clone(), now, tuning);
+            memory.agent.record_traffic(demand.rps, demand.sent.clone(), now, tuning);
         }
         let answered = self.observed(&answers, &loads, window).answered_rps(self.ground.local);
         let answered = window.counted().then_some(answered);

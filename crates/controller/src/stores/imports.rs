@@ -53,14 +53,14 @@ impl Imports {
 
 #[cfg(test)]
 mod tests {
-    use landfall_core::snapshot::Kind;
+    use landfall_core::snapshot::ServiceKind;
 
     use super::*;
 
     fn import(name: &str, exporters: &[&str]) -> Import {
         Import {
             key: ServiceKey::new("shop", name).unwrap(),
-            kind: Kind::Headless,
+            kind: ServiceKind::Headless,
             exporters: exporters.iter().map(|id| ClusterId::new(id).unwrap()).collect(),
             local_preference: None,
             weights: BTreeMap::new(),

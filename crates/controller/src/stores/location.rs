@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall_core::pricing::{Location, PriceTable, Rule};
+use landfall_core::pricing::{Location, PriceRule, PriceTable};
 
 use crate::object::ObjectRef;
 
@@ -14,7 +14,7 @@ pub struct LocationSources {
     /// Location that overrides the nodes.
     pub configured: Option<Location>,
     nodes: BTreeMap<ObjectRef, Location>,
-    pricings: BTreeMap<ObjectRef, Vec<Rule>>,
+    pricings: BTreeMap<ObjectRef, Vec<PriceRule>>,
 }
 
 impl LocationSources {
@@ -25,7 +25,7 @@ impl LocationSources {
 
     /// Returns where this cluster is, or `None` if we may see none of its nodes.
     pub fn of_cluster(&self) -> Option<Location> {
-        self.configured.clone().or_else(|| Location::of_most(self.of_nodes()))
+        self.configured.clone().or_else(|| Location::of_most_nodes(self.of_nodes()))
     }
 
     /// Returns the rules of all NetworkPricings, in the order in which they apply.
@@ -52,7 +52,7 @@ impl LocationSources {
     }
 
     /// Returns whether the rules changed.
-    pub(super) fn insert_pricing(&mut self, object: ObjectRef, rules: Vec<Rule>) -> bool {
+    pub(super) fn insert_pricing(&mut self, object: ObjectRef, rules: Vec<PriceRule>) -> bool {
         let changed = self.pricings.get(&object) != Some(&rules);
         self.pricings.insert(object, rules);
         changed

@@ -11,17 +11,20 @@ pub mod comparison;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
-use landfall_core::optimize::facts::LEAST_CAPACITY_RPS;
-use landfall_core::optimize::optimize;
-use landfall_core::optimize::report::{Known, Method, Report};
-use landfall_core::optimized::optimized;
+use landfall_core::optimize::facts::MIN_CAPACITY_RPS;
+use landfall_core::optimize::report::{Method, PlanningInput, Report};
+use landfall_core::optimize::solve_jointly;
 use landfall_core::plan::ServicePlan;
 use landfall_core::policy::{Mode, Policy};
-use landfall_core::resolve::{Health, Share, resolve};
-use landfall_core::rule::{Fallback, rule};
-use landfall_core::savings::{Bill, Judge, Split, split};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Link, View};
+use landfall_core::resolve::{Share, resolve};
+use landfall_core::rule::Fallback;
+use landfall_core::rule::optimized::optimized_rule;
+use landfall_core::rule::weighted::weighted_rule;
+use landfall_core::savings::{Bill, CostModel, Split, split};
+use landfall_core::snapshot::Health;
+use landfall_core::snapshot::{Link, NetworkView, RuleSource};
 
 pub use self::edit::{Amount, Edit, Taken};
 pub use self::trial::{NoTrial, Trial, put_in_force};
@@ -65,7 +68,7 @@ pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
 /// The services that something is optimised for, in at least one of the clusters. Behind a clusterset IP the network decides.
 pub fn optimised(pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
     let is = |planned: &ServicePlan| {
-        matches!(planned.service.guidance.served(), Guidance::Optimized(..)) && planned.clusterset_ips().is_empty()
+        matches!(planned.service.rule_source.served(), RuleSource::Optimized(..)) && planned.clusterset_ips().is_empty()
     };
     let plans = pipelines.iter().filter_map(Pipeline::plan);
     plans.flat_map(|plan| plan.services().filter(|(_, planned)| is(planned)).map(|(key, _)| key.clone())).collect()
@@ -93,19 +96,19 @@ pub fn outcome(pipelines: &[Pipeline], key: &ServiceKey, edits: &[Edit], now: Op
 
 /// One service as one cluster sees it, after the edits.
 struct World {
-    view: View,
+    view: NetworkView,
     policy: Arc<Policy>,
     exports: ByCluster<Export>,
-    known: Known,
+    known: PlanningInput,
     unmultiplied: BTreeSet<ClusterId>,
 }
 
 impl World {
     fn new(pipeline: &Pipeline, key: &ServiceKey, edits: &[Edit], now: Option<u64>) -> Option<Self> {
         let planned = pipeline.plan()?.get(key.as_str())?;
-        let policy = match planned.service.guidance.served() {
-            Guidance::Policy(policy) | Guidance::Optimized(policy, _, _) => Arc::clone(policy),
-            Guidance::Published(_) | Guidance::Shadowed { .. } => return None,
+        let policy = match planned.service.rule_source.served() {
+            RuleSource::Policy(policy) | RuleSource::Optimized(policy, _, _) => Arc::clone(policy),
+            RuleSource::Published(_) | RuleSource::Shadowed { .. } => return None,
         };
         let view = view(pipeline.view(), edits);
         let exports = exports(&planned.service.exports, key, edits);
@@ -121,7 +124,7 @@ impl World {
         let before = fleet.known(key, &objective, &planned.service.exports);
         let counts_now = |said: &Report| {
             let at = now.map_or(0, |now| pipeline.hearing().counts_as_of(said.at, now));
-            Report { at, ..*said }.counting_now(&objective, now.unwrap_or_default())
+            Report { at, ..*said }.aged_to(&objective, now.unwrap_or_default())
         };
         for cluster in edits.iter().filter_map(Edit::said_of) {
             say_again(clusters.get_mut(cluster), key, &before, counts_now);
@@ -141,8 +144,8 @@ impl World {
 
     fn row(&self, source: &ClusterId) -> (Vec<Share>, Option<Fallback>) {
         let rule = match self.policy.mode {
-            Mode::Optimized => optimized(&self.policy, &self.known, (source, &self.exports), None),
-            Mode::RoundRobin | Mode::WeightedRoundRobin => rule(&self.policy, source, &self.exports),
+            Mode::Optimized => optimized_rule(&self.policy, &self.known, (source, &self.exports), None),
+            Mode::RoundRobin | Mode::WeightedRoundRobin => weighted_rule(&self.policy, source, &self.exports),
         };
         let ways = self.known.facts.sources.get(source).map(|source| &source.costs);
         let health = |cluster: &ClusterId| match self.exports.get(cluster) {
@@ -156,19 +159,19 @@ impl World {
 
     fn bill(&self, shares: &BTreeMap<ClusterId, Vec<Share>>) -> (Option<Bill>, Vec<(ClusterId, f64)>) {
         let (facts, objective) = (&self.known.facts, &self.policy.objective);
-        let Ok(solution) = optimize(facts, &objective.tuning, &ByCluster::new()) else {
+        let Ok(solution) = solve_jointly(facts, &objective.tuning, &ByCluster::new()) else {
             return (None, self.without_capacity(shares));
         };
         if facts.demand_unknown {
             return (None, Vec::new());
         }
-        let judge = Judge::new(facts, objective, &solution);
+        let judge = CostModel::new(facts, objective, &solution);
         let splits: BTreeMap<ClusterId, Split> =
             shares.iter().filter_map(|(source, row)| Some((source.clone(), split(row)?))).collect();
         // Weights are whole thousandths, so somebody who is just full can be asked for that much more.
         const MORE: f64 = 1.001;
         let utilisation = |(exporter, load)| {
-            let part = judge.utilisation(&exporter, load);
+            let part = judge.utilization(&exporter, load);
             (part > MORE).then_some((exporter, part))
         };
         let overfull = judge.loads(&splits).into_iter().filter_map(utilisation).collect();
@@ -180,7 +183,7 @@ impl World {
         let asked = shares.values().flatten().filter(|share| share.weight > 0);
         let able = |cluster: &ClusterId| {
             let exporter = self.known.facts.exporters.get(cluster);
-            exporter.is_some_and(|exporter| exporter.capacity_rps >= LEAST_CAPACITY_RPS)
+            exporter.is_some_and(|exporter| exporter.capacity_rps >= MIN_CAPACITY_RPS)
         };
         let asked: BTreeSet<&ClusterId> = asked.map(|share| &share.cluster).filter(|cluster| !able(cluster)).collect();
         asked.into_iter().map(|cluster| (cluster.clone(), f64::INFINITY)).collect()
@@ -188,9 +191,9 @@ impl World {
 }
 
 /// A cluster that is added is connected.
-fn view(view: &View, edits: &[Edit]) -> View {
+fn view(view: &NetworkView, edits: &[Edit]) -> NetworkView {
     let mut view = view.clone();
-    for facts in edits.iter().filter_map(Edit::added).filter(|_| view.measured) {
+    for facts in edits.iter().filter_map(Edit::added).filter(|_| view.links_complete) {
         view.links.insert(facts.cluster.clone(), Link { reachable: true, rtt: None });
     }
     view
@@ -219,7 +222,7 @@ fn exports(now: &ByCluster<Export>, key: &ServiceKey, edits: &[Edit]) -> ByClust
 fn say_again(
     cluster: Option<&mut Arc<Facts>>,
     key: &ServiceKey,
-    before: &Known,
+    before: &PlanningInput,
     counts_now: impl Fn(&Report) -> Option<Report>,
 ) {
     let Some(facts) = cluster.map(Arc::make_mut) else { return };
@@ -235,7 +238,7 @@ fn say_again(
 }
 
 /// `before`: what is known without any edit, to multiply.
-fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &ServiceKey, before: &Known) {
+fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &ServiceKey, before: &PlanningInput) {
     let mut change = |cluster: &ClusterId, change: &dyn Fn(&mut Facts)| {
         clusters.get_mut(cluster).map(Arc::make_mut).into_iter().for_each(change);
     };
@@ -250,7 +253,7 @@ fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &Serv
             };
         }),
         Edit::Capacity(cluster, amount) => change(cluster, &|facts| {
-            let exporters = &before.whole.as_ref().unwrap_or(&before.facts).exporters;
+            let exporters = &before.if_all_ready.as_ref().unwrap_or(&before.facts).exporters;
             let now = exporters.get(cluster).map_or(0.0, |exporter| exporter.capacity_rps);
             let report = report(facts, key);
             report.capacity_rps = Some(amount.of(report.capacity_rps.unwrap_or(now)));

@@ -8,7 +8,7 @@ use landfall_core::name::ServiceKey;
 use landfall_core::optimize::objective::Objective;
 use landfall_core::optimize::report::Report;
 use landfall_core::policy::InvalidPolicy;
-use landfall_core::snapshot::Guidance;
+use landfall_core::snapshot::RuleSource;
 use thiserror::Error;
 
 use super::edit::{Edit, Taken};
@@ -85,11 +85,11 @@ impl Trial {
     fn taken(&self, pipelines: &[Pipeline]) -> Taken {
         let round_seconds = |key: ServiceKey| {
             let planned = pipelines.iter().find_map(|pipeline| pipeline.plan()?.get(key.as_str()))?;
-            match planned.service.guidance.served() {
-                Guidance::Policy(policy) | Guidance::Optimized(policy, ..) => {
+            match planned.service.rule_source.served() {
+                RuleSource::Policy(policy) | RuleSource::Optimized(policy, ..) => {
                     Some((key, policy.objective.round_seconds))
                 }
-                Guidance::Published(_) | Guidance::Shadowed { .. } => None,
+                RuleSource::Published(_) | RuleSource::Shadowed { .. } => None,
             }
         };
         let name = ObjectRef::new(&self.name.namespace, &first(&self.name.name)).to_string();

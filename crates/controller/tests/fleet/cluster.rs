@@ -18,7 +18,7 @@ use landfall_controller::pipeline::{Age, Pipeline};
 use landfall_controller::publish::selection::{Told, selection_status};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
-use landfall_core::reach::Way;
+use landfall_core::reach::NetworkPath;
 
 use crate::manifests::listed;
 
@@ -43,7 +43,7 @@ pub(crate) struct Cluster {
     /// Whether its DNS replicas tell what they answered.
     pub(crate) counts: bool,
     changes: Vec<Change>,
-    ways: BTreeMap<ClusterId, Way>,
+    ways: BTreeMap<ClusterId, NetworkPath>,
     written: Option<Arc<Facts>>,
     /// When it published facts, in true time.
     pub(crate) published: Vec<u64>,
@@ -150,9 +150,9 @@ impl Cluster {
 
     /// A probe of each other cluster. `None`: not answered.
     pub(crate) fn probe(&mut self, rtts: impl Iterator<Item = (ClusterId, Option<f64>)>, now: u64) {
-        let links = |ways: &BTreeMap<ClusterId, Way>| -> BTreeMap<ClusterId, PeerLink> {
-            let link = |(peer, way): (&ClusterId, &Way)| {
-                let known = way.conditions();
+        let links = |ways: &BTreeMap<ClusterId, NetworkPath>| -> BTreeMap<ClusterId, PeerLink> {
+            let link = |(peer, way): (&ClusterId, &NetworkPath)| {
+                let known = way.quality();
                 let reachable = Some(way.is_reachable());
                 (peer.clone(), PeerLink { rtt_ms: known.map(|known| known.rtt_ms), reachable, ..PeerLink::default() })
             };
@@ -161,9 +161,9 @@ impl Cluster {
         let before = links(&self.ways);
         for (peer, rtt) in rtts {
             let way = self.ways.entry(peer).or_default();
-            way.probed(rtt);
-            if way.is_news() || now.is_multiple_of(STEP) {
-                way.close_round();
+            way.record_probe(rtt);
+            if way.should_end_round() || now.is_multiple_of(STEP) {
+                way.end_round();
             }
         }
         let after = links(&self.ways);

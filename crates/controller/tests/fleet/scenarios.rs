@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use landfall_core::achieved::{Verdict, achieved};
+use landfall_core::export::Family;
 use landfall_core::name::ClusterId;
-use landfall_core::plan::Family;
 
 use crate::manifests::{applied, objects};
 use crate::world::{OPTIMIZED, ROUND, World, web};
@@ -19,7 +19,7 @@ fn drawn(world: &World, draws: usize) -> BTreeMap<ClusterId, u64> {
     let before: BTreeMap<ClusterId, u64> = counted(world);
     for _ in 0..draws {
         let point = planned.next_point();
-        assert!(planned.give_one(Family::Ipv4, point).is_some(), "no empty answer");
+        assert!(planned.answer_with_one(Family::Ipv4, point).is_some(), "no empty answer");
     }
     counted(world).into_iter().map(|(id, count)| (id.clone(), count - before.get(&id).unwrap_or(&0))).collect()
 }

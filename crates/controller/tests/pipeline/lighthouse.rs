@@ -4,7 +4,7 @@ use crate::support::{Feed, addresses, applied, deleted, list, synced};
 use landfall_controller::change::Change;
 use landfall_controller::change::ObjectEvent;
 use landfall_controller::object::Kind;
-use landfall_core::snapshot::Kind as ServiceKind;
+use landfall_core::snapshot::ServiceKind;
 
 /// Agents up to 0.19: v1alpha1, one slice per ClusterSetIP service and cluster, timestamps in annotations; with the
 /// agent's private import, and with the copies of a broker that shares the cluster.

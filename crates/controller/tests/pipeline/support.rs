@@ -6,8 +6,9 @@ use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, ObjectRef};
 use landfall_controller::observe::perspective::{Guide, Perspective};
 use landfall_controller::pipeline::{Age, Pipeline};
+use landfall_core::export::Family;
 use landfall_core::name::ClusterId;
-use landfall_core::plan::{Family, ServicePlan};
+use landfall_core::plan::ServicePlan;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 

@@ -48,5 +48,7 @@ pub mod standby;
 
 pub mod agent;
 
+pub mod capacity;
+
 pub use problem::SolveError;
 pub use solution::{ExplainedShare, PlannedExporter, Solution, SolutionRow, solve_jointly, weights};

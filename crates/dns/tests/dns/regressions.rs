@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use domain::base::iana::Rtype;
 use landfall_core::plan::Plan;
-use landfall_core::snapshot::Kind;
+use landfall_core::snapshot::ServiceKind;
 use landfall_dns::Transport;
 
 use crate::support::{
@@ -48,8 +48,8 @@ fn l2_l3_events_between_answers_do_not_make_one_cluster_dominate() {
 #[test]
 fn l4_each_family_has_the_addresses_of_its_own_and_no_others() {
     let plan = plan_of([
-        ("db.data", service(Kind::Headless, &[("a", &["fd00::1"]), ("b", &["10.0.0.1"])])),
-        ("v6.data", service(Kind::Headless, &[("a", &["fd00::1"])])),
+        ("db.data", service(ServiceKind::Headless, &[("a", &["fd00::1"]), ("b", &["10.0.0.1"])])),
+        ("v6.data", service(ServiceKind::Headless, &[("a", &["fd00::1"])])),
         ("v6.shop", service(per_cluster(), &[("a", &["fd00::2"])])),
     ]);
     assert_eq!(addresses(&plan, "db.data", Rtype::A), ips(&["10.0.0.1"]));
@@ -70,7 +70,7 @@ fn l5_an_import_that_changes_its_addresses_or_its_type_is_answered_anew() {
         let plan = changed(&plan, "web.shop", service(vip(&[ip]), exports));
         assert_eq!(addresses(&plan, "web.shop", Rtype::A), ips(&[ip]));
     }
-    let plan = changed(&plan, "web.shop", service(Kind::Headless, exports));
+    let plan = changed(&plan, "web.shop", service(ServiceKind::Headless, exports));
     assert_eq!(addresses(&plan, "10-0-0-1.a.web.shop", Rtype::A), ips(&["10.0.0.1"]));
 }
 
@@ -171,7 +171,7 @@ fn k9_m6_a_cluster_id_of_two_labels_is_understood() {
     let plan = plan_of([(
         "db.data",
         service(
-            Kind::Headless,
+            ServiceKind::Headless,
             &[("east.eu", &["db-0/10.0.0.1"]), ("eu", &["east/10.0.0.2"]), ("b", &["east/10.0.0.3"])],
         ),
     )]);

@@ -8,10 +8,11 @@ use domain::base::iana::Rtype;
 use domain::base::name::ToName;
 use domain::base::{Message, ParsedName, ParsedRecord};
 use domain::rdata::AllRecordData;
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::{Plan, plan};
-use landfall_core::policy::{LocalPreference, Mode, Policy, Row, Weight};
-use landfall_core::snapshot::{Endpoint, Export, Guidance, Kind, Link, Service, Snapshot, View};
+use landfall_core::policy::{LocalPreference, Mode, Policy, Weight, WeightRow};
+use landfall_core::snapshot::{Link, NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 use landfall_dns::responder::Outcome;
 use landfall_dns::{Responder, Transport, Zone};
 
@@ -28,10 +29,10 @@ pub(crate) fn key(service: &str) -> ServiceKey {
 }
 
 /// Seen from `east`, to which `south` cannot be reached.
-pub(crate) fn view() -> View {
+pub(crate) fn view() -> NetworkView {
     let clusters = ["west", "east.eu", "north", "south", "a", "b", "c", "d", "e"];
     let link = |cluster: &str| (id(cluster), Link { reachable: cluster != "south", rtt: None });
-    View { local: id("east"), measured: true, links: clusters.map(link).into() }
+    NetworkView { local: id("east"), links_complete: true, links: clusters.map(link).into() }
 }
 
 /// `hostname/address` or `address`.
@@ -46,30 +47,30 @@ pub(crate) fn export(endpoints: &[&str]) -> Export {
     Export { ready: ready.into() }
 }
 
-pub(crate) fn service(kind: Kind, exports: &[(&str, &[&str])]) -> Arc<Service> {
+pub(crate) fn service(kind: ServiceKind, exports: &[(&str, &[&str])]) -> Arc<Service> {
     let exports = exports.iter().map(|(cluster, endpoints)| (id(cluster), export(endpoints))).collect();
-    Arc::new(Service { kind, exports, guidance: Guidance::Policy(Arc::default()) })
+    Arc::new(Service { kind, exports, rule_source: RuleSource::Policy(Arc::default()) })
 }
 
-pub(crate) fn per_cluster() -> Kind {
-    Kind::ClusterSetIp { ips: Vec::new() }
+pub(crate) fn per_cluster() -> ServiceKind {
+    ServiceKind::ClusterSetIp { ips: Vec::new() }
 }
 
-pub(crate) fn vip(ips: &[&str]) -> Kind {
-    Kind::ClusterSetIp { ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() }
+pub(crate) fn vip(ips: &[&str]) -> ServiceKind {
+    ServiceKind::ClusterSetIp { ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() }
 }
 
 /// The lower the weight, the higher the share; no preference for the local cluster.
-pub(crate) fn weighted(kind: Kind, exports: &[(&str, &[&str])], weights: &[(&str, f64)]) -> Arc<Service> {
+pub(crate) fn weighted(kind: ServiceKind, exports: &[(&str, &[&str])], weights: &[(&str, f64)]) -> Arc<Service> {
     let weights = weights.iter().map(|&(cluster, weight)| (id(cluster), Weight::from(weight))).collect();
     let policy = Policy {
         mode: Mode::WeightedRoundRobin,
         local_preference: Some(LocalPreference::Balance),
-        rows: vec![Row::new(None, weights).unwrap()],
+        rows: vec![WeightRow::new(None, weights).unwrap()],
         ..Policy::default()
     };
     let service = Arc::unwrap_or_clone(service(kind, exports));
-    Arc::new(Service { guidance: Guidance::Policy(Arc::new(policy)), ..service })
+    Arc::new(Service { rule_source: RuleSource::Policy(Arc::new(policy)), ..service })
 }
 
 pub(crate) fn plan_of(services: impl IntoIterator<Item = (&'static str, Arc<Service>)>) -> Plan {
@@ -91,7 +92,7 @@ pub(crate) fn fleet() -> Plan {
         (
             "db.data",
             service(
-                Kind::Headless,
+                ServiceKind::Headless,
                 &[
                     ("east", &["db-0/10.1.0.1", "db-0/fd00:1::1", "db-1/10.1.0.2"]),
                     ("west", &["10.2.0.1", "twin/10.2.0.2", "twin/10.2.0.3", "fd00:2::"]),
@@ -101,8 +102,8 @@ pub(crate) fn fleet() -> Plan {
                 ],
             ),
         ),
-        ("v4.data", service(Kind::Headless, &[("west", &["10.5.0.1"])])),
-        ("empty.data", service(Kind::Headless, &[("east", &[]), ("west", &[])])),
+        ("v4.data", service(ServiceKind::Headless, &[("west", &["10.5.0.1"])])),
+        ("empty.data", service(ServiceKind::Headless, &[("east", &[]), ("west", &[])])),
     ])
 }
 
@@ -117,9 +118,9 @@ pub(crate) fn stateful(clusters: &[&str], count: u16) -> Arc<Service> {
         let names: Vec<String> = names.collect();
         (id(cluster), export(&names.iter().map(String::as_str).collect::<Vec<_>>()))
     });
-    let guidance =
-        Guidance::Policy(Arc::new(Policy { local_preference: Some(LocalPreference::Balance), ..Policy::default() }));
-    Arc::new(Service { kind: Kind::Headless, exports: exports.collect(), guidance })
+    let rule_source =
+        RuleSource::Policy(Arc::new(Policy { local_preference: Some(LocalPreference::Balance), ..Policy::default() }));
+    Arc::new(Service { kind: ServiceKind::Headless, exports: exports.collect(), rule_source })
 }
 
 pub(crate) fn responder() -> Responder {

@@ -8,7 +8,7 @@ use std::thread;
 use domain::base::iana::Rtype;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, ServicePlan};
-use landfall_core::snapshot::{Kind, Link, Service, Snapshot, View};
+use landfall_core::snapshot::{Link, NetworkView, Service, ServiceKind, Snapshot};
 use landfall_dns::answer::{Answer, Room, answer};
 use landfall_dns::question::Question;
 use landfall_dns::{Responder, Transport};
@@ -120,7 +120,7 @@ fn weights_that_change_in_the_middle_are_followed_from_the_next_answer_on() {
 
 #[test]
 fn the_first_endpoint_of_a_headless_service_has_the_published_weights_also_of_a_part() {
-    let headless = weighted(Kind::Headless, &EXPORTS, &[("a", 10.0), ("b", 5.0), ("c", 300.0)]);
+    let headless = weighted(ServiceKind::Headless, &EXPORTS, &[("a", 10.0), ("b", 5.0), ("c", 300.0)]);
     let plan = plan_of([("db.data", headless)]);
     let name = "db.data.svc.clusterset.local";
     let counts = count(ANSWERS, &Query::new(name, Rtype::A), &responder(), &plan, by_last_octet);
@@ -128,7 +128,7 @@ fn the_first_endpoint_of_a_headless_service_has_the_published_weights_also_of_a_
     assert!(all < 0.1, "{all} {counts:?}");
 
     let service = Service {
-        guidance: plan.get("db.data").unwrap().service.guidance.clone(),
+        rule_source: plan.get("db.data").unwrap().service.rule_source.clone(),
         ..Arc::unwrap_or_clone(stateful(&["a", "b", "c"], 200))
     };
     let plan = plan_of([("db.data", Arc::new(service))]);
@@ -164,8 +164,8 @@ fn a_million_answers_to_many_threads_are_never_empty_while_one_of_five_is_ready(
         let exports = clusters.iter().enumerate().map(|(i, cluster)| {
             (id(cluster), if i == ready { export(&["10.0.0.1", "10.0.0.2"]) } else { export(&[]) })
         });
-        let guidance = weighted(per_cluster(), &[], &clusters.map(|cluster| (cluster, 1.0))).guidance.clone();
-        Arc::new(Service { kind: per_cluster(), exports: exports.collect(), guidance })
+        let rule_source = weighted(per_cluster(), &[], &clusters.map(|cluster| (cluster, 1.0))).rule_source.clone();
+        Arc::new(Service { kind: per_cluster(), exports: exports.collect(), rule_source })
     };
     let (publish, plans) = watch::channel(plan_of([("web.shop", only(0))]));
     let asking = |plans: watch::Receiver<Plan>| {
@@ -197,11 +197,11 @@ prop_compose! {
     fn fleets()(
         headless: bool,
         ready in prop::collection::vec((0..4_u8, 0..3_u8, any::<bool>(), 0.0..10.0), 1..6),
-    ) -> (View, Arc<Service>) {
+    ) -> (NetworkView, Arc<Service>) {
         let names = ["a", "b", "c", "d", "e"];
         let clusters = || names.iter().zip(&ready);
         let links = clusters().map(|(name, &(.., reachable, _))| (id(name), Link { reachable, rtt: None }));
-        let view = View { local: id("east"), measured: true, links: links.collect() };
+        let view = NetworkView { local: id("east"), links_complete: true, links: links.collect() };
         let exports = clusters().enumerate().map(|(i, (name, (ipv4, ipv6, ..)))| {
             let ipv4 = (0..*ipv4).map(|n| format!("10.{i}.0.{n}"));
             let ipv6 = (0..*ipv6).map(|n| format!("fd00:{i}::{n}"));
@@ -211,9 +211,9 @@ prop_compose! {
         let exports = exports.collect();
         // One weight of 0 at most.
         let weights: Vec<_> = clusters().map(|(name, &(.., weight))| (*name, weight + 0.001)).collect();
-        let kind = if headless { Kind::Headless } else { per_cluster() };
-        let guidance = weighted(kind.clone(), &[], &weights).guidance.clone();
-        (view, Arc::new(Service { kind, exports, guidance }))
+        let kind = if headless { ServiceKind::Headless } else { per_cluster() };
+        let rule_source = weighted(kind.clone(), &[], &weights).rule_source.clone();
+        (view, Arc::new(Service { kind, exports, rule_source }))
     }
 }
 
@@ -236,7 +236,7 @@ proptest! {
                 let reply = ask(&responder(), Some(&plan), &Query::new(WEB, qtype), Transport::Udp);
                 let addresses = reply.addresses();
                 prop_assert!(addresses.iter().all(|address| eligible.contains(address)), "{:?}", addresses);
-                let complete = if planned.service.kind == Kind::Headless { eligible.len() } else { eligible.len().min(1) };
+                let complete = if planned.service.kind == ServiceKind::Headless { eligible.len() } else { eligible.len().min(1) };
                 // A cluster without an address of the family leaves its clients to the others, if they have a weight.
                 prop_assert_eq!(addresses.len(), complete);
             }

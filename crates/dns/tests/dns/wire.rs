@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use domain::base::iana::Rtype;
 use landfall_core::plan::Plan;
-use landfall_core::snapshot::Kind;
+use landfall_core::snapshot::ServiceKind;
 use landfall_dns::Transport;
 use proptest::prelude::*;
 
@@ -207,7 +207,7 @@ fn ten_thousand_endpoints_are_answered() {
 fn a_hostname_with_more_addresses_than_an_answer_takes_gives_those_that_fit() {
     let one_name: Vec<String> = (0..5_000).map(|i| format!("db/10.0.{}.{}", i / 250, i % 250)).collect();
     let one_name: Vec<&str> = one_name.iter().map(String::as_str).collect();
-    let plan = plan_of([("db.data", service(Kind::Headless, &[("a", &one_name)]))]);
+    let plan = plan_of([("db.data", service(ServiceKind::Headless, &[("a", &one_name)]))]);
     let query = Query::new("db.a.db.data.svc.clusterset.local", Rtype::A);
     for (transport, truncated, answers) in [(Transport::Udp, true, 28), (Transport::Tcp, false, 4_092)] {
         let reply = ask(&responder(), Some(&plan), &query, transport);
@@ -219,7 +219,7 @@ fn a_hostname_with_more_addresses_than_an_answer_takes_gives_those_that_fit() {
 fn an_address_that_two_clusters_share_is_listed_once() {
     let shared: &[(&str, &[&str])] =
         &[("a", &["10.0.0.1", "10.0.0.2"]), ("b", &["10.0.0.2", "x/10.0.0.2", "10.0.0.3"])];
-    let plan = plan_of([("db.data", service(Kind::Headless, shared))]);
+    let plan = plan_of([("db.data", service(ServiceKind::Headless, shared))]);
     let reply = ask(&responder(), Some(&plan), &Query::new(DB, Rtype::A), Transport::Udp);
     assert_eq!((distinct(&reply).len(), reply.answers.len()), (3, 3));
 }

@@ -1,7 +1,7 @@
 //! `landfall drain`: shifts the traffic of a cluster to the others, if they have the capacity for it.
 
 use anyhow::{Context, Result};
-use landfall_core::drain::Short;
+use landfall_core::drain::Deficit;
 
 use crate::args::{ApiServer, DrainArgs};
 use crate::output::{self, print, print_findings};
@@ -58,7 +58,7 @@ fn print_check(check: &DrainCheck, args: &DrainArgs) {
         eprintln!("cannot tell whether the other clusters can take over the load of {}: {why}", args.cluster);
     }
     for (key, deficit) in &check.deficits {
-        let Short { demand_rps, left_rps } = deficit;
+        let Deficit { demand_rps, left_rps } = deficit;
         let missing = deficit.missing_rps();
         eprintln!(
             "{key}: the other clusters can serve {left_rps:.0} requests/s of {demand_rps:.0}; {missing:.0} are missing"

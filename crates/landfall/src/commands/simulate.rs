@@ -49,7 +49,7 @@ pub fn run(args: &SimulateArgs) -> Result<u8> {
             summaries: &results.summaries,
             shown: results.shown,
             outcomes: &results.outcomes,
-            target_utilisation: experiment.tuning.target_utilisation,
+            target_utilisation: experiment.tuning.target_utilization,
             sweep: &experiment.sweep(&mut progress),
         };
         write_report(args, &report)?;
@@ -83,7 +83,7 @@ fn lowest_costs(world: &World, progress: &mut Progress) -> Result<Vec<f64>> {
 fn tuning(args: &SimulateArgs) -> Tuning {
     let default = Tuning::default();
     Tuning {
-        target_utilisation: args.target_utilization.unwrap_or(default.target_utilisation),
+        target_utilization: args.target_utilization.unwrap_or(default.target_utilization),
         epsilon_ms: args.epsilon_ms.unwrap_or(default.epsilon_ms),
         ..default
     }

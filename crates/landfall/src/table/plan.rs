@@ -7,7 +7,7 @@ use landfall_core::plan::ServicePlan;
 use landfall_core::policy::Mode;
 use landfall_core::resolve::Share;
 use landfall_core::rule::{Fallback, Reason};
-use landfall_core::snapshot::Kind;
+use landfall_core::snapshot::ServiceKind;
 
 use crate::table::align;
 use landfall_controller::summary::{ClusterPlan, ServiceSummary, summarize};
@@ -58,7 +58,7 @@ fn summary_cells((service, summary): (String, ServiceSummary)) -> [String; 6] {
 }
 
 fn answers(planned: &ServicePlan) -> String {
-    if planned.service.kind == Kind::Headless {
+    if planned.service.kind == ServiceKind::Headless {
         return headless(planned);
     }
     match planned.clusterset_ips() {
@@ -87,7 +87,7 @@ fn headless(planned: &ServicePlan) -> String {
 fn remarks(planned: &ServicePlan) -> String {
     let fallback = planned.rule.fallback.map(Fallback::as_str).map(str::to_owned);
     // The answers have the clusters of later priorities too, or the network chooses: a weight of 0 is normal.
-    let all_answer = planned.service.kind == Kind::Headless || !planned.clusterset_ips().is_empty();
+    let all_answer = planned.service.kind == ServiceKind::Headless || !planned.clusterset_ips().is_empty();
     // In optimized mode most clusters get no share, and nothing is wrong with that.
     let planned_so = planned.rule.mode == Mode::Optimized;
     let usual =
@@ -103,13 +103,14 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
+    use landfall_core::export::{Endpoint, Export};
     use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
     use landfall_core::optimize::cost::UnitCost;
     use landfall_core::optimize::objective::Objective;
-    use landfall_core::optimize::report::{Costs, Report, facts};
+    use landfall_core::optimize::report::{CostMatrix, Report, planning_input};
     use landfall_core::plan::Plan;
     use landfall_core::policy::Policy;
-    use landfall_core::snapshot::{Endpoint, Export, Guidance, Service, View};
+    use landfall_core::snapshot::{NetworkView, RuleSource, Service};
 
     use super::*;
 
@@ -127,15 +128,16 @@ mod tests {
         let report = |demand_rps| Report { demand_rps, capacity_rps: Some(200.0), ..Report::default() };
         let reports = [(id("a"), report(demand_rps)), (id("b"), report(Some(0.0)))].into();
         let path = BTreeMap::from([(id("b"), UnitCost { latency_ms: 10.0, price_ms: 5.0 })]);
-        let costs = Costs::from_iter([(id("a"), path.into()), (id("b"), Arc::default()), (id("c"), Arc::default())]);
+        let costs =
+            CostMatrix::from_iter([(id("a"), path.into()), (id("b"), Arc::default()), (id("c"), Arc::default())]);
         let eligible =
             |cluster: &ClusterId| exports.get(cluster).filter(|export| !export.ready.is_empty()).map(|_| 50.0);
-        let known = facts(&reports, &costs, eligible, (&Objective::default(), 0));
+        let known = planning_input(&reports, &costs, eligible, (&Objective::default(), 0));
         let policy = Policy { mode: Mode::Optimized, ..Policy::default() };
-        let guidance = Guidance::Optimized(policy.into(), known.into(), None);
-        let kind = Kind::ClusterSetIp { ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() };
-        let service = Some(Arc::new(Service { kind, exports, guidance }));
-        let view = View { local: id("a"), measured: false, links: BTreeMap::new() };
+        let rule_source = RuleSource::Optimized(policy.into(), known.into(), None);
+        let kind = ServiceKind::ClusterSetIp { ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() };
+        let service = Some(Arc::new(Service { kind, exports, rule_source }));
+        let view = NetworkView { local: id("a"), links_complete: false, links: BTreeMap::new() };
         let key = ServiceKey::new("shop", "web").unwrap();
         ClusterPlan { cluster: id("a"), plan: Arc::new(Plan::default().updated(&view, [(key, service)], 1).unwrap()) }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use landfall_core::name::ClusterId;
-use landfall_core::reach::Way;
+use landfall_core::reach::NetworkPath;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -42,19 +42,19 @@ pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, chan
 
 #[derive(Debug, Default)]
 struct Ways {
-    peers: BTreeMap<ClusterId, Way>,
+    peers: BTreeMap<ClusterId, NetworkPath>,
 }
 
 impl Ways {
     /// Whether a peer went or came back, or the way to it is known for the first time, or has become another one.
     fn probed(&mut self, probed: &Probed) -> bool {
         let way = self.peers.entry(probed.cluster.clone()).or_default();
-        let before = (way.is_reachable(), way.conditions());
-        way.probed(probed.rtt.map(|rtt| rtt.as_secs_f64() * 1e3));
-        if way.is_news() {
-            way.close_round();
+        let before = (way.is_reachable(), way.quality());
+        way.record_probe(probed.rtt.map(|rtt| rtt.as_secs_f64() * 1e3));
+        if way.should_end_round() {
+            way.end_round();
         }
-        before != (way.is_reachable(), way.conditions())
+        before != (way.is_reachable(), way.quality())
     }
 
     /// Ends a step. Peers that have no address any more are forgotten.
@@ -62,14 +62,14 @@ impl Ways {
         let before = self.links();
         self.peers.retain(|peer, _| targets.contains_key(peer));
         for way in self.peers.values_mut() {
-            way.close_round();
+            way.end_round();
         }
         before != self.links()
     }
 
     fn links(&self) -> BTreeMap<ClusterId, PeerLink> {
-        let link = |(peer, way): (&ClusterId, &Way)| {
-            let known = way.conditions();
+        let link = |(peer, way): (&ClusterId, &NetworkPath)| {
+            let known = way.quality();
             let link = PeerLink {
                 rtt_ms: known.map(|known| known.rtt_ms),
                 jitter_ms: known.map(|known| known.jitter_ms),

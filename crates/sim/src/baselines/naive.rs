@@ -1,14 +1,14 @@
 //! Optimisers that forget that there are others. Each source is right by what it sees, and all of them together are not.
 
 use landfall_core::optimize::congestion::{Curve, Shape, curves};
-use landfall_core::optimize::fill::{Vessel, fill};
+use landfall_core::optimize::fill::{Bin, water_fill};
 
 use super::known::{Demands, View, view};
 use super::{all_to, by_row};
 use crate::matrix::Matrix;
 use crate::policy::{Moment, Policy};
 
-const SHAPE: Shape = Shape { target_utilisation: 0.9, burstiness: 1.0 };
+const SHAPE: Shape = Shape { target_utilization: 0.9, burstiness: 1.0 };
 
 #[derive(Default)]
 pub(super) struct Selfish {
@@ -27,15 +27,15 @@ fn selfish(moment: &Moment<'_>, source: usize, demand_rps: f64) -> Vec<f64> {
     let view = view(moment, source);
     let eligible = eligible(&view);
     let curves = known_curves(moment, &view, &eligible);
-    let vessel = |(&j, curve): (&usize, Curve)| Vessel {
+    let vessel = |(&j, curve): (&usize, Curve)| Bin {
         cost_ms: moment.cost_ms[(source, j)],
         curve,
         background_rps: (view.load_rps[j] - view.own_rps[j]).max(0.0),
-        claim: 1.0,
+        portion: 1.0,
     };
-    let vessels: Vec<Vessel> = eligible.iter().zip(curves).map(vessel).collect();
+    let vessels: Vec<Bin> = eligible.iter().zip(curves).map(vessel).collect();
     let mut row = vec![0.0; moment.world.size()];
-    let filled = fill(&vessels, demand_rps).loads_rps;
+    let filled = water_fill(&vessels, demand_rps).loads_rps;
     eligible.into_iter().zip(filled).for_each(|(j, load)| row[j] = load);
     row
 }

@@ -8,7 +8,7 @@
 //! All clusters plan with what is said here, and nothing they do corrects a capacity that is wrong: a number that nobody
 //! observed must not stand for ever, and one measurement must not throw it.
 
-use landfall_core::optimize::agent::{Load, Measured};
+use crate::optimize::agent::{ExportMeasurement, Load};
 
 /// Below this utilisation much of it is what a pod uses without any requests, and a quotient says little of what it bears.
 const LEAST_UTILISATION: f64 = 0.3;
@@ -61,11 +61,11 @@ pub struct ExportCapacity {
 }
 
 impl ExportCapacity {
-    /// For an [`Agent`](landfall_core::optimize::agent::Agent). `answered_rps`: what the answers of all clusters amount to,
+    /// For an [`Agent`](crate::optimize::agent::Agent). `answered_rps`: what the answers of all clusters amount to,
     /// which is what is left where nobody measures. Nothing here tells what was rejected.
-    pub fn measured(self, answered_rps: Option<f64>) -> Option<Measured> {
+    pub fn measured(self, answered_rps: Option<f64>) -> Option<ExportMeasurement> {
         let load = self.load_rps.map(Load::Measured).or_else(|| answered_rps.map(Load::Answers))?;
-        Some(Measured { load, nominal_rps: self.capacity_rps, limit_rps: None })
+        Some(ExportMeasurement { load, nominal_rps: self.capacity_rps, limit_rps: None })
     }
 }
 
@@ -142,13 +142,6 @@ fn sane(measured: Option<f64>) -> Option<f64> {
 
 fn believed(rps: f64, nominal_rps: f64) -> f64 {
     rps.clamp(BELIEVED.0 * nominal_rps, BELIEVED.1 * nominal_rps)
-}
-
-/// Ready pods, as far as endpoints tell: one that has addresses of both families is one. Behind a service IP there can be
-/// any number, which only the exporting cluster knows.
-pub fn pods(export: &landfall_core::snapshot::Export) -> usize {
-    let ipv4 = export.ready.iter().filter(|endpoint| endpoint.address.is_ipv4()).count();
-    ipv4.max(export.ready.len() - ipv4)
 }
 
 #[cfg(test)]
