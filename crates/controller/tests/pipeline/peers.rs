@@ -34,7 +34,10 @@ fn kept(pipeline: &mut Pipeline, changes: Vec<impl Into<Change>>) -> Vec<String>
     let record = |write| match write {
         Write::DeletePeerRecord(object) => Some(format!("{} (gone)", object.name)),
         Write::PeerRecord(object, _) => Some(object.name.to_string()),
-        _ => None,
+        Write::Selection(..)
+        | Write::DeleteSelection(_)
+        | Write::PolicyStatus(..)
+        | Write::SubmarinerConditions { .. } => None,
     };
     writes(pipeline, changes).into_iter().filter_map(record).collect()
 }

@@ -175,7 +175,7 @@ impl<'a> DrainObject<'a> {
         let identity = Identity { cluster: self.cluster.clone(), instance };
         let own = |event: &PeerEvent| match event {
             PeerEvent::Reported(facts) => facts.cluster == *self.cluster && facts.drain.is_some() == drained,
-            _ => false,
+            PeerEvent::Gone(_) | PeerEvent::Listed(_) | PeerEvent::Broker(_) => false,
         };
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
         while Instant::now() < deadline {

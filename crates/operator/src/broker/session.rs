@@ -17,7 +17,7 @@ use crate::log_once::LogOnce;
 use landfall_controller::broker::host_clock::HostClock;
 use landfall_controller::broker::inbox::{Inbox, Taken, written};
 use landfall_controller::broker::objects::{self, Identity, name};
-use landfall_controller::change::{ObjectEvent, PeerEvent};
+use landfall_controller::change::{BrokerState, ObjectEvent, PeerEvent};
 use landfall_controller::facts::Facts;
 use landfall_controller::object::{Kind, Object};
 
@@ -110,20 +110,24 @@ impl Session {
         self.report(&taken, ends).await
     }
 
-    /// Sends what was taken in to the pipeline, and logs each fault once.
+    /// Sends what was taken in to the pipeline.
     async fn report(&mut self, taken: &Taken, ends: &Ends) -> Result<(), Stopping> {
         for event in self.inbox.report(taken, (ends.clock)()) {
             if let PeerEvent::Broker(Some(state)) = &event {
-                self.log.retain(|object| state.rejected.contains_key(object));
-                for (object, (_, why)) in &state.rejected {
-                    if self.log.is_new(object, why) {
-                        tracing::warn!(%object, %why, "facts on the broker left out");
-                    }
-                }
+                self.log_rejected(state);
             }
             ends.changes.send(event.into()).await.map_err(|_| Stopping)?;
         }
         Ok(())
+    }
+
+    fn log_rejected(&mut self, state: &BrokerState) {
+        self.log.retain(|object| state.rejected.contains_key(object));
+        for (object, (_, why)) in &state.rejected {
+            if self.log.is_new(object, why) {
+                tracing::warn!(%object, %why, "facts on the broker left out");
+            }
+        }
     }
 
     /// Writes the own facts, if this replica leads and they may be written.

@@ -189,9 +189,10 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
 {
     match Api::<K>::namespaced(client, namespace).delete(name, &DeleteParams::default()).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        result => Ok(drop(result?)),
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        result => drop(result?),
     }
+    Ok(())
 }
 
 fn apply() -> PatchParams {
