@@ -24,8 +24,8 @@ use landfall_controller::facts::{Facts, PeerLink};
 use landfall_controller::manifest::documents;
 use landfall_controller::measured::{Measured, Reading};
 use landfall_controller::object::{Kind, Object};
-use landfall_controller::observe::perspective::{Guide, Perspective};
-use landfall_controller::pipeline::{Age, Pipeline};
+use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
+use landfall_controller::pipeline::Pipeline;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::resolve::Share;
 
@@ -147,9 +147,9 @@ fn agent(i: usize) -> Pipeline {
         local: id(i),
         namespace: "landfall-system".into(),
         submariner_namespace: None,
-        guide: Guide::Policies,
+        rules_from: RulesFrom::Policies,
     };
-    Pipeline::new(perspective, Age::Live).in_cluster(None)
+    Pipeline::new(perspective, Age::Live).awaiting_broker(None)
 }
 
 impl Fleet {

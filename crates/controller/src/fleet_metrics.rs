@@ -44,7 +44,7 @@ impl Figures {
             *rejected.entry(category).or_default() += 1;
         }
         let round = pipeline.published().map_or(0, |own| own.generation);
-        let savings = match pipeline.rounds().leads() {
+        let savings = match pipeline.rounds().is_some() {
             true if round == before.round => Arc::clone(&before.savings),
             true => Arc::new(all_savings(pipeline)),
             // Whoever leads now tells them.
@@ -69,7 +69,7 @@ impl Figures {
             rejected,
             methods,
             savings,
-            achieved: Arc::clone(pipeline.rounds().achieved()),
+            achieved: pipeline.rounds().map(|rounds| Arc::clone(rounds.achieved())).unwrap_or_default(),
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Changes in, plans out: the one owner of the stores, and the one sender of plans.
+//! Changes in, plan out: the one owner of the stores.
 
-use crate::change::PeerEvent;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,146 +12,139 @@ use landfall_core::pricing::Location;
 use landfall_core::snapshot::NetworkView;
 
 use crate::broker::connection::Hearing;
-use crate::change::BrokerState;
+use crate::change::{BrokerState, Change, PeerEvent, Touched};
 use crate::facts::Facts;
 use crate::object::Kind;
-use crate::observe::fleet::{self, Ways};
-use crate::observe::perspective::{Guide, Perspective};
-use crate::observe::round_trips::RoundTrips;
-use crate::observe::{self, Heartbeats, Seen};
-use crate::rounds::{Due, Ground, Rounds, round_seconds};
-use crate::{
-    change::{Change, Touched},
-    stores::Stores,
-};
+use crate::observe::network::Network;
+use crate::observe::own_facts::{cluster_facts, own_facts};
+use crate::observe::path_costs::PathCosts;
+use crate::observe::perspective::{Age, Perspective, RulesFrom};
+use crate::observe::{ObserveContext, snapshot, update};
+use crate::rounds::{Due, RoundContext, Rounds, round_seconds};
+use crate::stores::Stores;
 
-/// Our own round may be late by a tenth, and takes a moment to come back from the broker.
+/// The own round may be late by a tenth, and takes a moment to come back from the broker.
 const LATE: f64 = 1.2;
 
-/// Whether heartbeats in the objects can be compared with the clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Age {
-    /// From an API server: they are of now.
-    Live,
-    /// From files: they are of when the manifests were saved.
-    Saved,
-}
-
-/// The kinds without a complete list of which nothing can be said. The others may not be installed at all.
-pub fn required(guide: Guide) -> &'static [Kind] {
-    match guide {
-        Guide::Policies => &Kind::ALL,
-        // Of ClusterFacts, where the others can be probed.
-        Guide::Selections => {
+/// Returns the kinds without a complete list of which nothing can be planned. The others may not be installed at all.
+pub fn required(rules_from: RulesFrom) -> &'static [Kind] {
+    match rules_from {
+        RulesFrom::Policies => &Kind::ALL,
+        // ClusterFacts, because they hold the probe addresses of the peers.
+        RulesFrom::Selections => {
             &[Kind::ServiceImport, Kind::EndpointSlice, Kind::Gateway, Kind::ServiceSelection, Kind::ClusterFacts]
         }
     }
 }
 
-/// Stores, and the plan that follows from them.
+/// The stores, and the plan that follows from them.
 #[derive(Debug)]
 pub struct Pipeline {
     perspective: Perspective,
     age: Age,
     stores: Stores,
-    /// When the last list of gateways ended: heartbeats have been able to come since. In seconds since 1970.
-    gateways_since: u64,
-    view: NetworkView,
-    round_trips: RoundTrips,
-    ways: Ways,
-    rounds: Rounds,
-    /// What was published where there is no broker: it is read back in the next turn.
-    echo: Option<Arc<Facts>>,
-    hearing: Hearing,
-    /// When all was last planned for a new round, in seconds since 1970, and of which generation the own facts were then.
-    planned: (u64, i64),
+    network: Network,
+    broker: BrokerLink,
+    planning: Planning,
+    /// `None` unless this replica leads: only the leader measures and publishes.
+    rounds: Option<Rounds>,
+}
+
+/// Where facts come from, and where own facts go.
+#[derive(Debug)]
+struct BrokerLink {
+    connection: Hearing,
+    /// Own facts to be applied in the next turn, when there is no broker to return them.
+    loopback: Option<Arc<Facts>>,
+}
+
+/// The plan, and what it is made with.
+#[derive(Debug)]
+struct Planning {
     /// `None` until the lists are complete.
     plan: Option<Arc<Plan>>,
-    /// Of the plan: how long a round is.
+    last_replan: LastReplan,
+    /// Length of a round of the plan.
     round_seconds: f64,
+    path_costs: PathCosts,
+}
+
+/// When all optimized services were last planned for a new round.
+#[derive(Debug, Default)]
+struct LastReplan {
+    /// Seconds since 1970.
+    at: u64,
+    /// Generation of the own facts at that time.
+    generation: i64,
+}
+
+impl Planning {
+    /// Returns when all services must be planned anew if no own round begins before, in seconds since 1970.
+    fn next_replan(&self) -> Option<u64> {
+        self.plan.as_ref()?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a round lasts minutes")]
+        let seconds = (LATE * self.round_seconds) as u64;
+        Some(self.last_replan.at + seconds)
+    }
+
+    /// Returns whether a round begins: the own facts of a round are there, as the others have them too, or the last replan is
+    /// a round ago. `ages`: whether facts age at all.
+    fn begins_round(&mut self, generation: i64, (now, ages): (u64, bool)) -> bool {
+        // A clock that was set back is no reason to wait until it has caught up.
+        self.last_replan.at = self.last_replan.at.min(now);
+        let due = self.next_replan().is_some_and(|at| ages && at <= now);
+        let begins = due || generation > self.last_replan.generation;
+        if begins {
+            self.last_replan = LastReplan { at: now, generation: generation.max(self.last_replan.generation) };
+        }
+        begins
+    }
 }
 
 impl Pipeline {
     pub fn new(perspective: Perspective, age: Age) -> Self {
-        let view = NetworkView { local: perspective.local.clone(), links_complete: false, links: Default::default() };
         Self {
-            rounds: Rounds::new(chance(&perspective.local)),
-            echo: None,
+            network: Network::new(&perspective.local),
+            rounds: None,
             perspective,
             age,
             stores: Stores::default(),
-            gateways_since: 0,
-            view,
-            round_trips: RoundTrips::default(),
-            ways: Ways::default(),
-            hearing: Hearing::NoBroker,
-            planned: (0, 0),
-            plan: None,
-            round_seconds: Objective::default().round_seconds,
+            broker: BrokerLink { connection: Hearing::NoBroker, loopback: None },
+            planning: Planning {
+                plan: None,
+                last_replan: LastReplan::default(),
+                round_seconds: Objective::default().round_seconds,
+                path_costs: PathCosts::default(),
+            },
         }
     }
 
-    /// Where the cluster is, if somebody said so, and that nothing is known of the others before it is known whether there is
-    /// a broker.
+    /// Sets the location of the cluster, if it is configured. Nothing is known of the other clusters before it is known
+    /// whether there is a broker.
     #[must_use]
-    pub fn in_cluster(mut self, place: Option<Location>) -> Self {
-        self.stores.location.configured = place;
-        self.hearing = Hearing::Nothing;
-        self.stores.facts.broker =
-            Some(BrokerState { lost: Some("nothing was heard of it yet".into()), ..BrokerState::default() });
+    pub fn awaiting_broker(mut self, location: Option<Location>) -> Self {
+        self.stores.location.configured = location;
+        self.broker.connection = Hearing::Nothing;
+        let lost = Some("nothing was heard of it yet".into());
+        self.stores.facts.broker = Some(BrokerState { lost, ..BrokerState::default() });
         self
     }
 
-    /// Takes the changes in and plans anew what they touch. `now` is in seconds since 1970. Returns what was touched;
-    /// nothing before the lists are complete.
+    /// Applies the changes, and plans the services anew that they touch. `now` is in seconds since 1970. Returns what was
+    /// touched; only problems before the lists are complete.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = impl Into<Change>>, now: u64) -> Touched {
         let mut touched = Touched::default();
-        let lists = self.stores.completions(Kind::Gateway);
-        let echo = self.echo.take().map(|own| Change::Peer(PeerEvent::Reported(own)));
-        changes.into_iter().map(Into::into).chain(echo).for_each(|change| self.route(change, &mut touched));
-        self.hear(now, &mut touched);
-        if self.stores.completions(Kind::Gateway) != lists {
-            self.gateways_since = now;
-        }
-        if !self.stores.complete(required(self.perspective.guide)) {
+        let loopback = self.broker.loopback.take().map(|own| Change::Peer(PeerEvent::Reported(own)));
+        changes.into_iter().map(Into::into).chain(loopback).for_each(|change| self.route(change, &mut touched));
+        self.update_connection(now, &mut touched);
+        self.network.note_lists(&self.stores, now);
+        if !self.stores.complete(required(self.perspective.rules_from)) {
             return Touched { problems: touched.problems, ..Touched::default() };
         }
-        let view = observe::view(&self.stores, &self.perspective.local, self.heartbeats(now));
-        let view = match self.age {
-            Age::Live => self.round_trips.steady(view, observe::heartbeat(&self.stores, now)),
-            Age::Saved => view,
-        };
         touched.all |= self.begins_round(now);
-        let moved = self.stores.settings.optimize() && view != self.view;
-        touched.all |= moved || !view.reaches_same_clusters(&self.view);
-        self.view = view;
-        let seen = Seen {
-            perspective: &self.perspective,
-            view: &self.view,
-            now,
-            facts_now: (self.age == Age::Live).then_some(now),
-            hearing: self.hearing,
-            rounds: &self.rounds,
-            ways: &self.ways,
-        };
-        let next = match &self.plan {
-            None => {
-                let snapshot = observe::snapshot(&self.stores, &seen);
-                self.planned.0 = now;
-                touched.all = true;
-                touched.policies = true;
-                Some(plan(&snapshot, &Plan::default(), now))
-            }
-            Some(plan) => observe::update(plan, &self.stores, &seen, &touched),
-        };
-        if self.plan.is_none() {
-            self.planned.0 = now;
-        }
-        if let Some(next) = next {
-            self.round_seconds = round_seconds(&next);
-            self.plan = Some(Arc::new(next));
-        }
-        self.tell(now);
+        touched.all |= self.network.step(&self.stores, self.age, now);
+        self.replan(now, &mut touched);
+        self.publish_own_facts(now);
         touched
     }
 
@@ -161,83 +153,109 @@ impl Pipeline {
             Change::Object(event) => self.stores.apply(event, touched),
             Change::Peer(event) => {
                 if let PeerEvent::Reported(facts) = &event {
-                    touched.all |= self.is_heard_again(facts) && self.stores.settings.optimize();
+                    touched.all |= self.was_silent(facts) && self.stores.settings.optimize();
                 }
                 self.stores.apply_peer(event, touched);
             }
             Change::Links(links) => self.stores.apply_links(links),
-            Change::Measured(measured) => self.rounds.add(*measured),
+            Change::Measured(measured) => {
+                if let Some(rounds) = &mut self.rounds {
+                    rounds.add(*measured);
+                }
+            }
             Change::Leads(leads) => {
-                self.rounds.lead(leads);
+                self.rounds = leads.then(|| Rounds::new(phase(&self.perspective.local)));
                 touched.leads = true;
             }
         }
     }
 
-    /// Somebody of whom nothing was known any more counts at once, and not only when the next round begins here.
-    fn is_heard_again(&self, facts: &Facts) -> bool {
+    /// Returns whether the facts before these were too old to count. New facts then count at once, and not only when the next
+    /// round begins here.
+    fn was_silent(&self, facts: &Facts) -> bool {
         let before = self.stores.facts.peers.get(&facts.cluster).and_then(|before| before.observed);
         let silent = facts.observed.zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
-        silent as f64 > FRESH_ROUNDS * self.round_seconds
+        silent as f64 > FRESH_ROUNDS * self.planning.round_seconds
     }
 
-    /// How long facts were out of reach matters for their age.
-    fn hear(&mut self, now: u64, touched: &mut Touched) {
+    /// How long the broker was away matters for the age of facts.
+    fn update_connection(&mut self, now: u64, touched: &mut Touched) {
         let lost = self.stores.facts.broker.as_ref().map(|broker| broker.lost.is_some());
-        let before = self.hearing;
-        if self.age == Age::Live && (self.stores.facts.broker.is_some() || before != Hearing::NoBroker) {
-            self.hearing = before.step(lost, now);
+        let before = self.broker.connection;
+        if self.age == Age::Live && (lost.is_some() || before != Hearing::NoBroker) {
+            self.broker.connection = before.step(lost, now);
         }
-        touched.all |= before.knows() != self.hearing.knows() && self.stores.settings.optimize();
+        touched.all |= before.knows() != self.broker.connection.knows() && self.stores.settings.optimize();
     }
 
-    /// All optimised services are planned anew in every round: when the own facts of a round are there, as the others have
-    /// them too, and without any when the last time is a round ago. A service whose facts have not changed keeps its rule.
+    /// All optimized services are planned anew in every round. A service whose facts have not changed keeps its rule.
     fn begins_round(&mut self, now: u64) -> bool {
-        let generation = self.stores.facts.peers.get(&self.perspective.local).map_or(0, |own| own.generation);
-        // A clock that was set back is no reason to wait until it has caught up.
-        self.planned.0 = self.planned.0.min(now);
-        let begins = self.next_round().is_some_and(|at| at <= now) || generation > self.planned.1;
-        if begins {
-            self.planned = (now, generation.max(self.planned.1));
-        }
-        begins && self.stores.settings.optimize()
+        let own = self.stores.facts.peers.get(&self.perspective.local);
+        let generation = own.map_or(0, |own| own.generation);
+        let optimizes = self.stores.settings.optimize();
+        self.planning.begins_round(generation, (now, self.ages())) && optimizes
     }
 
-    /// What is due to be published, and, without a broker, read back at once. Measurements come every few seconds, so this is asked
-    /// often enough.
-    fn tell(&mut self, now: u64) {
-        let Some(plan) = &self.plan else { return };
-        self.rounds.decided(plan, now);
-        if !(self.rounds.leads() && self.hearing.knows()) {
+    /// Plans what was touched; everything if there is no plan yet.
+    fn replan(&mut self, now: u64, touched: &mut Touched) {
+        let context = ObserveContext {
+            perspective: &self.perspective,
+            age: self.age,
+            view: self.network.view(),
+            now,
+            hearing: self.broker.connection,
+            rounds: self.rounds.as_ref(),
+            path_costs: &self.planning.path_costs,
+        };
+        let next = match &self.planning.plan {
+            None => {
+                (touched.all, touched.policies) = (true, true);
+                self.planning.last_replan.at = now;
+                Some(plan(&snapshot(&self.stores, &context), &Plan::default(), now))
+            }
+            Some(plan) => update(plan, &self.stores, &context, touched),
+        };
+        if let Some(next) = next {
+            self.planning.round_seconds = round_seconds(&next);
+            self.planning.plan = Some(Arc::new(next));
+        }
+    }
+
+    /// Publishes what is due and, without a broker, reads it back at once. Measurements come every few seconds, so this is
+    /// called often enough.
+    fn publish_own_facts(&mut self, now: u64) {
+        let (Some(plan), Some(rounds)) = (&self.planning.plan, &mut self.rounds) else { return };
+        rounds.remember_plan(plan, now);
+        let connection = self.broker.connection;
+        if !connection.knows() {
             return;
         }
-        let head = fleet::head(&self.stores, &self.view);
-        let (stores, local, round_seconds) = (&self.stores, &self.perspective.local, self.round_seconds);
-        let ground = Ground { stores, plan, local, head: &head, round_seconds, hearing: self.hearing, now };
-        match self.rounds.due(ground, now) {
+        let (stores, local) = (&self.stores, &self.perspective.local);
+        let cluster = cluster_facts(stores, self.network.view());
+        let round_seconds = self.planning.round_seconds;
+        let context = RoundContext { stores, plan, local, cluster: &cluster, round_seconds, hearing: connection, now };
+        match rounds.due(context) {
             Due::Nothing => {}
-            Due::News => self.rounds.tell(ground, now),
-            Due::Round => self.rounds.close(ground, now),
+            Due::Early => rounds.publish_early(context),
+            Due::Round => rounds.end_round(context),
         }
-        if self.hearing == Hearing::NoBroker
-            && self.stores.facts.peers.get(&self.perspective.local) != self.rounds.own()
-        {
-            self.echo = self.rounds.own().cloned();
+        if connection == Hearing::NoBroker && stores.facts.peers.get(local) != rounds.own() {
+            self.broker.loopback = rounds.own().cloned();
         }
     }
 
-    /// What the others are to be told.
+    /// Returns the own facts for the other clusters.
     pub fn published(&self) -> Option<&Arc<Facts>> {
-        self.rounds.own()
+        self.rounds.as_ref()?.own()
     }
 
     pub fn hearing(&self) -> Hearing {
-        self.hearing
+        self.broker.connection
     }
 
-    pub fn rounds(&self) -> &Rounds {
-        &self.rounds
+    /// Returns `None` unless this replica leads.
+    pub fn rounds(&self) -> Option<&Rounds> {
+        self.rounds.as_ref()
     }
 
     pub fn stores(&self) -> &Stores {
@@ -245,12 +263,12 @@ impl Pipeline {
     }
 
     pub fn view(&self) -> &NetworkView {
-        &self.view
+        self.network.view()
     }
 
-    /// What the other clusters should know of this one.
+    /// Returns what the other clusters should know of this one.
     pub fn own_facts(&self) -> Facts {
-        fleet::own(&self.stores, &self.view)
+        own_facts(&self.stores, self.network.view())
     }
 
     pub fn perspective(&self) -> &Perspective {
@@ -258,40 +276,28 @@ impl Pipeline {
     }
 
     pub fn plan(&self) -> Option<&Arc<Plan>> {
-        self.plan.as_ref()
+        self.planning.plan.as_ref()
     }
 
-    /// How long until the clock alone can change something.
+    /// Returns how long until the clock alone can change something.
     pub fn next_deadline(&self, now: u64) -> Option<Duration> {
-        let stale = observe::next_stale(&self.stores, self.heartbeats(now));
-        if self.echo.is_some() {
+        if self.broker.loopback.is_some() {
             return Some(Duration::ZERO);
         }
-        let next = stale.into_iter().chain(self.next_round()).min();
+        let replan = self.planning.next_replan().filter(|_| self.ages());
+        let stale = self.network.next_stale(&self.stores, self.age, now);
+        let next = stale.into_iter().chain(replan).min();
         next.map(|at| Duration::from_secs(at.saturating_sub(now)))
     }
 
-    /// When all is to be planned anew if no round of our own begins before. In seconds since 1970.
-    fn next_round(&self) -> Option<u64> {
-        let ages = self.age == Age::Live && self.stores.settings.optimize();
-        self.plan.as_ref().filter(|_| ages)?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a round lasts minutes")]
-        let seconds = (LATE * self.round_seconds) as u64;
-        Some(self.planned.0 + seconds)
-    }
-
-    fn heartbeats(&self, now: u64) -> Heartbeats {
-        match self.age {
-            Age::Live if !self.stores.interrupted(Kind::Gateway) => {
-                Heartbeats::Since { now, since: self.gateways_since }
-            }
-            Age::Live | Age::Saved => Heartbeats::Unjudged,
-        }
+    /// Whether plans change with the age of facts.
+    fn ages(&self) -> bool {
+        self.age == Age::Live && self.stores.settings.optimize()
     }
 }
 
-/// Between 0 and 1: clusters begin their rounds at different times.
-fn chance(cluster: &ClusterId) -> f64 {
+/// Returns a number between 0 and 1, so that clusters begin their rounds at different times.
+fn phase(cluster: &ClusterId) -> f64 {
     let mut hasher = DefaultHasher::new();
     cluster.hash(&mut hasher);
     (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64

@@ -26,12 +26,12 @@ pub type Targets = BTreeMap<ClusterId, Vec<SocketAddr>>;
 
 /// The exports of this cluster for which an optimiser decides.
 pub fn meters(pipeline: &Pipeline) -> Meters {
-    let Some(plan) = pipeline.plan().filter(|_| pipeline.rounds().leads()) else { return Meters::new() };
+    let Some(plan) = pipeline.plan().filter(|_| pipeline.rounds().is_some()) else { return Meters::new() };
     let (stores, perspective) = (pipeline.stores(), pipeline.perspective());
     let precedence = Precedence::new(stores, &perspective.namespace);
     let exported = |planned: &ServicePlan| planned.service.exports.contains_key(&perspective.local);
     let meter = |key: &ServiceKey| {
-        let winner = precedence.winner(key).or_else(|| precedence.tried(key));
+        let winner = precedence.winner(key).or_else(|| precedence.shadow(key));
         let pods = stores.services.pods.ready(key).into_iter().flatten().map(Into::into).collect();
         Meter { queries: winner.map(|policy| policy.queries.clone()).unwrap_or_default(), pods }
     };

@@ -152,12 +152,12 @@ fn rule_of(
 ) -> Arc<Rule> {
     match rule_source {
         RuleSource::Policy(policy) => Arc::new(weighted_rule(policy, local, exports)),
-        RuleSource::Optimized(policy, input, published) => {
+        RuleSource::Optimized(policy, input, continuation) => {
             match before.filter(|before| before.from == Some(rule_source)) {
                 Some(before) => Arc::clone(before.rule),
                 None => {
-                    let last = before.map(|before| before.rule).or(published.as_ref());
-                    Arc::new(optimized_rule(policy, input, (local, exports), last.map(Arc::as_ref)))
+                    let last = continuation.rule(before.map(|before| &**before.rule));
+                    Arc::new(optimized_rule(policy, input, (local, exports), last))
                 }
             }
         }

@@ -95,13 +95,31 @@ pub enum ServiceKind {
 pub enum RuleSource {
     /// Operator: the policy.
     Policy(Arc<Policy>),
-    /// Operator, optimized mode: the policy plus the published facts. The rule is the one published before this process
-    /// started; hysteresis continues from it.
-    Optimized(Arc<Policy>, Arc<PlanningInput>, Option<Arc<Rule>>),
+    /// Operator, optimized mode: the policy plus the published facts.
+    Optimized(Arc<Policy>, Arc<PlanningInput>, Continuation),
     /// DNS replica: the rule that the operator published.
     Published(Arc<Rule>),
     /// The source of the rule that is served, and that of the rule a policy in shadow mode would produce.
     Shadowed { served: Box<Self>, shadow: Box<Self> },
+}
+
+/// Rule that an optimized rule continues from: its hysteresis, its prices, and the weights that stay if nothing can be solved.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Continuation {
+    /// The rule of the previous plan. In the first plan it is this one, which was published before this process started.
+    Previous(Option<Arc<Rule>>),
+    /// No rule. What a user changes in a file is no noise, so nothing may hide it.
+    Afresh,
+}
+
+impl Continuation {
+    /// Returns the rule to continue from. `previous` is the rule of the previous plan.
+    pub fn rule<'a>(&'a self, previous: Option<&'a Rule>) -> Option<&'a Rule> {
+        match self {
+            Self::Previous(published) => previous.or(published.as_deref()),
+            Self::Afresh => None,
+        }
+    }
 }
 
 impl RuleSource {

@@ -18,7 +18,7 @@ use landfall_core::plan::{Plan, ServicePlan, plan};
 use landfall_core::policy::{LocalPreference, MinShares, Mode, Policy, Weight, WeightRow};
 use landfall_core::resolve::Share;
 use landfall_core::rule::{Fallback, NOMINAL_TOTAL, Reason, Rule};
-use landfall_core::snapshot::{Link, NetworkView, RuleSource, Service, ServiceKind, Snapshot};
+use landfall_core::snapshot::{Continuation, Link, NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -151,7 +151,7 @@ prop_compose! {
             Mode::Optimized => {
                 let reports = reports.into_iter().map(|(i, report)| (cluster(i), report)).collect();
                 let input = input(&reports, &costs, &exports, &policy.objective);
-                RuleSource::Optimized(Arc::new(policy), Arc::new(input), None)
+                RuleSource::Optimized(Arc::new(policy), Arc::new(input), Continuation::Previous(None))
             }
             Mode::RoundRobin | Mode::WeightedRoundRobin => RuleSource::Policy(Arc::new(policy)),
         };
@@ -189,11 +189,9 @@ fn kept(planned: &ServicePlan) -> bool {
 }
 
 /// Returns a service whose plans ignore the previous rule, as in file mode.
-fn without_hysteresis(service: Service) -> Service {
-    let RuleSource::Optimized(policy, input, published) = service.rule_source else { return service };
-    let mut policy = Policy::clone(&policy);
-    policy.objective.tuning.hysteresis = 0.0;
-    Service { rule_source: RuleSource::Optimized(Arc::new(policy), input, published), ..service }
+fn afresh(service: Service) -> Service {
+    let RuleSource::Optimized(policy, input, _) = service.rule_source else { return service };
+    Service { rule_source: RuleSource::Optimized(policy, input, Continuation::Afresh), ..service }
 }
 
 fn eligible(shares: &[Share]) -> Vec<&Share> {
@@ -339,7 +337,7 @@ proptest! {
         let mut services: BTreeMap<ServiceKey, Arc<Service>> = BTreeMap::new();
         let mut stepwise = Plan::default();
         for (i, service) in steps {
-            let service = service.map(without_hysteresis).map(Arc::new);
+            let service = service.map(afresh).map(Arc::new);
             match &service {
                 Some(service) => services.insert(key(i), Arc::clone(service)),
                 None => services.remove(&key(i)),
@@ -412,7 +410,7 @@ fn five_clusters(policy: Policy) -> Service {
     let rule_source = match policy.mode {
         Mode::Optimized => {
             let input = overflowing(&exports, &policy.objective);
-            RuleSource::Optimized(Arc::new(policy), Arc::new(input), None)
+            RuleSource::Optimized(Arc::new(policy), Arc::new(input), Continuation::Previous(None))
         }
         Mode::RoundRobin | Mode::WeightedRoundRobin => RuleSource::Policy(Arc::new(policy)),
     };

@@ -29,9 +29,10 @@ use self::costs::costs;
 pub use self::costs::{BillLine, Costs};
 pub use self::inputs::Inputs;
 pub use self::served::{Served, ServedShare};
-use self::sources::Ground;
+use self::sources::SourceLookup;
 pub use self::sources::{Input, Origins};
-use crate::observe::fleet::{Fleet, Ways};
+use crate::observe::fleet::Fleet;
+use crate::observe::path_costs::PathCosts;
 use crate::pipeline::Pipeline;
 use crate::rounds::round_seconds;
 
@@ -184,10 +185,10 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         RuleSource::Policy(policy) | RuleSource::Optimized(policy, _, _) => Arc::clone(policy),
         RuleSource::Published(_) | RuleSource::Shadowed { .. } => Arc::default(),
     };
-    let ways = Ways::default();
-    let fleet = Fleet::new(pipeline.stores(), pipeline.view(), (now, pipeline.hearing()), &ways);
-    let ground = match planned.service.rule_source.served() {
-        RuleSource::Optimized(policy, known, _) => Some(Ground {
+    let path_costs = PathCosts::default();
+    let fleet = Fleet::new(pipeline.stores(), pipeline.view(), (now, pipeline.hearing()), &path_costs);
+    let lookup = match planned.service.rule_source.served() {
+        RuleSource::Optimized(policy, known, _) => Some(SourceLookup {
             stores: pipeline.stores(),
             view: pipeline.view(),
             fleet: &fleet,
@@ -212,8 +213,8 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         summary: crate::publish::selection::summary(planned),
         served: answered.as_ref().map(|answered| served::served(pipeline, key, (answered, planned))),
         clusterset_ips: planned.clusterset_ips().iter().map(ToString::to_string).collect(),
-        clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), ground)).collect(),
-        optimized: ground.map(|ground| optimised(planned, &policy, ground)),
+        clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), lookup)).collect(),
+        optimized: lookup.map(|lookup| optimised(planned, &policy, lookup)),
         achieved: achieved_split(pipeline, key, in_force),
     })
 }
@@ -237,7 +238,7 @@ fn cluster(
     (candidate, share): (&Candidate, &Share),
     policy: &Policy,
     (local, exports): (&ClusterId, &ByCluster<Export>),
-    ground: Option<Ground<'_>>,
+    lookup: Option<SourceLookup<'_>>,
 ) -> ClusterShare {
     let export = exports.get(&share.cluster);
     let weight = policy.row(local).and_then(|row| row.weight(&share.cluster));
@@ -258,7 +259,7 @@ fn cluster(
         ready_endpoints: export.map_or(0, |export| export.ready.len()),
         weight_asked,
         terms: candidate.terms.map(Cost::from),
-        inputs: ground.map(|ground| ground.origins(&share.cluster, export)),
+        inputs: lookup.map(|lookup| lookup.origins(&share.cluster, export)),
     }
 }
 
@@ -279,9 +280,9 @@ impl From<CostTerms> for Cost {
     }
 }
 
-fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan {
-    let (known, objective) = (ground.known, ground.objective);
-    let local = &ground.view.local;
+fn optimised(planned: &ServicePlan, policy: &Policy, lookup: SourceLookup<'_>) -> Plan {
+    let (known, objective) = (lookup.known, lookup.objective);
+    let local = &lookup.view.local;
     let solution = match known.method {
         Method::Keep => None,
         Method::Joint | Method::Fallback => solve_jointly(&known.facts, &objective.tuning, &ByCluster::new()).ok(),
@@ -298,17 +299,17 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
     let decides = !planned.shares.iter().any(|share| share.reason == landfall_core::rule::Reason::Local);
     Plan {
         method: method(known.method),
-        round: ground.stores.facts.peers.get(local).and_then(|own| u64::try_from(own.generation).ok()),
+        round: lookup.stores.facts.peers.get(local).and_then(|own| u64::try_from(own.generation).ok()),
         usd_per_ms_per_million: objective.rate.usd(),
-        demand_rps: ground.demand(local),
+        demand_rps: lookup.demand(local),
         held: nominal(&fresh) != nominal(&planned.rule),
         binding: solution
             .iter()
             .filter(|_| decides)
-            .flat_map(|solution| binding(solution, &known.facts, ground))
+            .flat_map(|solution| binding(solution, &known.facts, lookup))
             .collect(),
         next_changes: match decides && solution.is_some() {
-            true => next_changes(known, objective, local, &|of| ground.fleet.usd_per_gb(of, local), &floor)
+            true => next_changes(known, objective, local, &|of| lookup.fleet.usd_per_gb(of, local).value, &floor)
                 .into_iter()
                 .map(Change::from)
                 .collect(),
@@ -320,8 +321,8 @@ fn optimised(planned: &ServicePlan, policy: &Policy, ground: Ground<'_>) -> Plan
     }
 }
 
-fn binding(solution: &Solution, facts: &Facts, ground: Ground<'_>) -> Vec<String> {
-    let busy = busy(solution, facts, &ground.objective.tuning, &ground.view.local);
+fn binding(solution: &Solution, facts: &Facts, lookup: SourceLookup<'_>) -> Vec<String> {
+    let busy = busy(solution, facts, &lookup.objective.tuning, &lookup.view.local);
     busy.iter().map(ToString::to_string).collect()
 }
 

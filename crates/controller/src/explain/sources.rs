@@ -1,4 +1,4 @@
-//! Where each number comes from that a plan is computed from, and how old it is: by the same order in which `facts` looks.
+//! The source and the age of each number that a plan is computed from.
 
 use landfall_api::time::from_unix_seconds;
 use std::fmt;
@@ -14,15 +14,15 @@ use landfall_core::optimize::report::{PlanningInput, Report};
 use landfall_core::snapshot::NetworkView;
 use serde::Serialize;
 
-use crate::facts::{Facts, PeerLink};
-use crate::observe::fleet::Fleet;
+use crate::facts::PeerLink;
+use crate::observe::fleet::{Fleet, Origin};
 use crate::stores::Stores;
 
-/// A number, and who says it.
+/// A number, and where it comes from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// `None`: not known, and nothing stands for it.
+    /// `None` if it is not known and nothing stands for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub from: String,
@@ -57,40 +57,40 @@ impl fmt::Display for Input {
 #[serde(rename_all = "camelCase")]
 pub struct Origins {
     pub rtt_ms: Input,
-    /// These four are absent where they are 0 or not known, which is the same.
+    /// The next four are absent if they are 0 or not known, which means the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter_ms: Option<Input>,
-    /// The part of the packets.
+    /// Fraction of the packets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Input>,
-    /// What no plan explains of its load.
+    /// Load that no plan explains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residual_rps: Option<Input>,
-    /// How far its load strays from the plan, as a part of that.
+    /// Deviation of the load from the plan, as a fraction of the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deviation: Option<Input>,
-    /// From the source to it: requests.
+    /// From the source to the exporter: requests.
     pub requests_usd_per_gb: Input,
-    /// From it to the source: responses.
+    /// From the exporter to the source: responses.
     pub responses_usd_per_gb: Input,
     pub capacity_rps: Input,
     pub service_ms: Input,
 }
 
-/// What there is to look at.
+/// What the inputs of one service are looked up in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ground<'a> {
+pub(super) struct SourceLookup<'a> {
     pub(super) stores: &'a Stores,
     pub(super) view: &'a NetworkView,
     pub(super) fleet: &'a Fleet<'a>,
     pub(super) key: &'a ServiceKey,
     pub(super) known: &'a PlanningInput,
     pub(super) objective: &'a Objective,
-    /// Seconds since 1970. `None`: ages are not judged.
+    /// Seconds since 1970. `None` if ages are not judged.
     pub(super) now: Option<u64>,
 }
 
-impl Ground<'_> {
+impl SourceLookup<'_> {
     pub(super) fn origins(&self, exporter: &ClusterId, export: Option<&Export>) -> Origins {
         let local = &self.view.local;
         Origins {
@@ -106,7 +106,7 @@ impl Ground<'_> {
         }
     }
 
-    /// What the clients of a cluster ask for.
+    /// Demand of the clients of a cluster.
     pub(super) fn demand(&self, source: &ClusterId) -> Input {
         let value = self.known.facts.sources.get(source).map(|source| source.demand_rps);
         match self.report(source) {
@@ -114,56 +114,45 @@ impl Ground<'_> {
                 Input::assumed(None, "nobody knows all demands: half of the capacity is assumed, from all alike")
             }
             Some(report) if self.known.facts.sources.get(source).is_some_and(|source| source.counted) => {
-                self.said(source, value, Some(report.at))
+                self.reported(source, value, Some(report.at))
             }
             _ => Input::assumed(value, "not counted there: what it asks for is in the residuals of the exporters"),
         }
     }
 
     fn rtt(&self, exporter: &ClusterId) -> Input {
-        let local = &self.view.local;
-        if exporter == local {
-            return Input::assumed(Some(0.5), "within the cluster: assumed");
-        }
-        let rtt = |by: &ClusterId, of: &ClusterId| self.fleet.clusters().get(by)?.links.get(of)?.rtt_ms;
-        let value = self.fleet.link(local, exporter).rtt_ms;
-        let written = self.own().find_map(|facts| facts.links.get(exporter)?.rtt_ms);
-        let measured = self.view.links.get(exporter).and_then(|link| link.rtt);
-        if written.is_some() {
-            self.said(local, value, self.observed(local))
-        } else if measured.is_some() {
-            self.measured(exporter, value)
-        } else if rtt(local, exporter).is_some() {
-            self.said(local, value, self.observed(local))
-        } else if rtt(exporter, local).is_some() {
-            self.said(exporter, value, self.observed(exporter))
-        } else {
-            Input::assumed(Some(UNKNOWN_RTT_MS), "nobody has measured it: assumed")
+        let rtt = self.fleet.rtt_ms(&self.view.local, exporter);
+        match rtt.from {
+            Origin::WithinCluster => Input::assumed(rtt.value, "within the cluster: assumed"),
+            Origin::Measured => self.measured(exporter, rtt.value),
+            Origin::Facts(by) => self.reported(by, rtt.value, self.observed(by)),
+            Origin::PriceRule(_) | Origin::Assumed => {
+                Input::assumed(Some(UNKNOWN_RTT_MS), "nobody has measured it: assumed")
+            }
         }
     }
 
-    /// As the source says it, else the exporter, in the order in which [`Fleet::link`] asks them.
-    fn of_link(&self, exporter: &ClusterId, which: impl Fn(&PeerLink) -> Option<f64>) -> Option<Input> {
-        let local = &self.view.local;
-        let said = |by: &'_ ClusterId, of| which(self.fleet.clusters().get(by)?.links.get(of)?);
-        let by = if said(local, exporter).is_some() { local } else { exporter };
-        let value = which(&self.fleet.link(local, exporter)).filter(|value| *value != 0.0 && exporter != local)?;
-        Some(self.said(by, Some(value), self.observed(by)))
+    /// Returns a part of the link, unless it is 0 or not known.
+    fn of_link(&self, exporter: &ClusterId, part: impl Fn(&PeerLink) -> Option<f64>) -> Option<Input> {
+        let found = self.fleet.of_link(&self.view.local, exporter, part);
+        let Origin::Facts(by) = found.from else { return None };
+        let value = found.value.filter(|value| *value != 0.0)?;
+        Some(self.reported(by, Some(value), self.observed(by)))
     }
 
-    /// Of what an exporter says of its load, as it counts.
+    /// A number that an exporter reports of its load, as it counts.
     fn of_load(&self, exporter: &ClusterId, which: impl Fn(&Exporter) -> f64) -> Option<Input> {
         let value = which(self.whole().exporters.get(exporter)?);
         let report = self.report(exporter).filter(|_| value != 0.0)?;
-        Some(self.said(exporter, Some(value), Some(report.at)))
+        Some(self.reported(exporter, Some(value), Some(report.at)))
     }
 
-    /// Also of those that cannot answer.
+    /// Facts that include the exporters that are not ready.
     fn whole(&self) -> &optimize::facts::Facts {
         self.known.if_all_ready.as_ref().unwrap_or(&self.known.facts)
     }
 
-    /// By Submariner's gateway, or by a probe of our own.
+    /// A measurement of Submariner's gateway, or of a probe of our own.
     fn measured(&self, exporter: &ClusterId, value: Option<f64>) -> Input {
         let by = |gateway: &&crate::accept::Gateway| gateway.active && gateway.links.contains_key(exporter);
         let gateways = self.stores.network.gateways.values().filter(by);
@@ -174,30 +163,20 @@ impl Ground<'_> {
     }
 
     fn price(&self, from: &ClusterId, to: &ClusterId) -> Input {
-        if from == to {
-            return Input::assumed(Some(0.0), "within the cluster: free");
-        }
-        let value = Some(self.fleet.usd_per_gb(from, to));
-        // What the local cluster tells the others is filled from its own price list.
-        let said_of = match *from == self.view.local {
-            true => self.own().find_map(|facts| facts.egress_usd_per_gb.get(to)),
-            false => self.fleet.clusters().get(from).and_then(|facts| facts.egress_usd_per_gb.get(to)),
-        };
-        if said_of.is_some() {
-            return self.said(from, value, self.observed(from));
-        }
-        let place = |cluster: &ClusterId| self.fleet.clusters().get(cluster).map(|facts| &facts.location);
-        let places = place(from).zip(place(to));
-        match places.and_then(|(from, to)| self.fleet.pricing().usd_per_gb(from, to)) {
-            Some(price) => Input::assumed(value, format!("NetworkPricing, rule {}", price.rule + 1)),
-            None => Input::assumed(value, "no rule of a NetworkPricing: free"),
+        let price = self.fleet.usd_per_gb(from, to);
+        let value = Some(price.value);
+        match price.from {
+            Origin::WithinCluster => Input::assumed(value, "within the cluster: free"),
+            Origin::Facts(by) => self.reported(by, value, self.observed(by)),
+            Origin::PriceRule(rule) => Input::assumed(value, format!("NetworkPricing, rule {}", rule + 1)),
+            Origin::Measured | Origin::Assumed => Input::assumed(value, "no rule of a NetworkPricing: free"),
         }
     }
 
     fn capacity(&self, exporter: &ClusterId, export: Option<&Export>) -> Input {
         let value = self.whole().exporters.get(exporter).map(|exporter| exporter.capacity_rps);
         match self.report(exporter) {
-            Some(report) if report.capacity_rps.is_some() => self.said(exporter, value, Some(report.at)),
+            Some(report) if report.capacity_rps.is_some() => self.reported(exporter, value, Some(report.at)),
             _ => {
                 let each = self.objective.capacity_rps_per_pod;
                 let from = match export {
@@ -213,18 +192,11 @@ impl Ground<'_> {
 
     fn service_time(&self, exporter: &ClusterId) -> Input {
         match self.report(exporter) {
-            Some(report) if report.service_ms > 0.0 => self.said(exporter, Some(report.service_ms), Some(report.at)),
+            Some(report) if report.service_ms > 0.0 => {
+                self.reported(exporter, Some(report.service_ms), Some(report.at))
+            }
             _ => Input::assumed(None, "not known: taken as 0"),
         }
-    }
-
-    /// What this cluster itself has told the others: on the broker, and what a person wrote for it.
-    fn own(&self) -> impl Iterator<Item = &Facts> {
-        let local = &self.view.local;
-        [&self.stores.facts.peers, &self.stores.facts.objects]
-            .into_iter()
-            .filter_map(|said| said.get(local))
-            .map(AsRef::as_ref)
     }
 
     fn report(&self, cluster: &ClusterId) -> Option<&Report> {
@@ -235,7 +207,7 @@ impl Ground<'_> {
         self.fleet.clusters().get(cluster)?.observed
     }
 
-    fn said(&self, by: &ClusterId, value: Option<f64>, observed: Option<u64>) -> Input {
+    fn reported(&self, by: &ClusterId, value: Option<f64>, observed: Option<u64>) -> Input {
         self.timed(value, format!("ClusterFacts of {by}"), observed)
     }
 

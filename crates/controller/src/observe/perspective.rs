@@ -1,22 +1,31 @@
-//! Whose clients the answers are for, and what guides them.
+//! Whose clients are answered, and by which rules.
 
 use landfall_core::name::ClusterId;
 
-/// Whom the answers are for, and what guides them.
 #[derive(Debug, Clone)]
 pub struct Perspective {
+    /// The cluster whose clients are answered.
     pub local: ClusterId,
-    /// The operator's namespace: a policy there without targets is for every service.
+    /// Namespace of the operator. A policy there without targets applies to every service.
     pub namespace: Box<str>,
-    /// Where the Submariner resource that counts is; `None`: wherever there is one.
+    /// Namespace of the Submariner resource that counts. `None`: any namespace.
     pub submariner_namespace: Option<Box<str>>,
-    pub guide: Guide,
+    pub rules_from: RulesFrom,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guide {
+pub enum RulesFrom {
     /// What users wrote: the operator, and file mode.
     Policies,
     /// What the operator published: a DNS replica.
     Selections,
+}
+
+/// Whether times in objects can be compared with the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Objects of an API server, which are of now.
+    Live,
+    /// Objects of files, which are of the time when the manifests were saved.
+    Saved,
 }

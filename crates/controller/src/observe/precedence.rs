@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use landfall_core::name::ServiceKey;
 
+use super::perspective::Perspective;
 use crate::accept::{SelectionPolicy, Submariner};
 use crate::object::ObjectRef;
-use crate::observe::perspective::Perspective;
 use crate::stores::Stores;
 
 /// What a policy is for.
@@ -21,12 +21,12 @@ enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Enforced,
-    Tried,
+    Shadow,
 }
 
 impl Stage {
     fn of(policy: &SelectionPolicy) -> Self {
-        if policy.shadow { Self::Tried } else { Self::Enforced }
+        if policy.shadow { Self::Shadow } else { Self::Enforced }
     }
 }
 
@@ -70,9 +70,9 @@ impl<'a> Precedence<'a> {
     }
 
     /// The policy that would be in force if those that are only tried were, where that is one of them.
-    pub fn tried(&self, key: &ServiceKey) -> Option<&'a SelectionPolicy> {
+    pub fn shadow(&self, key: &ServiceKey) -> Option<&'a SelectionPolicy> {
         let decides = |scope: &Scope| {
-            let tried = self.first(scope, Stage::Tried);
+            let tried = self.first(scope, Stage::Shadow);
             let enforced = self.first(scope, Stage::Enforced);
             tried.map(|(_, policy)| Some(policy)).or_else(|| enforced.map(|_| None))
         };

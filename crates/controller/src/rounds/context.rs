@@ -1,31 +1,31 @@
 //! What a round is computed from.
 
+use std::sync::Arc;
+
 use landfall_core::name::ClusterId;
 use landfall_core::optimize::report::MAX_AGE_ROUNDS;
 use landfall_core::plan::Plan;
-use std::sync::Arc;
 
 use crate::broker::connection::Hearing;
 use crate::facts::Facts;
 use crate::stores::Stores;
 
-/// What a round is about: who is asked, and what is planned.
 #[derive(Clone, Copy)]
-pub struct Ground<'a> {
+pub struct RoundContext<'a> {
     pub stores: &'a Stores,
     pub plan: &'a Plan,
     pub local: &'a ClusterId,
-    /// What this cluster says of itself as a whole, without services.
-    pub head: &'a Facts,
-    /// Of the plan.
+    /// Facts of this cluster as a whole, without services.
+    pub cluster: &'a Facts,
+    /// Length of a round of the plan.
     pub round_seconds: f64,
     pub hearing: Hearing,
-    /// In seconds since 1970.
+    /// Seconds since 1970.
     pub now: u64,
 }
 
-impl Ground<'_> {
-    /// What the other clusters say, those that have not been silent for too long.
+impl RoundContext<'_> {
+    /// Facts of the other clusters, but of those that have been silent for too long.
     pub(super) fn others(&self) -> impl Iterator<Item = (&ClusterId, &Facts)> {
         let counts = |facts: &Facts| {
             let at = facts.observed.map_or(self.now, |at| self.hearing.counts_as_of(at, self.now));
@@ -36,12 +36,12 @@ impl Ground<'_> {
     }
 }
 
-/// What this cluster has published, as the others have it.
-pub(super) fn said<'a>(ground: Ground<'a>) -> Option<&'a Arc<Facts>> {
-    ground.stores.facts.peers.get(ground.local)
+/// Returns what this cluster has published, as the others have it.
+pub(super) fn published<'a>(context: RoundContext<'a>) -> Option<&'a Arc<Facts>> {
+    context.stores.facts.peers.get(context.local)
 }
 
-/// What is left of a cluster that is being emptied.
-pub(super) fn left(head: &Facts, now: u64) -> f64 {
-    head.drain.map_or(1.0, |drain| drain.left(now))
+/// Returns the fraction of its capacity that a cluster still offers while it is drained.
+pub(super) fn remaining_capacity(cluster: &Facts, now: u64) -> f64 {
+    cluster.drain.map_or(1.0, |drain| drain.left(now))
 }

@@ -1,22 +1,18 @@
-//! The rounds of this cluster: what was measured in one becomes what is published at its end. Pure, but for the memory of
-//! what was before.
+//! The rounds of this cluster: what was measured in a round becomes what is published at its end.
 //!
 //! ```text
-//! answers, loads ── add ──▶ window ── close ──▶ agents ──▶ own facts ──▶ broker ──▶ plan ── decided ──▶ agents
+//! answers, loads ─ add ─▶ windows ─ end_round ─▶ agents ─▶ own facts ─▶ broker ─▶ plan ─ remember_plan ─▶ agents
+//!                                   publish_early ─────────▶
 //! ```
 //!
-//! Only the replica that leads measures, and so only it has rounds. One that begins to lead goes on from what its predecessor
-//! published.
+//! Only the replica that leads measures, and so only it has rounds. A replica that begins to lead continues from what its
+//! predecessor published.
 
 mod window;
-
 mod optimized;
-
 mod context;
-
 mod service;
 
-use crate::measured::Measured;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -24,309 +20,349 @@ use std::sync::{Arc, Weak};
 use landfall_core::achieved::{Achieved, achieved};
 use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
-use landfall_core::optimize::report::{self, Report};
+use landfall_core::optimize::report::{PlanningInput, Report};
 use landfall_core::optimize::schedule::{MIN_SECONDS_BETWEEN_ROUNDS, Schedule, is_significant};
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::resolve::Share;
 use landfall_core::rule::NOMINAL_TOTAL;
 
-pub use self::context::Ground;
-use self::context::{left, said};
+pub use self::context::RoundContext;
+use self::context::{published, remaining_capacity};
 use self::optimized::objective;
 pub use self::optimized::{optimized, round_seconds};
-use self::service::{Memory, Subject};
-use self::window::Window;
+use self::service::{ServiceRound, ServiceState};
+use self::window::AnswerWindow;
 use crate::facts::Facts;
 use crate::facts::significance::{links_have_moved, prices_have_moved};
+use crate::measured::Measured;
 
 #[derive(Debug)]
 pub struct Rounds {
-    memories: BTreeMap<ServiceKey, Memory>,
-    /// The plan that all of them remember. Weak: it lives no longer for it, and no other has its address as long as it is here.
-    decided: Option<Weak<Plan>>,
-    leads: bool,
-    /// From the end of the last round until anything was last told.
-    window: Window,
-    /// Since then: what began in the middle of a round is not to be taken for the mean of the round.
-    since_told: Window,
-    schedule: Schedule,
-    /// When anything was last published, a round or news, in seconds since 1970.
-    told: u64,
-    /// When it was last looked for news.
-    looked: u64,
-    /// Where in the allowance of a round's length this cluster is: between 0 and 1.
-    chance: f64,
-    own: Option<Arc<Facts>>,
-    /// Whether these are ours, and not what a predecessor said.
-    spoke: bool,
-    /// Of the last round.
+    agents: Agents,
+    windows: Windows,
+    timing: Timing,
+    own: Own,
+    /// Achieved split of the last round.
     achieved: Arc<BTreeMap<ServiceKey, Vec<Achieved>>>,
     probe_addresses: Vec<SocketAddr>,
+}
+
+/// What is remembered of each service.
+#[derive(Debug, Default)]
+struct Agents {
+    states: BTreeMap<ServiceKey, ServiceState>,
+    /// The plan that all of them remember. Weak, so the plan is not kept alive; while it exists no other plan can have its
+    /// address, so comparing pointers is safe.
+    remembered: Option<Weak<Plan>>,
+}
+
+/// What was measured since the last round.
+#[derive(Debug, Default)]
+struct Windows {
+    /// From the end of the last round until facts were last published.
+    published: AnswerWindow,
+    /// Since then. A demand that began in the middle of a round must not be taken for the mean of the round.
+    unpublished: AnswerWindow,
+}
+
+impl Windows {
+    fn was_asked(&self, key: &ServiceKey) -> bool {
+        [&self.published, &self.unpublished].into_iter().any(|window| window.count(key) > 0.0)
+    }
+
+    fn publish(&mut self) {
+        self.published.append(std::mem::take(&mut self.unpublished));
+    }
+
+    /// Returns the window of the whole round, and begins a new one.
+    fn end(&mut self) -> AnswerWindow {
+        self.publish();
+        std::mem::take(&mut self.published)
+    }
+}
+
+/// When rounds are due. Times are in seconds since 1970.
+#[derive(Debug)]
+struct Timing {
+    schedule: Schedule,
+    /// When facts were last published, at the end of a round or early.
+    published_at: u64,
+    /// When significant changes were last looked for.
+    checked_at: u64,
+    /// Where in the allowance of a round's length this cluster is: between 0 and 1.
+    phase: f64,
+}
+
+/// Own facts.
+#[derive(Debug)]
+enum Own {
+    None,
+    /// What a predecessor published. It is not published again: it would count as new.
+    Inherited(Arc<Facts>),
+    Published(Arc<Facts>),
+}
+
+impl Own {
+    fn facts(&self) -> Option<&Arc<Facts>> {
+        match self {
+            Self::None => None,
+            Self::Inherited(facts) | Self::Published(facts) => Some(facts),
+        }
+    }
+
+    fn report(&self, key: &ServiceKey) -> Option<&Report> {
+        self.facts()?.services.get(key)
+    }
 }
 
 /// What is to be published, if anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     Nothing,
-    /// What cannot wait.
-    News,
+    /// What cannot wait for the end of the round.
+    Early,
     Round,
 }
 
 impl Rounds {
-    /// `chance`: between 0 and 1, another one for each cluster.
-    pub fn new(chance: f64) -> Self {
+    /// `phase`: between 0 and 1, a different one for each cluster.
+    pub fn new(phase: f64) -> Self {
         Self {
-            memories: BTreeMap::new(),
-            decided: None,
-            leads: false,
-            window: Window::default(),
-            since_told: Window::default(),
-            schedule: Schedule::default(),
-            told: 0,
-            looked: 0,
-            chance,
-            own: None,
-            spoke: false,
+            agents: Agents::default(),
+            windows: Windows::default(),
+            timing: Timing { schedule: Schedule::default(), published_at: 0, checked_at: 0, phase },
+            own: Own::None,
             achieved: Arc::default(),
             probe_addresses: Vec::new(),
         }
-    }
-
-    /// Begins or ends to measure.
-    pub fn lead(&mut self, leads: bool) {
-        *self = Self { leads, ..Self::new(self.chance) };
-    }
-
-    pub fn leads(&self) -> bool {
-        self.leads
     }
 
     pub fn add(&mut self, measured: Measured) {
         if !measured.probe_addresses.is_empty() {
             self.probe_addresses.clone_from(&measured.probe_addresses);
         }
-        self.since_told.add(measured);
+        self.windows.unpublished.add(measured);
     }
 
-    /// The newest facts that are to be published. What a predecessor said is not said again: it would count as new.
+    /// Returns the newest facts that are to be published.
     pub fn own(&self) -> Option<&Arc<Facts>> {
-        self.own.as_ref().filter(|_| self.spoke)
+        if let Own::Published(facts) = &self.own { Some(facts) } else { None }
     }
 
-    /// What is due now.
-    pub fn due(&mut self, ground: Ground<'_>, now: u64) -> Due {
-        if !self.leads {
-            return Due::Nothing;
-        }
-        self.go_on(ground, now);
-        let rested = now.saturating_sub(self.told) >= MIN_SECONDS_BETWEEN_ROUNDS;
-        if rested && self.schedule.is_due(now, ground.round_seconds, false, self.chance) {
-            return Due::Round;
-        }
-        // Looking takes time where there are many services, and events come many in a second.
-        let looks = rested && self.looked != now;
-        if looks {
-            self.looked = now;
-        }
-        if looks && self.has_news(ground, now) { Due::News } else { Due::Nothing }
-    }
-
-    /// Who begins to lead goes on from what its predecessor published, and measures for a while before it says anything else:
-    /// what it could say at once would leave out what its clients were answered, and others would take their load for their own
-    /// clients'.
-    fn go_on(&mut self, ground: Ground<'_>, now: u64) {
-        if now < self.told {
-            // The clock was set back, which is no reason to be silent until it has caught up.
-            (self.told, self.schedule) = (now, self.schedule.started(now));
-        }
-        let Some(said) = said(ground).filter(|_| self.own.is_none()) else { return };
-        self.own = Some(Arc::clone(said));
-        (self.told, self.schedule) = (now, self.schedule.started(said.observed.unwrap_or(0).min(now)));
-        if self.probe_addresses.is_empty() {
-            self.probe_addresses.clone_from(&said.probe_addresses);
-        }
-    }
-
-    fn has_news(&self, ground: Ground<'_>, now: u64) -> bool {
-        let Some(own) = &self.own else { return true };
-        let head = ground.head;
-        if own.drain != head.drain || own.probe_addresses != self.probe_addresses {
-            return true;
-        }
-        if prices_have_moved(&own.egress_usd_per_gb, &head.egress_usd_per_gb)
-            || links_have_moved(&own.links, &head.links)
-        {
-            return true;
-        }
-        // Most clusters have to do with few of the fleet's services.
-        let new = |key: &&ServiceKey| !own.services.contains_key(*key);
-        let asked = self.since_told.asked().filter(new);
-        let exports = |planned: &ServicePlan| planned.service.exports.contains_key(ground.local);
-        let exported =
-            ground.plan.in_any_order().filter(|(_, planned)| exports(planned)).map(|(key, _)| key).filter(new);
-        own.services.keys().chain(asked).chain(exported).any(|key| {
-            let Some(planned) = ground.plan.get(key.as_str()) else { return false };
-            let Some(objective) = objective(planned) else { return false };
-            let before = own.services.get(key).copied().unwrap_or_default();
-            let report = self.newest(Subject { ground, key, planned, objective: &objective }, now);
-            is_significant(&before, &report, &objective.tuning)
-        })
-    }
-
-    fn was_asked(&self, key: &ServiceKey) -> bool {
-        [&self.window, &self.since_told].into_iter().any(|window| window.count(key) > 0.0)
-    }
-
-    /// What would be said of a service now, in the middle of a round.
-    fn newest(&self, subject: Subject<'_>, now: u64) -> Report {
-        let published = self.own.as_ref().and_then(|own| own.services.get(subject.key).copied()).unwrap_or_default();
-        let memory = self.memories.get(subject.key);
-        let capacity = subject.capacity_rps(memory, &published);
-        let expected = published.demand_rps;
-        let answered = self.own.as_ref().and_then(|own| own.answers_rps.get(subject.key));
-        let demand = subject.demand_since(&self.since_told, (&published, answered), memory);
-        let per_answer = demand.map_or(1.0, |demand| demand / self.since_told.all_answers_rps(subject.key));
-        let per_answer = if per_answer.is_finite() { per_answer } else { subject.objective.requests_per_answer };
-        let asked = demand.filter(|_| self.since_told.is_significant(subject.key, expected, per_answer));
-        Report {
-            capacity_rps: capacity.map(|rps| rps * left(subject.ground.head, now)),
-            demand_rps: asked.or(expected),
-            measured_demand_rps: asked.or(published.measured_demand_rps),
-            ..published
-        }
-    }
-
-    /// Publishes what cannot wait. The round goes on.
-    pub fn tell(&mut self, ground: Ground<'_>, now: u64) {
-        let mut services = BTreeMap::new();
-        let mut answers_rps = self.own.as_ref().map(|own| BTreeMap::clone(&own.answers_rps)).unwrap_or_default();
-        for (key, planned, objective) in optimized(ground.plan) {
-            let subject = Subject { ground, key, planned, objective: &objective };
-            if !subject.concerns(self.was_asked(key)) {
-                continue;
-            }
-            let report = self.newest(subject, now);
-            let before = self.own.as_ref().and_then(|own| own.services.get(key)).and_then(|before| before.demand_rps);
-            if let Some(demand) = report.demand_rps.filter(|demand| Some(*demand) != before) {
-                self.memory(key, ground).agent.jump(demand, &objective.tuning);
-                // Of the same window: the next news is told from both.
-                answers_rps.insert(key.clone(), self.since_told.answers_rps(key));
-            }
-            services.insert(key.clone(), Report { at: now, ..report });
-        }
-        let generation = self.own.as_ref().map_or(0, |own| own.generation);
-        let (services, answers_rps) = (services.into(), answers_rps.into());
-        self.publish(ground, Facts { generation, services, answers_rps, ..Facts::silent(ground.local.clone()) }, now);
-    }
-
-    /// Ends the round: every agent counts, compares and reports.
-    pub fn close(&mut self, ground: Ground<'_>, now: u64) {
-        self.window.append(std::mem::take(&mut self.since_told));
-        let window = std::mem::take(&mut self.window);
-        self.achieved = Arc::new(self.split(ground, &window, now));
-        let (mut services, mut answers_rps) = (BTreeMap::new(), BTreeMap::new());
-        let mut known = BTreeSet::new();
-        for (key, planned, objective) in optimized(ground.plan) {
-            known.insert(key.clone());
-            let subject = Subject { ground, key, planned, objective: &objective };
-            if !self.memories.contains_key(key) && !subject.concerns(window.count(key) > 0.0) {
-                continue;
-            }
-            let closed = subject.close(self.memory(key, ground), &window, now);
-            if let Some(mut report) = closed.report {
-                report.capacity_rps = report.capacity_rps.map(|rps| rps * left(ground.head, now));
-                services.insert(key.clone(), report);
-            }
-            if !closed.answers_rps.is_empty() {
-                answers_rps.insert(key.clone(), closed.answers_rps);
-            }
-        }
-        self.memories.retain(|key, _| known.contains(key));
-        let before =
-            said(ground).map_or(0, |said| said.generation).max(self.own.as_ref().map_or(0, |own| own.generation));
-        let (services, answers_rps) = (services.into(), answers_rps.into());
-        let facts = Facts {
-            generation: before.saturating_add(1),
-            services,
-            answers_rps,
-            ..Facts::silent(ground.local.clone())
-        };
-        self.schedule = self.schedule.started(now);
-        self.publish(ground, facts, now);
-    }
-
-    /// Whether answers named whom they should, service by service.
-    fn split(&self, ground: Ground<'_>, window: &Window, now: u64) -> BTreeMap<ServiceKey, Vec<Achieved>> {
-        let whole = |shares: ByCluster<f64>| -> BTreeMap<ClusterId, u32> {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a whole")]
-            let part = |share: f64| (share.clamp(0.0, 1.0) * f64::from(NOMINAL_TOTAL)).round() as u32;
-            shares.into_iter().map(|(cluster, share)| (cluster, part(share))).collect()
-        };
-        let of = |(key, answers): (&ServiceKey, BTreeMap<ClusterId, u64>)| {
-            let planned = ground.plan.get(key.as_str())?;
-            let weights = match self.memories.get(key) {
-                Some(memory) => whole(memory.agent.intended(now)),
-                None => planned.shares.iter().map(|share| (share.cluster.clone(), share.weight)).collect(),
-            };
-            Some((key.clone(), achieved(&weights, &answers)))
-        };
-        window.named().filter_map(of).collect()
-    }
-
-    /// Of the last round.
+    /// Achieved split of the last round.
     pub fn achieved(&self) -> &Arc<BTreeMap<ServiceKey, Vec<Achieved>>> {
         &self.achieved
     }
 
-    fn publish(&mut self, ground: Ground<'_>, facts: Facts, now: u64) {
-        let Facts { generation, services, answers_rps, .. } = facts;
-        self.told = now;
-        self.window.append(std::mem::take(&mut self.since_told));
-        self.spoke = true;
-        self.own = Some(Arc::new(Facts {
+    /// Returns what this cluster's clients sent in the windows in which the others measured their loads. `None` if nothing is
+    /// counted here.
+    pub fn own_traffic_rps(&self, key: &ServiceKey, input: &PlanningInput) -> Option<ByCluster<f64>> {
+        self.agents.states.get(key).map(|state| state.agent.own_traffic_rps(input))
+    }
+
+    /// Returns what is due now.
+    pub fn due(&mut self, context: RoundContext<'_>) -> Due {
+        self.resume(context);
+        let now = context.now;
+        let rested = now.saturating_sub(self.timing.published_at) >= MIN_SECONDS_BETWEEN_ROUNDS;
+        if rested && self.timing.schedule.is_due(now, context.round_seconds, false, self.timing.phase) {
+            return Due::Round;
+        }
+        // The look takes time where there are many services, and there can be many events in a second.
+        if !rested || self.timing.checked_at == now {
+            return Due::Nothing;
+        }
+        self.timing.checked_at = now;
+        if self.needs_early_publication(context) { Due::Early } else { Due::Nothing }
+    }
+
+    /// Continues from what a predecessor published. A new leader measures for a while before it publishes anything else: what
+    /// it could publish at once would leave out what its clients were answered, and the others would take their load for that
+    /// of their own clients.
+    fn resume(&mut self, context: RoundContext<'_>) {
+        let (timing, now) = (&mut self.timing, context.now);
+        if now < timing.published_at {
+            // The clock was set back, which is no reason to be silent until it has caught up.
+            (timing.published_at, timing.schedule) = (now, timing.schedule.started(now));
+        }
+        let Own::None = self.own else { return };
+        let Some(facts) = published(context) else { return };
+        self.own = Own::Inherited(Arc::clone(facts));
+        (timing.published_at, timing.schedule) = (now, timing.schedule.started(facts.observed.unwrap_or(0).min(now)));
+        if self.probe_addresses.is_empty() {
+            self.probe_addresses.clone_from(&facts.probe_addresses);
+        }
+    }
+
+    fn needs_early_publication(&self, context: RoundContext<'_>) -> bool {
+        let Some(own) = self.own.facts() else { return true };
+        let cluster = context.cluster;
+        if own.drain != cluster.drain
+            || own.probe_addresses != self.probe_addresses
+            || prices_have_moved(&own.egress_usd_per_gb, &cluster.egress_usd_per_gb)
+            || links_have_moved(&own.links, &cluster.links)
+        {
+            return true;
+        }
+        // Only the services that this cluster has to do with, which are few of the fleet's.
+        let new = |key: &&ServiceKey| !own.services.contains_key(*key);
+        let asked = self.windows.unpublished.asked().filter(new);
+        let exports = |planned: &ServicePlan| planned.service.exports.contains_key(context.local);
+        let exported =
+            context.plan.in_any_order().filter(|(_, planned)| exports(planned)).map(|(key, _)| key).filter(new);
+        own.services.keys().chain(asked).chain(exported).any(|key| {
+            let Some(planned) = context.plan.get(key.as_str()) else { return false };
+            let Some(objective) = objective(planned) else { return false };
+            let before = own.services.get(key).copied().unwrap_or_default();
+            let report = self.report_now(ServiceRound { context, key, planned, objective: &objective });
+            is_significant(&before, &report, &objective.tuning)
+        })
+    }
+
+    /// Returns what would be published of a service now, in the middle of a round.
+    fn report_now(&self, service: ServiceRound<'_>) -> Report {
+        let (context, key) = (service.context, service.key);
+        let last = self.own.report(key).copied().unwrap_or_default();
+        let state = self.agents.states.get(key);
+        let window = &self.windows.unpublished;
+        let capacity = service.capacity_rps(state, &last);
+        let expected = last.demand_rps;
+        let answered = self.own.facts().and_then(|own| own.answers_rps.get(key));
+        let demand = service.demand_since(window, (&last, answered), state);
+        let per_answer = demand.map_or(1.0, |demand| demand / window.all_answers_rps(key));
+        let per_answer = if per_answer.is_finite() { per_answer } else { service.objective.requests_per_answer };
+        let asked = demand.filter(|_| window.is_significant(key, expected, per_answer));
+        Report {
+            capacity_rps: capacity.map(|rps| rps * remaining_capacity(context.cluster, context.now)),
+            demand_rps: asked.or(expected),
+            measured_demand_rps: asked.or(last.measured_demand_rps),
+            ..last
+        }
+    }
+
+    /// Publishes what cannot wait. The round continues.
+    pub fn publish_early(&mut self, context: RoundContext<'_>) {
+        let mut services = BTreeMap::new();
+        let mut answers_rps = self.own.facts().map(|own| BTreeMap::clone(&own.answers_rps)).unwrap_or_default();
+        for (key, planned, objective) in optimized(context.plan) {
+            let service = ServiceRound { context, key, planned, objective: &objective };
+            if !service.is_relevant(self.windows.was_asked(key)) {
+                continue;
+            }
+            let report = self.report_now(service);
+            let before = self.own.report(key).and_then(|before| before.demand_rps);
+            if let Some(demand) = report.demand_rps.filter(|demand| Some(*demand) != before) {
+                self.agents.state(key, context).agent.jump(demand, &objective.tuning);
+                // Of the same window as the demand: the next early publication compares both.
+                answers_rps.insert(key.clone(), self.windows.unpublished.answers_rps(key));
+            }
+            services.insert(key.clone(), Report { at: context.now, ..report });
+        }
+        let generation = self.own.facts().map_or(0, |own| own.generation);
+        self.publish(context, generation, services, answers_rps);
+    }
+
+    /// Ends the round: every agent counts, compares and reports.
+    pub fn end_round(&mut self, context: RoundContext<'_>) {
+        let window = self.windows.end();
+        self.achieved = Arc::new(self.achieved_split(context, &window));
+        let (mut services, mut answers_rps) = (BTreeMap::new(), BTreeMap::new());
+        let mut planned_keys = BTreeSet::new();
+        for (key, planned, objective) in optimized(context.plan) {
+            planned_keys.insert(key.clone());
+            let service = ServiceRound { context, key, planned, objective: &objective };
+            if !self.agents.states.contains_key(key) && !service.is_relevant(window.count(key) > 0.0) {
+                continue;
+            }
+            let ended = service.end(self.agents.state(key, context), &window);
+            if let Some(mut report) = ended.report {
+                let remaining = remaining_capacity(context.cluster, context.now);
+                report.capacity_rps = report.capacity_rps.map(|rps| rps * remaining);
+                services.insert(key.clone(), report);
+            }
+            if !ended.answers_rps.is_empty() {
+                answers_rps.insert(key.clone(), ended.answers_rps);
+            }
+        }
+        self.agents.states.retain(|key, _| planned_keys.contains(key));
+        let on_broker = published(context).map_or(0, |facts| facts.generation);
+        let before = on_broker.max(self.own.facts().map_or(0, |own| own.generation));
+        self.timing.schedule = self.timing.schedule.started(context.now);
+        self.publish(context, before.saturating_add(1), services, answers_rps);
+    }
+
+    /// Returns whether answers named the clusters that they should, service by service.
+    fn achieved_split(&self, context: RoundContext<'_>, window: &AnswerWindow) -> BTreeMap<ServiceKey, Vec<Achieved>> {
+        let weights = |shares: ByCluster<f64>| -> BTreeMap<ClusterId, u32> {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a whole")]
+            let weight = |share: f64| (share.clamp(0.0, 1.0) * f64::from(NOMINAL_TOTAL)).round() as u32;
+            shares.into_iter().map(|(cluster, share)| (cluster, weight(share))).collect()
+        };
+        let of = |(key, answers): (&ServiceKey, BTreeMap<ClusterId, u64>)| {
+            let planned = context.plan.get(key.as_str())?;
+            let intended = match self.agents.states.get(key) {
+                Some(state) => weights(state.agent.intended(context.now)),
+                None => planned.shares.iter().map(|share| (share.cluster.clone(), share.weight)).collect(),
+            };
+            Some((key.clone(), achieved(&intended, &answers)))
+        };
+        window.named().filter_map(of).collect()
+    }
+
+    fn publish(
+        &mut self,
+        context: RoundContext<'_>,
+        generation: i64,
+        services: BTreeMap<ServiceKey, Report>,
+        answers_rps: BTreeMap<ServiceKey, ByCluster<f64>>,
+    ) {
+        self.timing.published_at = context.now;
+        self.windows.publish();
+        self.own = Own::Published(Arc::new(Facts {
             generation,
-            services,
-            answers_rps,
-            observed: Some(now),
+            services: services.into(),
+            answers_rps: answers_rps.into(),
+            observed: Some(context.now),
             probe_addresses: self.probe_addresses.clone(),
-            ..ground.head.clone()
+            ..context.cluster.clone()
         }));
     }
 
-    /// Goes on from what was published, if it was not here before.
-    fn memory(&mut self, key: &ServiceKey, ground: Ground<'_>) -> &mut Memory {
-        if !self.memories.contains_key(key) {
-            self.decided = None;
+    /// Remembers the plan that is in force now, if it differs from the last one.
+    pub fn remember_plan(&mut self, plan: &Arc<Plan>, now: u64) {
+        self.agents.remember(plan, now);
+    }
+}
+
+impl Agents {
+    /// Returns the state of a service. A new one continues from what was published.
+    fn state(&mut self, key: &ServiceKey, context: RoundContext<'_>) -> &mut ServiceState {
+        if !self.states.contains_key(key) {
+            self.remembered = None;
         }
-        self.memories.entry(key.clone()).or_insert_with(|| {
-            let local = ground.local.clone();
-            let last = said(ground).and_then(|said| Some((said.services.get(key)?, said.answers_rps.get(key))));
+        self.states.entry(key.clone()).or_insert_with(|| {
+            let local = context.local.clone();
+            let last =
+                published(context).and_then(|facts| Some((facts.services.get(key)?, facts.answers_rps.get(key))));
             match last {
-                Some((last, Some(answers_rps))) => Memory::resumed(local, last, answers_rps),
-                Some((last, None)) => Memory::resumed(local, last, &ByCluster::new()),
-                None => Memory::new(local),
+                Some((last, Some(answers_rps))) => ServiceState::resumed(local, last, answers_rps),
+                Some((last, None)) => ServiceState::resumed(local, last, &ByCluster::new()),
+                None => ServiceState::new(local),
             }
         })
     }
 
-    /// Remembers what is in force now, when that is something else than the last time.
-    pub fn decided(&mut self, plan: &Arc<Plan>, now: u64) {
-        let same = self.decided.as_ref().is_some_and(|decided| std::ptr::eq(decided.as_ptr(), Arc::as_ptr(plan)));
+    fn remember(&mut self, plan: &Arc<Plan>, now: u64) {
+        let same = self.remembered.as_ref().is_some_and(|last| std::ptr::eq(last.as_ptr(), Arc::as_ptr(plan)));
         if same {
             return;
         }
-        self.decided = Some(Arc::downgrade(plan));
-        for (key, memory) in &mut self.memories {
+        self.remembered = Some(Arc::downgrade(plan));
+        for (key, state) in &mut self.states {
             let Some(planned) = plan.get(key.as_str()) else { continue };
             let share = |share: &Share| (share.cluster.clone(), f64::from(share.weight) / f64::from(TOTAL_WEIGHT));
             let row = planned.shares.iter().filter(|share| share.weight > 0).map(share).collect();
-            memory.agent.record_decision(row, planned.rule.planned_load.clone(), now);
+            state.agent.record_decision(row, planned.rule.planned_load.clone(), now);
         }
-    }
-
-    /// What this cluster's clients sent in the windows in which the others measured their loads. `None`: nobody counts here.
-    pub fn sent(&self, key: &ServiceKey, known: &report::PlanningInput) -> Option<ByCluster<f64>> {
-        self.memories.get(key).map(|memory| memory.agent.own_traffic_rps(known))
     }
 }

@@ -10,7 +10,7 @@ use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 const SIGNIFICANT: f64 = 4.0;
 
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct AnswerWindow {
     seconds: f64,
     answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>,
     loads: BTreeMap<ServiceKey, Mean>,
@@ -41,7 +41,7 @@ impl Mean {
     }
 }
 
-impl Window {
+impl AnswerWindow {
     pub(super) fn add(&mut self, measured: Measured) {
         self.seconds += measured.seconds.max(0.0);
         self.count_more(measured.answers);
@@ -133,9 +133,9 @@ mod tests {
         ServiceKey::new("shop", "web").unwrap()
     }
 
-    fn window(seconds: f64, count: u64) -> Window {
+    fn window(seconds: f64, count: u64) -> AnswerWindow {
         let east = ClusterId::new("east").unwrap();
-        let mut window = Window::default();
+        let mut window = AnswerWindow::default();
         for _ in 0..2 {
             let answers = BTreeMap::from([(key(), BTreeMap::from([(Some(east.clone()), count / 2)]))]);
             window.add(Measured { seconds: seconds / 2.0, answers, ..Measured::default() });
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn meters_that_say_nothing_are_not_averaged() {
-        let mut window = Window::default();
+        let mut window = AnswerWindow::default();
         for load_rps in [Some(10.0), None, Some(30.0), Some(f64::NAN)] {
             let readings = BTreeMap::from([(key(), Reading { load_rps, utilisation: None })]);
             window.add(Measured { readings, ..Measured::default() });

@@ -30,7 +30,8 @@ pub use self::edit::{Amount, Edit, Taken};
 pub use self::trial::{NoTrial, Trial, put_in_force};
 use self::trial::{plan_with, written};
 use crate::facts::Facts;
-use crate::observe::fleet::{Fleet, Ways};
+use crate::observe::fleet::Fleet;
+use crate::observe::path_costs::PathCosts;
 use crate::pipeline::Pipeline;
 
 /// One service, for the clients of all clusters.
@@ -54,9 +55,9 @@ pub struct Outcome {
 
 /// All clusters that somebody mentions.
 pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
-    let ways = Ways::default();
+    let path_costs = PathCosts::default();
     let of = |pipeline: &Pipeline| -> Vec<ClusterId> {
-        Fleet::new(pipeline.stores(), pipeline.view(), (None, pipeline.hearing()), &ways)
+        Fleet::new(pipeline.stores(), pipeline.view(), (None, pipeline.hearing()), &path_costs)
             .clusters()
             .keys()
             .cloned()
@@ -112,16 +113,16 @@ impl World {
         };
         let view = view(pipeline.view(), edits);
         let exports = exports(&planned.service.exports, key, edits);
-        let ways = Ways::default();
-        let fleet = Fleet::new(pipeline.stores(), &view, (now, pipeline.hearing()), &ways);
+        let path_costs = PathCosts::default();
+        let fleet = Fleet::new(pipeline.stores(), &view, (now, pipeline.hearing()), &path_costs);
         let mut clusters = fleet.clusters().clone();
         let tried = edits.iter().filter_map(Edit::taken).find_map(|taken| taken.objective(key, &policy));
         if let Some(objective) = &tried {
             clusters.values_mut().for_each(|facts| plan_with(facts, key, objective));
         }
         let objective = tried.unwrap_or(policy.objective);
-        let fleet = fleet.saying(clusters.clone());
-        let before = fleet.known(key, &objective, &planned.service.exports);
+        let fleet = fleet.with_facts(clusters.clone());
+        let before = fleet.planning_input(key, &objective, &planned.service.exports);
         let counts_now = |said: &Report| {
             let at = now.map_or(0, |now| pipeline.hearing().counts_as_of(said.at, now));
             Report { at, ..*said }.aged_to(&objective, now.unwrap_or_default())
@@ -133,7 +134,7 @@ impl World {
         let asks = |cluster: &ClusterId| clusters.get(cluster).and_then(|facts| facts.services.get(key)?.demand_rps);
         let multiplied = edits.iter().filter_map(Edit::multiplied);
         let unmultiplied = multiplied.filter(|cluster| asks(cluster).is_none()).cloned().collect();
-        let mut known = fleet.saying(clusters).known(key, &objective, &exports);
+        let mut known = fleet.with_facts(clusters).planning_input(key, &objective, &exports);
         if before.method != Method::Fallback {
             // Loads were measured before anything changed, and say nothing of demands that are thought of. And a fleet that has
             // not been heard for long is not known because a part of it is thought of.
@@ -147,10 +148,10 @@ impl World {
             Mode::Optimized => optimized_rule(&self.policy, &self.known, (source, &self.exports), None),
             Mode::RoundRobin | Mode::WeightedRoundRobin => weighted_rule(&self.policy, source, &self.exports),
         };
-        let ways = self.known.facts.sources.get(source).map(|source| &source.costs);
+        let path_costs = self.known.facts.sources.get(source).map(|source| &source.costs);
         let health = |cluster: &ClusterId| match self.exports.get(cluster) {
             Some(export) if export.ready.is_empty() => Health::NotReady,
-            Some(_) if ways.is_some_and(|ways| ways.contains_key(cluster)) => Health::Ready,
+            Some(_) if path_costs.is_some_and(|path_costs| path_costs.contains_key(cluster)) => Health::Ready,
             Some(_) => Health::Unreachable,
             None => Health::NotReady,
         };

@@ -13,8 +13,8 @@ use landfall_controller::change::{Change, ObjectEvent};
 use landfall_controller::facts::{Facts, PeerLink};
 use landfall_controller::measured::{Measured, Reading};
 use landfall_controller::object::{Kind, Object};
-use landfall_controller::observe::perspective::{Guide, Perspective};
-use landfall_controller::pipeline::{Age, Pipeline};
+use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
+use landfall_controller::pipeline::Pipeline;
 use landfall_controller::publish::selection::{Told, selection_status};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
@@ -54,9 +54,9 @@ pub(crate) struct Cluster {
     answers: BTreeMap<(ServiceKey, ClusterId), f64>,
 }
 
-fn pipeline(id: &ClusterId, guide: Guide) -> Pipeline {
+fn pipeline(id: &ClusterId, rules_from: RulesFrom) -> Pipeline {
     let namespace = "landfall-system".into();
-    let perspective = Perspective { local: id.clone(), namespace, submariner_namespace: None, guide };
+    let perspective = Perspective { local: id.clone(), namespace, submariner_namespace: None, rules_from };
     Pipeline::new(perspective, Age::Live)
 }
 
@@ -65,8 +65,8 @@ impl Cluster {
         let id = ClusterId::new(id).unwrap();
         let identity = Identity { cluster: id.clone(), instance: format!("uid-of-{id}") };
         Self {
-            pipeline: pipeline(&id, Guide::Policies).in_cluster(None),
-            replica: pipeline(&id, Guide::Selections),
+            pipeline: pipeline(&id, RulesFrom::Policies).awaiting_broker(None),
+            replica: pipeline(&id, RulesFrom::Selections),
             inbox: Inbox::new(identity.clone()),
             identity,
             ahead: 0,
@@ -87,7 +87,7 @@ impl Cluster {
 
     /// Begins anew, as an operator does that was killed: all it knows is what is in its API server and on the broker.
     pub(crate) fn restart(&mut self, objects: Vec<Object>) {
-        self.pipeline = pipeline(&self.id, Guide::Policies).in_cluster(None);
+        self.pipeline = pipeline(&self.id, RulesFrom::Policies).awaiting_broker(None);
         self.inbox = Inbox::new(self.identity.clone());
         (self.changes, self.ways, self.written) = (Vec::new(), BTreeMap::new(), None);
         let selections = self.selections.values().map(|(_, object)| Object::ServiceSelection(Box::new(object.clone())));

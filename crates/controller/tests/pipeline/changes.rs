@@ -7,7 +7,7 @@ use landfall_controller::accept::fingerprint;
 use landfall_controller::change::ObjectEvent;
 use landfall_controller::manifest::{Document, documents};
 use landfall_controller::object::{Kind, ObjectRef};
-use landfall_controller::observe::perspective::Guide;
+use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::publish::selection::{Told, selection_status};
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ fn web(ready: &[&str]) -> String {
 
 #[test]
 fn there_is_no_plan_before_every_list_is_complete() {
-    let mut pipeline = pipeline("c1", Guide::Policies);
+    let mut pipeline = pipeline("c1", RulesFrom::Policies);
     let changes = list(&web(&["10.0.0.1"]));
     let last = changes.len() - 1;
     for (i, change) in changes.into_iter().enumerate() {
@@ -105,7 +105,7 @@ fn a_replica_follows_what_was_published_and_renormalises_by_itself() {
     published.status = Some(status);
     let published = format!("---\n{}", serde_json::to_string(&published).unwrap());
 
-    let mut replica = pipeline("c1", Guide::Selections);
+    let mut replica = pipeline("c1", RulesFrom::Selections);
     replica.apply(list(&objects), NOW);
     assert_eq!(replica.shares("web.shop"), ["c2 500 Equal", "c3 500 Equal"], "nothing was published yet");
     replica.feed(applied(&published));

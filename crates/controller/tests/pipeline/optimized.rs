@@ -6,7 +6,7 @@ use crate::support::{Feed, NOW, applied, import, list, pipeline, policy, slice, 
 use k8s_openapi::jiff::Timestamp;
 use landfall_api::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
 use landfall_controller::change::PeerEvent;
-use landfall_controller::observe::perspective::Guide;
+use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::pipeline::Pipeline;
 use landfall_controller::publish::selection::{Told, selection_status};
 
@@ -102,7 +102,7 @@ fn a_replica_knows_who_comes_next_without_the_operator() {
     published.status = Some(status(&operator));
     let published = format!("---\n{}", serde_json::to_string(&published).unwrap());
 
-    let mut replica = pipeline("east", Guide::Selections);
+    let mut replica = pipeline("east", RulesFrom::Selections);
     replica.apply(list(&(web("") + &published)), NOW);
     assert_eq!(weights(&replica), [1000, 0, 0]);
     for (failed, next) in [("east", [0, 1000, 0]), ("north", [0, 0, 1000])] {

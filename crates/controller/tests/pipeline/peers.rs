@@ -16,7 +16,7 @@ use landfall_core::name::{ClusterId, ServiceKey};
 
 use crate::optimized::web;
 use crate::support::{Feed, NOW, applied, import, list, pipeline, slice, synced};
-use landfall_controller::observe::perspective::Guide;
+use landfall_controller::observe::perspective::RulesFrom;
 
 /// The writes that these changes require.
 fn writes(pipeline: &mut Pipeline, changes: Vec<impl Into<Change>>) -> Vec<Write> {
@@ -50,7 +50,7 @@ fn says(cluster: &str, probe_address: &str) -> PeerEvent {
 /// In round-robin mode, which needs no facts but has to know who is dead.
 fn fleet() -> Pipeline {
     let web = import("shop", "web", "ClusterSetIP", &["east", "west"]) + &slice("shop", "web", "east", &["10.0.0.1"]);
-    let mut pipeline = pipeline("east", Guide::Policies);
+    let mut pipeline = pipeline("east", RulesFrom::Policies);
     pipeline.apply(list(&web), NOW);
     pipeline.feed(vec![PeerEvent::Broker(Some(BrokerState::default()))]);
     pipeline

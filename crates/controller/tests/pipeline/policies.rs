@@ -2,7 +2,7 @@
 
 use crate::support::{Feed, applied, deleted, import, list, pipeline, policy, slice, synced};
 use landfall_controller::object::{Kind, ObjectRef};
-use landfall_controller::observe::perspective::Guide;
+use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::observe::precedence::{Precedence, Verdict};
 use landfall_controller::pipeline::Pipeline;
 
@@ -281,7 +281,7 @@ fn an_annotation_that_cannot_be_understood_is_named_and_left_out_and_the_service
         ("lighthouse-lb-weight.submariner.io/C1: \"c2:5\"", "is not one or two DNS labels"),
         ("lighthouse.submariner.io/prefer-local-cluster: \"maybe\"", "\"true\" or \"false\""),
     ] {
-        let mut pipeline = pipeline("c1", Guide::Policies);
+        let mut pipeline = pipeline("c1", RulesFrom::Policies);
         let touched = pipeline.feed(list(&annotated(annotation)));
         assert!(touched.problems[0].what.contains(says), "{}", touched.problems[0]);
         assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);

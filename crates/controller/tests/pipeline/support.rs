@@ -4,18 +4,18 @@ use landfall_controller::change::ObjectEvent;
 use landfall_controller::change::{Change, Touched};
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, ObjectRef};
-use landfall_controller::observe::perspective::{Guide, Perspective};
-use landfall_controller::pipeline::{Age, Pipeline};
+use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
+use landfall_controller::pipeline::Pipeline;
 use landfall_core::export::Family;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::ServicePlan;
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 
-pub(crate) fn pipeline(local: &str, guide: Guide) -> Pipeline {
+pub(crate) fn pipeline(local: &str, rules_from: RulesFrom) -> Pipeline {
     let local = ClusterId::new(local).unwrap();
     Pipeline::new(
-        Perspective { local, namespace: "landfall-system".into(), submariner_namespace: None, guide },
+        Perspective { local, namespace: "landfall-system".into(), submariner_namespace: None, rules_from },
         Age::Live,
     )
 }
@@ -25,12 +25,12 @@ pub(crate) fn pipeline_near(local: &str, submariner_namespace: Option<&str>) -> 
     let local = ClusterId::new(local).unwrap();
     let submariner_namespace = submariner_namespace.map(Into::into);
     let namespace = "landfall-system".into();
-    Pipeline::new(Perspective { local, namespace, submariner_namespace, guide: Guide::Policies }, Age::Live)
+    Pipeline::new(Perspective { local, namespace, submariner_namespace, rules_from: RulesFrom::Policies }, Age::Live)
 }
 
 /// A pipeline whose lists are complete with these objects.
 pub(crate) fn synced(local: &str, manifests: &str) -> Pipeline {
-    let mut pipeline = pipeline(local, Guide::Policies);
+    let mut pipeline = pipeline(local, RulesFrom::Policies);
     pipeline.apply(list(manifests), NOW);
     pipeline
 }

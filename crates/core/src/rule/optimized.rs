@@ -23,9 +23,7 @@ pub fn optimized_rule(
     (local, exports): (&ClusterId, &ByCluster<Export>),
     previous: Option<&Rule>,
 ) -> Rule {
-    let continues = policy.objective.tuning.hysteresis > 0.0;
-    let before =
-        previous.filter(|rule| continues && rule.mode == Mode::Optimized).map(OptimizedRow::of).unwrap_or_default();
+    let before = previous.filter(|rule| rule.mode == Mode::Optimized).map(OptimizedRow::of).unwrap_or_default();
     let (planned, fallback) = match plan(input, policy, local, &before.prices()) {
         Ok(planned) => {
             let preferred = Some(local).filter(|local| !before.priorities.contains_key(*local));
@@ -341,13 +339,6 @@ mod tests {
                 };
                 assert_eq!(priorities(kept), priorities(&before));
             }
-            let alone = Tuning { hysteresis: 0.0, ..Tuning::default() };
-            let alone = Policy { objective: Objective { tuning: alone, ..Objective::default() }, ..policy.clone() };
-            assert_eq!(
-                rule(&alone, no_capacity, Some(&before)),
-                rule(&alone, no_capacity, None),
-                "the previous rule is ignored"
-            );
             let alike = rule(&policy, no_capacity, None);
             assert_eq!((alike.mode, alike.fallback), (Mode::RoundRobin, Some(Fallback::NoCapacity)));
         }

@@ -110,7 +110,7 @@ mod tests {
     use landfall_core::optimize::report::{CostMatrix, Report, planning_input};
     use landfall_core::plan::Plan;
     use landfall_core::policy::Policy;
-    use landfall_core::snapshot::{NetworkView, RuleSource, Service};
+    use landfall_core::snapshot::{Continuation, NetworkView, RuleSource, Service};
 
     use super::*;
 
@@ -134,7 +134,7 @@ mod tests {
             |cluster: &ClusterId| exports.get(cluster).filter(|export| !export.ready.is_empty()).map(|_| 50.0);
         let known = planning_input(&reports, &costs, eligible, (&Objective::default(), 0));
         let policy = Policy { mode: Mode::Optimized, ..Policy::default() };
-        let rule_source = RuleSource::Optimized(policy.into(), known.into(), None);
+        let rule_source = RuleSource::Optimized(policy.into(), known.into(), Continuation::Afresh);
         let kind = ServiceKind::ClusterSetIp { ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() };
         let service = Some(Arc::new(Service { kind, exports, rule_source }));
         let view = NetworkView { local: id("a"), links_complete: false, links: BTreeMap::new() };

@@ -14,8 +14,8 @@ use kube::Client;
 use landfall_controller::broker::objects::Identity;
 use landfall_controller::change::{BrokerState, Change, ObjectEvent, PeerEvent};
 use landfall_controller::object::Kind;
-use landfall_controller::observe::perspective::{Guide, Perspective};
-use landfall_controller::pipeline::{Age, Pipeline, required};
+use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
+use landfall_controller::pipeline::{Pipeline, required};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -67,7 +67,7 @@ pub fn folder(dir: &Path, namespace: &str) -> Result<Inspection, FilesError> {
 /// Reads all lists of a cluster once, and the facts of the other clusters from the broker.
 pub async fn cluster(options: &ClusterOptions) -> Result<Inspection, InspectError> {
     let client = connect::client(options.kubeconfig.as_deref()).await?;
-    let mut pending = required(Guide::Policies).iter().map(|kind| (*kind, None)).collect();
+    let mut pending = required(RulesFrom::Policies).iter().map(|kind| (*kind, None)).collect();
     let read = timeout(READ_TIMEOUT, read(&client, options, &mut pending)).await;
     let pipeline = read.unwrap_or_else(|_| Err(InspectError::TimedOut(pending)))?;
     let findings = findings::problems(&pipeline).into_iter().chain(findings::broker_problem(&pipeline)).collect();
@@ -89,11 +89,11 @@ async fn read(
         local,
         namespace: options.namespace.as_str().into(),
         submariner_namespace: Some(options.submariner_namespace.as_str().into()),
-        guide: Guide::Policies,
+        rules_from: RulesFrom::Policies,
     };
     let identity = Identity { cluster: perspective.local.clone(), instance: identity::instance(client).await? };
     let facts = broker_facts(client, options, identity).await;
-    let mut pipeline = Pipeline::new(perspective, Age::Live).in_cluster(identity::location(client).await?);
+    let mut pipeline = Pipeline::new(perspective, Age::Live).awaiting_broker(identity::location(client).await?);
     pipeline.apply(facts, unix_seconds());
     fill(&mut pipeline, client, options, pending).await?;
     // The links that the operator of this cluster last reported: nothing is probed for one inspection.
@@ -118,7 +118,7 @@ async fn fill(
 ) -> Result<(), InspectError> {
     let (events, mut queue) = mpsc::channel::<ObjectEvent>(MAX_QUEUED_CHANGES);
     let mut watches = JoinSet::new();
-    for &kind in required(Guide::Policies) {
+    for &kind in required(RulesFrom::Policies) {
         let scope = watch::Scope::All.of(kind, &options.namespace);
         watches.spawn(watch::watch(client.clone(), kind, scope, events.clone(), || {}));
     }

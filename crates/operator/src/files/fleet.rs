@@ -7,8 +7,8 @@ use super::folder::{FilesError, Folder, folders, strays as strays_in};
 use crate::clock::unix_seconds;
 use landfall_controller::change::PeerEvent;
 use landfall_controller::facts::Facts;
-use landfall_controller::observe::perspective::{Guide, Perspective};
-use landfall_controller::pipeline::{Age, Pipeline};
+use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
+use landfall_controller::pipeline::Pipeline;
 use landfall_core::name::ClusterId;
 
 /// Returns one pipeline per sub-folder, by cluster id. Nothing is read yet.
@@ -18,7 +18,7 @@ pub fn clusters(dir: &Path, namespace: &str) -> Result<Vec<(Folder, Pipeline)>, 
             local: local.clone(),
             namespace: namespace.into(),
             submariner_namespace: None,
-            guide: Guide::Policies,
+            rules_from: RulesFrom::Policies,
         };
         Pipeline::new(perspective, Age::Saved)
     };

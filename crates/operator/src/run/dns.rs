@@ -13,7 +13,7 @@ use crate::measure::echo;
 use crate::metrics::Metrics;
 use landfall_controller::answers::report;
 use landfall_controller::change::Touched;
-use landfall_controller::observe::perspective::Guide;
+use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::pipeline::Pipeline;
 use landfall_core::plan::Plan;
 use std::hash::{BuildHasher, RandomState};
@@ -52,7 +52,7 @@ pub async fn dns(
     let serving = CancellationToken::new();
     let observer = |_: &Pipeline, _: &Touched| {};
     let probe_source = probing.source;
-    let feed = Feed { client, cluster, guide: Guide::Selections, probe_source, plans, metrics };
+    let feed = Feed { client, cluster, rules_from: RulesFrom::Selections, probe_source, plans, metrics };
     let feed = feed.run(observer, |_| Tellers::new(), serving.clone());
     let mut tasks = Tasks::new(serving.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));

@@ -20,8 +20,8 @@ use crate::measure::links;
 use crate::metrics::Metrics;
 use landfall_controller::change::{Change, Touched};
 use landfall_controller::object::Kind;
-use landfall_controller::observe::perspective::{Guide, Perspective};
-use landfall_controller::pipeline::{Age, Pipeline, required};
+use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
+use landfall_controller::pipeline::{Pipeline, required};
 use landfall_controller::targets::{Targets, probe_targets};
 
 /// Changes that wait for the pipeline. A full queue holds back the watches, which is what a slow consumer should do.
@@ -42,7 +42,7 @@ pub(super) type Tellers = Vec<BoxFuture<'static, ()>>;
 pub(super) struct Feed {
     pub(super) client: kube::Client,
     pub(super) cluster: Cluster,
-    pub(super) guide: Guide,
+    pub(super) rules_from: RulesFrom,
     /// Probes leave from there.
     pub(super) probe_source: Option<IpAddr>,
     pub(super) plans: watch::Sender<Option<Arc<Plan>>>,
@@ -57,7 +57,7 @@ impl Feed {
         tellers: impl FnOnce(Beginning) -> Tellers,
         stop: CancellationToken,
     ) -> Result<(), StartError> {
-        let Self { client, cluster, guide, probe_source, plans, metrics } = self;
+        let Self { client, cluster, rules_from, probe_source, plans, metrics } = self;
         connect::preflight(&client).await?;
         let local = match cluster.id {
             Some(id) => id,
@@ -65,22 +65,22 @@ impl Feed {
         };
         tracing::info!(cluster = %local, "the API server answers; watching");
         let (changes, queue) = mpsc::channel(CHANGES);
-        let mut sources = watches(&client, (guide, &cluster.namespace), &metrics, &changes);
+        let mut sources = watches(&client, (rules_from, &cluster.namespace), &metrics, &changes);
         let mut pipeline = Pipeline::new(
             Perspective {
                 local: local.clone(),
                 namespace: cluster.namespace.into(),
                 submariner_namespace: Some(cluster.submariner_namespace.into()),
-                guide,
+                rules_from,
             },
             Age::Live,
         );
-        if guide == Guide::Policies {
+        if rules_from == RulesFrom::Policies {
             let place = match cluster.location {
                 Some(place) => Some(place),
                 None => identity::location(&client).await?,
             };
-            pipeline = pipeline.in_cluster(place);
+            pipeline = pipeline.awaiting_broker(place);
             let instance = identity::instance(&client).await?;
             tellers(Beginning { local, instance, changes: changes.clone() }).into_iter().for_each(|teller| {
                 sources.spawn(teller);
@@ -109,16 +109,16 @@ impl Feed {
 
 fn watches(
     client: &kube::Client,
-    (guide, own): (Guide, &str),
+    (rules_from, own): (RulesFrom, &str),
     metrics: &Metrics,
     changes: &mpsc::Sender<Change>,
 ) -> JoinSet<()> {
-    let scope = match guide {
-        Guide::Policies => source::Scope::All,
-        Guide::Selections => source::Scope::Clusterset,
+    let scope = match rules_from {
+        RulesFrom::Policies => source::Scope::All,
+        RulesFrom::Selections => source::Scope::Clusterset,
     };
     let mut watches = JoinSet::new();
-    for &kind in required(guide) {
+    for &kind in required(rules_from) {
         let metrics = metrics.clone();
         let error = move || metrics.watch_error(kind);
         watches.spawn(source::watch(client.clone(), kind, scope.clone().of(kind, own), changes.clone(), error));

@@ -23,7 +23,7 @@ use crate::{broker, clock};
 use kube::Client;
 use landfall_controller::broker::objects::Identity;
 use landfall_controller::fleet_metrics::Figures;
-use landfall_controller::observe::perspective::Guide;
+use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::targets::Meters;
 use landfall_core::plan::Plan;
 use std::net::SocketAddr;
@@ -81,7 +81,7 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     let feed = Feed {
         client: client.clone(),
         cluster,
-        guide: Guide::Policies,
+        rules_from: RulesFrom::Policies,
         probe_source: operating.probe_source,
         plans,
         metrics: metrics.clone(),
