@@ -11,8 +11,10 @@ MAKEFLAGS += --no-builtin-rules
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO ?= cargo
-# Both always together: with different targets, cargo would build what they share twice.
-RELEASE := $(CARGO) build --release --locked -p landfall --bin landfall --example demo
+# The demo, the tests, the lints and the documentation use the same packages, features and profile: cargo then compiles each
+# dependency once to run it and once to check against it. Another selection would compile most of them again.
+BUILD := $(CARGO) build --locked --workspace --bin landfall --example demo
+RELEASE := $(CARGO) build --release --locked -p landfall --bin landfall
 # Per fuzz target.
 FUZZ_SECONDS ?= 600
 
@@ -23,8 +25,8 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## Three clusters from files: intended and achieved split, then a failure
-	@$(RELEASE)
-	@target/release/examples/demo
+	@$(BUILD)
+	@target/debug/examples/demo
 
 test: deps check unit ## All that needs no cluster: check, then the tests of the workspace
 
@@ -33,8 +35,9 @@ check: fmt clippy doc check-crds check-chart ## Format, lints, documentation, CR
 e2e: deps ## Behaviour on real API servers, judged by real clients
 	@bash scripts/deps-e2e.sh
 	@bin=$$(bash scripts/controlplane.sh all); \
-	$(RELEASE); \
-	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast --lib --test behaviour
+	$(BUILD); \
+	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin LANDFALL_BIN=$$PWD/target/debug/landfall \
+	  $(CARGO) test --locked --workspace --no-fail-fast --test behaviour
 
 e2e-fleet: deps ## Several clusters around a broker, minutes long: the loop between them, and faults
 	@bash scripts/deps-e2e.sh
@@ -84,7 +87,7 @@ clippy: ## Lints of all targets; a warning is an error here, not in the source
 	@$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 
 doc: ## Build the documentation, private items too: it is for those who work on Landfall
-	@RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	@RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items --lib --bins --examples
 
 check-crds: ## Check that the committed CRDs, in all folders, are those of the Rust types
 	@$(with_fresh_crds); \
@@ -98,7 +101,7 @@ check-chart: ## Lint and render the charts, with default and with other values
 	for chart in charts/landfall charts/landfall-broker; do $$chart/ci/check.sh $$bin/helm; done
 
 unit: ## The tests of the workspace, except those on real API servers
-	@$(CARGO) test --locked --workspace --exclude landfall-e2e
+	@$(CARGO) test --locked --workspace
 
 # Which CRDs, and where. A broker holds facts and nothing else.
 crd_folders := all:deploy/crds all:charts/landfall/crds broker:charts/landfall-broker/crds
@@ -106,7 +109,7 @@ crd_folders := all:deploy/crds all:charts/landfall/crds broker:charts/landfall-b
 # Sets $fresh to a folder, gone at the end, with a folder for "all" and one for "broker", in each one file per CRD:
 # <group>_<plural>.yaml.
 with_fresh_crds = fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; mkdir $$fresh/all $$fresh/broker; \
-	$(CARGO) run --quiet --locked -p landfall -- crds | awk -v folder="$$fresh/all" "$$SPLIT_CRDS"; \
+	$(BUILD) --quiet; target/debug/landfall crds | awk -v folder="$$fresh/all" "$$SPLIT_CRDS"; \
 	cp $$fresh/all/landfall.dev_clusterfacts.yaml $$fresh/broker
 
 define SPLIT_CRDS
