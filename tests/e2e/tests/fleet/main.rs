@@ -3,9 +3,9 @@
 //! `make e2e-fleet`, on a machine that does little else: what is measured here is time.
 
 mod agreement;
-mod alone;
 mod broker_faults;
 mod cluster_faults;
-mod metered;
 mod pod_metrics;
+mod prometheus_load;
 mod scene;
+mod single_cluster;

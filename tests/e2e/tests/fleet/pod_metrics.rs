@@ -13,7 +13,7 @@ use landfall_e2e::wait::{report, while_it_holds};
 use landfall_e2e::{await_condition, now, run, with_temp_ns};
 use serde_json::{Value, json};
 
-use super::alone::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
+use super::single_cluster::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
 
 const PODS: [&str; 4] = ["pay-1", "pay-2", "pay-3", "pay-4"];
 /// Of the same namespace, and of no service.
@@ -39,7 +39,7 @@ const NOTICED: Duration = Duration::from_secs(60);
 fn what_a_metrics_server_says_of_pods_is_told_the_broker_as_load_and_without_it_the_operator_goes_on_and_says_so_once()
 -> Result<()> {
     run(async {
-        let member = alone::start("pod-metrics", Vec::new()).await?;
+        let member = single_cluster::start("pod-metrics", Vec::new()).await?;
         let kubelet = Kubelet::start(&member.cluster).await?;
         with_temp_ns(&member, "pod-metrics", async |ns| {
             uses(&kubelet, &ns, &AT_FIRST)?;
@@ -58,7 +58,7 @@ async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut Me
         Ok(())
     })
     .await?;
-    let complaints = || alone::complaints(ns.member, "metrics.k8s.io");
+    let complaints = || single_cluster::complaints(ns.member, "metrics.k8s.io");
     ensure!(complaints()?.is_empty(), "where there is no metrics-server nobody misses it: {:?}", complaints()?);
 
     is_told(ns, 0.5, PODS.len()).await?;

@@ -10,7 +10,7 @@ use landfall_e2e::wait::{holds_for, report};
 use landfall_e2e::{await_condition, now, run, with_temp_ns};
 use serde_json::json;
 
-use super::alone::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
+use super::single_cluster::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
 
 const PODS: [&str; 4] = ["10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.1.4"];
 
@@ -24,7 +24,7 @@ fn what_a_prometheus_says_is_what_the_broker_is_told_and_without_it_the_operator
 {
     run(async {
         let prometheus = Prometheus::start(&run_folder()?.join("metered-prometheus")).await?;
-        let member = alone::start("metered", vec!["--prometheus".into(), prometheus.url().into()]).await?;
+        let member = single_cluster::start("metered", vec!["--prometheus".into(), prometheus.url().into()]).await?;
         with_temp_ns(&member, "metered", async |ns| {
             prometheus.export(&metrics(&ns));
             scenario(&ns, &prometheus).await
@@ -55,7 +55,7 @@ async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
     ensure!((number(&said, "loadRps")? - LOAD_RPS).abs() < 1.0, "{said}");
     let configured = RPS_PER_POD * PODS.len() as f64;
     ensure!((number(&said, "capacityRps")? - configured / MOST_STEP).abs() < 1.0, "{said}");
-    let other = alone::said(ns, "wrong").await?;
+    let other = single_cluster::said(ns, "wrong").await?;
     ensure!((number(&other, "capacityRps")? - configured).abs() < 1.0, "{other}");
     let complaints = complaints(ns, "wrong")?;
     ensure!(complaints.len() == 1, "{complaints:#?}");
@@ -80,7 +80,7 @@ async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
     })
     .await?;
     await_condition("and tells the broker of one pod more", SOON, async || {
-        let said = alone::said(ns, "wrong").await?;
+        let said = single_cluster::said(ns, "wrong").await?;
         ensure!(number(&said, "capacityRps")? > configured, "{said}");
         Ok(())
     })
@@ -101,5 +101,5 @@ fn metrics(ns: &Namespace<'_>) -> String {
 
 /// The lines of the operator's log by which nothing was measured of a service.
 fn complaints(ns: &Namespace<'_>, service: &str) -> Result<Vec<String>> {
-    alone::complaints(ns.member, &format!("{}/{service}", ns.name))
+    single_cluster::complaints(ns.member, &format!("{}/{service}", ns.name))
 }
