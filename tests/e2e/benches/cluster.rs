@@ -1,9 +1,9 @@
 //! Start-up, propagation, memory and concurrency of `landfall dns` behind one real API server.
 //!
-//! The set-up is that in which Lighthouse was measured: 1,000 ServiceImports without IPs, exported by five clusters with
-//! one EndpointSlice each, of which one is the local one. The operator has published all selections before DNS starts.
-//! Prints a table; takes about two minutes. Queries, server, API server and etcd share the machine's cores, so a busy
-//! machine shows in every figure.
+//! The setup is that of the Lighthouse measurements: 1,000 ServiceImports without IPs, exported by five clusters with
+//! one EndpointSlice each, one of them local. The operator has published all selections before DNS starts. Prints a
+//! table; takes about two minutes. Queries, server, API server and etcd share the machine's cores, so a busy machine
+//! affects every figure.
 
 use std::fs;
 use std::sync::Arc;
@@ -22,20 +22,20 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 const SERVICES: usize = 1000;
-/// The first is the local one.
+/// The first cluster is the local one.
 const CLUSTERS: [&str; 5] = ["c1", "c2", "c3", "c4", "c5"];
 const NAMESPACE: &str = "bench";
-/// Requests to the API server at a time.
+/// Concurrent requests to the API server.
 const WRITERS: usize = 16;
 
 const CHANGES: usize = 50;
-/// A change is looked for this often.
+/// Pause between two queries for a change.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 const CLIENTS: usize = 32;
 const QUERIES: usize = 1_000_000;
 
-/// Longer than anything here takes; Lighthouse needs five minutes for the first figure.
+/// Limit on every wait. Lighthouse needs five minutes for the first figure.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
 
 struct Bench {
     cluster: Cluster,
-    /// Keeps the selections as they should be.
+    /// Operator that keeps the selections up to date.
     _operator: Landfall,
     questions: Vec<Question>,
 }
@@ -84,7 +84,7 @@ struct Burst {
 }
 
 impl Bench {
-    /// A cluster with all objects, and an operator that has published everything.
+    /// Starts a cluster with all objects, and an operator. Returns once all selections are published.
     async fn prepare() -> Result<Self> {
         let cluster = Cluster::start("bench", CLUSTERS[0], McsCrds::Current).await?;
         let client = cluster.client();
@@ -100,7 +100,7 @@ impl Bench {
         let selections = objects::api(client, "landfall.dev/v1alpha1", "ServiceSelection", Some(NAMESPACE));
         await_condition("all selections are published", DEADLINE, async || {
             let published = selections.list_metadata(&ListParams::default()).await?.items.len();
-            ensure!(published == SERVICES, "{published} are");
+            ensure!(published == SERVICES, "{published} of {SERVICES}");
             Ok(())
         })
         .await?;
@@ -109,7 +109,7 @@ impl Bench {
         Ok(Self { cluster, _operator: operator, questions })
     }
 
-    /// Starts the DNS server, and asks for all names in turn until each was answered with the local cluster's address.
+    /// Starts the DNS server and measures until every name was answered with the local cluster's address.
     async fn start(&self) -> Result<(DnsServer, Startup)> {
         let kubeconfig = self.cluster.kubeconfig_for(DNS_ACCOUNT, "dns").await?;
         let executed = now();
@@ -122,11 +122,11 @@ impl Bench {
         Ok((server, Startup { first_reply, all_right: executed.elapsed() }))
     }
 
-    /// Returns when every name has been answered with the given cluster's address, each since it was asked about here.
+    /// Returns once every name was answered with the address of the given cluster.
     async fn all_answered_by(&self, asker: &Asker, cluster: usize, deadline: Instant) -> Result<()> {
         let mut left: Vec<usize> = (0..SERVICES).collect();
         while !left.is_empty() {
-            ensure!(now() < deadline, "{} names are not answered by {} yet", left.len(), CLUSTERS[cluster]);
+            ensure!(now() < deadline, "{} names are not yet answered with {}", left.len(), CLUSTERS[cluster]);
             let mut still = Vec::new();
             for i in left {
                 let answered = asker.ask(&self.questions[i]).await.is_ok_and(|reply| reply.is(&address(i, cluster)));
@@ -140,7 +140,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Changes the local slices of some services one after the other, and measures each until the answer changes.
+    /// Changes the local slices of some services one after the other. Returns the delay of each until the answer
+    /// changed.
     async fn single_changes(&self, asker: &Asker, health: Health) -> Result<Vec<Duration>> {
         let mut delays = Vec::new();
         for i in 0..CHANGES {
@@ -151,7 +152,7 @@ impl Bench {
                 if local == (health == Health::Ready) {
                     break;
                 }
-                ensure!(sent.elapsed() < DEADLINE, "{} is still answered as before", service(i));
+                ensure!(sent.elapsed() < DEADLINE, "{} still has its old answer", service(i));
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             delays.push(sent.elapsed());
@@ -159,9 +160,10 @@ impl Bench {
         Ok(delays)
     }
 
-    /// Makes all local slices not ready as fast as the API server takes it.
+    /// Makes all local slices unready as fast as the API server accepts the patches.
     async fn burst(&self, server: std::net::SocketAddr) -> Result<Burst> {
-        // Which of the other four answers is drawn, so the slices of three of them go first and leave one.
+        // Any of the other four clusters may be drawn, so the slices of three of them become unready first and leave
+        // one.
         let others = (0..SERVICES).flat_map(|i| (2..CLUSTERS.len()).map(move |c| (i, c))).collect();
         let client = self.cluster.client();
         let not_ready =
@@ -182,7 +184,8 @@ impl Bench {
         Ok(Burst { last_patch, last_answer })
     }
 
-    /// Asks for services of which one cluster in five is ready, as the burst left them, from many clients at once.
+    /// Queries a service of which one cluster in five is ready, as the burst left it, from many clients at once.
+    /// Returns the number of empty answers.
     async fn empty_answers(&self, server: &DnsServer) -> Result<usize> {
         let question = Arc::new(self.questions[0].clone());
         let mut clients = JoinSet::new();
@@ -203,7 +206,7 @@ impl Bench {
         Ok(empty)
     }
 
-    /// What the server has allocated, without its program text: the part that grows with what it knows.
+    /// Returns the allocated memory of the server without its program text. This part grows with the number of objects.
     fn anonymous_memory(&self, server: &DnsServer) -> Result<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", server.landfall.process.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
@@ -236,7 +239,7 @@ async fn set_health(client: &Client, i: usize, cluster: usize, health: Health) -
     Ok(())
 }
 
-/// Does something with each item, a few at a time, and fails when one of them does.
+/// Runs `act` on each item, a few at a time. Fails if one of them fails.
 async fn in_parallel<T, F>(
     client: &Client,
     items: Vec<T>,

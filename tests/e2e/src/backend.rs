@@ -1,5 +1,5 @@
-//! A real HTTP server that can bear just so much: `slots` requests at a time, each of which takes a while, and a queue
-//! before them. It says which cluster answered and, under `/metrics`, how busy it is.
+//! Real HTTP server with a limited capacity: `slots` requests at a time, each of which takes a while, and a queue
+//! before them. A reply names the cluster that answered, and `/metrics` shows the utilization.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -21,32 +21,32 @@ use tokio::time::sleep;
 
 use crate::wait::now;
 
-/// Names the cluster that answered.
+/// Header that names the cluster that answered.
 pub const CLUSTER_HEADER: &str = "x-cluster";
 
-/// Requests that wait, per slot. As many again are under way at full load; what comes beyond is refused.
+/// Length of the queue per slot. Requests beyond slots and queue are refused.
 const QUEUE_PER_SLOT: usize = 4;
 
-/// The pods of one cluster, behind one address. Dropping it closes the address and all connections.
+/// Pods of one cluster behind one address. Dropping it closes the address and all connections.
 pub struct Backend {
     pub address: SocketAddr,
     desk: Arc<Desk>,
     _server: JoinSet<()>,
 }
 
-/// What a backend did so far.
+/// Counters of a backend since its start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Work {
     pub served: u64,
-    /// Answered with 503, as the queue was full.
+    /// Requests answered with 503 because the queue was full.
     pub refused: u64,
-    /// Requests that were served at the same time at most.
+    /// Highest number of requests that were served at the same time.
     pub most_at_once: usize,
-    /// Of all slots together.
+    /// Busy time of all slots together.
     pub busy: Duration,
 }
 
-/// Where requests are served.
+/// State that all connections share.
 struct Desk {
     cluster: String,
     service_time: Duration,
@@ -58,7 +58,7 @@ struct Desk {
     occupancy: Mutex<Occupancy>,
 }
 
-/// How many slots are busy, and the integral of that over time.
+/// Number of busy slots, and its integral over time.
 struct Occupancy {
     busy: usize,
     most: usize,
@@ -67,7 +67,7 @@ struct Occupancy {
 }
 
 impl Backend {
-    /// Starts a server of `cluster` that can bear `slots / service_time` requests a second.
+    /// Starts a server of `cluster` with a capacity of `slots / service_time` requests per second.
     pub async fn start(cluster: &str, slots: usize, service_time: Duration) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port for a backend")?;
         let address = listener.local_addr()?;
@@ -86,7 +86,7 @@ impl Backend {
         Ok(Self { address, desk, _server: server })
     }
 
-    /// Changes how many requests are served at a time. Returns when as many as are taken away have ended.
+    /// Changes how many requests are served at a time. Returns once the requests in removed slots have ended.
     pub async fn set_slots(&self, slots: usize) -> Result<()> {
         let before = self.desk.slot_count.swap(slots, Ordering::Relaxed);
         self.desk.slots.add_permits(slots.saturating_sub(before));
@@ -116,7 +116,7 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>) {
                 connections.spawn(async move {
                     let answer = service_fn(|request| answer(&desk, request));
                     let connection = hyper::server::conn::http1::Builder::new();
-                    // A client that went away is no concern of the server's.
+                    // A client that closed its connection is not an error of the server.
                     let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
                 });
             }
@@ -137,7 +137,7 @@ async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<Response<Full
 impl Desk {
     async fn serve(&self) -> StatusCode {
         let places = self.slot_count.load(Ordering::Relaxed) * (1 + QUEUE_PER_SLOT);
-        // Given back also when the client goes away and this is dropped in the middle.
+        // The place is freed even if the client closes the connection and drops this future.
         let Some(_place) = Place::take(&self.present, places) else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return StatusCode::SERVICE_UNAVAILABLE;
@@ -155,7 +155,7 @@ impl Desk {
         (occupancy.most, occupancy.total)
     }
 
-    /// In the text format of Prometheus.
+    /// Returns the counters in the text format of Prometheus.
     fn metrics(&self) -> String {
         let (_, busy) = self.occupancy_until_now();
         let slots = self.slot_count.load(Ordering::Relaxed);
@@ -176,7 +176,7 @@ impl Desk {
     }
 }
 
-/// A place at the desk, waiting or being served.
+/// Place in a slot or in the queue. Dropping it frees the place.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
@@ -193,7 +193,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A slot that is busy until this is dropped.
+/// Busy slot. Dropping it ends the busy time.
 struct Busy<'a>(&'a Mutex<Occupancy>);
 
 impl<'a> Busy<'a> {
@@ -221,7 +221,7 @@ impl Occupancy {
 }
 
 fn locked(occupancy: &Mutex<Occupancy>) -> MutexGuard<'_, Occupancy> {
-    // What it holds is right between any two statements.
+    // The value is consistent between any two statements.
     occupancy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::http;
 
-    /// How many of so many requests at once were answered with 200, and how long all took.
+    /// Sends `requests` at once. Returns how many were answered with 200, and how long all of them took.
     async fn ask_at_once(backend: &Backend, requests: usize) -> Result<(usize, Duration)> {
         let since = now();
         let mut under_way = JoinSet::new();

@@ -1,4 +1,4 @@
-//! What a failed test leaves to read: the objects as they were, and the end of every log.
+//! Output of a failed test: the objects as they are, and the end of every log.
 
 use std::fs;
 
@@ -8,12 +8,12 @@ use crate::process::last_lines;
 const LINES_OF_LANDFALL: usize = 60;
 const LINES_OF_CONTROL_PLANE: usize = 10;
 
-/// A test with thousands of endpoints would bury the logs.
+/// Limit on the objects that are printed: thousands of endpoints would bury the logs.
 const CHARACTERS_OF_OBJECTS: usize = 20_000;
 
 const KINDS: &str = "serviceselections.landfall.dev,selectionpolicies.landfall.dev,clusterfacts.landfall.dev,serviceimports.multicluster.x-k8s.io,endpointslices.discovery.k8s.io";
 
-/// Prints the state of a cluster, of one namespace or (`None`) of all, to standard error.
+/// Prints the state of a cluster to standard error: of one namespace, or of all (`None`).
 pub async fn dump(cluster: &Cluster, namespace: Option<&str>) {
     let scope = namespace.map_or_else(|| vec!["--all-namespaces"], |name| vec!["--namespace", name]);
     let objects = cluster.kubectl(&[&["get", KINDS, "--output", "yaml"], scope.as_slice()].concat()).await;

@@ -1,5 +1,5 @@
-//! A service that clusters of a fleet export: the objects that Kubernetes' controllers and a Lighthouse agent would
-//! leave in each of them, and the servers that stand behind.
+//! Service that clusters of a fleet export: the objects that Kubernetes' controllers and a Lighthouse agent would write
+//! in each cluster, and the servers behind them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::fleet::Fleet;
 use crate::load::{Clients, Load, Route, Routes};
 use crate::objects::{self, Health};
 
-/// How many requests one pod serves at a time, and how long each takes: 10 requests a second and pod.
+/// Time that a pod takes for one request. It serves one at a time, so a pod serves 10 requests per second.
 pub const SERVICE_TIME: Duration = Duration::from_millis(100);
 pub const POD_RPS: u32 = 10;
 
-/// How long a client of the load waits between two requests. The TTL of answers, 5 s, is no multiple of it, so that
-/// each answer is used the same number of times whatever the machine does meanwhile.
+/// Time between two requests of a client. The TTL of answers, 5 s, is not a multiple of it. So each answer serves the
+/// same number of requests, even on a busy machine.
 pub const PERIOD: Duration = Duration::from_millis(600);
-/// At 0, 0.6, … 4.8 s.
+/// Requests at 0, 0.6, … 4.8 s.
 pub const REQUESTS_PER_ANSWER: u32 = 9;
 
-/// As long as an answer is used.
+/// Time for which a client uses an answer.
 pub const KEPT: Duration = Duration::from_millis(5400);
 
-/// Source cluster: exporting cluster: share, from 0 to 1.
+/// Shares from 0 to 1, by source cluster and exporting cluster.
 pub type Split = BTreeMap<String, BTreeMap<String, f64>>;
 
 pub struct Exported {
@@ -37,7 +37,7 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Has each of these clusters export the service with so many ready pods.
+    /// Makes each of these clusters export the service with the given number of ready pods.
     pub async fn start(fleet: &mut Fleet, namespace: &str, service: &str, pods: &[(&str, u8)]) -> Result<Self> {
         let mut backends = BTreeMap::new();
         let mut routes = Routes::new();
@@ -61,28 +61,28 @@ impl Exported {
         Ok(exported)
     }
 
-    /// Gives a cluster so many pods, to Kubernetes and in truth.
+    /// Sets the number of a cluster's pods, in its EndpointSlice and in its backend.
     pub async fn set_pods(&self, fleet: &Fleet, cluster: &str, count: u8) -> Result<()> {
         self.write_pods(fleet, cluster, count).await?;
         self.backend(cluster)?.set_slots(count.into()).await
     }
 
-    /// Tells every cluster whether the export of this one is ready.
+    /// Publishes in every cluster whether the export of this cluster is ready.
     pub async fn set_health(&self, fleet: &Fleet, cluster: &str, health: Health) -> Result<()> {
         self.write_slice(fleet, cluster, health).await
     }
 
-    /// Has all clusters follow a policy with this spec for the service.
+    /// Applies a policy with this spec for the service in all clusters.
     pub async fn set_policy(&self, fleet: &Fleet, spec: Value) -> Result<()> {
         fleet.apply(&self.here(objects::policy(&self.service, spec))).await
     }
 
-    /// What stands behind a cluster's export.
+    /// Returns the backend of a cluster's export.
     pub fn backend(&self, cluster: &str) -> Result<&Backend> {
         self.backends.get(cluster).with_context(|| format!("{cluster} does not export {}", self.service))
     }
 
-    /// Starts clients in a cluster that send so many requests a second.
+    /// Starts clients in a cluster that send `rps` requests per second together.
     pub async fn load(&self, fleet: &Fleet, cluster: &str, rps: u32) -> Result<Load> {
         let it = fleet.of(cluster)?;
         let clients = Clients {
@@ -96,7 +96,7 @@ impl Exported {
         Load::start(clients, Arc::clone(&self.routes)).await
     }
 
-    /// The shares that are published in these clusters.
+    /// Returns the shares that these clusters publish.
     pub async fn split(&self, fleet: &Fleet, sources: &[&str]) -> Result<Split> {
         let mut split = Split::new();
         for source in sources {
@@ -111,12 +111,12 @@ impl Exported {
         Ok(split)
     }
 
-    /// All that is published in a cluster.
+    /// Returns the published selection in a cluster.
     pub async fn selection(&self, fleet: &Fleet, source: &str) -> Result<Value> {
         fleet.of(source)?.selection(&self.namespace, &self.service).await
     }
 
-    /// As Kubernetes' own controller does, in the cluster of the pods alone.
+    /// Writes the pods' slice as Kubernetes' own controller does: only in the cluster of the pods.
     async fn write_pods(&self, fleet: &Fleet, cluster: &str, count: u8) -> Result<()> {
         let it = fleet.of(cluster)?;
         let addresses = it.pod_addresses(count);
@@ -126,7 +126,7 @@ impl Exported {
         Ok(())
     }
 
-    /// As agents do, in every cluster.
+    /// Writes the exported slice as Lighthouse agents do: in every cluster.
     async fn write_slice(&self, fleet: &Fleet, cluster: &str, health: Health) -> Result<()> {
         let address = fleet.of(cluster)?.exported_address().to_string();
         fleet.apply(&self.here(objects::slice(&self.service, cluster, &address, health))).await
@@ -138,10 +138,10 @@ impl Exported {
     }
 }
 
-/// Fails unless each share is within `points` of 100 of the expected one.
+/// Fails unless each share is within `points` percentage points of the expected share.
 pub fn is_within(split: &Split, expected: &Split, points: f64) -> Result<()> {
     for (source, shares) in expected {
-        let published = split.get(source).with_context(|| format!("nothing published in {source}"))?;
+        let published = split.get(source).with_context(|| format!("{source} publishes nothing"))?;
         for (cluster, share) in shares {
             let is = published.get(cluster).copied().unwrap_or_default();
             let off = 100.0 * (is - share);
@@ -170,7 +170,7 @@ mod tests {
         let expected = of_east(&[("east", 0.8), ("west", 0.2)]);
         assert!(is_within(&of_east(&[("east", 0.815), ("west", 0.185)]), &expected, 2.0).is_ok());
         assert!(is_within(&of_east(&[("east", 0.825), ("west", 0.175)]), &expected, 2.0).is_err());
-        assert!(is_within(&of_east(&[("east", 0.8)]), &expected, 2.0).is_err(), "the rest is with nobody");
+        assert!(is_within(&of_east(&[("east", 0.8)]), &expected, 2.0).is_err(), "the rest is missing");
         assert!(is_within(&Split::new(), &expected, 2.0).is_err());
     }
 

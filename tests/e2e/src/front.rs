@@ -1,5 +1,5 @@
-//! What stands before an API server, as a load balancer would: it passes on what it is asked, until it is told to answer
-//! with an error of its own. It remembers what it was asked.
+//! Proxy in front of an API server. It forwards requests, or answers them with an error if a test sets one, and it
+//! records all requests.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -28,25 +28,25 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::control_plane::ControlPlane;
 use crate::wait::now;
 
-/// What a client is asked to wait when there are too many requests, in seconds: API servers say so.
+/// Value of the header `Retry-After` for status 429, in seconds; API servers send the same.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// Dropping it closes the port and all connections.
+/// Proxy in front of an API server. Dropping it closes the port and all connections.
 pub struct Front {
-    /// Of 127.0.0.1. It shows the API server's certificate.
+    /// Port on 127.0.0.1. The proxy shows the certificate of the API server.
     pub port: u16,
     desk: Arc<Desk>,
-    /// Counts how often connections were cut.
+    /// Number of times that connections were cut.
     cuts: watch::Sender<u32>,
     _server: JoinSet<()>,
 }
 
-/// A request.
+/// Recorded request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub at: Instant,
     pub method: Method,
-    /// The path and what comes after it.
+    /// Path and query.
     pub what: String,
 }
 
@@ -57,7 +57,7 @@ struct Desk {
 
 #[derive(Default)]
 struct Book {
-    /// `None`: requests are passed on.
+    /// Status for every request. `None`: requests are forwarded.
     error: Option<StatusCode>,
     refused: Vec<Asked>,
     passed: Vec<Asked>,
@@ -76,35 +76,35 @@ impl Front {
         Ok(Self { port, desk, cuts, _server: server })
     }
 
-    /// Answers every request with this status from now on. What is being answered, such as a watch, goes on.
+    /// Answers every new request with this status. Replies that have begun, such as watches, continue.
     pub fn refuse_with(&self, error: StatusCode) {
         self.desk.book().error = Some(error);
     }
 
-    /// Passes on every request from now on.
+    /// Forwards every new request.
     pub fn pass_on(&self) {
         self.desk.book().error = None;
     }
 
-    /// Closes all connections. New ones are taken.
+    /// Closes all connections. New ones are accepted.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// The requests that were answered with an error, in their order.
+    /// Requests that were answered with an error, in their order.
     #[must_use]
     pub fn refused(&self) -> Vec<Asked> {
         self.desk.book().refused.clone()
     }
 
-    /// The requests that were passed on, in their order.
+    /// Requests that were forwarded, in their order.
     #[must_use]
     pub fn passed(&self) -> Vec<Asked> {
         self.desk.book().passed.clone()
     }
 }
 
-/// Shows this certificate.
+/// Builds an acceptor for TLS that shows this certificate.
 pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
@@ -118,7 +118,7 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>, c
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
                 let (acceptor, desk) = (acceptor.clone(), Arc::clone(&desk));
-                // It sees what is cut after it came.
+                // Only cuts after the connection was accepted count.
                 let mut cuts = cuts.clone();
                 cuts.mark_unchanged();
                 connections.spawn(async move {
@@ -134,7 +134,7 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>, c
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>) {
-    // A client that goes away, or does not believe the certificate, is no concern of the server's.
+    // A client that closes its connection, or rejects the certificate, is not an error of the proxy.
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let answer = service_fn(|request| desk.answer(request));
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
@@ -142,14 +142,14 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>) {
 
 impl Desk {
     fn book(&self) -> MutexGuard<'_, Book> {
-        // Nothing can fail between two changes of it.
+        // The value is consistent between any two statements.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Either<Body, Full<Bytes>>>, Infallible> {
         let refusal = self.book().take(&request);
         Ok(match refusal {
-            Some(status) => error(status, "said by what stands before the API server"),
+            Some(status) => error(status, "set by the proxy in front of the API server"),
             None => match self.pass_on(request).await {
                 Ok(response) => response.map(Either::Left),
                 Err(why) => error(StatusCode::BAD_GATEWAY, &format!("{why:#}")),
@@ -165,7 +165,7 @@ impl Desk {
 }
 
 impl Book {
-    /// Notes a request. Returns the status to refuse it with.
+    /// Records a request. Returns the status to refuse it with.
     fn take(&mut self, request: &Request<Incoming>) -> Option<StatusCode> {
         let asked = Asked { at: now(), method: request.method().clone(), what: request.uri().to_string() };
         let page = if self.error.is_some() { &mut self.refused } else { &mut self.passed };
@@ -174,7 +174,7 @@ impl Book {
     }
 }
 
-/// As an API server says it.
+/// Builds an error response like that of an API server.
 fn error(status: StatusCode, message: &str) -> Response<Either<Body, Full<Bytes>>> {
     let reason = match status {
         StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",

@@ -1,34 +1,34 @@
-//! The split that costs all clients together least, worked out from the formulas in the documentation and sharing no code
-//! with the product: what a fleet should come to.
+//! Independent solver: computes the cheapest split from the formulas in the documentation, without code of the product.
 //!
-//! Each exporting cluster has a price, which is what one request more would cost the others there; clients go where way
-//! and price together are least. The price of one cluster after the other is set to where both agree, until none moves.
+//! Each exporting cluster has a price: the marginal congestion cost of one more request there. Clients go to the
+//! clusters where path cost plus price is least. The solver sets the price of one cluster after the other to its
+//! congestion cost, until no price changes.
 
-/// Clusters that cost nearly the same share by capacity.
+/// Smoothing (ε): clusters whose costs differ by less share by capacity.
 const EPSILON_MS: f64 = 0.5;
 const TARGET_UTILISATION: f64 = 0.9;
 
-/// Far more than the problems of the tests need.
+/// Limit on the sweeps, far more than the problems of the tests need.
 const SWEEPS: usize = 2000;
-/// Halvings of the range of a price.
+/// Number of bisections of a price.
 const HALVINGS: usize = 60;
 const HIGHEST_PRICE_MS: f64 = 1e7;
-/// A price that moves less has come to rest.
+/// Change of a price below which it has converged.
 const STILL_MS: f64 = 1e-6;
 
-/// All that decides a split.
+/// Inputs of a split.
 #[derive(Debug, Clone, Default)]
 pub struct Problem {
-    /// Of the clients of each source cluster.
+    /// Demand of each source cluster.
     pub demand_rps: Vec<f64>,
-    /// Of each exporting cluster.
+    /// Capacity of each exporting cluster.
     pub capacity_rps: Vec<f64>,
-    /// What a request from a source to an exporting cluster costs: the round-trip time, and its price as time.
+    /// Path cost by source and exporting cluster: the round-trip time, and the price as time.
     pub cost_ms: Vec<Vec<f64>>,
     pub burstiness: f64,
 }
 
-/// For each source its shares, from 0 to 1, and how busy that makes each exporting cluster.
+/// Shares of each source, from 0 to 1, and utilization of each exporting cluster.
 #[derive(Debug, Clone)]
 pub struct Optimum {
     pub shares: Vec<Vec<f64>>,
@@ -44,7 +44,7 @@ impl Problem {
             for cluster in 0..prices.len() {
                 self.agree(&mut prices, cluster);
             }
-            // Not the shares: they may come back to where they were within a sweep.
+            // Shares are no criterion: they may return to their former values within a sweep.
             if before.iter().zip(&prices).all(|(before, price)| (before - price).abs() < STILL_MS) {
                 break;
             }
@@ -53,7 +53,7 @@ impl Problem {
         Optimum { shares: self.shares(&prices), utilisation: (0..prices.len()).map(load).collect() }
     }
 
-    /// Sets the price of a cluster to what the load costs that comes at this price. The higher the price, the less comes.
+    /// Sets the price of a cluster to the congestion cost of the load at that price. The load falls as the price rises.
     fn agree(&self, prices: &mut [f64], cluster: usize) {
         let (mut low, mut high) = (0.0, HIGHEST_PRICE_MS);
         for _ in 0..HALVINGS {
@@ -75,7 +75,7 @@ impl Problem {
         self.cost_ms.iter().map(|costs| self.shares_of(costs, prices)).collect()
     }
 
-    /// Of one source.
+    /// Returns the shares of one source.
     fn shares_of(&self, costs: &[f64], prices: &[f64]) -> Vec<f64> {
         let total: Vec<f64> = costs.iter().zip(prices).map(|(cost, price)| cost + price).collect();
         let least = total.iter().copied().fold(f64::INFINITY, f64::min);
@@ -85,7 +85,7 @@ impl Problem {
         claims.iter().map(|claim| claim / sum).collect()
     }
 
-    /// What one request more costs all others at a cluster that is asked for so much.
+    /// Returns the marginal congestion cost of one more request at a cluster with this load.
     fn congestion_ms(&self, cluster: usize, load_rps: f64) -> f64 {
         let utilisation = load_rps / self.capacity_rps[cluster];
         if utilisation <= TARGET_UTILISATION {
@@ -147,7 +147,7 @@ mod tests {
         let optimum = problem.solve();
         let marginal =
             |cluster: usize| problem.cost_ms[0][cluster] + problem.waiting_ms(cluster, optimum.utilisation[cluster]);
-        // At each of the three, one of east's requests more costs the same, but for that near ones share.
+        // One more request from east costs the same at each of the three, apart from the smoothing.
         let costs = [0, 1, 2].map(marginal);
         assert!(costs.iter().all(|cost| (cost - costs[0]).abs() < 2.0), "{costs:?} {optimum:?}");
         assert!(optimum.shares[0][1] > optimum.shares[0][2] && optimum.shares[0][2] > 0.03, "{optimum:?}");
@@ -158,10 +158,10 @@ mod tests {
         let optimum = two([110.0, 10.0], [100.0, 100.0], 40.0);
         let away = optimum.shares[0][1];
         assert!(away > 0.1 && optimum.shares[1][1] > 0.999, "{optimum:?}");
-        // By hand: 10 ms · (1/(1−ρ)² − 1) is the price, and here both are below the target utilisation.
+        // By hand: the price is 10 ms · (1/(1−ρ)² − 1), and here both are below the target utilization.
         let price = |utilisation: f64| 10.0 * ((1.0 - utilisation).powi(-2) - 1.0);
         let way = price(optimum.utilisation[0]) - price(optimum.utilisation[1]);
-        assert!((way - 40.0).abs() < 2.0, "{way} ms; the rest is that near ones share");
+        assert!((way - 40.0).abs() < 2.0, "{way} ms instead of 40 ms, with a tolerance for the smoothing");
         near(optimum.utilisation[0], 1.1 * (1.0 - away));
     }
 }

@@ -1,4 +1,4 @@
-//! What makes no sense is refused by the API server itself, in words that say what would.
+//! The API server refuses invalid policies, with a message that names the field and the remedy.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::member::Namespace;
@@ -101,8 +101,8 @@ fn a_target_of_another_kind_is_refused() -> Result<()> {
     judged(&[], &refused, &["spec.targetRefs[0].kind", "\"ServiceImport\""])
 }
 
-/// Applies policies with kubectl, as a user would: `accepted` must be, `refused` must not, with all of `words` in what
-/// kubectl prints.
+/// Applies policies with kubectl, as a user would. Fails unless all `accepted` policies are accepted, and the `refused`
+/// policy is refused with all of `words` in kubectl's output.
 fn judged(accepted: &[Value], refused: &Value, words: &[&str]) -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "admission", async |ns| {
@@ -113,7 +113,7 @@ fn judged(accepted: &[Value], refused: &Value, words: &[&str]) -> Result<()> {
             let (success, printed) = apply(&ns, refused).await?;
             ensure!(!success, "{refused} was accepted");
             for word in words {
-                ensure!(printed.contains(word), "the message does not say {word:?}: {printed}");
+                ensure!(printed.contains(word), "the message does not contain {word:?}: {printed}");
             }
             Ok(())
         })

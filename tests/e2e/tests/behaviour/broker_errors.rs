@@ -1,7 +1,7 @@
-//! A broker that has too much to do, and then one that is broken: it answers, and says 429 and 500. What was agreed stays,
-//! it is asked no more often than it can bear, and it is told what it missed. docs/failures.md has the figures.
+//! Broker that is overloaded and then broken: it answers 429, and then 500. The weights stay, the broker gets few
+//! requests, and it receives the pending facts once it recovers. docs/failures.md has the figures.
 //!
-//! One cluster runs, and the administrator of the broker plays two others, as in `hostile_facts`.
+//! One cluster runs. The administrator of the broker writes the facts of two others, as in `hostile_facts`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,24 +21,24 @@ use serde_json::{Value, json};
 const EAST: &str = "east";
 const OTHERS: [(&str, &str); 2] = [("west", "10.2.0.1"), ("north", "10.3.0.1")];
 
-/// How long it answers with each of the errors, once the first has met a write.
+/// Time for which the broker answers with each error, once a write was refused.
 const ERRORS: Duration = Duration::from_secs(10);
 
-/// Until a write of what cannot wait is tried: ten seconds after the one before.
+/// Longest wait for an urgent write: it comes within ten seconds of the previous write.
 const NEWS: Duration = Duration::from_secs(15);
 
-/// Other credentials are found within five seconds.
+/// Longest wait for changed credentials: the operator reads them within five seconds.
 const FOUND: Duration = Duration::from_secs(15);
 
-/// Between two looks: each asks for the service, and who asks often is a demand.
+/// Pause between two checks. Each check queries the service, and frequent queries would count as demand.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Each write that fails doubles the pause before the next, from a second on: in ten seconds there are four, and one more
-/// where the machine is slow.
+/// Limit on the writes in ten seconds. Each failed write doubles the pause, which starts at one second: that makes four
+/// writes, and one more on a slow machine.
 const MOST_WRITES: usize = 5;
 
-/// What was read is asked for again after 50, 100, 200, 400 ms, and then twice a second. Before, a watch that broke was
-/// resumed up to four times.
+/// Limit on the requests in a time span. Lists are retried after 50, 100, 200 and 400 ms, and then twice a second.
+/// Before that, up to four broken watches are resumed.
 fn most_requests(span: Duration) -> usize {
     MOST_WRITES + 4 + 4 + 2 * usize::try_from(span.as_secs() + 1).unwrap_or(usize::MAX)
 }
@@ -66,9 +66,9 @@ impl Scene {
     async fn play(&self) -> Result<()> {
         self.agree().await?;
         broker::kubeconfig(&self.fleet.broker, EAST, self.front.port).await?;
-        await_condition("east goes to the broker through what stands before it", FOUND, async || {
+        await_condition("east reaches the broker through the proxy", FOUND, async || {
             let passed = self.front.passed();
-            // One of the writes asks for the time there.
+            // One of the writes reads the broker's clock.
             let writes = passed.iter().filter(|it| it.method == Method::PATCH).count();
             ensure!(writes > 1 && passed.iter().any(|it| it.what.contains("watch=true")), "{passed:?}");
             Ok(())
@@ -81,27 +81,28 @@ impl Scene {
         let (errors, refused) = (since.elapsed(), self.front.refused());
         let writes = refused.iter().filter(|it| it.method == Method::PATCH).count();
         report(&format!(
-            "broker errors: in {errors:?} it was asked {} times, {writes} of them to write",
+            "broker errors: in {errors:?} the broker got {} requests, {writes} of them writes",
             refused.len()
         ));
         ensure!(writes <= MOST_WRITES && refused.len() <= most_requests(errors), "{errors:?}: {refused:?}");
-        ensure!(refused.len() > writes, "nobody asked the broken broker for anything: {refused:?}");
+        ensure!(refused.len() > writes, "no list or watch reached the broken broker: {refused:?}");
 
         let since = now();
         self.front.pass_on();
-        // No pause is longer than all those before together.
-        let told = await_condition("the broker is told", errors, async || {
+        // No pause is longer than all earlier pauses together.
+        let told = await_condition("the broker has the drain", errors, async || {
             let written = broker::api(self.fleet.broker.client()).get("east-0").await?;
             ensure!(written.data["spec"]["drain"]["overSeconds"] == 86_400, "{:?}", written.data["spec"]);
             Ok(since.elapsed())
         });
-        let told = self.goes_on("the broker is told what it missed", told).await?;
-        report(&format!("broker errors: it is told what it missed {told:?} after it recovered"));
+        let told = self.goes_on("the broker receives the pending facts", told).await?;
+        report(&format!("broker errors: the broker has the pending facts {told:?} after its recovery"));
         self.complained_once()?;
         self.programs_run()
     }
 
-    /// West is busier than north, and so north has all of east's clients: whoever forgot what they said would give each a half.
+    /// Publishes facts by which west is busier than north, so north gets all clients of east. Without these facts, each
+    /// would get a half.
     async fn agree(&self) -> Result<()> {
         let shop = |mut object: Value| {
             object["metadata"]["namespace"] = json!("shop");
@@ -120,7 +121,7 @@ impl Scene {
         await_condition("north has all clients", SOON, async || self.as_agreed().await).await
     }
 
-    /// With the watch as it is, east has something to tell that cannot wait.
+    /// Answers 429 while the watch stays open, and gives east facts that must be written at once.
     async fn too_many_requests(&self) -> Result<()> {
         self.front.refuse_with(StatusCode::TOO_MANY_REQUESTS);
         let client = self.fleet.of(EAST)?.member.cluster.client();
@@ -135,7 +136,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Everything breaks, and all that was read is to be read anew.
+    /// Answers 500 and closes all connections, so that everything must be listed again.
     async fn broken(&self) -> Result<()> {
         self.front.refuse_with(StatusCode::INTERNAL_SERVER_ERROR);
         self.front.cut();
@@ -143,7 +144,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Does `action` while the weights stay, clients are answered by them, and the programs run.
+    /// Runs `action` while the weights stay, DNS answers by them, and the programs run.
     async fn goes_on<T>(&self, what: &str, action: impl Future<Output = Result<T>>) -> Result<T> {
         let look = async || {
             tokio::time::sleep(LOOK).await;
@@ -174,12 +175,12 @@ impl Scene {
         let log = self.fleet.of(EAST)?.member.cluster.folder().join("log/landfall-operator-a.log");
         let log = fs::read_to_string(&log).with_context(|| log.display().to_string())?;
         let complaints = log.matches("facts not written to the broker").count();
-        ensure!(complaints == 1, "{complaints} complaints of one outage:\n{log}");
+        ensure!(complaints == 1, "{complaints} warnings about one outage:\n{log}");
         Ok(())
     }
 }
 
-/// What a cluster says that exports the service.
+/// Builds facts of a cluster that exports the service.
 fn said(cluster: &str, load_rps: u32) -> Value {
     let mut said = facts(&format!("{cluster}-0"), cluster);
     said["spec"]["services"] = json!([{
@@ -188,7 +189,8 @@ fn said(cluster: &str, load_rps: u32) -> Value {
     said
 }
 
-/// That east is being emptied, which is nothing to its clients: it exports nothing. It is what others must know at once.
+/// Builds an object by which east is drained. East exports nothing, so its clients are not affected, but the fact must
+/// be published at once.
 fn emptied() -> Value {
     json!({
         "apiVersion": "landfall.dev/v1alpha1",

@@ -1,4 +1,4 @@
-//! On the broker each cluster is somebody of its own: it writes its own facts, and those of nobody else.
+//! Each member has an identity on the broker: it writes its own facts, and no others.
 
 use anyhow::{Result, anyhow, ensure};
 use kube::Client;
@@ -21,7 +21,8 @@ fn a_member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
             ensure!(applied.data["spec"]["generation"] == 12, "{:?}", applied.data);
             objects::delete(&east, &own).await?;
         }
-        // A part without a number is the first; and some ids have a dot, and some end as others' names do.
+        // A part without a number is the first. Some ids have a dot, and some end like the names of other members'
+        // objects.
         for (id, name) in [("east", "east-0"), ("west.eu", "west.eu-0"), ("east-1", "east-1-0")] {
             let (client, own) = (member(id).await?, facts(name, id));
             objects::apply(&client, &own).await?;
@@ -83,7 +84,10 @@ fn a_members_facts_can_be_read_but_neither_changed_nor_deleted_by_another() -> R
         refused(objects::apply(&east, &changed).await, &changed, says)?;
         refused(objects::delete(&east, &own).await, &own, says)?;
         let all = broker::api(&east).delete_collection(&DeleteParams::default(), &ListParams::default()).await;
-        ensure!(all.is_err_and(|error| error.to_string().contains("cannot deletecollection")), "all were deleted");
+        ensure!(
+            all.is_err_and(|error| error.to_string().contains("cannot deletecollection")),
+            "all facts were deleted"
+        );
         let unchanged = broker::api(&north).get("north-0").await?;
         ensure!(unchanged.metadata.resource_version == read.metadata.resource_version, "{unchanged:?}");
         objects::delete(&north, &own).await
@@ -121,7 +125,7 @@ fn an_administrator_writes_and_deletes_what_it_likes() -> Result<()> {
     })
 }
 
-/// The broker that these tests share.
+/// Returns the broker that these tests share.
 async fn broker() -> Result<&'static Cluster> {
     static BROKER: OnceCell<Result<Cluster, String>> = OnceCell::const_new();
     let start = async || {
@@ -152,7 +156,7 @@ fn refused<T>(outcome: Result<T>, object: &Value, says: &str) -> Result<()> {
     let Err(error) = outcome else { return Err(anyhow!("accepted: {object}")) };
     let message = format!("{error:#}");
     for words in [POLICY, says] {
-        ensure!(message.contains(words), "the message does not say {words:?}: {message}");
+        ensure!(message.contains(words), "the message does not contain {words:?}: {message}");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The broker may be a namespace of a cluster that takes part. What clusters say there is not what people say of them, which
-//! goes before what is measured.
+//! Broker in a namespace of a member cluster. The facts that clusters publish there are not mistaken for facts that
+//! users write, which take precedence over measured ones.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 const EAST: &str = "east";
 
-/// A cluster tells what cannot wait every ten seconds at most.
+/// Longest wait for an urgent fact: a cluster publishes it within ten seconds.
 const NEWS: Duration = Duration::from_secs(20);
 
 #[test]
@@ -41,10 +41,10 @@ async fn scenario(member: &Member) -> Result<()> {
     tells_of_a_drain(member, false).await
 }
 
-/// Waits until what east says of itself on the broker is so.
+/// Waits until the facts of east on the broker have a drain, or have none.
 async fn tells_of_a_drain(member: &Member, expected: impl Into<serde_json::Value>) -> Result<()> {
     let expected = expected.into();
-    await_condition(&format!("the broker is told of a drain: {expected}"), NEWS, async || {
+    await_condition(&format!("the broker has a drain of east: {expected}"), NEWS, async || {
         let told = broker::api(member.cluster.client()).get("east-0").await?;
         let spec = &told.data["spec"];
         ensure!(json!(spec["drain"].is_object()) == expected, "{spec}");

@@ -1,4 +1,4 @@
-//! What cannot work ends at once, with one line that says what to do, and the exit code for "could not run".
+//! Commands that cannot run end at once, with one line that names the remedy, and with exit code 2.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn a_kubeconfig_that_is_not_there_or_is_none_ends_both_commands_with_one_line() 
     })
 }
 
-/// The only line that a command prints before it ends with exit code 2.
+/// Runs a command that must end with exit code 2 and one line of output. Returns the line.
 async fn only_line(command: &str, kubeconfig: &Path, log: &Path) -> Result<String> {
     let mut arguments: Vec<OsString> =
         [command, "--cluster-id", "east", "--namespace", RELEASE_NAMESPACE].map(OsString::from).into();

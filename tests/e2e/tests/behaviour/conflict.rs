@@ -1,4 +1,4 @@
-//! Of two policies that want the same service, one counts, and the other one is told.
+//! Precedence of policies for the same service: one is in force, and the other has a condition that says so.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn the_older_of_two_policies_stays_in_force_and_the_newer_is_told() -> Result<()
     run(async {
         with_temp_ns(&two_clusters().await?.east, "conflict", async |ns| {
             ns.export("pay", &[("west", WEST), ("north", NORTH)]).await?;
-            // By name it would be the other way round.
+            // By name, the other policy would come first.
             let older = named("z-older", objects::policy("pay", objects::weighted(json!({"west": 0}))));
             let newer = named("a-newer", objects::policy("pay", objects::weighted(json!({"north": 0}))));
             ns.apply(older).await?;
@@ -72,7 +72,7 @@ fn named(name: &str, mut policy: Value) -> Value {
     policy
 }
 
-/// Creation times have whole seconds: an object counts as newer only when it was created in a later one.
+/// Applies a policy until it has a later creation time than the older policy. Creation times have whole seconds.
 async fn apply_in_a_later_second(ns: &Namespace<'_>, policy: Value) -> Result<()> {
     let created = async |name| anyhow::Ok(policy_named(ns, name).await?["metadata"]["creationTimestamp"].clone());
     let older = created("z-older").await?;
@@ -101,7 +101,7 @@ async fn refused(ns: &Namespace<'_>, name: &str, reason: &str) -> Result<String>
     condition(ns, name, "False", reason).await
 }
 
-/// Waits for the condition `Accepted` to have this status and reason, for the spec as it is. Returns its message.
+/// Waits until the condition `Accepted` has this status and reason for the present spec. Returns its message.
 async fn condition(ns: &Namespace<'_>, name: &str, status: &str, reason: &str) -> Result<String> {
     await_condition(&format!("{name} has Accepted={status}"), SOON, async || {
         let policy = policy_named(ns, name).await?;

@@ -1,5 +1,5 @@
-//! `landfall drain`: refused while the others cannot bear it. Else the cluster is emptied over some time, nobody is left
-//! without an answer meanwhile, and it can be taken back.
+//! `landfall drain` is refused if the other clusters lack the capacity. Otherwise the cluster is drained over a period,
+//! every query is answered meanwhile, and the drain can be undone.
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -17,22 +17,23 @@ const EAST: &str = "east";
 const WEST: &str = "west";
 const CLUSTERS: [&str; 2] = [EAST, WEST];
 
-/// Each serves its own clients. Of all 56 requests a second the eight pods of east bear what is more than nine tenths of what
-/// the four of west do.
+/// Demand of each cluster, in requests per second. Each serves its own clients. East can serve all 56 at less than its
+/// target utilization of 0.9; west cannot.
 const DEMAND_RPS: [u32; 2] = [36, 20];
 const PODS: [u8; 2] = [8, 4];
 const RTT_MS: u64 = 20;
 
-/// A cluster tells of its capacity every ten seconds at most, so that it is once between all and nothing.
+/// Period of the drain. A cluster publishes its capacity at most every ten seconds, so one value between all and
+/// nothing is seen.
 const OVER: Duration = Duration::from_secs(15);
 
-/// A cluster tells what cannot wait at most every ten seconds, and the others follow.
+/// Longest wait for an urgent fact: a cluster publishes it within ten seconds, and the others follow.
 const NEWS: Duration = Duration::from_secs(15);
 
-/// What demand there is shows when clients have asked for a while.
+/// Longest wait until the demand is known, which needs queries over some time.
 const SETTLED: Duration = Duration::from_secs(45);
 
-/// The command reads all that is there, and waits until the others are told.
+/// Longest run of the command. It lists everything, and waits until the drain is published.
 const COMMAND: Duration = Duration::from_secs(40);
 
 #[test]
@@ -67,22 +68,22 @@ impl Scene {
 
     async fn play(&self) -> Result<()> {
         let demand: u32 = DEMAND_RPS.iter().sum();
-        await_condition("the demand is known, and west serves its own", SETTLED, async || {
+        await_condition("the demand is known, and west serves its own clients", SETTLED, async || {
             let mut known = 0.0;
             for cluster in CLUSTERS {
                 known += self.said(cluster, "demandRps").await?;
             }
-            ensure!((known - f64::from(demand)).abs() < 10.0, "{known} requests/s are known of {demand}");
+            ensure!((known - f64::from(demand)).abs() < 10.0, "the known demand is {known} requests/s of {demand}");
             self.west_serves_its_own().await
         })
         .await?;
-        self.is_refused().await.context("of east, whose load west cannot bear")?;
-        self.is_mistaken().await.context("of another cluster than that of the kubeconfig")?;
-        self.is_forced().await.context("of east, by force")?;
-        self.empties().await.context("of west, whose load east can bear")?;
-        self.serves_again().await.context("of west, taken back")?;
-        self.is_not_told().await.context("of west, whose operator is away")?;
-        self.is_kept().await.context("of west, which somebody else drains")
+        self.is_refused().await.context("drain of east, whose load exceeds the capacity of west")?;
+        self.is_mistaken().await.context("drain of a cluster that the kubeconfig does not belong to")?;
+        self.is_forced().await.context("forced drain of east")?;
+        self.empties().await.context("drain of west, whose load fits into east")?;
+        self.serves_again().await.context("undo of the drain of west")?;
+        self.is_not_told().await.context("drain of west without its operator")?;
+        self.is_kept().await.context("undo of a drain of west by another client")
     }
 
     async fn is_refused(&self) -> Result<()> {
@@ -99,7 +100,7 @@ impl Scene {
         let remedy = "east is not drained; add capacity to the other clusters first, or use --force";
         ensure!(printed.contains(remedy), "{printed}");
         let written = self.written(EAST).await?;
-        ensure!(written.is_none(), "something is written: {written:?}");
+        ensure!(written.is_none(), "the drain was written: {written:?}");
         Ok(())
     }
 
@@ -110,17 +111,17 @@ impl Scene {
         ] {
             let (code, printed) = self.drain_in(EAST, cluster, &format!("mistaken-{cluster}"), &[]).await?;
             ensure!(code == Some(1) && printed.contains(words), "exit code {code:?}: {printed}");
-            ensure!(self.written_in(EAST, cluster).await?.is_none(), "something is written");
+            ensure!(self.written_in(EAST, cluster).await?.is_none(), "the drain was written");
         }
         Ok(())
     }
 
-    /// Over so long a time that nothing moves before it is taken back.
+    /// The period is so long that no share changes before the undo.
     async fn is_forced(&self) -> Result<()> {
         let (code, printed) = self.drain(EAST, "forced", &["--force", "--over", "24h"]).await?;
         ensure!(code == Some(0) && printed.contains("are missing"), "exit code {code:?}: {printed}");
         ensure!(printed.contains("draining east over 24h; undo with: landfall drain east --undo"), "{printed}");
-        let written = self.written(EAST).await?.context("nothing is written")?;
+        let written = self.written(EAST).await?.context("the drain was not written")?;
         ensure!(written["drain"]["overSeconds"] == 86_400, "{written}");
         self.undo(EAST, "forced-undo").await
     }
@@ -130,28 +131,25 @@ impl Scene {
         let (code, printed) = self.drain(WEST, "drained", &["--over", "15s"]).await?;
         ensure!(code == Some(0) && printed.starts_with("draining west over 15s"), "exit code {code:?}: {printed}");
         let mut offers = vec![(Duration::ZERO, f64::from(u32::from(PODS[1]) * POD_RPS))];
-        let emptied = await_condition("west offers nothing", OVER + NEWS, async || {
+        let emptied = await_condition("west publishes no capacity", OVER + NEWS, async || {
             let offered = self.said(WEST, "capacityRps").await?;
             if offers.last().is_some_and(|(_, before)| (offered - before).abs() > 1e-9) {
                 offers.push((since.elapsed(), offered));
             }
-            ensure!(offered < 1e-9, "west offers {offers:?}");
+            ensure!(offered < 1e-9, "west publishes {offers:?}");
             Ok(since.elapsed())
         })
         .await?;
         ensure!(offers.is_sorted_by(|before, after| before.1 > after.1) && offers.len() > 2, "{offers:?}");
-        // When it began is written in whole seconds.
-        ensure!(emptied + Duration::from_secs(1) >= OVER, "it was to take {OVER:?}: {offers:?}");
-        await_condition("nobody is sent to west", NEWS, async || {
+        // The start of a drain is written in whole seconds.
+        ensure!(emptied + Duration::from_secs(1) >= OVER, "it took less than {OVER:?}: {offers:?}");
+        await_condition("west has no share", NEWS, async || {
             let split = self.web.split(&self.fleet, &CLUSTERS).await?;
             ensure!(CLUSTERS.iter().all(|source| split[*source][WEST] < 1e-9), "{split:?}");
             Ok(())
         })
         .await?;
-        report(&format!(
-            "drain: west offers {offers:.1?} requests/s; nobody is sent to it after {:?}",
-            since.elapsed()
-        ));
+        report(&format!("drain: west publishes {offers:.1?} requests/s, and has no share after {:?}", since.elapsed()));
         let (code, printed) = self.drain(WEST, "again", &["--over", "1h"]).await?;
         ensure!(
             code == Some(0) && printed.starts_with("west is already drained; nothing to do"),
@@ -163,8 +161,8 @@ impl Scene {
     async fn serves_again(&self) -> Result<()> {
         let since = now();
         self.undo(WEST, "undone").await?;
-        await_condition("west serves its own", NEWS, async || self.west_serves_its_own().await).await?;
-        report(&format!("drain: west serves its own clients again {:?} after it is taken back", since.elapsed()));
+        await_condition("west serves its own clients", NEWS, async || self.west_serves_its_own().await).await?;
+        report(&format!("drain: west serves its own clients again {:?} after the undo", since.elapsed()));
         self.all_were_answered(since)
     }
 
@@ -185,7 +183,7 @@ impl Scene {
         let (code, printed) = self.drain(WEST, "kept", &["--undo"]).await?;
         let words = format!("spec.drain of ClusterFacts {RELEASE_NAMESPACE}/{WEST} belongs to e2e; remove it there");
         ensure!(code == Some(2) && printed.contains(&words), "exit code {code:?}: {printed}");
-        ensure!(self.written(WEST).await?.context("it is gone")?["drain"] == drain, "it is another one");
+        ensure!(self.written(WEST).await?.context("the facts are gone")?["drain"] == drain, "the drain changed");
         Ok(())
     }
 
@@ -193,7 +191,7 @@ impl Scene {
         let (code, printed) = self.drain(cluster, name, &["--undo"]).await?;
         let says_so = printed.starts_with(&format!("{cluster} serves again"));
         ensure!(code == Some(0) && says_so, "exit code {code:?}: {printed}");
-        let written = self.written(cluster).await?.context("its facts are gone")?;
+        let written = self.written(cluster).await?.context("the facts are gone")?;
         ensure!(written["drain"].is_null(), "{written}");
         Ok(())
     }
@@ -203,7 +201,7 @@ impl Scene {
             let tally = load.since(since);
             ensure!(
                 tally.failed == 0 && !tally.answers.is_empty(),
-                "{cluster}: {} of {:?}",
+                "{cluster}: {} queries or requests failed, with answers {:?}",
                 tally.failed,
                 tally.answers
             );
@@ -211,12 +209,12 @@ impl Scene {
         Ok(())
     }
 
-    /// Runs the command as somebody does whose cluster it is. Returns its exit code and what it printed.
+    /// Runs the command with the kubeconfigs of the cluster itself. Returns its exit code and its output.
     async fn drain(&self, cluster: &str, name: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
         self.drain_in(cluster, cluster, name, more).await
     }
 
-    /// With the kubeconfigs of `at`.
+    /// Runs the command with the kubeconfigs of `at`.
     async fn drain_in(&self, at: &str, cluster: &str, name: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
         let member = &self.fleet.of(at)?.member.cluster;
         let broker = self.fleet.broker.folder().join(format!("broker-{at}.kubeconfig"));
@@ -228,7 +226,7 @@ impl Scene {
         Ok((status.code(), printed))
     }
 
-    /// What people say of a cluster, in its own API server.
+    /// Returns the spec of the facts that users wrote for a cluster, in its own API server.
     async fn written(&self, cluster: &str) -> Result<Option<Value>> {
         self.written_in(cluster, cluster).await
     }
@@ -239,13 +237,13 @@ impl Scene {
         Ok(api.get_opt(cluster).await?.map(|facts| facts.data["spec"].clone()))
     }
 
-    /// What a cluster says of the service on the broker.
+    /// Returns a number that a cluster has published for the service.
     async fn said(&self, cluster: &str, field: &str) -> Result<f64> {
         let facts = self.fleet.facts().await?;
         let own = facts.iter().filter(|facts| facts["spec"]["cluster"] == cluster);
         let services = own.filter_map(|facts| facts["spec"]["services"].as_array()).flatten();
         let said = services.filter(|it| it["name"] == "web").find_map(|it| it[field].as_f64());
-        said.with_context(|| format!("{cluster} has said no {field}"))
+        said.with_context(|| format!("{cluster} has published no {field}"))
     }
 
     async fn west_serves_its_own(&self) -> Result<()> {

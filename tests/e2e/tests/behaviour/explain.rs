@@ -1,4 +1,5 @@
-//! `landfall explain` against an API server says what DNS answers, and not only what it plans itself.
+//! `landfall explain` with an API server shows the shares that DNS serves, and not only the shares that it plans
+//! itself.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,7 +12,7 @@ use landfall_e2e::member::{Member, Namespace, SOON};
 use landfall_e2e::{await_condition, objects, run, with_temp_ns};
 use serde_json::json;
 
-/// The command reads all that is there, once.
+/// Longest run of the command. It lists everything once.
 const COMMAND: Duration = Duration::from_secs(20);
 
 #[test]
@@ -47,7 +48,8 @@ fn explain_says_which_rights_are_missing_and_does_not_guess_without_them() -> Re
         let member = Member::start("rights", "east").await?;
         with_temp_ns(&member, "shop", async |ns| {
             ns.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}})).await?;
-            // Of the kinds that must be there all but two; and to find out where it is, namespaces and nodes.
+            // Grant all kinds that the command needs except two, and the kinds that tell the location: namespaces and
+            // nodes.
             let rbac = "rbac.authorization.k8s.io";
             let role = json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": "reader"}, "rules": [
                 {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["get", "list", "watch"]},
@@ -68,21 +70,21 @@ fn explain_says_which_rights_are_missing_and_does_not_guess_without_them() -> Re
             for resource in ["serviceimports", "endpointslices"] {
                 ensure!(text.contains(&format!("cannot list resource \"{resource}\"")), "{text}");
             }
-            ensure!(!text.contains("networkpricings") && !text.contains("check that it is running"), "what is not installed is none of it: {text}");
+            ensure!(!text.contains("networkpricings") && !text.contains("check that it is running"), "a kind that is not installed is not an error: {text}");
             Ok(())
         })
         .await
     })
 }
 
-/// There is no broker, so that something is found in any case.
+/// Runs the command and expects exit code 1: without a broker there always is a finding. Returns its output.
 async fn explained(ns: &Namespace<'_>, name: &str) -> Result<String> {
     let (status, printed) = explain(ns, name, &ns.member.cluster.control_plane.admin_kubeconfig()?).await?;
     ensure!(status.code() == Some(1), "{status}: {printed}");
     Ok(printed)
 }
 
-/// What the command prints, on both streams.
+/// Runs the command. Returns its exit status and its output, both streams.
 async fn explain(ns: &Namespace<'_>, name: &str, kubeconfig: &Path) -> Result<(ExitStatus, String)> {
     let cluster = &ns.member.cluster;
     let service = format!("{}/pay", ns.name);

@@ -1,7 +1,7 @@
-//! What is on the broker is not trusted: what cannot be is left out and named, and moves nobody's weights.
+//! Objects on the broker are not trusted: impossible values are left out and named, and change no weight.
 //!
-//! One cluster runs. The administrator of the broker, whom no policy holds, plays all others: two good ones that export a
-//! service, and then everybody who means ill.
+//! One cluster runs. The administrator of the broker, who is exempt from the policy, writes the facts of all others:
+//! first of two good clusters that export a service, and then of hostile ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 const EAST: &str = "east";
 const GOOD: [(&str, &str); 2] = [("west", "10.2.0.1"), ("north", "10.3.0.1")];
 
-/// A round and its jitter of a tenth, and what comes after.
+/// Longest round: 30 s, a jitter of a tenth, and the time to publish.
 const ROUND: Duration = Duration::from_secs(38);
 
-/// Not the numbers of the test must be exact, but that they stay.
+/// Tolerance for a weight, in percentage points. The weights must stay; their exact values do not matter.
 const POINTS: f64 = 1.0;
 
 const SUBMARINER: (&str, &str, &str) = ("submariner.io/v1alpha1", "Submariner", "submariner-operator");
@@ -49,11 +49,11 @@ impl Scene {
         self.good_facts().await.context("good facts")?;
         self.hostile_facts().await.context("hostile facts")?;
         self.a_broken_meter().await.context("a broken meter")?;
-        self.an_older_double().await.context("an older double")?;
+        self.an_older_double().await.context("an older duplicate id")?;
         self.refused_writes().await.context("refused writes")
     }
 
-    /// What an agent and Submariner's operator leave in east: two others export what its clients want.
+    /// Applies the objects that an agent and Submariner's operator leave in east: two other clusters export a service.
     async fn export(&self) -> Result<()> {
         let shop = |mut object: Value| {
             object["metadata"]["namespace"] = json!("shop");
@@ -71,8 +71,8 @@ impl Scene {
         self.fleet.apply(&shop(objects::policy("web", policy))).await
     }
 
-    /// First west is busier than north and gets nothing. Then they are alike, and each gets a half: whatever is believed of
-    /// one of them now tips the balance.
+    /// Publishes facts by which west is busier than north and gets no share. Then publishes equal facts, which give
+    /// each a half, so that any change in the facts of one cluster shows.
     async fn good_facts(&self) -> Result<()> {
         self.write(&said("west", 200.0, 150.0)).await?;
         self.write(&said("north", 200.0, 100.0)).await?;
@@ -83,7 +83,7 @@ impl Scene {
         self.says("True", "Connected", "").await
     }
 
-    /// Objects that are nobody's, that nobody can read, and that say what no number can be.
+    /// Publishes objects with a foreign name, of a future version, and with impossible numbers.
     async fn hostile_facts(&self) -> Result<()> {
         let before = self.split().await?;
         let mut misnamed = said("west", 1e9, 0.0);
@@ -109,7 +109,7 @@ impl Scene {
         self.says("True", "Connected", "").await
     }
 
-    /// What a good cluster says of itself, whose meter has gone mad, is believed to a part.
+    /// Publishes one impossible number of a good cluster. The rest of its facts still counts.
     async fn a_broken_meter(&self) -> Result<()> {
         let before = self.split().await?;
         self.write(&said("north", 1e300, 100.0)).await?;
@@ -131,9 +131,9 @@ impl Scene {
         self.says("False", "DuplicateClusterId", "instance another").await?;
         self.has_figure("landfall_duplicate_cluster_id", 1).await?;
         self.rejects(&[("own_id", 1)]).await?;
-        holds_for("east writes nothing, and goes on", ROUND, async || {
+        holds_for("east writes no facts and keeps its weights", ROUND, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == "another", "written by {instance}");
+            ensure!(instance == "another", "the facts are of instance {instance}");
             is_within(&self.split().await?, &before, POINTS)
         })
         .await?;
@@ -141,31 +141,31 @@ impl Scene {
         self.delete("east-0").await?;
         await_condition("east writes again", SOON, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == ours, "written by {instance}");
+            ensure!(instance == ours, "the facts are of instance {instance}");
             Ok(())
         })
         .await?;
         self.says("True", "Connected", "").await?;
         self.has_figure("landfall_duplicate_cluster_id", 0).await?;
 
-        // A younger one gives way: what it wrote over ours is soon ours again.
+        // The younger instance gives way: east soon overwrites its facts.
         double["spec"]["since"] = json!("2120-01-01T00:00:00Z");
         self.write(&double).await?;
-        await_condition("east writes over it", SOON, async || {
+        await_condition("east overwrites the facts", SOON, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == ours, "written by {instance}");
+            ensure!(instance == ours, "the facts are of instance {instance}");
             Ok(())
         })
         .await
     }
 
-    /// A broker that does not take what east says: the others would plan without it, so somebody has to hear of it.
+    /// Takes east the right to write. The other clusters would plan without it, so a condition must report it.
     async fn refused_writes(&self) -> Result<()> {
         let east = broker::client(&self.fleet.broker, EAST).await?;
         self.grant(&["get", "list", "watch"]).await?;
-        await_condition("east may write no longer", SOON, async || {
+        await_condition("east must not write", SOON, async || {
             let tried = broker::api(&east).patch("east-0", &PatchParams::default(), &Patch::Merge(json!({}))).await;
-            ensure!(tried.is_err_and(|error| error.to_string().contains("forbidden")), "it may");
+            ensure!(tried.is_err_and(|error| error.to_string().contains("forbidden")), "the write was accepted");
             Ok(())
         })
         .await?;
@@ -176,7 +176,7 @@ impl Scene {
         self.own_instance().await.map(drop)
     }
 
-    /// What the role of the members allows.
+    /// Sets the verbs that the members' role allows.
     async fn grant(&self, verbs: &[&str]) -> Result<()> {
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -187,7 +187,7 @@ impl Scene {
         self.write(&role).await
     }
 
-    /// As the broker's administrator.
+    /// Applies an object as the administrator of the broker.
     async fn write(&self, object: &Value) -> Result<()> {
         objects::apply(self.fleet.broker.client(), object).await?;
         Ok(())
@@ -197,7 +197,7 @@ impl Scene {
         objects::delete(self.fleet.broker.client(), &facts(name, EAST)).await
     }
 
-    /// Who wrote what is said of east.
+    /// Returns the instance in the facts of east.
     async fn own_instance(&self) -> Result<String> {
         let object = broker::api(self.fleet.broker.client()).get("east-0").await?;
         Ok(object.data["spec"]["instance"].as_str().context("no instance")?.to_owned())
@@ -219,13 +219,13 @@ impl Scene {
         Ok(BTreeMap::from([(EAST.to_owned(), clusters.iter().map(share).collect::<Result<_>>()?)]))
     }
 
-    /// The metric counts these objects, by reason, and no others.
+    /// Waits until the metric counts exactly these rejected objects, by reason.
     async fn rejects(&self, expected: &[(&str, u32)]) -> Result<()> {
         const METRIC: &str = "landfall_facts_rejected_objects{";
         let mut expected: Vec<String> =
             expected.iter().map(|(reason, count)| format!("{METRIC}reason=\"{reason}\"}} {count}")).collect();
         expected.sort();
-        await_condition("what is left out is counted", SOON, async || {
+        await_condition("the rejected objects are counted", SOON, async || {
             let (_, page) = self.fleet.of(EAST)?.member.operator.admin_page("/metrics").await?;
             let mut counted: Vec<_> = page.lines().filter(|line| line.starts_with(METRIC)).collect();
             counted.sort_unstable();
@@ -246,15 +246,17 @@ impl Scene {
         .await
     }
 
-    /// So does the condition on the Submariner resource, with these words in its message.
+    /// Waits until the condition on the Submariner resource has this status and reason, and a message with `words`.
     async fn says(&self, status: &str, reason: &str, words: &str) -> Result<()> {
         let client = self.fleet.of(EAST)?.member.cluster.client();
         let api = objects::api(client, SUBMARINER.0, SUBMARINER.1, Some(SUBMARINER.2));
         await_condition(&format!("the condition is {status}, {reason}"), SOON, async || {
             let object = api.get("submariner").await?;
             let conditions = object.data["status"]["conditions"].as_array().context("no conditions")?;
-            let ours =
-                conditions.iter().find(|it| it["type"] == "landfall.dev/Broker").context("none of the broker")?;
+            let ours = conditions
+                .iter()
+                .find(|it| it["type"] == "landfall.dev/Broker")
+                .context("no condition landfall.dev/Broker")?;
             ensure!(ours["status"] == status && ours["reason"] == reason, "{ours}");
             ensure!(ours["message"].as_str().is_some_and(|message| message.contains(words)), "{ours}");
             Ok(())
@@ -263,7 +265,7 @@ impl Scene {
     }
 }
 
-/// What a cluster says that exports the service.
+/// Builds facts of a cluster that exports the service.
 fn said(cluster: &str, capacity_rps: f64, load_rps: f64) -> Value {
     let mut said = facts(&format!("{cluster}-0"), cluster);
     said["spec"]["services"] = json!([{
@@ -272,7 +274,8 @@ fn said(cluster: &str, capacity_rps: f64, load_rps: f64) -> Value {
     said
 }
 
-/// Numbers that the schema lets through and that cannot be, and addresses that nobody is to be sent to.
+/// Builds facts with numbers that the schema accepts but that are impossible, and with addresses that must not be
+/// probed.
 fn absurd(cluster: &str) -> Value {
     let mut said = facts(&format!("{cluster}-0"), cluster);
     said["spec"]["services"] = json!([{"namespace": "shop", "name": "web", "capacityRps": 1e300, "deviation": 1e300}]);
@@ -285,7 +288,8 @@ fn absurd(cluster: &str) -> Value {
     said
 }
 
-/// As Submariner's operator keeps it, with a broker that is not the one in use: `--broker-kubeconfig` goes before it.
+/// Builds the Submariner resource as Submariner's operator writes it. Its broker is not in use, because
+/// `--broker-kubeconfig` takes precedence.
 fn submariner() -> Value {
     json!({
         "apiVersion": SUBMARINER.0,

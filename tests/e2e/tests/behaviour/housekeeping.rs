@@ -1,4 +1,4 @@
-//! The operator leaves nothing behind, and writes nothing that is there already.
+//! The operator leaves no objects behind, and does not rewrite unchanged objects.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const IMPORT: (&str, &str) = ("multicluster.x-k8s.io/v1beta1", "ServiceImport");
 const SELECTION: (&str, &str) = ("landfall.dev/v1alpha1", "ServiceSelection");
 
-/// How long events that change nothing go on.
+/// Time for which objects are rewritten without a change that matters.
 const NOISE: Duration = Duration::from_secs(5);
 
 #[test]
@@ -27,7 +27,7 @@ fn a_selection_goes_with_its_import_also_when_the_operator_was_away() -> Result<
             ns.delete(IMPORT.0, IMPORT.1, "first").await?;
             gone(&ns, "first").await?;
 
-            // Asked, so that the next one need not wait for its lease to run out.
+            // SIGTERM releases the lease, so the next operator need not wait until it expires.
             member.operator.process.terminate(SOON).await?;
             ns.delete(IMPORT.0, IMPORT.1, "second").await?;
             let operator = member.start_operator("operator-b").await?;
@@ -68,7 +68,10 @@ fn events_that_change_nothing_write_nothing() -> Result<()> {
             await_condition("the policy is accepted and published", SOON, async || {
                 let policy = ns.read("landfall.dev/v1alpha1", "SelectionPolicy", "pay").await?;
                 ensure!(policy["status"]["services"] == 1, "{}", policy["status"]);
-                ensure!(ns.selection("pay").await?["status"]["policy"] == format!("{}/pay", ns.name), "another policy");
+                ensure!(
+                    ns.selection("pay").await?["status"]["policy"] == format!("{}/pay", ns.name),
+                    "another policy is published"
+                );
                 Ok(())
             })
             .await?;
@@ -85,7 +88,7 @@ fn events_that_change_nothing_write_nothing() -> Result<()> {
     })
 }
 
-/// Rewrites the import and its slices with an annotation that nobody reads, for a while.
+/// Rewrites the import and a slice with a meaningless annotation for a while.
 async fn noise(ns: &Namespace<'_>) -> Result<()> {
     let mut round = 0;
     let mut rewrite = async || {
@@ -104,14 +107,14 @@ async fn noise(ns: &Namespace<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The resource versions of what the operator writes.
+/// Returns the resource versions of the objects that the operator writes.
 async fn versions(ns: &Namespace<'_>) -> Result<[Value; 2]> {
     let policy = ns.read("landfall.dev/v1alpha1", "SelectionPolicy", "pay").await?;
     let selection = ns.selection("pay").await?;
     Ok([policy, selection].map(|object| object["metadata"]["resourceVersion"].clone()))
 }
 
-/// Waits until the selection says that its only cluster has everything.
+/// Waits until the selection gives its only cluster the whole weight.
 async fn published(ns: &Namespace<'_>, service: &str) -> Result<()> {
     await_condition(&format!("the selection of {service} is published"), SOON, async || {
         let selection = ns.selection(service).await?;
@@ -126,7 +129,7 @@ async fn gone(ns: &Namespace<'_>, service: &str) -> Result<()> {
     await_condition(&format!("the selection of {service} is gone"), SOON, async || {
         let api = objects::api(ns.member.cluster.client(), SELECTION.0, SELECTION.1, Some(ns.name));
         let left = api.get_opt(service).await?;
-        ensure!(left.is_none(), "it is there: {:?}", left.map(|it| it.metadata));
+        ensure!(left.is_none(), "it still exists: {:?}", left.map(|it| it.metadata));
         Ok(())
     })
     .await

@@ -1,4 +1,4 @@
-//! What `kubectl get` prints is the first thing a user looks at.
+//! Columns of `kubectl get`, the first output that a user looks at.
 
 use std::collections::BTreeMap;
 
@@ -51,9 +51,9 @@ fn kubectl_get_selectionpolicies_tells_whether_they_are_in_force() -> Result<()>
     })
 }
 
-/// Waits until `kubectl get` prints one row whose cells, asked for by the titles of their columns, pass `check`.
+/// Waits until `kubectl get` prints one row whose cells pass `check`, which gets a cell by the title of its column.
 async fn shows(ns: &Namespace<'_>, kind: &str, check: impl Fn(&dyn Fn(&str) -> String) -> Result<()>) -> Result<()> {
-    await_condition(&format!("kubectl get {kind} prints what it should"), SOON, async || {
+    await_condition(&format!("kubectl get {kind} prints the expected row"), SOON, async || {
         let table = ns.kubectl(&["get", kind]).await?.stdout;
         let row = only_row(&table)?;
         check(&|title| row.get(title).copied().unwrap_or("(no such column)").to_owned()).with_context(|| table.clone())
@@ -61,7 +61,7 @@ async fn shows(ns: &Namespace<'_>, kind: &str, check: impl Fn(&dyn Fn(&str) -> S
     .await
 }
 
-/// The one row below the titles, by column. A column begins where its title does; an empty cell is empty.
+/// Parses the only row below the titles, by column. A column begins where its title does, and a cell may be empty.
 fn only_row(table: &str) -> Result<BTreeMap<&str, &str>> {
     let lines: Vec<&str> = table.lines().collect();
     let &[titles, row] = lines.as_slice() else { bail!("not one row: {table:?}") };

@@ -1,4 +1,4 @@
-//! Two replicas of the operator: one writes, and the other takes over when it stops, however it stops.
+//! Two replicas of the operator: one writes, and the other takes over when the first one ends, with or without notice.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +12,10 @@ use landfall_e2e::wait::{report, while_it_holds};
 use landfall_e2e::{Member, await_condition, now, objects, run, with_temp_ns};
 use serde_json::{Value, json};
 
-/// Another replica leads this long after the leader died.
+/// Longest time until another replica leads after a crash of the leader.
 const AFTER_A_CRASH: Duration = Duration::from_secs(15);
 
-/// Another replica leads this long after the leader was asked to stop.
+/// Longest time until another replica leads after the leader was terminated.
 const AFTER_A_GOODBYE: Duration = Duration::from_secs(2);
 
 #[test]
@@ -51,7 +51,7 @@ fn a_leader_that_is_asked_to_stop_hands_over_within_2_seconds_and_only_leaders_w
         standby.ready().await?;
         with_temp_ns(&member, "first", async |ns| follows_weights(&ns, SOON).await).await?;
         let first = writers(&member)?;
-        ensure!(first.len() == 1, "{} credentials wrote selections, and one operator led: {first:?}", first.len());
+        ensure!(first.len() == 1, "{} credentials wrote selections, but one operator led: {first:?}", first.len());
 
         let leader = &member.operator.process;
         let (status, took) = leader.terminate(AFTER_A_GOODBYE).await?;
@@ -65,7 +65,7 @@ fn a_leader_that_is_asked_to_stop_hands_over_within_2_seconds_and_only_leaders_w
     })
 }
 
-/// Waits until the Lease says that `identity` leads.
+/// Waits until `identity` holds the Lease.
 async fn leads(member: &Member, identity: &str, deadline: Duration) -> Result<()> {
     let leases = objects::api(member.cluster.client(), "coordination.k8s.io/v1", "Lease", Some(RELEASE_NAMESPACE));
     let outcome = await_condition(&format!("{identity} leads"), deadline, async || {
@@ -85,15 +85,15 @@ fn holder(lease: kube::api::DynamicObject) -> Value {
     lease.data["spec"]["holderIdentity"].clone()
 }
 
-/// Applies a policy and waits until it is published and answered: an operator is at work.
+/// Applies a policy and waits until DNS answers by it, which proves that an operator works.
 async fn follows_weights(ns: &Namespace<'_>, deadline: Duration) -> Result<()> {
     ns.export("pay", &[("east", "10.1.0.1"), ("west", "10.2.0.1")]).await?;
     ns.apply(objects::policy("pay", objects::weighted(json!({"west": 0})))).await?;
     ns.answers("pay", "10.2.0.1", deadline).await
 }
 
-/// The ids of the credentials that wrote ServiceSelections, from the API server's audit log. Each replica has a token of
-/// its own, and each token an id.
+/// Returns the ids of the credentials that wrote ServiceSelections, from the audit log of the API server. Each replica
+/// has its own token, and each token has an id.
 fn writers(member: &Member) -> Result<BTreeSet<String>> {
     let log = fs::read_to_string(member.cluster.control_plane.audit_log())?;
     let mut writers = BTreeSet::new();

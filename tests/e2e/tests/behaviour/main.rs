@@ -1,4 +1,5 @@
-//! What Landfall promises, on real API servers. One binary, so that tests share two clusters; one module per promise.
+//! Promises of Landfall, on real API servers. They are one binary, so that tests share two clusters, and one module per
+//! promise.
 
 mod admission;
 mod bed;

@@ -1,4 +1,4 @@
-//! Objects that are valid and unusual.
+//! Objects that are valid but unusual.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use landfall_e2e::member::{Namespace, SOON};
 use landfall_e2e::{await_condition, objects, run, two_clusters, with_temp_ns};
 use serde_json::{Value, json};
 
-/// The API server refuses more in one slice.
+/// Limit of the API server for one slice.
 const ENDPOINTS_PER_SLICE: usize = 1000;
 
 #[test]
@@ -43,11 +43,11 @@ fn a_service_of_ten_thousand_endpoints_is_answered() -> Result<()> {
                 let answered: BTreeSet<&str> = dug.sorted().into_iter().collect();
                 ensure!(dug.status == "NOERROR" && answered.len() == dug.answer.len(), "{}, duplicates", dug.status);
                 ensure!(answered.len() > 1000, "{} addresses", answered.len());
-                ensure!(answered.iter().all(|&address| all.contains(address)), "addresses that nobody has");
+                ensure!(answered.iter().all(|&address| all.contains(address)), "unknown addresses");
                 Ok(())
             })
             .await?;
-            // An answer that fits, or one that says that it did not: both bring a client to an address.
+            // The reply has several addresses or is marked as truncated. Either leads a client to an address.
             let udp = dig(ns.member.dns_address(), &[&host, "A", "+bufsize=1232", "+ignore"]).await?;
             let truncated = udp.flags.iter().any(|flag| flag == "tc");
             ensure!(udp.status == "NOERROR" && (truncated || udp.answer.len() > 1), "UDP: {udp}");
@@ -57,7 +57,7 @@ fn a_service_of_ten_thousand_endpoints_is_answered() -> Result<()> {
     })
 }
 
-/// A headless service of two clusters with five full slices each. Returns all addresses.
+/// Applies a headless service of two clusters with five full slices each. Returns all addresses.
 async fn ten_thousand_endpoints(ns: &Namespace<'_>) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     ns.apply(objects::headless_import("many", &["east", "west"])).await?;

@@ -1,4 +1,4 @@
-//! The optimised mode on a real API server: what clusters say of themselves decides, and what was planned is answered.
+//! The optimized mode on a real API server: facts decide the split, and DNS answers follow it.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::cluster::RELEASE_NAMESPACE;
@@ -27,8 +27,9 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
             for (cluster, demand) in said {
                 ns.apply(facts(&ns, cluster, demand)).await?;
             }
-            published(&ns, "without facts clients stay", Some("DemandUnknown"), |w| w == [1000, 0, 0]).await?;
-            holds_for("what is said in another namespace is nothing", PROMPT, async || {
+            published(&ns, "clients stay in their cluster without facts", Some("DemandUnknown"), |w| w == [1000, 0, 0])
+                .await?;
+            holds_for("facts in another namespace do not count", PROMPT, async || {
                 let status = ns.selection("pay").await?["status"].clone();
                 ensure!(status["reason"] == "DemandUnknown", "{status}");
                 Ok(())
@@ -39,19 +40,20 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
                 say(&ns, cluster, demand).await?;
             }
             let spilled = |w: [u64; 3]| (500..700).contains(&w[0]) && w[1] > 300 && w[2] < 50;
-            let clusters = published(&ns, "what does not fit goes to the nearest", None, spilled).await?;
+            let clusters =
+                published(&ns, "demand beyond the capacity goes to the nearest cluster", None, spilled).await?;
             ensure!(of(&clusters, "east", "utilization") < 0.95, "{clusters}");
             ensure!((of(&clusters, "west", "latencyMs") - 20.0).abs() < 0.01, "{clusters}");
-            // 10 kB out of gcp and 1 kB out of aws per request.
+            // A request costs 10 kB out of gcp and 1 kB out of aws.
             ensure!((of(&clusters, "west", "usdPerMillion") - (1.2 + 0.09)).abs() < 0.01, "{clusters}");
 
             ns.apply(policy("cost")).await?;
             let free = |w: [u64; 3]| w[0] > 500 && w[1] < 50 && w[2] > 300;
-            published(&ns, "and in cost mode to where leaving costs nothing", None, free).await?;
+            published(&ns, "in cost mode it goes to the cluster with free egress", None, free).await?;
 
             ns.apply(policy("performance")).await?;
             say(&ns, "east", 500).await?;
-            published(&ns, "a smaller demand stays at home", None, |w| w == [1000, 0, 0]).await?;
+            published(&ns, "a smaller demand stays in its own cluster", None, |w| w == [1000, 0, 0]).await?;
             ns.answers("pay", EAST, SOON).await?;
             member.operator.process.kill()?;
             ns.apply(objects::slice("pay", "east", EAST, Health::NotReady)).await?;
@@ -119,7 +121,7 @@ fn pricing() -> Value {
     })
 }
 
-/// Says it where people say what is so of clusters.
+/// Applies facts in the operator's namespace, where users set facts of clusters.
 async fn say(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Result<()> {
     let mut facts = facts(ns, cluster, demand_rps);
     facts["metadata"]["namespace"] = json!(RELEASE_NAMESPACE);
@@ -127,7 +129,8 @@ async fn say(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Result<()> {
     Ok(())
 }
 
-/// West is 20 ms away and in another cloud, north 80 ms, at a site of our own. Each can bear 1000 requests a second.
+/// Builds facts: west is 20 ms away and in another cloud, north 80 ms away and in a data center. Each has a capacity of
+/// 1000 requests per second.
 fn facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Value {
     let (provider, links) = match cluster {
         "east" => (None, json!([{"cluster": "west", "rttMs": 20}, {"cluster": "north", "rttMs": 80}])),
@@ -144,7 +147,7 @@ fn facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Value {
     json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "ClusterFacts", "metadata": {"name": cluster}, "spec": spec})
 }
 
-/// Waits until the weights of east, west and north are so, with this reason; what is published of the clusters then.
+/// Waits until the weights of east, west and north pass `expected`, with this reason. Returns the published clusters.
 async fn published(
     ns: &Namespace<'_>,
     what: &str,
@@ -161,7 +164,7 @@ async fn published(
     .await
 }
 
-/// A number of a cluster; -1 where there is none.
+/// Returns a number of a cluster, or -1 if there is none.
 fn of(clusters: &Value, cluster: &str, field: &str) -> f64 {
     cluster_of(clusters, cluster)[field].as_f64().unwrap_or(-1.0)
 }

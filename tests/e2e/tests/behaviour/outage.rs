@@ -1,4 +1,5 @@
-//! While the API server is away DNS answers from what it knows, and what it does not know it does not deny.
+//! While the API server is away, DNS continues to answer from its last state. A DNS server without state does not deny
+//! names.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +16,11 @@ use serde_json::json;
 const EAST: &str = "10.1.0.1";
 const WEST: &str = "10.2.0.1";
 
-/// Longer than the first steps of a client's back-off between two tries, so that recovery has to come from a late one.
+/// Longer than the first pauses of a client's back-off, so that recovery comes from a late one.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// A watch that failed for 30 s may wait as long for its next try if it backs off like kube's default does. Half of
-/// that is what a user would still call "by itself".
+/// Longest recovery. After 30 s of failures, kube's default back-off may pause for another 30 s; half of that still
+/// counts as recovery without help.
 const RECOVERY: Duration = Duration::from_secs(15);
 
 #[test]
@@ -57,11 +58,11 @@ fn a_dns_server_that_starts_without_an_api_server_says_servfail_until_it_knows()
             let (known, unknown) = (Question::a(&ns.host("pay"))?, Question::a(&ns.host("no-such"))?);
 
             await_condition("the new server listens", SOON, async || refused(&asker, &known).await).await?;
-            holds_for("the new server says SERVFAIL and is not ready", Duration::from_secs(2), async || {
+            holds_for("the new server answers SERVFAIL and is not ready", Duration::from_secs(2), async || {
                 refused(&asker, &known).await?;
                 refused(&asker, &unknown).await?;
                 let (status, _) = server.landfall.admin_page("/ready").await?;
-                ensure!(status == 503, "/ready says {status}");
+                ensure!(status == 503, "/ready reports {status}");
                 Ok(())
             })
             .await?;
@@ -76,14 +77,14 @@ fn a_dns_server_that_starts_without_an_api_server_says_servfail_until_it_knows()
             ensure!(delay <= PROMPT, "the first right answer came {delay:?} after the API server was ready");
             server.landfall.ready().await?;
             let reply = asker.ask(&unknown).await?;
-            ensure!(reply.rcode == Rcode::NXDOMAIN, "a name that does not exist is now answered with {reply}");
+            ensure!(reply.rcode == Rcode::NXDOMAIN, "a name that does not exist is answered with {reply}");
             Ok(())
         })
         .await
     })
 }
 
-/// Applies a policy that sends everybody to one cluster, and waits until DNS does.
+/// Applies a policy that sends all clients to one cluster, and waits until DNS answers follow.
 async fn sends_to(ns: &Namespace<'_>, cluster: &str, address: &str, deadline: Duration) -> Result<()> {
     ns.export("pay", &[("east", EAST), ("west", WEST)]).await?;
     ns.apply(objects::policy("pay", objects::weighted(json!({cluster: 0})))).await?;
@@ -96,13 +97,13 @@ async fn refused(asker: &Asker, question: &Question) -> Result<()> {
     Ok(())
 }
 
-/// When the first right answer came. Until then every answer is SERVFAIL.
+/// Returns the time of the first right answer. Every earlier answer must be SERVFAIL.
 async fn first_right_answer(server: &DnsServer, asker: &Asker, question: &Question) -> Result<Instant> {
     let process = &server.landfall.process;
     await_while_running(&[process], "the new server answers", Duration::from_secs(60), async || {
         let reply = asker.ask(question).await?;
         ensure!(reply.rcode != Rcode::SERVFAIL, "SERVFAIL");
-        Ok(if reply.is(WEST) { Ok(now()) } else { Err(anyhow!("answered with {reply} before it knew better")) })
+        Ok(if reply.is(WEST) { Ok(now()) } else { Err(anyhow!("the first answer is {reply}")) })
     })
     .await?
 }

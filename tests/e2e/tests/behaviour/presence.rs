@@ -1,4 +1,4 @@
-//! A name exists while its import does; whether anybody answers is another question.
+//! A name exists while its import does, even if no cluster has a ready endpoint.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::dig::{Dug, dig};
@@ -23,12 +23,12 @@ fn a_name_goes_from_an_answer_to_no_data_to_no_such_name() -> Result<()> {
 
             ns.delete(SLICE.0, SLICE.1, &objects::slice_name("web", "west")).await?;
             ns.apply(objects::import("web", &[])).await?;
-            let nodata = answered(&ns, "nobody exports: no data", "NOERROR", &[]).await?;
-            ensure!(has_soa(&nodata), "no data came without an SOA: {:?}", nodata.authority);
+            let nodata = answered(&ns, "no cluster exports it: no data", "NOERROR", &[]).await?;
+            ensure!(has_soa(&nodata), "the empty answer has no SOA: {:?}", nodata.authority);
 
             ns.delete(IMPORT.0, IMPORT.1, "web").await?;
             let nothing = answered(&ns, "the import is gone: no such name", "NXDOMAIN", &[]).await?;
-            ensure!(has_soa(&nothing), "NXDOMAIN came without an SOA: {:?}", nothing.authority);
+            ensure!(has_soa(&nothing), "NXDOMAIN has no SOA: {:?}", nothing.authority);
 
             ns.export("web", &[("west", "10.2.0.9")]).await?;
             answered(&ns, "it is exported again", "NOERROR", &["10.2.0.9"]).await?;
@@ -48,7 +48,7 @@ fn a_service_with_nothing_ready_keeps_its_name() -> Result<()> {
             answered(&ns, "ready", "NOERROR", &["10.2.0.1"]).await?;
             ns.apply(objects::slice("web", "west", "10.2.0.1", Health::NotReady)).await?;
             answered(&ns, "not ready", "NOERROR", &[]).await?;
-            await_condition("the selection says why", SOON, async || {
+            await_condition("the selection has the reason", SOON, async || {
                 let west = ns.selection("web").await?["status"]["clusters"][0].clone();
                 let expected = json!({"cluster": "west", "weight": 0, "eligible": false, "reason": "NoReadyEndpoints"});
                 let differs = expected.as_object().into_iter().flatten().find(|(key, value)| west[*key] != **value);
@@ -61,7 +61,7 @@ fn a_service_with_nothing_ready_keeps_its_name() -> Result<()> {
     })
 }
 
-/// Waits until `dig` gets this status and these addresses over UDP, and checks that TCP says the same.
+/// Waits until `dig` gets this status and these addresses over UDP. Checks that TCP gives the same.
 async fn answered(ns: &Namespace<'_>, what: &str, status: &str, addresses: &[&str]) -> Result<Dug> {
     let host = ns.host("web");
     let dug = await_condition(what, PROMPT, async || {
@@ -71,7 +71,7 @@ async fn answered(ns: &Namespace<'_>, what: &str, status: &str, addresses: &[&st
     })
     .await?;
     let over_tcp = dig(ns.member.dns_address(), &[&host, "A", "+tcp"]).await?;
-    ensure!(over_tcp.status == status && over_tcp.sorted() == addresses, "{what}: TCP says {over_tcp}");
+    ensure!(over_tcp.status == status && over_tcp.sorted() == addresses, "{what}: the answer over TCP is {over_tcp}");
     ensure!(dug.flags.iter().any(|flag| flag == "aa"), "{what}: not authoritative: {:?}", dug.flags);
     Ok(dug)
 }

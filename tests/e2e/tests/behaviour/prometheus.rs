@@ -1,4 +1,4 @@
-//! What a real Prometheus says to the queries that the product asks: the tests of the product are made with these answers.
+//! Replies of a real Prometheus to queries as the product sends them. The product's own tests use these replies.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::files::run_folder;
@@ -20,7 +20,7 @@ fn a_prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Re
     run(async {
         let prometheus = Prometheus::start(&run_folder()?.join("prometheus")).await?;
         prometheus.export(METRICS);
-        let scraped = await_condition("it has scraped", SOON, async || {
+        let scraped = await_condition("Prometheus has scraped the page", SOON, async || {
             let (status, said) = prometheus.query("sum(busy)").await?;
             ensure!(status == 200 && values(&said) == ["1"], "{status}: {said}");
             Ok(said)
@@ -46,7 +46,7 @@ fn a_prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Re
     })
 }
 
-/// Of all samples, in order.
+/// Returns the values of all samples, sorted.
 fn values(said: &Value) -> Vec<&str> {
     let mut values: Vec<&str> = said["data"]["result"]
         .as_array()

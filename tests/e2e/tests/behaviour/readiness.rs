@@ -1,4 +1,4 @@
-//! Health reaches the answers by itself: the DNS servers see the slices, and need nobody to tell them what follows.
+//! DNS answers follow readiness without an operator: the DNS servers watch the slices themselves.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn readiness_reaches_the_answers_within_a_second_and_without_an_operator() -> Re
         let mut delays = Vec::new();
         with_temp_ns(&member, "before", async |ns| exported(&ns).await).await?;
         member.operator.process.kill()?;
-        // A service that appears now has no published weights: the default rule answers for it.
+        // A service that is created now has no published weights, so the default rule applies to it.
         with_temp_ns(&member, "ready", async |ns| {
             exported(&ns).await?;
             for repeat in 0..20 {
@@ -38,14 +38,14 @@ fn readiness_reaches_the_answers_within_a_second_and_without_an_operator() -> Re
     })
 }
 
-/// A service of two clusters, of which the local one answers.
+/// Exports a service from two clusters, of which the local one is answered.
 async fn exported(ns: &Namespace<'_>) -> Result<()> {
     ns.export("web", &[("east", EAST), ("west", WEST)]).await?;
     ns.answers("web", EAST, SOON).await
 }
 
-/// The time from sending east's new health to the first answer that follows it. Every answer before is the other one:
-/// there is never none.
+/// Returns the time from applying east's new readiness to the first answer that follows. Every earlier answer is the
+/// other address, and none is empty.
 async fn until_answered(ns: &Namespace<'_>, health: Health, expected: &str) -> Result<Duration> {
     let question = Question::a(&ns.host("web"))?;
     let sent = now();

@@ -1,4 +1,4 @@
-//! A policy that is only tried: what it would do is published beside what is served, and that stays as it would be without it.
+//! Policy in shadow mode: its weights are published beside the served ones, and the served ones are those without it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const EAST: &str = "10.1.0.1";
 const WEST: &str = "10.2.0.1";
 
-/// Draws are spread evenly, so that a share of so many answers is off by two at most.
+/// Number of answers in a sample. Draws are spread evenly, so a count is off by at most two.
 const ANSWERS: usize = 40;
 const OFF: usize = 2;
 
@@ -40,14 +40,14 @@ fn a_policy_in_shadow_shows_what_it_would_do_and_is_served_when_it_is_enforced()
     })
 }
 
-/// A quarter to east, three to west.
+/// Builds a policy that gives a quarter to east and the rest to west.
 fn tried(service: &str, enforcement: &str) -> Value {
     let mut spec = objects::weighted(json!({"east": 3, "west": 1}));
     spec["enforcement"] = json!(enforcement);
     objects::policy(service, spec)
 }
 
-/// Waits until these weights are published as served, by this policy, and those as what would be.
+/// Waits until `served` is published as served, by `policy`, and `tried` as the result of the policy in shadow mode.
 async fn publishes(
     ns: &Namespace<'_>,
     what: &str,
@@ -75,7 +75,8 @@ async fn publishes(
     .await
 }
 
-/// Waits until so many of the answers name east. (DNS is told when we are, and may follow a moment later.)
+/// Waits until `of_east` answers name east. DNS sees a change at the same time as the test and may follow a moment
+/// later.
 async fn answers(ns: &Namespace<'_>, of_east: usize) -> Result<()> {
     let question = Question::a(&ns.host("pay"))?;
     let (east, west): (IpAddr, IpAddr) = (EAST.parse()?, WEST.parse()?);

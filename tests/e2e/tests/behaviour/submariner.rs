@@ -1,4 +1,4 @@
-//! The Submariner resource is shared with Submariner's own operator.
+//! Landfall shares the Submariner resource with Submariner's own operator.
 
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::member::{Namespace, SOON};
@@ -31,7 +31,7 @@ fn conditions_of_others_stay_and_ours_say_what_is_in_force() -> Result<()> {
     })
 }
 
-/// The resource as Submariner's operator keeps it, with a condition and a field of its own.
+/// Builds the resource as Submariner's operator writes it, with a condition and a field of its own.
 fn submariner(mode: Option<&str>, service_discovery: impl Into<Value>) -> Value {
     json!({
         "apiVersion": API.0,
@@ -54,35 +54,37 @@ fn submariner(mode: Option<&str>, service_discovery: impl Into<Value>) -> Value 
     })
 }
 
-/// Waits for our condition, and checks that everything of the others' is there still, before and after they write again.
+/// Waits for Landfall's condition. Checks that the status of Submariner's operator is unchanged, before and after it
+/// writes again.
 async fn says(member: &Member, status: &str, reason: &str) -> Result<()> {
     let api = objects::api(member.cluster.client(), API.0, API.1, Some(API.2));
     write_their_status(member).await?;
-    await_condition(&format!("our condition is {status}, {reason}"), SOON, async || {
+    await_condition(&format!("Landfall's condition is {status}, {reason}"), SOON, async || {
         let object = api.get("submariner").await?;
         let found = &object.data["status"];
         let conditions = found["conditions"].as_array().context("no conditions")?;
         let of_type = |kind: &str| conditions.iter().find(|it| it["type"] == kind).cloned().unwrap_or_default();
         let ours = of_type("landfall.dev/LoadBalancing");
         ensure!(ours["status"] == status && ours["reason"] == reason, "{found}");
-        ensure!(of_type("Ready") == their_status()["conditions"][0], "their condition changed: {found}");
-        ensure!(found["networkPlugin"] == "generic", "their field changed: {found}");
+        ensure!(of_type("Ready") == their_status()["conditions"][0], "the foreign condition changed: {found}");
+        ensure!(found["networkPlugin"] == "generic", "the foreign field changed: {found}");
         Ok(())
     })
     .await
 }
 
-/// As Submariner's operator does: it reads the object, changes what is its own, and writes the whole status back.
+/// Writes the status as Submariner's operator does: it reads the object, changes its own part, and writes the whole
+/// status back.
 async fn write_their_status(member: &Member) -> Result<()> {
     let api = objects::api(member.cluster.client(), API.0, API.1, Some(API.2));
-    await_condition("their status is written", SOON, async || {
+    await_condition("the foreign status is written", SOON, async || {
         let mut object = api.get("submariner").await?;
         let theirs = their_status();
         let mut conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
         conditions.retain(|it| it["type"] != "Ready");
         conditions.push(theirs["conditions"][0].clone());
         object.data["status"] = json!({"conditions": conditions, "networkPlugin": theirs["networkPlugin"]});
-        // A conflict with our own write is possible, and then they try again.
+        // A conflict with a write of Landfall is possible; Submariner's operator retries as well.
         api.replace_status("submariner", &kube::api::PostParams::default(), &object).await?;
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! What a user writes into a SelectionPolicy is what clients are answered by.
+//! DNS answers follow the weights of a SelectionPolicy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn answers_follow_changed_weights_within_a_second() -> Result<()> {
                 let policy = objects::policy("pay", objects::weighted(json!({"east": east, "west": west})));
                 delays.push(until_answered(&ns, policy, expected).await?);
             }
-            // The first has to wait for the selection to appear as well; it counts all the same.
+            // The first change also waits for the selection to appear. It counts nevertheless.
             let p99 = percentile(&mut delays, 0.99);
             report(&format!("weights → answers, 50 changes: p50 {:?}, p99 {p99:?}", percentile(&mut delays, 0.5)));
             ensure!(p99 <= PROMPT, "p99 is {p99:?}: {delays:?}");
@@ -34,7 +34,7 @@ fn answers_follow_changed_weights_within_a_second() -> Result<()> {
     })
 }
 
-/// The time from sending a policy to the first answer that follows it.
+/// Returns the time from applying a policy to the first answer that follows it.
 async fn until_answered(ns: &Namespace<'_>, policy: Value, expected: &str) -> Result<Duration> {
     let sent = now();
     ns.apply(policy).await?;
@@ -55,8 +55,8 @@ fn the_lower_the_weight_the_higher_the_share() -> Result<()> {
                 Ok(())
             })
             .await?;
-            // The DNS server is told at the same time as we are: the answers may follow a moment later.
-            await_condition("900 answers are split by them", SOON, async || {
+            // DNS sees the selection at the same time as the test, so answers may follow a moment later.
+            await_condition("900 answers are split by the weights", SOON, async || {
                 let counts = count_answers(&ns, "pay", 900).await?;
                 for (address, share) in [(EAST, 400), (WEST, 400), (NORTH, 100)] {
                     let count = counts.get(address).copied().unwrap_or_default();
@@ -133,13 +133,13 @@ fn a_promised_minimum_is_kept() -> Result<()> {
     })
 }
 
-/// `[["east", 500], …]`, in the order of publication.
+/// Returns `[["east", 500], …]`, in published order.
 fn published_weights(selection: &Value) -> Value {
     let clusters = selection["status"]["clusters"].as_array().cloned().unwrap_or_default();
     clusters.iter().map(|it| json!([it["cluster"], it["weight"]])).collect()
 }
 
-/// How often each address was answered.
+/// Counts the answers by address.
 async fn count_answers(ns: &Namespace<'_>, service: &str, times: usize) -> Result<BTreeMap<String, usize>> {
     let question = Question::a(&ns.host(service))?;
     let mut counts = BTreeMap::new();

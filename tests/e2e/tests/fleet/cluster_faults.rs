@@ -1,5 +1,5 @@
-//! Parts of clusters fail, one after the other, on one fleet: what is served meanwhile, and when all is as before.
-//! docs/failures.md has the figures.
+//! Parts of clusters fail one after the other, on one fleet. The tests check what is served meanwhile, and when
+//! everything is as before. docs/failures.md has the figures.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use landfall_e2e::{await_condition, now, run};
 
 use crate::scene::{CLUSTERS, EAST, FaultScene, NORTH, OUT, ROUND, SWING, TO_PUBLISH, WEST};
 
-/// As long as a client's back-off needs to reach its last step.
+/// Long enough for a client's back-off to reach its last step.
 const API_AWAY: Duration = Duration::from_secs(30);
-/// Half of what a watch with kube's own back-off may wait for its next try.
+/// Half of the longest pause of a watch with kube's own back-off.
 const API_RECOVERY: Duration = Duration::from_secs(15);
 
 const HOUR: i64 = 3600;
@@ -31,14 +31,15 @@ fn what_fails_in_one_cluster_stays_there_and_heals_by_itself() -> Result<()> {
 
 async fn play(scene: &mut FaultScene) -> Result<()> {
     let before = scene.settled().await?;
-    partition(scene, &before).await.context("a cluster on its own")?;
+    partition(scene, &before).await.context("a partitioned cluster")?;
     no_dns(scene, &before).await.context("a cluster without DNS")?;
     no_api_server(scene, &before).await.context("a cluster without its API server")?;
-    wrong_clocks_and_stale_facts(scene, &before).await.context("clocks that are wrong, and facts that are old")?;
+    wrong_clocks_and_stale_facts(scene, &before).await.context("wrong clocks and stale facts")?;
     no_operators(scene, &before).await.context("no operators")
 }
 
-/// North is alone: the others are without it, and its clients are answered by itself, whom alone they can reach.
+/// Isolates north: the others leave it out, and its own clients are answered with itself alone, the only cluster they
+/// can reach.
 async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
     let others = [EAST, WEST];
     let told = scene.told().await?;
@@ -47,7 +48,7 @@ async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
     let (without_north, alone) =
         tokio::try_join!(scene.leaves(&[NORTH], &others, since, OUT), scene.leaves(&others, &[NORTH], since, OUT))?;
     scene.report(&format!("a partitioned cluster is out of the answers of others after {without_north:?}"));
-    scene.report(&format!("and sends its own clients to itself alone after {alone:?}"));
+    scene.report(&format!("a partitioned cluster sends its own clients to itself alone after {alone:?}"));
     let settled = now();
     scene.goes_on_without(NORTH, ROUND, &others).await?;
     let itself = CLUSTERS.map(|to| (to.to_owned(), f64::from(u8::from(to == NORTH))));
@@ -58,15 +59,15 @@ async fn partition(scene: &FaultScene, before: &Split) -> Result<()> {
     let since = now();
     scene.fleet.heal(NORTH);
     let took = scene.returns(NORTH, &others, since, ROUND).await?;
-    scene.report(&format!("healed: it is in the answers of others again after {took:?}"));
+    scene.report(&format!("healed: the cluster is in the answers of others again after {took:?}"));
     scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
-    scene.report(&format!("and all shares are as before (± {SWING} points) after {:?}", since.elapsed()));
+    scene.report(&format!("healed: all shares are as before (± {SWING} points) after {:?}", since.elapsed()));
     let took = scene.tell_again(&[NORTH], &told, since, ROUND + OUT).await?;
-    scene.report(&format!("and its facts are fresh after {took:?}"));
+    scene.report(&format!("healed: its facts are fresh after {took:?}"));
     scene.goes_on_for("a round after", ROUND, &CLUSTERS, before).await
 }
 
-/// The one replica of north's DNS is what the others probe there.
+/// Kills the only DNS replica of north, which the others probe.
 async fn no_dns(scene: &mut FaultScene, before: &Split) -> Result<()> {
     let others = [EAST, WEST];
     let since = now();
@@ -80,16 +81,16 @@ async fn no_dns(scene: &mut FaultScene, before: &Split) -> Result<()> {
     await_condition("north's clients are answered", OUT, async || scene.answer_in(NORTH).await.map(drop)).await?;
     scene.report(&format!("north's own clients are answered {:?} after its DNS starts", since.elapsed()));
     let took = scene.returns(NORTH, &others, since, OUT).await?;
-    scene.report(&format!("and those of others are sent there again {took:?} after"));
+    scene.report(&format!("others send clients to north again {took:?} after its DNS starts"));
     scene.comes_back_to(before, ROUND + TO_PUBLISH).await
 }
 
-/// What is published in west cannot be read meanwhile; what DNS says there can.
+/// Stops the API server of west. Its published shares cannot be read meanwhile, but its DNS answers can.
 async fn no_api_server(scene: &FaultScene, before: &Split) -> Result<()> {
     let others = [EAST, NORTH];
     let since = now();
     scene.fleet.control_plane(WEST)?.stop_api_server()?;
-    let answers_on = holds_for("west answers on", API_AWAY, async || {
+    let answers_on = holds_for("west continues to answer", API_AWAY, async || {
         tokio::time::sleep(Duration::from_millis(50)).await;
         scene.answer_in(WEST).await.map(drop)
     });
@@ -107,11 +108,11 @@ async fn no_api_server(scene: &FaultScene, before: &Split) -> Result<()> {
     scene.returns(NORTH, &CLUSTERS, now(), 2 * PROMPT).await?;
     scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
     let took = scene.tell_again(&[WEST], &told, since, ROUND + OUT).await?;
-    scene.report(&format!("and tells the broker again {took:?} after"));
+    scene.report(&format!("west publishes facts again {took:?} after its API server is ready"));
     Ok(())
 }
 
-/// Three rounds in which north's operator is an hour ahead, east's an hour behind, and west's says nothing.
+/// Runs three rounds with north's operator an hour ahead, east's an hour behind, and west's paused.
 async fn wrong_clocks_and_stale_facts(scene: &mut FaultScene, before: &Split) -> Result<()> {
     scene.fleet.of_mut(NORTH)?.member.operator.restart_at("+1h")?;
     scene.fleet.of_mut(EAST)?.member.operator.restart_at("-1h")?;
@@ -130,22 +131,22 @@ async fn wrong_clocks_and_stale_facts(scene: &mut FaultScene, before: &Split) ->
     scene.goes_on_for("the clocks are wrong", 3 * ROUND, &CLUSTERS, before).await?;
     scene.was_served("with wrong clocks and stale facts", since, &CLUSTERS, before)?;
     let now_told = scene.told().await?;
-    ensure!(now_told[WEST] == told[WEST], "west was to say nothing: {told:?} {now_told:?}");
+    ensure!(now_told[WEST] == told[WEST], "the paused operator of west published: {told:?} {now_told:?}");
     for cluster in [EAST, NORTH] {
         let age = Duration::from_secs(unix_seconds()?.saturating_sub(now_told[cluster].unsigned_abs()));
-        scene.report(&format!("{cluster}, whose clock is wrong, told the broker {age:?} ago"));
-        ensure!(age <= 2 * ROUND, "{cluster} tells nothing any more: {now_told:?}");
+        scene.report(&format!("{cluster}, whose clock is wrong, published {age:?} ago"));
+        ensure!(age <= 2 * ROUND, "{cluster} no longer publishes: {now_told:?}");
     }
 
     let since = now();
     scene.fleet.of(WEST)?.member.operator.process.resume()?;
     let tell = scene.tell_again(&[WEST], &now_told, since, ROUND + OUT);
-    let took = scene.goes_on("west's operator goes on", &CLUSTERS, before, tell).await?;
-    scene.report(&format!("facts of a paused operator are fresh {took:?} after it goes on"));
+    let took = scene.goes_on("west's operator continues", &CLUSTERS, before, tell).await?;
+    scene.report(&format!("facts of a paused operator are fresh {took:?} after it continues"));
     Ok(())
 }
 
-/// Of all clusters at once. They begin anew with the right time.
+/// Kills the operators of all clusters. They restart with the right time.
 async fn no_operators(scene: &mut FaultScene, before: &Split) -> Result<()> {
     for cluster in CLUSTERS {
         scene.fleet.of(cluster)?.member.operator.process.kill()?;
@@ -168,7 +169,7 @@ async fn no_operators(scene: &mut FaultScene, before: &Split) -> Result<()> {
     }
     let tell = scene.tell_again(&CLUSTERS, &told, since, ROUND + OUT);
     let took = scene.goes_on("the operators are back", &CLUSTERS, before, tell).await?;
-    scene.report(&format!("all operators have told the broker {took:?} after they start"));
+    scene.report(&format!("all operators have published {took:?} after their start"));
     scene.goes_on_for("two rounds after", 2 * ROUND, &CLUSTERS, before).await?;
     scene.was_served("after the operators are back", since, &CLUSTERS, before)
 }

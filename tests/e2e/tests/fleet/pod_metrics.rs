@@ -1,6 +1,6 @@
-//! Without any query, how busy an export is follows from the CPU that a metrics-server says its pods use, over what they ask
-//! for. That times what the pods bear is the load that the others are told; and without a metrics-server a cluster goes on as
-//! if nobody measured.
+//! Without a query in the policy, the utilization of an export is the CPU usage of its pods, as reported by a
+//! metrics-server, divided by their requests. Utilization times capacity is published as the load. Without a
+//! metrics-server, the load is estimated from DNS answers.
 
 use std::time::Duration;
 
@@ -16,23 +16,23 @@ use serde_json::{Value, json};
 use super::single_cluster::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
 
 const PODS: [&str; 4] = ["pay-1", "pay-2", "pay-3", "pay-4"];
-/// Of the same namespace, and of no service.
+/// Pod of the same namespace that belongs to no service.
 const OTHER: &str = "batch-1";
 
-/// In cores, of the container of a pod that serves. The other one asks for none.
+/// CPU request of the serving container, in cores. The sidecar has none.
 const REQUESTED: f64 = 0.5;
 const SIDECAR_USES: f64 = 0.4;
-/// Of each pod, and on average half of what it asks for, and then nine tenths.
+/// CPU usage of each pod, in cores. The means are 0.5 and then 0.9 of the request.
 const AT_FIRST: [f64; 4] = [0.15, 0.2, 0.3, 0.35];
 const LATER: [f64; 4] = [0.4, 0.45, 0.5, 0.45];
 
-/// A kubelet is asked twice before anything is known.
+/// Longest wait for the first usage, which needs two scrapes.
 const TWO_SCRAPES: Duration = RESOLUTION.saturating_mul(3);
 
-/// A round of which a part was before what changed, and the one after it.
+/// Longest wait for a change: the round in which it happens, and the next one.
 const TWO_ROUNDS: Duration = ROUND.saturating_mul(2);
 
-/// An API server looks every half minute whether what it passes requests on to is there.
+/// Longest wait until an API server notices that an aggregated API is gone. It checks every half minute.
 const NOTICED: Duration = Duration::from_secs(60);
 
 #[test]
@@ -59,17 +59,17 @@ async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut Me
     })
     .await?;
     let complaints = || single_cluster::complaints(ns.member, "metrics.k8s.io");
-    ensure!(complaints()?.is_empty(), "where there is no metrics-server nobody misses it: {:?}", complaints()?);
+    ensure!(complaints()?.is_empty(), "warnings without a metrics-server: {:?}", complaints()?);
 
     is_told(ns, 0.5, PODS.len()).await?;
     uses(kubelet, ns, &LATER)?;
     is_told(ns, 0.9, PODS.len()).await?;
-    // No autoscaler takes a pod from those that are as busy as that: nobody hopes that it comes back.
+    // No autoscaler removes a pod at this utilization, so the removed pod is not expected to come back.
     ns.apply(slice(&PODS[..3])?).await?;
     is_told(ns, 0.9, 3).await?;
 
     metrics_server.stop()?;
-    await_condition("the operator says that nobody measures pods", READ + SOON, async || {
+    await_condition("the operator logs that the metrics-server is gone", READ + SOON, async || {
         let complaints = complaints()?;
         ensure!(complaints.iter().any(|it| it.contains("a metrics-server is registered")), "{complaints:?}");
         Ok(())
@@ -81,8 +81,8 @@ async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut Me
         ns.member.operator.process.check_running()?;
         ns.answers_now("pay", ADDRESS).await
     };
-    // To an API server, one that just went is something else than one that is known to be gone.
-    while_it_holds("without it the operator goes on, and has said so", look, async {
+    // An API server reports an aggregated API that just disappeared differently from one that it knows to be gone.
+    while_it_holds("the operator continues without metrics-server and has logged it once", look, async {
         await_condition("the API server notices", NOTICED, async || {
             let (available, why) = metrics_server.availability().await?;
             ensure!(!available, "{why}");
@@ -91,7 +91,7 @@ async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut Me
         .await?;
         tokio::time::sleep(READ).await;
         ns.apply(slice(&PODS)?).await?;
-        await_condition("the others are told what answers amount to, and of one pod more", TWO_ROUNDS, async || {
+        await_condition("the load from answers and the additional pod are published", TWO_ROUNDS, async || {
             let said = said(ns, "pay").await?;
             let capacity = number(&said, "capacityRps")?;
             ensure!(said["loadFromAnswers"] == true && is_near(capacity, bears(PODS.len())), "{said}");
@@ -105,17 +105,17 @@ async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut Me
     is_told(ns, 0.9, PODS.len()).await?;
     ensure!(complaints()?.len() == 1, "{:#?}", complaints()?);
     metrics_server.stop()?;
-    await_condition("it says so anew when it goes again", READ + SOON, async || {
+    await_condition("the second outage is logged as well", READ + SOON, async || {
         ensure!(complaints()?.len() == 2, "{:#?}", complaints()?);
         Ok(())
     })
     .await
 }
 
-/// Waits until the broker is told that so many pods are there and as busy as this, and that somebody measured it.
+/// Waits until the broker has this number of pods with this utilization, as a measurement.
 async fn is_told(ns: &Namespace<'_>, utilisation: f64, pods: usize) -> Result<()> {
     let since = now();
-    let what = format!("the broker is told of {pods} pods that are busy by {utilisation}");
+    let what = format!("the broker has {pods} pods with a utilization of {utilisation}");
     let said = await_condition(&what, TWO_SCRAPES + READ + TWO_ROUNDS, async || {
         let said = said(ns, "pay").await?;
         let (load, capacity) = (number(&said, "loadRps")?, number(&said, "capacityRps")?);
@@ -128,7 +128,7 @@ async fn is_told(ns: &Namespace<'_>, utilisation: f64, pods: usize) -> Result<()
     Ok(())
 }
 
-/// By configuration: to learn what a pod bears, somebody has to measure requests.
+/// Returns the configured capacity. Learning a pod's capacity needs measured requests.
 fn bears(pods: usize) -> f64 {
     RPS_PER_POD * pods as f64
 }
@@ -137,10 +137,10 @@ fn is_near(is: f64, expected: f64) -> bool {
     (is - expected).abs() < 0.01 * expected
 }
 
-/// Pods that run, and a service of all but one of them.
+/// Creates running pods, and a service of all but one of them.
 async fn export(ns: &Namespace<'_>) -> Result<()> {
     for pod in PODS.iter().chain([&OTHER]) {
-        // A namespace has no account for its pods in the first moments.
+        // A new namespace has no service account for its pods at first.
         await_condition(&format!("pod {pod} is admitted"), SOON, async || ns.apply(self::pod(pod)).await).await?;
     }
     ns.export("pay", &[(EAST, ADDRESS)]).await?;
@@ -162,7 +162,7 @@ fn pod(name: &str) -> Value {
     })
 }
 
-/// As Kubernetes' own controller writes it, with the names of the pods.
+/// Builds the slice that Kubernetes' own controller writes, with the names of the pods.
 fn slice(pods: &[&str]) -> Result<Value> {
     let addresses: Vec<String> = (1..=pods.len()).map(|pod| format!("10.1.1.{pod}")).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
@@ -174,7 +174,7 @@ fn slice(pods: &[&str]) -> Result<Value> {
     Ok(slice)
 }
 
-/// Has the containers that serve use so many cores, and all others whatever they like.
+/// Sets the CPU usage of the serving containers, and of all others to a fixed one.
 fn uses(kubelet: &Kubelet, ns: &Namespace<'_>, cores: &[f64; 4]) -> Result<()> {
     let serving = PODS.into_iter().zip(*cores).chain([(OTHER, 4.0)]);
     for (pod, cores) in serving {

@@ -1,5 +1,5 @@
-//! With `--prometheus`, the queries of a policy say how busy an export is. That is what the others are told; and without an
-//! answer a cluster goes on as if nobody measured.
+//! With `--prometheus`, the queries of a policy measure the utilization of an export, and the load is published.
+//! Without a reply, the load is estimated from DNS answers.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::files::run_folder;
@@ -14,9 +14,9 @@ use super::single_cluster::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, numbe
 
 const PODS: [&str; 4] = ["10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.1.4"];
 
-/// So much makes four pods busy by 0.8: they bear 50 each.
+/// Load at which four pods have a utilization of 0.8: each has a capacity of 50.
 const LOAD_RPS: f64 = 160.0;
-/// What a round believes of a difference at most, as a factor.
+/// Largest change of a capacity in one round, as a factor.
 const MOST_STEP: f64 = 1.2;
 
 #[test]
@@ -45,7 +45,7 @@ async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
         ns.apply(policy(service, &queries)).await?;
     }
     let since = now();
-    let said = await_condition("the broker is told what was measured", ROUND, async || {
+    let said = await_condition("the measured load is published", ROUND, async || {
         let said = said(ns, "pay").await?;
         ensure!(number(&said, "loadRps")? > 0.0 && said["loadFromAnswers"].is_null(), "{said}");
         Ok(said)
@@ -60,26 +60,26 @@ async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
     let complaints = complaints(ns, "wrong")?;
     ensure!(complaints.len() == 1, "{complaints:#?}");
     for words in ["parse error", "8 samples"] {
-        ensure!(complaints[0].contains(words), "it does not say {words}: {complaints:?}");
+        ensure!(complaints[0].contains(words), "the log does not contain {words}: {complaints:?}");
     }
 
     prometheus.stop()?;
-    await_condition("the operator says that Prometheus does not answer", READ + SOON, async || {
+    await_condition("the operator logs that Prometheus does not answer", READ + SOON, async || {
         let complaints = self::complaints(ns, "pay")?;
         ensure!(complaints.iter().any(|it| it.contains("cannot be asked")), "{complaints:?}");
         Ok(())
     })
     .await?;
-    // Of a pod more the others are told at once.
+    // An additional pod is published at once.
     ns.apply(objects::local_slice("wrong", &[PODS.as_slice(), &["10.1.1.5"]].concat(), Health::Ready)).await?;
-    holds_for("without Prometheus the operator goes on, and has said so", READ, async || {
+    holds_for("the operator continues without Prometheus and has logged it once", READ, async || {
         let complaints = self::complaints(ns, "pay")?;
         ensure!(complaints.len() == 1, "{complaints:#?}");
         ns.member.operator.process.check_running()?;
         ns.answers_now("pay", ADDRESS).await
     })
     .await?;
-    await_condition("and tells the broker of one pod more", SOON, async || {
+    await_condition("the additional pod is published", SOON, async || {
         let said = single_cluster::said(ns, "wrong").await?;
         ensure!(number(&said, "capacityRps")? > configured, "{said}");
         Ok(())
@@ -87,7 +87,7 @@ async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
     .await
 }
 
-/// Of the pods of `pay`, and of a service of the same name that is somebody else's.
+/// Returns the metrics of the pods of `pay`, and of a service with the same name in another namespace.
 fn metrics(ns: &Namespace<'_>) -> String {
     let mut metrics = String::new();
     for (namespace, rps, busy) in [(ns.name, [25, 35, 45, 55], [0.9, 0.7, 0.85, 0.75]), ("other", [999; 4], [0.1; 4])] {
@@ -99,7 +99,7 @@ fn metrics(ns: &Namespace<'_>) -> String {
     metrics
 }
 
-/// The lines of the operator's log by which nothing was measured of a service.
+/// Returns the lines of the operator's log that report a failed measurement of a service.
 fn complaints(ns: &Namespace<'_>, service: &str) -> Result<Vec<String>> {
     single_cluster::complaints(ns.member, &format!("{}/{service}", ns.name))
 }

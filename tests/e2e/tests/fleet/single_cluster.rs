@@ -1,4 +1,4 @@
-//! One cluster, in which the broker is, too: for what a cluster tells the others of its own exports.
+//! One cluster with the broker in it, for tests of the facts that a cluster publishes about its own exports.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 pub(crate) const EAST: &str = "east";
 pub(crate) const ADDRESS: &str = "10.1.0.1";
 
-/// A pod is said to bear so much.
+/// Configured capacity of a pod.
 pub(crate) const RPS_PER_POD: f64 = 100.0;
 
-/// A round and its jitter of a tenth, the one that was under way, and what comes after.
+/// Longest wait for a round: the one under way, the next one with its jitter of a tenth, and the time to publish.
 pub(crate) const ROUND: Duration = Duration::from_secs(45);
 
-/// Meters are read every ten seconds.
+/// Longest wait for a measurement; measurements are taken every ten seconds.
 pub(crate) const READ: Duration = Duration::from_secs(12);
 
-/// Its operator is given these arguments beside those that it needs.
+/// Starts the cluster. `more` are further arguments of its operator.
 pub(crate) async fn start(name: &str, more: Vec<OsString>) -> Result<Member> {
     let cluster = Cluster::start(name, EAST, McsCrds::Current).await?;
     broker::prepare(&cluster, &[EAST]).await?;
@@ -37,7 +37,7 @@ pub(crate) async fn start(name: &str, more: Vec<OsString>) -> Result<Member> {
     .await
 }
 
-/// Optimises a service, with more of its settings.
+/// Builds a policy that optimizes a service, with further settings.
 pub(crate) fn policy(service: &str, more: &Value) -> Value {
     let mut optimized = json!({"roundSeconds": 30, "capacityRpsPerPod": RPS_PER_POD});
     for (name, setting) in more.as_object().into_iter().flatten() {
@@ -46,19 +46,19 @@ pub(crate) fn policy(service: &str, more: &Value) -> Value {
     objects::policy(service, json!({"loadBalancing": "optimized", "optimized": optimized}))
 }
 
-/// What east says of a service on the broker.
+/// Returns the facts that east has published about a service.
 pub(crate) async fn said(ns: &Namespace<'_>, service: &str) -> Result<Value> {
     let facts = broker::api(ns.member.cluster.client()).get("east-0").await?;
-    let services = facts.data["spec"]["services"].as_array().context("nothing is said of any service")?;
+    let services = facts.data["spec"]["services"].as_array().context("no service is published")?;
     let said = services.iter().find(|it| it["namespace"] == ns.name && it["name"] == service);
-    said.cloned().with_context(|| format!("nothing is said of {service}: {services:?}"))
+    said.cloned().with_context(|| format!("{service} is not published: {services:?}"))
 }
 
 pub(crate) fn number(said: &Value, field: &str) -> Result<f64> {
     said[field].as_f64().with_context(|| format!("no {field}: {said}"))
 }
 
-/// The lines of the operator's log by which something about this was not measured.
+/// Returns the lines of the operator's log that report a failed measurement of `about`.
 pub(crate) fn complaints(member: &Member, about: &str) -> Result<Vec<String>> {
     let log = fs::read_to_string(member.cluster.folder().join("log/landfall-operator-a.log"))?;
     let lines = log.lines().filter(|line| line.contains("not measured") && line.contains(about));
