@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_requests_than_slots_wait_for_each_other() -> Result<()> {
+    async fn requests_beyond_the_slots_wait() -> Result<()> {
         let backend = Backend::start("east", 2, Duration::from_millis(40)).await?;
         let (served, took) = ask_at_once(&backend, 6).await?;
         assert_eq!(served, 6);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_queue_does_not_hold_is_refused() -> Result<()> {
+    async fn requests_beyond_the_queue_are_refused() -> Result<()> {
         let backend = Backend::start("east", 1, Duration::from_millis(100)).await?;
         let (served, _) = ask_at_once(&backend, 12).await?;
         assert_eq!(served, 1 + QUEUE_PER_SLOT);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn its_capacity_can_be_changed() -> Result<()> {
+    async fn capacity_can_be_changed() -> Result<()> {
         let backend = Backend::start("east", 4, Duration::from_millis(30)).await?;
         backend.set_slots(1).await?;
         ask_at_once(&backend, 4).await?;
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_says_how_busy_it_is() -> Result<()> {
+    async fn metrics_show_the_utilization() -> Result<()> {
         let backend = Backend::start("east", 2, Duration::from_millis(30)).await?;
         ask_at_once(&backend, 3).await?;
         let page = http::get(backend.address, "/metrics").await?.body;

@@ -93,7 +93,7 @@ web.shop.svc.clusterset.local. 5 IN A\t10.1.0.1
 ";
 
     #[test]
-    fn what_dig_prints_is_read_back() -> Result<()> {
+    fn output_of_dig_is_parsed() -> Result<()> {
         let dug = parse(PRINTED)?;
         assert_eq!(dug.status, "NOERROR");
         assert_eq!(dug.flags, ["qr", "aa"]);

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_may_be_off_by_so_many_points_and_no_more() {
+    fn split_passes_only_within_the_tolerance() {
         let expected = of_east(&[("east", 0.8), ("west", 0.2)]);
         assert!(is_within(&of_east(&[("east", 0.815), ("west", 0.185)]), &expected, 2.0).is_ok());
         assert!(is_within(&of_east(&[("east", 0.825), ("west", 0.175)]), &expected, 2.0).is_err());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_is_used_as_often_as_the_policies_of_the_tests_say() {
+    fn each_answer_serves_the_configured_number_of_requests() {
         let ttl = Duration::from_secs(5);
         assert!(PERIOD * (REQUESTS_PER_ANSWER - 1) < ttl && PERIOD * REQUESTS_PER_ANSWER > ttl);
         assert_eq!(PERIOD * REQUESTS_PER_ANSWER, KEPT);

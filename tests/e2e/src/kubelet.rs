@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_container_has_used_grows_with_time_and_never_falls() {
+    fn cpu_usage_of_a_container_grows_and_never_falls() {
         let at = |seconds: u64| Duration::from_secs(5000 + seconds);
         let cpu = Cpu { cores: 0.5, ..Cpu::new(at(0)) };
         let containers = Containers::from([(["shop", "web-1", "web"].map(String::from), cpu)]);

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_ask_once_per_ttl_and_send_at_their_rate_to_what_was_answered() -> Result<()> {
+    async fn clients_query_once_per_ttl_and_send_at_their_rate_to_the_answered_cluster() -> Result<()> {
         let (dns, _server) = dns().await?;
         let backend = Backend::start("east", 8, Duration::from_millis(1)).await?;
         let route = Route { cluster: "east".into(), listener: backend.address };

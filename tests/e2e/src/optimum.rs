@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn clusters_at_one_place_share_as_equals_whoever_is_asked_for_more() {
+    fn clusters_without_distance_share_the_demand_equally() {
         let optimum = two([90.0, 30.0], [100.0, 100.0], 0.0);
         for shares in &optimum.shares {
             near(shares[0], 0.5);
@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alike_stays_at_home() {
+    fn equal_clusters_keep_their_own_clients() {
         let optimum = two([50.0, 50.0], [100.0, 100.0], 40.0);
         near(optimum.shares[0][0], 1.0);
         near(optimum.shares[1][1], 1.0);
     }
 
     #[test]
-    fn those_who_do_not_fit_go_to_two_others_the_nearer_one_first() {
+    fn excess_demand_goes_to_both_others_and_more_to_the_nearer_one() {
         let cost_ms = vec![vec![0.0, 80.0, 100.0], vec![80.0, 0.0, 80.0], vec![100.0, 80.0, 0.0]];
         let problem =
             Problem { demand_rps: vec![100.0, 50.0, 50.0], capacity_rps: vec![100.0; 3], cost_ms, burstiness: 0.5 };
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn where_some_go_away_the_prices_differ_by_the_way() {
+    fn prices_differ_by_the_path_cost_if_clients_leave() {
         let optimum = two([110.0, 10.0], [100.0, 100.0], 40.0);
         let away = optimum.shares[0][1];
         assert!(away > 0.1 && optimum.shares[1][1] > 0.999, "{optimum:?}");

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_echo_takes_the_round_trip_time_of_its_link_and_a_change_counts_at_once() -> Result<()> {
+    async fn echo_takes_the_round_trip_time_of_its_link_and_a_change_counts_at_once() -> Result<()> {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(40));
         let (mut east, mut west) = (bed.connect(EAST).await?, bed.connect(WEST).await?);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_does_not_wait_for_what_is_on_its_way_and_arrives_in_order() -> Result<()> {
+    async fn bytes_do_not_wait_for_bytes_in_flight_and_arrive_in_order() -> Result<()> {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(100));
         let mut stream = bed.connect(EAST).await?;
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_is_kept_on_the_way_passes_whole() -> Result<()> {
+    async fn stream_longer_than_the_buffer_arrives_whole() -> Result<()> {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(2));
         let mut stream = bed.connect(EAST).await?;
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_link_breaks_its_connections_and_no_others_until_it_is_restored() -> Result<()> {
+    async fn cut_link_breaks_its_connections_and_no_others_until_it_is_restored() -> Result<()> {
         let bed = Bed::start().await?;
         let (mut east, mut west) = (bed.connect(EAST).await?, bed.connect(WEST).await?);
         echo(&mut east, &[1]).await?;
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_link_gives_no_answer_and_no_error_until_it_is_restored() -> Result<()> {
+    async fn silent_link_gives_no_answer_and_no_error_until_it_is_restored() -> Result<()> {
         const A_WHILE: Duration = Duration::from_millis(200);
         let bed = Bed::start().await?;
         let mut east = bed.connect(EAST).await?;
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_does_not_say_where_it_is_from_is_turned_away() -> Result<()> {
+    async fn client_from_an_unknown_address_is_refused() -> Result<()> {
         let bed = Bed::start().await?;
         assert!(bed.is_refused(Ipv4Addr::new(127, 0, 1, 99)).await);
         assert!(!bed.is_refused(WEST).await);

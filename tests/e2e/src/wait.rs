@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_one_of_the_samples() {
+    fn percentile_is_one_of_the_samples() {
         let mut samples: Vec<Duration> = (1..=50).rev().map(Duration::from_millis).collect();
         assert_eq!(percentile(&mut samples, 0.5), Duration::from_millis(25));
         assert_eq!(percentile(&mut samples, 0.99), Duration::from_millis(50));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_condition_that_never_holds_tells_what_was_seen_last() {
+    async fn condition_that_never_holds_reports_what_was_seen_last() {
         let mut looks = 0;
         let outcome: Result<()> = await_condition("the door opens", Duration::from_millis(20), async || {
             looks += 1;

@@ -6,18 +6,18 @@ use landfall_e2e::{objects, run, two_clusters, with_temp_ns};
 use serde_json::{Value, json};
 
 #[test]
-fn an_unknown_mode_is_refused_and_the_modes_are_listed() -> Result<()> {
+fn unknown_mode_is_refused_and_the_modes_are_listed() -> Result<()> {
     let refused = json!({"loadBalancing": "weighted"});
     judged(&[], &refused, &["spec.loadBalancing", "\"round-robin\"", "\"weighted-round-robin\"", "\"optimized\""])
 }
 
 #[test]
-fn an_unknown_local_preference_is_refused_and_both_are_listed() -> Result<()> {
+fn unknown_local_preference_is_refused_and_both_are_listed() -> Result<()> {
     judged(&[], &json!({"localPreference": "prefer"}), &["spec.localPreference", "\"Prefer\"", "\"Balance\""])
 }
 
 #[test]
-fn two_zero_weights_in_a_row_are_refused_and_one_is_not() -> Result<()> {
+fn two_zero_weights_in_a_row_are_refused_and_one_is_accepted() -> Result<()> {
     let one = objects::weighted(json!({"north": 0, "south": 1}));
     let two = objects::weighted(json!({"north": 0, "south": 0}));
     let mut one_in_each_row = objects::weighted(json!({"north": 0}));
@@ -26,7 +26,7 @@ fn two_zero_weights_in_a_row_are_refused_and_one_is_not() -> Result<()> {
 }
 
 #[test]
-fn a_negative_weight_is_refused() -> Result<()> {
+fn negative_weight_is_refused() -> Result<()> {
     let fraction = objects::weighted(json!({"north": 0.5}));
     judged(
         &[fraction],
@@ -36,14 +36,14 @@ fn a_negative_weight_is_refused() -> Result<()> {
 }
 
 #[test]
-fn min_shares_above_the_whole_are_refused_and_just_the_whole_is_not() -> Result<()> {
+fn min_shares_above_100_percent_are_refused_and_exactly_100_percent_is_accepted() -> Result<()> {
     let whole = json!({"minShares": {"north": "50.5%", "south": "49.5%"}});
     let more = json!({"minShares": {"north": "50.5%", "south": "49.6%"}});
     judged(&[whole], &more, &["minShares", "100%"])
 }
 
 #[test]
-fn a_min_share_that_is_no_percentage_is_refused() -> Result<()> {
+fn min_share_that_is_no_percentage_is_refused() -> Result<()> {
     judged(
         &[json!({"minShares": {"north": "12.5%"}})],
         &json!({"minShares": {"north": "a tenth"}}),
@@ -63,7 +63,7 @@ fn weights_without_the_mode_that_uses_them_are_refused() -> Result<()> {
 }
 
 #[test]
-fn what_the_optimiser_aims_at_is_refused_in_other_modes() -> Result<()> {
+fn optimized_params_are_refused_in_other_modes() -> Result<()> {
     let accepted = json!({"loadBalancing": "optimized", "optimizedLoadBalancingParams": "cost"});
     let inherited = json!({"optimizedLoadBalancingParams": "cost"});
     let refused = json!({"loadBalancing": "round-robin", "optimizedLoadBalancingParams": "cost"});
@@ -71,7 +71,7 @@ fn what_the_optimiser_aims_at_is_refused_in_other_modes() -> Result<()> {
 }
 
 #[test]
-fn settings_of_the_optimiser_are_refused_in_other_modes() -> Result<()> {
+fn optimizer_settings_are_refused_in_other_modes() -> Result<()> {
     let accepted = json!({"loadBalancing": "optimized", "optimized": {"targetUtilization": 0.8}});
     let inherited = json!({"optimized": {"capacityRpsPerPod": 0.5}, "optimizedLoadBalancingParams": "mixed"});
     let refused = json!({"loadBalancing": "weighted-round-robin", "optimized": {"targetUtilization": 0.8}});
@@ -79,7 +79,7 @@ fn settings_of_the_optimiser_are_refused_in_other_modes() -> Result<()> {
 }
 
 #[test]
-fn an_exchange_rate_beside_a_word_for_one_is_refused() -> Result<()> {
+fn exchange_rate_beside_optimized_params_is_refused() -> Result<()> {
     let accepted = json!({"optimized": {"usdPerMsPerMillionRequests": 0.05}});
     let refused = json!({
         "optimizedLoadBalancingParams": "cost",
@@ -89,14 +89,14 @@ fn an_exchange_rate_beside_a_word_for_one_is_refused() -> Result<()> {
 }
 
 #[test]
-fn a_setting_of_the_optimiser_out_of_its_range_is_refused() -> Result<()> {
+fn optimizer_setting_out_of_range_is_refused() -> Result<()> {
     judged(&[], &json!({"optimized": {"targetUtilization": 1.5}}), &["spec.optimized.targetUtilization", "0.99"])?;
     let nothing = json!({"optimized": {"usdPerMsPerMillionRequests": 0}});
     judged(&[], &nothing, &["spec.optimized.usdPerMsPerMillionRequests", "greater than 0"])
 }
 
 #[test]
-fn a_target_of_another_kind_is_refused() -> Result<()> {
+fn target_of_another_kind_is_refused() -> Result<()> {
     let refused = json!({"targetRefs": [{"group": "", "kind": "Service", "name": "web"}]});
     judged(&[], &refused, &["spec.targetRefs[0].kind", "\"ServiceImport\""])
 }

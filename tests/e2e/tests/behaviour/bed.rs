@@ -13,7 +13,7 @@ use landfall_e2e::{Cluster, Exported, Fleet, await_condition, now, objects};
 use serde_json::json;
 
 #[test]
-fn a_control_plane_restarts_with_its_objects() -> Result<()> {
+fn control_plane_restarts_with_its_objects() -> Result<()> {
     run(async {
         let cluster = Cluster::bare("bed-restart", "east").await?;
         let kept = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept", "namespace": "default"}, "data": {"a": "b"}});
@@ -31,7 +31,7 @@ fn a_control_plane_restarts_with_its_objects() -> Result<()> {
 }
 
 #[test]
-fn nothing_a_cluster_started_outlives_it() -> Result<()> {
+fn processes_of_a_cluster_end_with_it() -> Result<()> {
     run(async {
         let cluster = Cluster::bare("bed-ends", "east").await?;
         let folder = cluster.folder().to_owned();
@@ -45,7 +45,7 @@ fn nothing_a_cluster_started_outlives_it() -> Result<()> {
 }
 
 #[test]
-fn a_deleted_namespace_takes_its_objects_with_it() -> Result<()> {
+fn objects_are_deleted_with_their_namespace() -> Result<()> {
     run(async {
         let mut cluster = Cluster::bare("bed-namespace", "east").await?;
         cluster.control_plane.start_controllers()?;
@@ -66,7 +66,7 @@ fn a_deleted_namespace_takes_its_objects_with_it() -> Result<()> {
 }
 
 #[test]
-fn a_fleet_serves_what_dns_names_over_links_that_take_time_and_can_be_cut() -> Result<()> {
+fn fleet_serves_the_answered_clusters_over_links_with_delays_and_cuts() -> Result<()> {
     run(async {
         let mut fleet = Fleet::start("bed-fleet", 2).await?;
         fleet.set_rtts(&[("east", "west", 60)]);

@@ -44,7 +44,7 @@ fn most_requests(span: Duration) -> usize {
 }
 
 #[test]
-fn a_broker_that_answers_with_errors_moves_no_weight_is_not_besieged_and_is_told_when_it_recovers() -> Result<()> {
+fn broker_with_errors_changes_no_weight_gets_few_requests_and_receives_pending_facts_afterwards() -> Result<()> {
     run(async {
         let fleet = Fleet::start("broker-errors", 1).await?;
         let front = Front::start(&fleet.broker.control_plane).await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 #[test]
-fn a_member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
+fn member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
     run(async {
         let east = member("east").await?;
         create(&east, &facts("east-7", "east"), 7).await?;
@@ -33,7 +33,7 @@ fn a_member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
 }
 
 #[test]
-fn a_member_is_refused_all_other_facts_in_words_that_name_the_policy_and_what_to_do() -> Result<()> {
+fn refusal_of_foreign_facts_names_the_policy_and_the_remedy() -> Result<()> {
     run(async {
         let east = member("east").await?;
         let named_so = "may write and delete east-0, east-1 and so on, and not";
@@ -56,7 +56,7 @@ fn a_member_is_refused_all_other_facts_in_words_that_name_the_policy_and_what_to
 }
 
 #[test]
-fn a_member_cannot_make_its_own_facts_anothers() -> Result<()> {
+fn member_cannot_turn_its_facts_into_those_of_another() -> Result<()> {
     run(async {
         let east = member("east").await?;
         let own = part_of(facts("east-3", "east"), 3);
@@ -70,7 +70,7 @@ fn a_member_cannot_make_its_own_facts_anothers() -> Result<()> {
 }
 
 #[test]
-fn a_members_facts_can_be_read_but_neither_changed_nor_deleted_by_another() -> Result<()> {
+fn member_can_read_foreign_facts_but_neither_change_nor_delete_them() -> Result<()> {
     run(async {
         let (north, east) = (member("north").await?, member("east").await?);
         let own = facts("north-0", "north");
@@ -95,7 +95,7 @@ fn a_members_facts_can_be_read_but_neither_changed_nor_deleted_by_another() -> R
 }
 
 #[test]
-fn an_account_of_the_brokers_namespace_that_is_no_members_writes_nothing() -> Result<()> {
+fn account_of_no_member_cannot_write_facts() -> Result<()> {
     run(async {
         let broker = broker().await?;
         let metadata = json!({"name": "shared", "namespace": BROKER_NAMESPACE});
@@ -114,7 +114,7 @@ fn an_account_of_the_brokers_namespace_that_is_no_members_writes_nothing() -> Re
 }
 
 #[test]
-fn an_administrator_writes_and_deletes_what_it_likes() -> Result<()> {
+fn administrator_writes_and_deletes_any_facts() -> Result<()> {
     run(async {
         let administrator = broker().await?.client();
         for object in [facts("south-0", "south"), facts("anything", "south")] {

@@ -16,7 +16,7 @@ const EAST: &str = "east";
 const NEWS: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_drain_that_is_taken_back_is_over_also_where_the_broker_is_in_the_same_cluster() -> Result<()> {
+fn undone_drain_ends_if_the_broker_is_in_the_same_cluster() -> Result<()> {
     run(async {
         let cluster = Cluster::start("broker-at-home", EAST, McsCrds::Current).await?;
         broker::prepare(&cluster, &[EAST]).await?;

@@ -29,7 +29,7 @@ fn missing_crds_end_both_commands_with_one_line_that_names_them() -> Result<()> 
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_there_or_is_none_ends_both_commands_with_one_line() -> Result<()> {
+fn missing_or_invalid_kubeconfig_ends_both_commands_with_one_line() -> Result<()> {
     run(async {
         let folder = landfall_e2e::files::run_folder()?.join("kubeconfigs");
         std::fs::create_dir_all(&folder)?;

@@ -12,7 +12,7 @@ const WEST: &str = "10.2.0.1";
 const NORTH: &str = "10.3.0.1";
 
 #[test]
-fn the_older_of_two_policies_stays_in_force_and_the_newer_is_told() -> Result<()> {
+fn older_of_two_policies_stays_in_force_and_the_newer_gets_a_condition() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "conflict", async |ns| {
             ns.export("pay", &[("west", WEST), ("north", NORTH)]).await?;
@@ -38,7 +38,7 @@ fn the_older_of_two_policies_stays_in_force_and_the_newer_is_told() -> Result<()
 }
 
 #[test]
-fn a_policy_that_names_a_service_goes_before_that_of_its_namespace() -> Result<()> {
+fn policy_for_a_service_overrides_the_policy_of_its_namespace() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "specific", async |ns| {
             ns.export("pay", &[("west", WEST), ("north", NORTH)]).await?;
@@ -54,7 +54,7 @@ fn a_policy_that_names_a_service_goes_before_that_of_its_namespace() -> Result<(
 }
 
 #[test]
-fn a_policy_for_a_service_that_is_not_there_is_told_so() -> Result<()> {
+fn policy_for_a_missing_service_gets_a_condition() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "target", async |ns| {
             ns.apply(objects::policy("pay", objects::weighted(json!({"west": 0})))).await?;

@@ -37,7 +37,7 @@ const SETTLED: Duration = Duration::from_secs(45);
 const COMMAND: Duration = Duration::from_secs(40);
 
 #[test]
-fn a_cluster_is_emptied_only_where_the_others_can_bear_it_and_serves_again_when_that_is_taken_back() -> Result<()> {
+fn cluster_is_drained_only_if_the_others_have_capacity_and_serves_again_after_undo() -> Result<()> {
     run(async {
         let scene = Scene::start().await?;
         let outcome = scene.play().await;

@@ -16,7 +16,7 @@ use serde_json::json;
 const COMMAND: Duration = Duration::from_secs(20);
 
 #[test]
-fn explain_tells_what_is_served_while_no_operator_follows_a_changed_policy() -> Result<()> {
+fn explain_shows_the_served_shares_while_no_operator_applies_a_changed_policy() -> Result<()> {
     run(async {
         let member = Member::start("explain", "east").await?;
         with_temp_ns(&member, "shop", async |ns| {
@@ -43,7 +43,7 @@ fn explain_tells_what_is_served_while_no_operator_follows_a_changed_policy() -> 
 }
 
 #[test]
-fn explain_says_which_rights_are_missing_and_does_not_guess_without_them() -> Result<()> {
+fn explain_names_missing_permissions_and_shows_no_plan_without_them() -> Result<()> {
     run(async {
         let member = Member::start("rights", "east").await?;
         with_temp_ns(&member, "shop", async |ns| {

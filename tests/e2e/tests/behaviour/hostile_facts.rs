@@ -28,7 +28,7 @@ const POINTS: f64 = 1.0;
 const SUBMARINER: (&str, &str, &str) = ("submariner.io/v1alpha1", "Submariner", "submariner-operator");
 
 #[test]
-fn facts_that_cannot_be_are_left_out_and_named_and_of_two_clusters_with_one_id_the_older_goes_on() -> Result<()> {
+fn impossible_facts_are_left_out_and_named_and_the_older_of_two_clusters_with_one_id_continues() -> Result<()> {
     run(async {
         let scene = Scene { fleet: Fleet::start("hostile", 1).await? };
         let outcome = scene.play().await;

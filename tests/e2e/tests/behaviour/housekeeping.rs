@@ -16,7 +16,7 @@ const SELECTION: (&str, &str) = ("landfall.dev/v1alpha1", "ServiceSelection");
 const NOISE: Duration = Duration::from_secs(5);
 
 #[test]
-fn a_selection_goes_with_its_import_also_when_the_operator_was_away() -> Result<()> {
+fn selection_is_deleted_with_its_import_even_if_the_operator_was_away() -> Result<()> {
     run(async {
         let member = Member::start("orphans", "east").await?;
         with_temp_ns(&member, "orphans", async |ns| {
@@ -40,7 +40,7 @@ fn a_selection_goes_with_its_import_also_when_the_operator_was_away() -> Result<
 }
 
 #[test]
-fn a_selection_that_somebody_deleted_or_changed_is_written_again() -> Result<()> {
+fn deleted_or_changed_selection_is_written_again() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "again", async |ns| {
             ns.export("pay", &[("west", "10.2.0.1")]).await?;
@@ -60,7 +60,7 @@ fn a_selection_that_somebody_deleted_or_changed_is_written_again() -> Result<()>
 }
 
 #[test]
-fn events_that_change_nothing_write_nothing() -> Result<()> {
+fn events_without_a_change_cause_no_write() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "quiet", async |ns| {
             ns.export("pay", &[("west", "10.2.0.1"), ("north", "10.3.0.1")]).await?;

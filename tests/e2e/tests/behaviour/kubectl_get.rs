@@ -8,7 +8,7 @@ use landfall_e2e::{await_condition, objects, run, two_clusters, with_temp_ns};
 use serde_json::json;
 
 #[test]
-fn kubectl_get_serviceselections_tells_who_gets_how_much_and_why() -> Result<()> {
+fn kubectl_get_serviceselections_shows_shares_and_reasons() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "tables", async |ns| {
             ns.export("pay", &[("north", "10.3.0.1"), ("south", "10.4.0.1"), ("west", "10.2.0.1")]).await?;
@@ -31,7 +31,7 @@ fn kubectl_get_serviceselections_tells_who_gets_how_much_and_why() -> Result<()>
 }
 
 #[test]
-fn kubectl_get_selectionpolicies_tells_whether_they_are_in_force() -> Result<()> {
+fn kubectl_get_selectionpolicies_shows_whether_they_are_in_force() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "tables", async |ns| {
             ns.export("pay", &[("north", "10.3.0.1"), ("south", "10.4.0.1")]).await?;

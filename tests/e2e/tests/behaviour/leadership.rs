@@ -19,7 +19,7 @@ const AFTER_A_CRASH: Duration = Duration::from_secs(15);
 const AFTER_A_GOODBYE: Duration = Duration::from_secs(2);
 
 #[test]
-fn a_killed_leader_is_replaced_within_15_seconds_while_dns_goes_on() -> Result<()> {
+fn killed_leader_is_replaced_within_15_seconds_while_dns_continues() -> Result<()> {
     run(async {
         let member = Member::start("leader-killed", "east").await?;
         leads(&member, "operator-a", SOON).await?;
@@ -43,7 +43,7 @@ fn a_killed_leader_is_replaced_within_15_seconds_while_dns_goes_on() -> Result<(
 }
 
 #[test]
-fn a_leader_that_is_asked_to_stop_hands_over_within_2_seconds_and_only_leaders_write() -> Result<()> {
+fn terminated_leader_hands_over_within_2_seconds_and_only_leaders_write() -> Result<()> {
     run(async {
         let member = Member::start("leader-stopped", "east").await?;
         leads(&member, "operator-a", SOON).await?;

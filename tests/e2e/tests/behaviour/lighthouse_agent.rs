@@ -23,7 +23,7 @@ const WEST: &str = "10.96.2.1";
 const WITHOUT_AGENT: Duration = Duration::from_secs(2);
 
 #[test]
-fn what_a_lighthouse_agent_exports_is_answered_as_it_changes_and_none_of_it_is_ours() -> Result<()> {
+fn answers_follow_a_lighthouse_agent_and_landfall_writes_none_of_its_objects() -> Result<()> {
     run(async {
         let (east, west) = tokio::try_join!(Member::start("agent-east", "east"), Member::start("agent-west", "west"))?;
         // The broker is a namespace of east.

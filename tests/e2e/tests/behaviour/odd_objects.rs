@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const ENDPOINTS_PER_SLICE: usize = 1000;
 
 #[test]
-fn a_port_without_a_number_ends_nothing() -> Result<()> {
+fn port_without_a_number_stops_no_program() -> Result<()> {
     run(async {
         let member = &two_clusters().await?.east;
         with_temp_ns(member, "port", async |ns| {
@@ -33,7 +33,7 @@ fn a_port_without_a_number_ends_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_service_of_ten_thousand_endpoints_is_answered() -> Result<()> {
+fn service_with_ten_thousand_endpoints_is_answered() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "many", async |ns| {
             let all = ten_thousand_endpoints(&ns).await?;

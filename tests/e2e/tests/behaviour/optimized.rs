@@ -14,7 +14,7 @@ const WEST: &str = "10.2.0.1";
 const NORTH: &str = "10.3.0.1";
 
 #[test]
-fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Result<()> {
+fn facts_decide_the_split_and_health_needs_no_operator() -> Result<()> {
     run(async {
         let member = Member::start("optimized", "east").await?;
         let client = member.cluster.client();
@@ -66,7 +66,7 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
 }
 
 #[test]
-fn what_is_published_is_the_optimum_of_the_facts_as_somebody_else_works_it_out() -> Result<()> {
+fn published_weights_match_an_independent_solution() -> Result<()> {
     run(async {
         let member = Member::start("optimum", "east").await?;
         with_temp_ns(&member, "optimum", async |ns| {

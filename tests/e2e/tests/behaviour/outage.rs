@@ -24,7 +24,7 @@ const OUTAGE: Duration = Duration::from_secs(30);
 const RECOVERY: Duration = Duration::from_secs(15);
 
 #[test]
-fn dns_goes_on_while_the_api_server_is_away_and_everything_recovers_by_itself() -> Result<()> {
+fn dns_continues_while_the_api_server_is_away_and_everything_recovers_by_itself() -> Result<()> {
     run(async {
         let member = Member::start("outage", "east").await?;
         with_temp_ns(&member, "away", async |ns| {
@@ -47,7 +47,7 @@ fn dns_goes_on_while_the_api_server_is_away_and_everything_recovers_by_itself() 
 }
 
 #[test]
-fn a_dns_server_that_starts_without_an_api_server_says_servfail_until_it_knows() -> Result<()> {
+fn dns_server_that_starts_without_an_api_server_answers_servfail_until_it_has_synced() -> Result<()> {
     run(async {
         let member = Member::start("outage-restart", "east").await?;
         with_temp_ns(&member, "restart", async |ns| {

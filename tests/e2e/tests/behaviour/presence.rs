@@ -11,7 +11,7 @@ const SLICE: (&str, &str) = ("discovery.k8s.io/v1", "EndpointSlice");
 const IMPORT: (&str, &str) = ("multicluster.x-k8s.io/v1beta1", "ServiceImport");
 
 #[test]
-fn a_name_goes_from_an_answer_to_no_data_to_no_such_name() -> Result<()> {
+fn answers_change_to_no_data_and_to_nxdomain_as_exports_and_import_go() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "presence", async |ns| {
             ns.export("web", &[("east", "10.1.0.1"), ("west", "10.2.0.1")]).await?;
@@ -39,7 +39,7 @@ fn a_name_goes_from_an_answer_to_no_data_to_no_such_name() -> Result<()> {
 }
 
 #[test]
-fn a_service_with_nothing_ready_keeps_its_name() -> Result<()> {
+fn service_with_nothing_ready_keeps_its_name() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "unready", async |ns| {
             ns.apply(objects::import("web", &["west"])).await?;

@@ -16,7 +16,7 @@ idle 0
 ";
 
 #[test]
-fn a_prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Result<()> {
+fn prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Result<()> {
     run(async {
         let prometheus = Prometheus::start(&run_folder()?.join("prometheus")).await?;
         prometheus.export(METRICS);

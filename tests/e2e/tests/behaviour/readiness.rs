@@ -12,7 +12,7 @@ const EAST: &str = "10.1.0.1";
 const WEST: &str = "10.2.0.1";
 
 #[test]
-fn readiness_reaches_the_answers_within_a_second_and_without_an_operator() -> Result<()> {
+fn answers_follow_readiness_within_a_second_and_without_an_operator() -> Result<()> {
     run(async {
         let member = Member::start("readiness", "east").await?;
         let mut delays = Vec::new();

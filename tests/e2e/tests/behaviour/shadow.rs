@@ -16,7 +16,7 @@ const ANSWERS: usize = 40;
 const OFF: usize = 2;
 
 #[test]
-fn a_policy_in_shadow_shows_what_it_would_do_and_is_served_when_it_is_enforced() -> Result<()> {
+fn policy_in_shadow_mode_is_published_and_is_served_once_enforced() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "shadow", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST)]).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const API: (&str, &str, &str) = ("submariner.io/v1alpha1", "Submariner", "submariner-operator");
 
 #[test]
-fn conditions_of_others_stay_and_ours_say_what_is_in_force() -> Result<()> {
+fn foreign_conditions_stay_and_the_own_condition_names_the_mode_in_force() -> Result<()> {
     run(async {
         let member = Member::start("submariner", "east").await?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": API.2}});

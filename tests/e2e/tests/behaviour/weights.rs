@@ -43,7 +43,7 @@ async fn until_answered(ns: &Namespace<'_>, policy: Value, expected: &str) -> Re
 }
 
 #[test]
-fn the_lower_the_weight_the_higher_the_share() -> Result<()> {
+fn lower_weight_gives_a_higher_share() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "shares", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
@@ -89,7 +89,7 @@ fn each_source_cluster_has_its_own_row_of_weights() -> Result<()> {
 }
 
 #[test]
-fn without_a_policy_clients_stay_in_their_own_cluster() -> Result<()> {
+fn clients_stay_in_their_own_cluster_without_a_policy() -> Result<()> {
     run(async {
         let clusters = two_clusters().await?;
         for (member, source, expected) in [(&clusters.east, "east", EAST), (&clusters.west, "west", WEST)] {
@@ -112,7 +112,7 @@ fn without_a_policy_clients_stay_in_their_own_cluster() -> Result<()> {
 }
 
 #[test]
-fn a_promised_minimum_is_kept() -> Result<()> {
+fn minimum_share_is_kept() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "floor", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST)]).await?;

@@ -37,7 +37,7 @@ const POINTS: f64 = 2.0;
 const OUT: Duration = Duration::from_secs(10);
 
 #[test]
-fn three_clusters_come_to_the_optimum_and_follow_the_world() -> Result<()> {
+fn three_clusters_reach_the_optimum_and_follow_changes() -> Result<()> {
     run(async {
         let mut scene = Scene::start().await?;
         let outcome = scene.play().await;

@@ -17,7 +17,7 @@ use crate::scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST};
 const AWAY: Duration = Duration::from_secs(300);
 
 #[test]
-fn while_the_broker_is_away_shares_stay_and_health_counts_also_for_who_starts_then() -> Result<()> {
+fn shares_stay_and_health_counts_while_the_broker_is_away_even_after_a_restart() -> Result<()> {
     run(async {
         let mut scene = FaultScene::start("broker-faults").await?;
         let outcome = play(&mut scene).await;

@@ -21,7 +21,7 @@ const API_RECOVERY: Duration = Duration::from_secs(15);
 const HOUR: i64 = 3600;
 
 #[test]
-fn what_fails_in_one_cluster_stays_there_and_heals_by_itself() -> Result<()> {
+fn failure_in_one_cluster_stays_there_and_heals_by_itself() -> Result<()> {
     run(async {
         let mut scene = FaultScene::start("fleet-faults").await?;
         let outcome = play(&mut scene).await;

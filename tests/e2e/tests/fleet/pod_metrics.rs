@@ -36,8 +36,7 @@ const TWO_ROUNDS: Duration = ROUND.saturating_mul(2);
 const NOTICED: Duration = Duration::from_secs(60);
 
 #[test]
-fn what_a_metrics_server_says_of_pods_is_told_the_broker_as_load_and_without_it_the_operator_goes_on_and_says_so_once()
--> Result<()> {
+fn load_from_a_metrics_server_is_published_and_the_operator_continues_without_it_and_logs_it_once() -> Result<()> {
     run(async {
         let member = single_cluster::start("pod-metrics", Vec::new()).await?;
         let kubelet = Kubelet::start(&member.cluster).await?;

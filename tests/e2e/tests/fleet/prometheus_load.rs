@@ -20,8 +20,7 @@ const LOAD_RPS: f64 = 160.0;
 const MOST_STEP: f64 = 1.2;
 
 #[test]
-fn what_a_prometheus_says_is_what_the_broker_is_told_and_without_it_the_operator_goes_on_and_says_so_once() -> Result<()>
-{
+fn load_from_prometheus_is_published_and_the_operator_continues_without_it_and_logs_it_once() -> Result<()> {
     run(async {
         let prometheus = Prometheus::start(&run_folder()?.join("metered-prometheus")).await?;
         let member = single_cluster::start("metered", vec!["--prometheus".into(), prometheus.url().into()]).await?;
