@@ -20,8 +20,8 @@ use crate::control_plane::{ControlPlane, free_port};
 use crate::dump::dump;
 use crate::landfall::DnsServer;
 use crate::member::Member;
+use crate::network::{Clients, Cut, Network};
 use crate::objects;
-use crate::proxy::{Clients, Cut, Network};
 
 /// Name of the broker in the [`Network`].
 pub const BROKER: &str = "broker";

@@ -20,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::api_proxy::acceptor;
 use crate::cluster::Cluster;
-use crate::front::acceptor;
 use crate::objects;
 use crate::wait::since_1970;
 

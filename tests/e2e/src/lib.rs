@@ -20,7 +20,7 @@
 //! Nothing here sleeps for luck: [`await_condition`] polls until what should be seen is seen, and its error says
 //! what was seen last.
 
-pub mod ask;
+pub mod dns_client;
 pub mod backend;
 pub mod broker;
 pub mod certificates;
@@ -31,7 +31,7 @@ pub mod dump;
 pub mod exported;
 pub mod files;
 pub mod fleet;
-pub mod front;
+pub mod api_proxy;
 pub mod http;
 pub mod kubelet;
 pub mod landfall;
@@ -43,11 +43,11 @@ pub mod objects;
 pub mod optimum;
 pub mod process;
 pub mod prometheus;
-pub mod proxy;
+pub mod network;
 pub mod wait;
 
-pub use ask::{Question, Reply};
 pub use cluster::Cluster;
+pub use dns_client::{Question, Reply};
 pub use exported::Exported;
 pub use fleet::Fleet;
 pub use member::{Member, run, two_clusters, with_temp_ns};

@@ -12,8 +12,8 @@ use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
-use crate::ask::{Asker, Question};
 use crate::backend::CLUSTER_HEADER;
+use crate::dns_client::{Asker, Question};
 use crate::http::get_from;
 use crate::wait::{now, percentile};
 

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-use crate::ask::{Asker, Question, Reply};
 use crate::cluster::{Cluster, DNS_ACCOUNT, McsCrds, OPERATOR_ACCOUNT, Output};
+use crate::dns_client::{Asker, Question, Reply};
 use crate::dump::dump;
 use crate::landfall::{DnsServer, Landfall};
 use crate::objects::{self, Health};

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use landfall_e2e::exported::{SERVICE_TIME, is_within};
 use landfall_e2e::load::Load;
 use landfall_e2e::member::{SOON, run};
-use landfall_e2e::proxy::Cut;
+use landfall_e2e::network::Cut;
 use landfall_e2e::wait::holds_for;
 use landfall_e2e::{Cluster, Exported, Fleet, await_condition, now, objects};
 use serde_json::json;

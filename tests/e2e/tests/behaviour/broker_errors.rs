@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Method, StatusCode};
+use landfall_e2e::api_proxy::Front;
 use landfall_e2e::broker::{self, facts};
 use landfall_e2e::cluster::RELEASE_NAMESPACE;
-use landfall_e2e::front::Front;
 use landfall_e2e::member::SOON;
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::{report, while_it_holds};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use domain::base::iana::Rcode;
-use landfall_e2e::ask::Asker;
+use landfall_e2e::dns_client::Asker;
 use landfall_e2e::landfall::DnsServer;
 use landfall_e2e::member::{Namespace, PROMPT, SOON};
 use landfall_e2e::process::await_while_running;

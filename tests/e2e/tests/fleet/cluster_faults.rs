@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::exported::Split;
 use landfall_e2e::member::PROMPT;
+use landfall_e2e::network::Cut;
 use landfall_e2e::objects::Health;
-use landfall_e2e::proxy::Cut;
 use landfall_e2e::wait::{holds_for, unix_seconds};
 use landfall_e2e::{await_condition, now, run};
 
