@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use kube::Client;
 use kube::api::{ListParams, Patch, PatchParams};
 use landfall_e2e::cluster::{DNS_ACCOUNT, McsCrds, OPERATOR_ACCOUNT};
-use landfall_e2e::dns_client::Asker;
+use landfall_e2e::dns_client::DnsClient;
 use landfall_e2e::landfall::{DnsServer, Landfall};
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::percentile;
@@ -30,13 +30,13 @@ const WRITERS: usize = 16;
 
 const CHANGES: usize = 50;
 /// Pause between two queries for a change.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 const CLIENTS: usize = 32;
 const QUERIES: usize = 1_000_000;
 
 /// Limit on every wait. Lighthouse needs five minutes for the first figure.
-const DEADLINE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
     run(async {
@@ -46,9 +46,9 @@ fn main() -> Result<()> {
         print_row("exec → all 1,000 names right", &millis(startup.all_right));
         print_row("anonymous memory at start", &bench.anonymous_memory(&server)?);
 
-        let asker = Asker::connect(server.address).await?;
+        let dns_client = DnsClient::connect(server.address).await?;
         for (what, health) in [("ready → not ready", Health::NotReady), ("not ready → ready", Health::Ready)] {
-            let mut delays = bench.single_changes(&asker, health).await?;
+            let mut delays = bench.single_changes(&dns_client, health).await?;
             let (p50, p99) = (percentile(&mut delays, 0.5), percentile(&mut delays, 0.99));
             print_row(
                 &format!("{what}, patch sent → answer, {CHANGES} changes"),
@@ -98,7 +98,7 @@ impl Bench {
         let kubeconfig = cluster.kubeconfig_for(OPERATOR_ACCOUNT, "operator").await?;
         let operator = Landfall::operator(cluster.site(&kubeconfig), "operator", &[])?;
         let selections = objects::api(client, "landfall.dev/v1alpha1", "ServiceSelection", Some(NAMESPACE));
-        await_condition("all selections are published", DEADLINE, async || {
+        await_condition("all selections are published", TIMEOUT, async || {
             let published = selections.list_metadata(&ListParams::default()).await?.items.len();
             ensure!(published == SERVICES, "{published} of {SERVICES}");
             Ok(())
@@ -114,46 +114,47 @@ impl Bench {
         let kubeconfig = self.cluster.kubeconfig_for(DNS_ACCOUNT, "dns").await?;
         let executed = now();
         let server = DnsServer::start(self.cluster.site(&kubeconfig), "dns", &[])?;
-        let asker = Asker::connect(server.address).await?;
-        let first = async || asker.ask(&self.questions[0]).await;
-        await_condition("a first reply", DEADLINE, first).await?;
+        let dns_client = DnsClient::connect(server.address).await?;
+        let first = async || dns_client.query(&self.questions[0]).await;
+        await_condition("a first reply", TIMEOUT, first).await?;
         let first_reply = executed.elapsed();
-        self.all_answered_by(&asker, 0, executed + DEADLINE).await?;
+        self.all_answered_by(&dns_client, 0, executed + TIMEOUT).await?;
         Ok((server, Startup { first_reply, all_right: executed.elapsed() }))
     }
 
     /// Returns once every name was answered with the address of the given cluster.
-    async fn all_answered_by(&self, asker: &Asker, cluster: usize, deadline: Instant) -> Result<()> {
+    async fn all_answered_by(&self, dns_client: &DnsClient, cluster: usize, deadline: Instant) -> Result<()> {
         let mut left: Vec<usize> = (0..SERVICES).collect();
         while !left.is_empty() {
             ensure!(now() < deadline, "{} names are not yet answered with {}", left.len(), CLUSTERS[cluster]);
             let mut still = Vec::new();
             for i in left {
-                let answered = asker.ask(&self.questions[i]).await.is_ok_and(|reply| reply.is(&address(i, cluster)));
+                let answered =
+                    dns_client.query(&self.questions[i]).await.is_ok_and(|reply| reply.is(&address(i, cluster)));
                 if !answered {
                     still.push(i);
                 }
             }
             left = still;
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
     /// Changes the local slices of some services one after the other. Returns the delay of each until the answer
     /// changed.
-    async fn single_changes(&self, asker: &Asker, health: Health) -> Result<Vec<Duration>> {
+    async fn single_changes(&self, dns_client: &DnsClient, health: Health) -> Result<Vec<Duration>> {
         let mut delays = Vec::new();
         for i in 0..CHANGES {
             let sent = now();
             set_health(self.cluster.client(), i, 0, health).await?;
             loop {
-                let local = asker.ask(&self.questions[i]).await?.is(&address(i, 0));
+                let local = dns_client.query(&self.questions[i]).await?.is(&address(i, 0));
                 if local == (health == Health::Ready) {
                     break;
                 }
-                ensure!(sent.elapsed() < DEADLINE, "{} still has its old answer", service(i));
-                tokio::time::sleep(LOOK_EVERY).await;
+                ensure!(sent.elapsed() < TIMEOUT, "{} still has its old answer", service(i));
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             delays.push(sent.elapsed());
         }
@@ -169,7 +170,7 @@ impl Bench {
         let not_ready =
             async |client: Client, (i, c): (usize, usize)| set_health(&client, i, c, Health::NotReady).await;
         in_parallel(client, others, not_ready).await?;
-        let asker = Asker::connect(server).await?;
+        let dns_client = DnsClient::connect(server).await?;
         let started = now();
         let patches = async {
             let local = (0..SERVICES).map(|i| (i, 0)).collect();
@@ -177,7 +178,7 @@ impl Bench {
             anyhow::Ok(started.elapsed())
         };
         let answers = async {
-            self.all_answered_by(&asker, 1, started + DEADLINE).await?;
+            self.all_answered_by(&dns_client, 1, started + TIMEOUT).await?;
             anyhow::Ok(started.elapsed())
         };
         let (last_patch, last_answer) = tokio::try_join!(patches, answers)?;
@@ -190,11 +191,11 @@ impl Bench {
         let question = Arc::new(self.questions[0].clone());
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
-            let (question, asker) = (Arc::clone(&question), Asker::connect(server.address).await?);
+            let (question, dns_client) = (Arc::clone(&question), DnsClient::connect(server.address).await?);
             clients.spawn(async move {
                 let mut empty = 0;
                 for _ in 0..QUERIES / CLIENTS {
-                    empty += usize::from(asker.ask(&question).await?.addresses.is_empty());
+                    empty += usize::from(dns_client.query(&question).await?.addresses.is_empty());
                 }
                 anyhow::Ok(empty)
             });

@@ -30,7 +30,7 @@ const QUEUE_PER_SLOT: usize = 4;
 /// Pods of one cluster behind one address. Dropping it closes the address and all connections.
 pub struct Backend {
     pub address: SocketAddr,
-    desk: Arc<Desk>,
+    state: Arc<State>,
     _server: JoinSet<()>,
 }
 
@@ -41,13 +41,13 @@ pub struct Work {
     /// Requests answered with 503 because the queue was full.
     pub refused: u64,
     /// Highest number of requests that were served at the same time.
-    pub most_at_once: usize,
+    pub max_at_once: usize,
     /// Busy time of all slots together.
     pub busy: Duration,
 }
 
 /// State that all connections share.
-struct Desk {
+struct State {
     cluster: String,
     service_time: Duration,
     slots: Semaphore,
@@ -61,7 +61,7 @@ struct Desk {
 /// Number of busy slots, and its integral over time.
 struct Occupancy {
     busy: usize,
-    most: usize,
+    max_busy: usize,
     since: Instant,
     total: Duration,
 }
@@ -71,7 +71,7 @@ impl Backend {
     pub async fn start(cluster: &str, slots: usize, service_time: Duration) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port for a backend")?;
         let address = listener.local_addr()?;
-        let desk = Arc::new(Desk {
+        let state = Arc::new(State {
             cluster: cluster.into(),
             service_time,
             slots: Semaphore::new(slots),
@@ -79,42 +79,42 @@ impl Backend {
             present: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            occupancy: Mutex::new(Occupancy { busy: 0, most: 0, since: now(), total: Duration::ZERO }),
+            occupancy: Mutex::new(Occupancy { busy: 0, max_busy: 0, since: now(), total: Duration::ZERO }),
         });
         let mut server = JoinSet::new();
-        server.spawn(listen(listener, Arc::clone(&desk)));
-        Ok(Self { address, desk, _server: server })
+        server.spawn(listen(listener, Arc::clone(&state)));
+        Ok(Self { address, state, _server: server })
     }
 
     /// Changes how many requests are served at a time. Returns once the requests in removed slots have ended.
     pub async fn set_slots(&self, slots: usize) -> Result<()> {
-        let before = self.desk.slot_count.swap(slots, Ordering::Relaxed);
-        self.desk.slots.add_permits(slots.saturating_sub(before));
+        let before = self.state.slot_count.swap(slots, Ordering::Relaxed);
+        self.state.slots.add_permits(slots.saturating_sub(before));
         let taken = u32::try_from(before.saturating_sub(slots))?;
-        self.desk.slots.acquire_many(taken).await.context("the slots are never closed")?.forget();
+        self.state.slots.acquire_many(taken).await.context("the slots are never closed")?.forget();
         Ok(())
     }
 
     #[must_use]
     pub fn work(&self) -> Work {
-        let (most_at_once, busy) = self.desk.occupancy_until_now();
+        let (max_at_once, busy) = self.state.occupancy_until_now();
         Work {
-            served: self.desk.served.load(Ordering::Relaxed),
-            refused: self.desk.refused.load(Ordering::Relaxed),
-            most_at_once,
+            served: self.state.served.load(Ordering::Relaxed),
+            refused: self.state.refused.load(Ordering::Relaxed),
+            max_at_once,
             busy,
         }
     }
 }
 
-async fn listen(listener: TcpListener, desk: Arc<Desk>) {
+async fn listen(listener: TcpListener, state: Arc<State>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                let desk = Arc::clone(&desk);
+                let state = Arc::clone(&state);
                 connections.spawn(async move {
-                    let answer = service_fn(|request| answer(&desk, request));
+                    let answer = service_fn(|request| answer(&state, request));
                     let connection = hyper::server::conn::http1::Builder::new();
                     // A client that closed its connection is not an error of the server.
                     let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
@@ -125,16 +125,16 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, body) = match request.uri().path() {
-        "/metrics" => (StatusCode::OK, desk.metrics()),
-        _ => (desk.serve().await, String::new()),
+        "/metrics" => (StatusCode::OK, state.metrics()),
+        _ => (state.serve().await, String::new()),
     };
-    let response = Response::builder().status(status).header(CLUSTER_HEADER, &desk.cluster);
+    let response = Response::builder().status(status).header(CLUSTER_HEADER, &state.cluster);
     Ok(response.body(Full::from(body)).expect("a cluster's id is a header value"))
 }
 
-impl Desk {
+impl State {
     async fn serve(&self) -> StatusCode {
         let places = self.slot_count.load(Ordering::Relaxed) * (1 + QUEUE_PER_SLOT);
         // The place is freed even if the client closes the connection and drops this future.
@@ -152,7 +152,7 @@ impl Desk {
     fn occupancy_until_now(&self) -> (usize, Duration) {
         let mut occupancy = locked(&self.occupancy);
         occupancy.change(|busy| busy);
-        (occupancy.most, occupancy.total)
+        (occupancy.max_busy, occupancy.total)
     }
 
     /// Returns the counters in the text format of Prometheus.
@@ -216,7 +216,7 @@ impl Occupancy {
         self.total += (now - self.since) * busy;
         self.since = now;
         self.busy = change(self.busy);
-        self.most = self.most.max(self.busy);
+        self.max_busy = self.max_busy.max(self.busy);
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
     use crate::http;
 
     /// Sends `requests` at once. Returns how many were answered with 200, and how long all of them took.
-    async fn ask_at_once(backend: &Backend, requests: usize) -> Result<(usize, Duration)> {
+    async fn request_at_once(backend: &Backend, requests: usize) -> Result<(usize, Duration)> {
         let since = now();
         let mut under_way = JoinSet::new();
         for _ in 0..requests {
@@ -249,11 +249,11 @@ mod tests {
     #[tokio::test]
     async fn requests_beyond_the_slots_wait() -> Result<()> {
         let backend = Backend::start("east", 2, Duration::from_millis(40)).await?;
-        let (served, took) = ask_at_once(&backend, 6).await?;
+        let (served, took) = request_at_once(&backend, 6).await?;
         assert_eq!(served, 6);
         assert!(took >= Duration::from_millis(120), "{took:?}");
         let work = backend.work();
-        assert_eq!((work.served, work.refused, work.most_at_once), (6, 0, 2));
+        assert_eq!((work.served, work.refused, work.max_at_once), (6, 0, 2));
         assert!(work.busy >= Duration::from_millis(240), "{work:?}");
         Ok(())
     }
@@ -261,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn requests_beyond_the_queue_are_refused() -> Result<()> {
         let backend = Backend::start("east", 1, Duration::from_millis(100)).await?;
-        let (served, _) = ask_at_once(&backend, 12).await?;
+        let (served, _) = request_at_once(&backend, 12).await?;
         assert_eq!(served, 1 + QUEUE_PER_SLOT);
         assert_eq!(backend.work().refused, 12 - 1 - QUEUE_PER_SLOT as u64);
         Ok(())
@@ -271,18 +271,18 @@ mod tests {
     async fn capacity_can_be_changed() -> Result<()> {
         let backend = Backend::start("east", 4, Duration::from_millis(30)).await?;
         backend.set_slots(1).await?;
-        ask_at_once(&backend, 4).await?;
-        assert_eq!(backend.work().most_at_once, 1);
+        request_at_once(&backend, 4).await?;
+        assert_eq!(backend.work().max_at_once, 1);
         backend.set_slots(3).await?;
-        ask_at_once(&backend, 6).await?;
-        assert_eq!(backend.work().most_at_once, 3);
+        request_at_once(&backend, 6).await?;
+        assert_eq!(backend.work().max_at_once, 3);
         Ok(())
     }
 
     #[tokio::test]
     async fn metrics_show_the_utilization() -> Result<()> {
         let backend = Backend::start("east", 2, Duration::from_millis(30)).await?;
-        ask_at_once(&backend, 3).await?;
+        request_at_once(&backend, 3).await?;
         let page = http::get(backend.address, "/metrics").await?.body;
         assert!(page.contains("backend_requests_total{cluster=\"east\"} 3\n"), "{page}");
         assert!(page.contains("backend_slots{cluster=\"east\"} 2\n"), "{page}");

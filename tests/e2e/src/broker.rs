@@ -21,7 +21,7 @@ pub const BROKER_NAMESPACE: &str = "submariner-k8s-broker";
 pub const POLICY: &str = "landfall-broker.submariner-k8s-broker";
 
 /// Longest wait until an API server enforces a new policy; it does so within seconds.
-const ENFORCED: Duration = Duration::from_secs(20);
+const ENFORCEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Creates the namespace and an account for each member. May be called again with more members. Returns once the policy
 /// is in force.
@@ -31,7 +31,7 @@ pub async fn prepare(broker: &Cluster, members: &[&str]) -> Result<()> {
     broker.install_chart("landfall-broker", BROKER_NAMESPACE, &format!("members={{{}}}", members.join(","))).await?;
     let Some(member) = members.first() else { return Ok(()) };
     let client = client(broker, member).await?;
-    await_condition("the broker's policy is in force", ENFORCED, async || {
+    await_condition("the broker's policy is in force", ENFORCEMENT_TIMEOUT, async || {
         let params = PatchParams::apply("e2e").dry_run();
         let outcome = api(&client).patch("nobody-0", &params, &Patch::Apply(&facts("nobody-0", "nobody"))).await;
         let refused = outcome.err().map(|error| error.to_string()).unwrap_or_default();

@@ -16,18 +16,15 @@ use tokio::process::Command;
 
 use crate::control_plane::ControlPlane;
 use crate::files::{control_plane_programs, fixture, repository};
-use crate::landfall::Site;
+use crate::landfall::{RELEASE_NAMESPACE, Site};
 use crate::objects;
 use crate::wait::await_condition;
-
-/// Namespace that the chart is installed in, which is the namespace of the operator.
-pub const RELEASE_NAMESPACE: &str = "landfall-system";
 
 /// Service accounts that the chart creates.
 pub const OPERATOR_ACCOUNT: &str = "landfall-operator";
 pub const DNS_ACCOUNT: &str = "landfall-dns";
 
-const CRD_DEADLINE: Duration = Duration::from_secs(10);
+const CRD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Version of the Multi-Cluster Services CRDs in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +181,7 @@ impl Cluster {
 
     async fn crds_established(&self) -> Result<()> {
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        await_condition("all CRDs are established", CRD_DEADLINE, async || {
+        await_condition("all CRDs are established", CRD_TIMEOUT, async || {
             for crd in crds.list(&ListParams::default()).await? {
                 let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
                 let established = conditions.iter().any(|it| it.type_ == "Established" && it.status == "True");

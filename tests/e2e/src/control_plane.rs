@@ -21,7 +21,7 @@ use crate::process::{Process, await_while_running};
 
 /// Longest wait for an API server. It is ready 2.5 s after its start on two idle cores, but several start at once,
 /// beside other tests.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 
@@ -57,7 +57,7 @@ impl ControlPlane {
         let api_server = Arc::new(start_component(&self.folder, "kube-apiserver", &self.api_server_flags())?);
         *self.api_server() = Some(Arc::clone(&api_server));
         let client = self.impatient_client().await?;
-        await_while_running(&[&self.etcd, &api_server], "the API server is ready", START_DEADLINE, async || {
+        await_while_running(&[&self.etcd, &api_server], "the API server is ready", START_TIMEOUT, async || {
             let body = client.request_text(http_get("/readyz")).await?;
             ensure!(body == "ok", "/readyz says {body}");
             Ok(())
@@ -105,7 +105,7 @@ impl ControlPlane {
     }
 
     /// Creates a client without credentials, for requests that carry their own.
-    pub async fn nobody(&self) -> Result<Client> {
+    pub async fn anonymous_client(&self) -> Result<Client> {
         let mut config = self.admin_config().await?;
         (config.auth_info, config.default_retry) = (AuthInfo::default(), false);
         Ok(Client::try_from(config)?)

@@ -16,11 +16,11 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 /// Longest wait for an answer from a server on loopback.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connected UDP socket to one server.
 #[derive(Debug)]
-pub struct Asker {
+pub struct DnsClient {
     socket: UdpSocket,
     next_id: AtomicU16,
 }
@@ -56,7 +56,7 @@ impl Question {
     }
 }
 
-impl Asker {
+impl DnsClient {
     pub async fn connect(server: SocketAddr) -> Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         socket.connect(server).await?;
@@ -64,12 +64,12 @@ impl Asker {
     }
 
     /// Sends the question and returns the reply to it. Fails if no server listens, or if no reply arrives in time.
-    pub async fn ask(&self, question: &Question) -> Result<Reply> {
+    pub async fn query(&self, question: &Question) -> Result<Reply> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut query = question.wire.clone();
         query[..2].copy_from_slice(&id);
         self.socket.send(&query).await.context("the query was refused")?;
-        timeout(ANSWER_DEADLINE, self.receive(id)).await.map_err(|_| anyhow!("no answer within {ANSWER_DEADLINE:?}"))?
+        timeout(ANSWER_TIMEOUT, self.receive(id)).await.map_err(|_| anyhow!("no answer within {ANSWER_TIMEOUT:?}"))?
     }
 
     /// Skips late replies to earlier questions.

@@ -19,12 +19,12 @@ pub const POD_RPS: u32 = 10;
 
 /// Time between two requests of a client. The TTL of answers, 5 s, is not a multiple of it. So each answer serves the
 /// same number of requests, even on a busy machine.
-pub const PERIOD: Duration = Duration::from_millis(600);
+pub const REQUEST_INTERVAL: Duration = Duration::from_millis(600);
 /// Requests at 0, 0.6, … 4.8 s.
 pub const REQUESTS_PER_ANSWER: u32 = 9;
 
 /// Time for which a client uses an answer.
-pub const KEPT: Duration = Duration::from_millis(5400);
+pub const ANSWER_LIFETIME: Duration = Duration::from_millis(5400);
 
 /// Shares from 0 to 1, by source cluster and exporting cluster.
 pub type Split = BTreeMap<String, BTreeMap<String, f64>>;
@@ -57,7 +57,7 @@ impl Exported {
         for cluster in &clusters {
             exported.write_slice(fleet, cluster, Health::Ready).await?;
         }
-        fleet.apply(&exported.here(objects::import(service, &clusters))).await?;
+        fleet.apply(&exported.in_namespace(objects::import(service, &clusters))).await?;
         Ok(exported)
     }
 
@@ -74,7 +74,7 @@ impl Exported {
 
     /// Applies a policy with this spec for the service in all clusters.
     pub async fn set_policy(&self, fleet: &Fleet, spec: Value) -> Result<()> {
-        fleet.apply(&self.here(objects::policy(&self.service, spec))).await
+        fleet.apply(&self.in_namespace(objects::policy(&self.service, spec))).await
     }
 
     /// Returns the backend of a cluster's export.
@@ -89,9 +89,9 @@ impl Exported {
             source: it.source(),
             dns: it.member.dns_address(),
             host: format!("{}.{}.svc.clusterset.local", self.service, self.namespace),
-            count: usize::try_from(rps)? * usize::try_from(PERIOD.as_millis())? / 1000,
-            period: PERIOD,
-            spread: KEPT,
+            count: usize::try_from(rps)? * usize::try_from(REQUEST_INTERVAL.as_millis())? / 1000,
+            period: REQUEST_INTERVAL,
+            spread: ANSWER_LIFETIME,
         };
         Load::start(clients, Arc::clone(&self.routes)).await
     }
@@ -121,7 +121,7 @@ impl Exported {
         let it = fleet.of(cluster)?;
         let addresses = it.pod_addresses(count);
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-        let slice = self.here(objects::local_slice(&self.service, &addresses, Health::Ready));
+        let slice = self.in_namespace(objects::local_slice(&self.service, &addresses, Health::Ready));
         objects::apply(it.member.cluster.client(), &slice).await?;
         Ok(())
     }
@@ -129,10 +129,10 @@ impl Exported {
     /// Writes the exported slice as Lighthouse agents do: in every cluster.
     async fn write_slice(&self, fleet: &Fleet, cluster: &str, health: Health) -> Result<()> {
         let address = fleet.of(cluster)?.exported_address().to_string();
-        fleet.apply(&self.here(objects::slice(&self.service, cluster, &address, health))).await
+        fleet.apply(&self.in_namespace(objects::slice(&self.service, cluster, &address, health))).await
     }
 
-    fn here(&self, mut object: Value) -> Value {
+    fn in_namespace(&self, mut object: Value) -> Value {
         object["metadata"]["namespace"] = json!(self.namespace);
         object
     }
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn each_answer_serves_the_configured_number_of_requests() {
         let ttl = Duration::from_secs(5);
-        assert!(PERIOD * (REQUESTS_PER_ANSWER - 1) < ttl && PERIOD * REQUESTS_PER_ANSWER > ttl);
-        assert_eq!(PERIOD * REQUESTS_PER_ANSWER, KEPT);
+        assert!(REQUEST_INTERVAL * (REQUESTS_PER_ANSWER - 1) < ttl && REQUEST_INTERVAL * REQUESTS_PER_ANSWER > ttl);
+        assert_eq!(REQUEST_INTERVAL * REQUESTS_PER_ANSWER, ANSWER_LIFETIME);
     }
 }

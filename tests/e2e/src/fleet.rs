@@ -52,11 +52,11 @@ pub struct FleetMember {
 impl Fleet {
     /// Starts `count` clusters and a broker. `name` must be unique in the run. No link has a delay at first.
     pub async fn start(name: &str, count: usize) -> Result<Self> {
-        Self::start_apart(name, count, &[]).await
+        Self::start_with_rtts(name, count, &[]).await
     }
 
     /// Starts a fleet as [`Fleet::start`] does, with round-trip times in ms that hold before the first measurement.
-    pub async fn start_apart(name: &str, count: usize, rtts: &[(&str, &str, u64)]) -> Result<Self> {
+    pub async fn start_with_rtts(name: &str, count: usize, rtts: &[(&str, &str, u64)]) -> Result<Self> {
         ensure!((1..=SITES.len()).contains(&count), "a fleet of {count}: there are sites for 1 to {}", SITES.len());
         let broker = Cluster::start(&format!("{name}-broker"), BROKER, McsCrds::Current).await?;
         broker::prepare(&broker, &SITES[..count].iter().map(|(id, ..)| *id).collect::<Vec<_>>()).await?;
@@ -82,11 +82,12 @@ impl Fleet {
         let source = source_address(number);
         self.network.name_source(source, &id);
         let broker = self.broker.control_plane.api_address();
-        let way = self.network.listen(Clients::Of(id.clone()), Ipv4Addr::LOCALHOST.into(), BROKER, broker).await?;
-        let broker_kubeconfig = broker::kubeconfig(&self.broker, &id, way.port()).await?;
+        let broker_address =
+            self.network.listen(Clients::Of(id.clone()), Ipv4Addr::LOCALHOST.into(), BROKER, broker).await?;
+        let broker_kubeconfig = broker::kubeconfig(&self.broker, &id, broker_address.port()).await?;
 
         let probe = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let advertised = self.offer(number, &id, probe).await?;
+        let advertised = self.open_listener(number, &id, probe).await?;
         let for_dns = flags(&[
             ("--probe", &probe.to_string()),
             ("--probe-advertise", &advertised.to_string()),
@@ -104,7 +105,7 @@ impl Fleet {
     }
 
     /// Opens a listener through which the other clusters reach `target` in a cluster. Returns its address.
-    async fn offer(&mut self, number: u8, id: &str, target: SocketAddr) -> Result<SocketAddr> {
+    async fn open_listener(&mut self, number: u8, id: &str, target: SocketAddr) -> Result<SocketAddr> {
         let address = Ipv4Addr::new(127, 0, 2, number).into();
         self.network.listen(Clients::ByAddress, address, id, target).await
     }
@@ -112,7 +113,7 @@ impl Fleet {
     /// Opens a listener through which all clusters reach a server of `id`. Returns its address.
     pub async fn expose(&mut self, id: &str, target: SocketAddr) -> Result<SocketAddr> {
         let number = self.of(id)?.number;
-        self.offer(number, id, target).await
+        self.open_listener(number, id, target).await
     }
 
     /// Members in their order.

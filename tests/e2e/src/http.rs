@@ -26,7 +26,7 @@ impl HttpReply {
 /// Requests a page.
 pub async fn get(server: SocketAddr, path: &str) -> Result<HttpReply> {
     let stream = TcpStream::connect(server).await.with_context(|| format!("no server listens on {server}"))?;
-    ask(stream, server, path).await
+    request(stream, server, path).await
 }
 
 /// Requests a page from the given source address.
@@ -34,10 +34,10 @@ pub async fn get_from(source: IpAddr, server: SocketAddr, path: &str) -> Result<
     let socket = TcpSocket::new_v4()?;
     socket.bind((source, 0).into())?;
     let stream = socket.connect(server).await.with_context(|| format!("no server listens on {server}"))?;
-    ask(stream, server, path).await
+    request(stream, server, path).await
 }
 
-async fn ask(mut stream: TcpStream, server: SocketAddr, path: &str) -> Result<HttpReply> {
+async fn request(mut stream: TcpStream, server: SocketAddr, path: &str) -> Result<HttpReply> {
     stream.set_nodelay(true)?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes()).await?;
     let mut reply = String::new();

@@ -69,7 +69,7 @@ impl Kubelet {
     }
 
     /// Sets the CPU usage of a container, in cores.
-    pub fn uses(&self, (namespace, pod, container): (&str, &str, &str), cores: f64) -> Result<()> {
+    pub fn set_usage(&self, (namespace, pod, container): (&str, &str, &str), cores: f64) -> Result<()> {
         let now = since_1970()?;
         let mut containers = lock(&self.containers);
         let cpu = containers.entry([namespace, pod, container].map(String::from)).or_insert_with(|| Cpu::new(now));

@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::cluster::RELEASE_NAMESPACE;
 use crate::control_plane::free_port;
 use crate::files::landfall_program;
 use crate::http;
 use crate::process::{Process, await_while_running};
 
+/// Namespace that the chart is installed in, which is the namespace of the operator.
+pub const RELEASE_NAMESPACE: &str = "landfall-system";
+
 /// Longest wait until a program is ready. Connecting, listing and binding take well under a second on an idle machine.
-const READY_DEADLINE: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Running `landfall operator` or `landfall dns`.
 #[derive(Debug)]
@@ -88,7 +90,7 @@ impl Landfall {
 
     /// Returns once `/ready` reports 200.
     pub async fn ready(&self) -> Result<()> {
-        await_while_running(&[&self.process], "landfall is ready", READY_DEADLINE, async || {
+        await_while_running(&[&self.process], "landfall is ready", READY_TIMEOUT, async || {
             let (status, body) = self.admin_page("/ready").await?;
             ensure!(status == 200, "/ready reports {status}: {body}");
             Ok(())
@@ -118,8 +120,8 @@ impl DnsServer {
 }
 
 /// Runs `landfall` with these arguments until it ends. Returns its exit status and its output, both streams.
-pub async fn run_to_end(arguments: &[OsString], log: &Path, deadline: Duration) -> Result<(ExitStatus, String)> {
+pub async fn run_to_end(arguments: &[OsString], log: &Path, timeout: Duration) -> Result<(ExitStatus, String)> {
     let process = Process::start(&landfall_program()?, arguments, log)?;
-    let status = process.exit_status(deadline).await?;
+    let status = process.exit_status(timeout).await?;
     Ok((status, std::fs::read_to_string(log)?))
 }

@@ -26,7 +26,7 @@ const ACCOUNT: &str = "submariner-lighthouse-agent";
 pub const USER: &str = "system:serviceaccount:submariner-operator:submariner-lighthouse-agent";
 
 /// Longest wait for the agent. It lists a handful of kinds in two API servers.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// `$1` is the folder with the files; the rest is the command.
 const IN_A_POD: &str = r#"
@@ -53,7 +53,7 @@ pub struct LighthouseAgent {
 impl LighthouseAgent {
     /// Starts the agent of `cluster` and waits until it runs its controllers. `broker` may be the same cluster.
     pub async fn start(cluster: &Cluster, cluster_id: &str, broker: &Cluster) -> Result<Self> {
-        for object in rights() {
+        for object in permissions() {
             objects::apply(cluster.client(), &object).await?;
         }
         broker::prepare(broker, &[cluster_id]).await?;
@@ -68,7 +68,7 @@ impl LighthouseAgent {
         let environment = environment(cluster, cluster_id, broker);
         let process = launch(&files, &environment, &log)?;
         let agent = Self { files, log, environment, process };
-        agent.at_work(1).await?;
+        agent.wait_for_start(1).await?;
         Ok(agent)
     }
 
@@ -79,16 +79,16 @@ impl LighthouseAgent {
 
     /// Restarts the agent, and waits until it runs its controllers. Kills it first if it runs.
     pub async fn restart(&mut self) -> Result<()> {
-        let before = self.times_at_work()?;
+        let before = self.start_count()?;
         // Fails only for a process that has ended already.
         let _ = self.process.kill();
         self.process = launch(&self.files, &self.environment, &self.log)?;
-        self.at_work(before + 1).await
+        self.wait_for_start(before + 1).await
     }
 
-    async fn at_work(&self, times: usize) -> Result<()> {
-        await_while_running(&[&self.process], "the Lighthouse agent has started", START_DEADLINE, async || {
-            let so_far = self.times_at_work()?;
+    async fn wait_for_start(&self, times: usize) -> Result<()> {
+        await_while_running(&[&self.process], "the Lighthouse agent has started", START_TIMEOUT, async || {
+            let so_far = self.start_count()?;
             ensure!(so_far >= times, "it has started {so_far} times, not {times}");
             Ok(())
         })
@@ -97,7 +97,7 @@ impl LighthouseAgent {
 
     /// Counts the starts in the log. The agent's readiness endpoint has a fixed port, so two agents on one machine
     /// cannot both offer it.
-    fn times_at_work(&self) -> Result<usize> {
+    fn start_count(&self) -> Result<usize> {
         Ok(fs::read_to_string(&self.log)?.matches("Agent controller started").count())
     }
 }
@@ -137,7 +137,7 @@ fn write_credentials(folder: &Path, of: &Cluster, token: &str) -> Result<()> {
 }
 
 /// Objects with which Submariner's operator grants the agent its permissions.
-fn rights() -> [Value; 4] {
+fn permissions() -> [Value; 4] {
     let read = ["get", "list", "watch"];
     let write = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
     let rbac = "rbac.authorization.k8s.io/v1";

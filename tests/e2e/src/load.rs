@@ -13,19 +13,19 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::backend::CLUSTER_HEADER;
-use crate::dns_client::{Asker, Question};
+use crate::dns_client::{DnsClient, Question};
 use crate::http::get_from;
 use crate::wait::{now, percentile};
 
 /// Longest wait for a reply. A full queue of a backend takes less.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Limit on the requests of one client that are under way. A client sends about two per second, and each ends within
 /// the timeout.
-const UNDER_WAY: usize = 32;
+const MAX_REQUESTS_UNDER_WAY: usize = 32;
 
 /// Limit on the journal: half an hour of requests at the rates of the tests.
-const JOURNAL_LENGTH: usize = 400_000;
+const MAX_JOURNAL_ENTRIES: usize = 400_000;
 
 /// Behaviour of a set of clients.
 #[derive(Debug, Clone)]
@@ -98,12 +98,12 @@ impl Load {
             start += step;
             let client = Client {
                 source: clients.source,
-                asker: Asker::connect(clients.dns).await?,
+                dns_client: DnsClient::connect(clients.dns).await?,
                 question: question.clone(),
                 routes: Arc::clone(&routes),
                 journal: Arc::clone(&journal),
-                kept: None,
-                turns: (start, clients.spread),
+                cached: None,
+                renewal: (start, clients.spread),
             };
             tasks.spawn(client.send(start, clients.period));
         }
@@ -139,13 +139,13 @@ impl Tally {
     /// Returns the fraction of the answers that named a cluster.
     #[must_use]
     pub fn answered_share(&self, cluster: &str) -> f64 {
-        part(&self.answers, cluster)
+        fraction(&self.answers, cluster)
     }
 
     /// Returns the fraction of the served requests that a cluster served.
     #[must_use]
     pub fn served_share(&self, cluster: &str) -> f64 {
-        part(&self.served, cluster)
+        fraction(&self.served, cluster)
     }
 
     /// Returns the fraction of all requests that were not served.
@@ -179,78 +179,78 @@ impl Tally {
     }
 }
 
-fn part(counts: &BTreeMap<String, usize>, cluster: &str) -> f64 {
+fn fraction(counts: &BTreeMap<String, usize>, cluster: &str) -> f64 {
     let all: usize = counts.values().sum();
     counts.get(cluster).copied().unwrap_or_default() as f64 / all.max(1) as f64
 }
 
 struct Client {
     source: IpAddr,
-    asker: Asker,
+    dns_client: DnsClient,
     question: Question,
     routes: Arc<Routes>,
     journal: Arc<Mutex<Journal>>,
     /// Answer in the cache, and when it expires.
-    kept: Option<(Route, Instant)>,
+    cached: Option<(Route, Instant)>,
     /// Start of the client, and the interval at which it renews its answer.
-    turns: (Instant, Duration),
+    renewal: (Instant, Duration),
 }
 
 impl Client {
     async fn send(mut self, start: Instant, period: Duration) {
-        let mut turns = interval_at(start.into(), period);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ticks = interval_at(start.into(), period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut under_way = JoinSet::new();
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             while under_way.try_join_next().is_some() {}
             let route = self.resolve().await;
             match route {
-                Some(route) if under_way.len() < UNDER_WAY => {
+                Some(route) if under_way.len() < MAX_REQUESTS_UNDER_WAY => {
                     under_way.spawn(request(self.source, route, Arc::clone(&self.journal)));
                 }
-                Some(_) | None => note(&self.journal, Entry::Failed),
+                Some(_) | None => record(&self.journal, Entry::Failed),
             }
         }
     }
 
-    fn next_turn(&self) -> Instant {
-        let (began, every) = self.turns;
-        let turns = began.elapsed().as_millis() / every.as_millis().max(1) + 1;
-        began + every * u32::try_from(turns).unwrap_or(u32::MAX)
+    fn next_renewal(&self) -> Instant {
+        let (began, interval) = self.renewal;
+        let count = began.elapsed().as_millis() / interval.as_millis().max(1) + 1;
+        began + interval * u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     async fn resolve(&mut self) -> Option<Route> {
-        if let Some((route, until)) = &self.kept
+        if let Some((route, until)) = &self.cached
             && now() < *until
         {
             return Some(route.clone());
         }
-        self.kept = None;
-        let reply = self.asker.ask(&self.question).await.ok()?;
+        self.cached = None;
+        let reply = self.dns_client.query(&self.question).await.ok()?;
         let route = self.routes.get(reply.addresses.first()?)?.clone();
-        note(&self.journal, Entry::Answer(route.cluster.clone()));
+        record(&self.journal, Entry::Answer(route.cluster.clone()));
         let ttl = Duration::from_secs(reply.ttl.unwrap_or_default().into());
-        self.kept = Some((route.clone(), self.next_turn().min(now() + ttl)));
+        self.cached = Some((route.clone(), self.next_renewal().min(now() + ttl)));
         Some(route)
     }
 }
 
 async fn request(source: IpAddr, route: Route, journal: Arc<Mutex<Journal>>) {
     let since = now();
-    let entry = match timeout(REQUEST_DEADLINE, get_from(source, route.listener, "/")).await {
+    let entry = match timeout(REQUEST_TIMEOUT, get_from(source, route.listener, "/")).await {
         Ok(Ok(reply)) => {
             let cluster = reply.header(CLUSTER_HEADER).unwrap_or_default().to_owned();
             if reply.status == 200 { Entry::Served(cluster, since.elapsed()) } else { Entry::Refused(cluster) }
         }
         Ok(Err(_)) | Err(_) => Entry::Failed,
     };
-    note(&journal, entry);
+    record(&journal, entry);
 }
 
-fn note(journal: &Mutex<Journal>, entry: Entry) {
+fn record(journal: &Mutex<Journal>, entry: Entry) {
     let mut journal = locked(journal);
-    if journal.0.len() == JOURNAL_LENGTH {
+    if journal.0.len() == MAX_JOURNAL_ENTRIES {
         journal.0.pop_front();
     }
     journal.0.push_back((now(), entry));

@@ -15,17 +15,17 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use crate::cluster::{Cluster, DNS_ACCOUNT, McsCrds, OPERATOR_ACCOUNT, Output};
-use crate::dns_client::{Asker, Question, Reply};
+use crate::dns_client::{DnsClient, Question, Reply};
 use crate::dump::dump;
 use crate::landfall::{DnsServer, Landfall};
 use crate::objects::{self, Health};
 use crate::wait::await_condition;
 
 /// Promised limit on the delay from the API server's reply until DNS answers follow a change.
-pub const PROMPT: Duration = Duration::from_secs(1);
+pub const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Default limit on waiting, for changes without a promised delay.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Cluster with one operator and one DNS server.
 pub struct Member {
@@ -34,7 +34,7 @@ pub struct Member {
     /// Kubeconfig of the DNS server, for a second server that starts while no new token can be created.
     pub dns_kubeconfig: PathBuf,
     pub cluster: Cluster,
-    asker: Asker,
+    dns_client: DnsClient,
 }
 
 /// Two clusters that are shared by all tests that stop nothing.
@@ -110,8 +110,8 @@ impl Member {
         }
         let (operator, dns, dns_kubeconfig) =
             programs.with_context(|| format!("start landfall in cluster {}", cluster.name()))?;
-        let asker = Asker::connect(dns.address).await?;
-        Ok(Self { operator, dns, dns_kubeconfig, cluster, asker })
+        let dns_client = DnsClient::connect(dns.address).await?;
+        Ok(Self { operator, dns, dns_kubeconfig, cluster, dns_client })
     }
 
     /// Starts one more operator, with an identity and a token of its own.
@@ -120,8 +120,8 @@ impl Member {
     }
 
     /// Queries the DNS server.
-    pub async fn ask(&self, question: &Question) -> Result<Reply> {
-        self.asker.ask(question).await
+    pub async fn query(&self, question: &Question) -> Result<Reply> {
+        self.dns_client.query(question).await
     }
 
     #[must_use]
@@ -156,20 +156,20 @@ impl Namespace<'_> {
     }
 
     /// Queries the A records of a service.
-    pub async fn ask(&self, service: &str) -> Result<Reply> {
-        self.member.ask(&Question::a(&self.host(service))?).await
+    pub async fn query(&self, service: &str) -> Result<Reply> {
+        self.member.query(&Question::a(&self.host(service))?).await
     }
 
     /// Succeeds if a service is answered with exactly this address.
     pub async fn answers_now(&self, service: &str, address: &str) -> Result<()> {
-        let reply = self.ask(service).await?;
+        let reply = self.query(service).await?;
         ensure!(reply.is(address), "{service} is answered with {reply} instead of {address}");
         Ok(())
     }
 
     /// Waits until a service is answered with exactly this address.
-    pub async fn answers(&self, service: &str, address: &str, deadline: Duration) -> Result<()> {
-        await_condition(&format!("{service} is answered"), deadline, async || self.answers_now(service, address).await)
+    pub async fn answers(&self, service: &str, address: &str, timeout: Duration) -> Result<()> {
+        await_condition(&format!("{service} is answered"), timeout, async || self.answers_now(service, address).await)
             .await
     }
 

@@ -28,7 +28,7 @@ pub const RESOLUTION: Duration = Duration::from_secs(10);
 
 /// Longest wait for the metrics-server. It creates a certificate and lists a few kinds, and the API server retries ever
 /// less often.
-const START_DEADLINE: Duration = Duration::from_secs(40);
+const START_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Metrics-server of a cluster. Dropping it stops it.
 pub struct MetricsServer {
@@ -42,7 +42,7 @@ impl MetricsServer {
     /// Starts the metrics-server. Returns once the API server reports it as available; the first usage takes longer.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
         let port = free_port()?;
-        for object in rights() {
+        for object in permissions() {
             objects::apply(cluster.client(), &object).await?;
         }
         let kubeconfig = cluster.control_plane.write_kubeconfig(NAME, &cluster.token_of(NAMESPACE, NAME).await?)?;
@@ -83,7 +83,7 @@ impl MetricsServer {
     }
 
     async fn available(&self) -> Result<()> {
-        await_while_running(&[&self.process], "the metrics-server is available", START_DEADLINE, async || {
+        await_while_running(&[&self.process], "the metrics-server is available", START_TIMEOUT, async || {
             let (available, why) = self.availability().await?;
             ensure!(available, "{why}");
             Ok(())
@@ -116,7 +116,7 @@ fn launch(flags: &[OsString], log: &Path) -> Result<Process> {
 }
 
 /// Objects with which its manifest grants permissions.
-fn rights() -> [Value; 5] {
+fn permissions() -> [Value; 5] {
     let rbac = "rbac.authorization.k8s.io";
     let account = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]);
     let to_role = |name: &str, role: &str| {

@@ -25,7 +25,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Limit on the chunks in flight, per direction and connection: 1 MiB. Beyond that a sender waits, as for a full
 /// window.
-const CHUNKS_ON_THE_WAY: usize = 64;
+const MAX_CHUNKS_IN_FLIGHT: usize = 64;
 
 /// Links and listeners. Dropping it closes all connections.
 pub struct Network {
@@ -206,7 +206,7 @@ async fn carry(
     pair: &Pair,
     links: &watch::Receiver<Links>,
 ) -> io::Result<()> {
-    let (send, mut on_the_way) = mpsc::channel(CHUNKS_ON_THE_WAY);
+    let (send, mut in_flight) = mpsc::channel(MAX_CHUNKS_IN_FLIGHT);
     let departures = async move {
         loop {
             let mut chunk = vec![0; CHUNK_BYTES];
@@ -223,7 +223,7 @@ async fn carry(
         }
     };
     let arrivals = async move {
-        while let Some((due, chunk)) = on_the_way.recv().await {
+        while let Some((due, chunk)) = in_flight.recv().await {
             // Timers are as coarse as a millisecond, even for a time that has passed.
             if due > now() {
                 sleep_until(due.into()).await;
@@ -259,7 +259,7 @@ mod tests {
 
     const EAST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
     const WEST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
-    const SOON: Duration = Duration::from_secs(5);
+    const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Network with an echo server in north, and clients in east and west.
     struct Bed {
@@ -362,7 +362,7 @@ mod tests {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(2));
         let mut stream = bed.connect(EAST).await?;
-        let sent: Vec<u8> = (0..251).cycle().take(3 * CHUNKS_ON_THE_WAY * CHUNK_BYTES).collect();
+        let sent: Vec<u8> = (0..251).cycle().take(3 * MAX_CHUNKS_IN_FLIGHT * CHUNK_BYTES).collect();
         let (mut from, mut to) = stream.split();
         let mut received = vec![0; sent.len()];
         let writing = async {
@@ -381,7 +381,7 @@ mod tests {
         let (mut east, mut west) = (bed.connect(EAST).await?, bed.connect(WEST).await?);
         echo(&mut east, &[1]).await?;
         bed.network.cut("north", "east", Cut::Reset);
-        await_condition("the open connection breaks", SOON, async || {
+        await_condition("the open connection breaks", DEFAULT_TIMEOUT, async || {
             ensure!(echo(&mut east, &[1]).await.is_err(), "the connection still works");
             Ok(())
         })

@@ -80,10 +80,10 @@ impl Process {
     }
 
     /// Sends SIGTERM and waits for the process to end. Returns its exit status and how long that took.
-    pub async fn terminate(&self, deadline: Duration) -> Result<(ExitStatus, Duration)> {
+    pub async fn terminate(&self, timeout: Duration) -> Result<(ExitStatus, Duration)> {
         let sent = now();
         self.signal(Signal::TERM)?;
-        let status = self.exit_status(deadline).await?;
+        let status = self.exit_status(timeout).await?;
         Ok((status, sent.elapsed()))
     }
 
@@ -103,8 +103,8 @@ impl Process {
     }
 
     /// Waits for the program to end by itself.
-    pub async fn exit_status(&self, deadline: Duration) -> Result<ExitStatus> {
-        await_condition("the process ends", deadline, async || self.child().try_wait()?.context("it still runs")).await
+    pub async fn exit_status(&self, timeout: Duration) -> Result<ExitStatus> {
+        await_condition("the process ends", timeout, async || self.child().try_wait()?.context("it still runs")).await
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
@@ -124,10 +124,10 @@ impl Drop for Process {
 pub async fn await_while_running<T>(
     programs: &[&Process],
     what: &str,
-    deadline: Duration,
+    timeout: Duration,
     mut look: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
-    await_condition(what, deadline, async || {
+    await_condition(what, timeout, async || {
         if let Some(ended) = programs.iter().find_map(|program| program.check_running().err()) {
             return Ok(Err(ended.context(what.to_owned())));
         }

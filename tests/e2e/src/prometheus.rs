@@ -22,7 +22,7 @@ const PROGRAM: &str = "/usr/bin/prometheus";
 /// Path prefix: many servers are behind a proxy, below a path.
 const PREFIX: &str = "/metrics-of-all";
 /// Longest wait for Prometheus. It replays an empty log and listens.
-const READY_DEADLINE: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Prometheus that scrapes one page every quarter of a second. Dropping it stops it.
 pub struct Prometheus {
@@ -55,7 +55,7 @@ impl Prometheus {
         let process = Process::start(Path::new(PROGRAM), &flags, &folder.join("prometheus.log"))
             .context("scripts/deps-e2e.sh installs it")?;
         let started = Self { process, address, page, data, _exporter: exporter };
-        await_while_running(&[&started.process], "Prometheus is ready", READY_DEADLINE, async || {
+        await_while_running(&[&started.process], "Prometheus is ready", READY_TIMEOUT, async || {
             let http::HttpReply { status, body, .. } = http::get(address, &format!("{PREFIX}/-/ready")).await?;
             ensure!(status == 200, "{status}: {body}");
             Ok(())

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow};
 
 /// First pause between two attempts. Each pause is half as long again as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const MIN_PAUSE: Duration = Duration::from_millis(2);
 
 /// Longest pause: short compared with every timeout of the tests, and long enough not to load two cores with polling.
-const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+const MAX_PAUSE: Duration = Duration::from_millis(25);
 
 /// Clock of the tests, which measure elapsed time.
 #[expect(clippy::disallowed_methods, reason = "a test bed measures real time; this is the one place that reads it")]
@@ -33,20 +33,20 @@ pub fn since_1970() -> Result<Duration> {
 ///
 /// A failed `look` reports what it saw instead. The last such error is part of this function's error, so a failed test
 /// shows the state and not only the timeout.
-pub async fn await_condition<T>(what: &str, deadline: Duration, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub async fn await_condition<T>(what: &str, timeout: Duration, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let started = now();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = MIN_PAUSE;
     let mut last_seen = anyhow!("nothing: the first attempt did not finish");
-    while let Some(left) = deadline.checked_sub(started.elapsed()) {
+    while let Some(left) = timeout.checked_sub(started.elapsed()) {
         match tokio::time::timeout(left, look()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(seen)) => last_seen = seen,
             Err(_) => break,
         }
         tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause + pause / 2);
+        pause = MAX_PAUSE.min(pause + pause / 2);
     }
-    Err(last_seen.context(format!("{what}: not within {deadline:?}; last seen")))
+    Err(last_seen.context(format!("{what}: not within {timeout:?}; last seen")))
 }
 
 /// Runs `action` while calling `look` repeatedly, and fails with the first error of `look`: for conditions that must
@@ -62,7 +62,7 @@ pub async fn while_it_holds<T>(
             if let Err(seen) = look().await {
                 break seen.context(format!("{what}: no longer so after {:?}", started.elapsed()));
             }
-            tokio::time::sleep(LONGEST_PAUSE).await;
+            tokio::time::sleep(MAX_PAUSE).await;
         }
     };
     tokio::select! {

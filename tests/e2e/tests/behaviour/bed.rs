@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::exported::{SERVICE_TIME, is_within};
 use landfall_e2e::load::Load;
-use landfall_e2e::member::{SOON, run};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, run};
 use landfall_e2e::network::Cut;
 use landfall_e2e::wait::holds_for;
 use landfall_e2e::{Cluster, Exported, Fleet, await_condition, now, objects};
@@ -56,7 +56,7 @@ fn objects_are_deleted_with_their_namespace() -> Result<()> {
         objects::apply(cluster.client(), &config_map).await?;
         objects::delete(cluster.client(), &namespace).await?;
         let namespaces = objects::api(cluster.client(), "v1", "Namespace", None);
-        await_condition("the namespace is gone", SOON, async || {
+        await_condition("the namespace is gone", DEFAULT_TIMEOUT, async || {
             let left = namespaces.get_opt("gone").await?;
             ensure!(left.is_none(), "{:?}", left.map(|it| it.data["status"].clone()));
             Ok(())
@@ -73,7 +73,7 @@ fn fleet_serves_the_answered_clusters_over_links_with_delays_and_cuts() -> Resul
         let web = Exported::start(&mut fleet, "shop", "web", &[("east", 5), ("west", 5)]).await?;
         let in_turn = json!({"loadBalancing": "round-robin", "localPreference": "Balance"});
         web.set_policy(&fleet, in_turn).await?;
-        await_condition("both halves are published", SOON, async || {
+        await_condition("both halves are published", DEFAULT_TIMEOUT, async || {
             let half = BTreeMap::from(["east", "west"].map(|to| (to.to_owned(), 0.5)));
             let both = ["east", "west"].map(|from| (from.to_owned(), half.clone())).into();
             is_within(&web.split(&fleet, &["east", "west"]).await?, &both, 0.1)
@@ -101,7 +101,7 @@ fn fleet_serves_the_answered_clusters_over_links_with_delays_and_cuts() -> Resul
 /// Waits until each cluster serves about half, and the far one takes longer by its round-trip time.
 async fn both_serve(load: &Load) -> Result<()> {
     let since = now();
-    await_condition("both clusters serve", 2 * SOON, async || {
+    await_condition("both clusters serve", 2 * DEFAULT_TIMEOUT, async || {
         let tally = load.since(since);
         let share = tally.served_share("west");
         ensure!(tally.latencies.len() > 200 && (0.35..0.65).contains(&share), "{:?}", tally.served);
@@ -118,7 +118,7 @@ async fn both_serve(load: &Load) -> Result<()> {
 /// Waits until requests to west fail and requests to east succeed.
 async fn west_is_lost(load: &Load) -> Result<()> {
     let since = now();
-    await_condition("requests to west fail", SOON, async || {
+    await_condition("requests to west fail", DEFAULT_TIMEOUT, async || {
         let tally = load.since(since);
         ensure!(tally.failed > 10 && tally.served.get("east").is_some_and(|served| *served > 10), "{tally:?}");
         Ok(())

@@ -36,20 +36,20 @@ fn member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
 fn refusal_of_foreign_facts_names_the_policy_and_the_remedy() -> Result<()> {
     run(async {
         let east = member("east").await?;
-        let named_so = "may write and delete east-0, east-1 and so on, and not";
-        for (object, says) in [
-            (facts("west.eu-0", "west.eu"), named_so),
-            (facts("west.eu-0", "east"), named_so),
-            (facts("east-1-0", "east-1"), named_so),
-            (facts("eastern-0", "east"), named_so),
-            (facts("east", "east"), named_so),
+        let foreign_name = "may write and delete east-0, east-1 and so on, and not";
+        for (object, expected) in [
+            (facts("west.eu-0", "west.eu"), foreign_name),
+            (facts("west.eu-0", "east"), foreign_name),
+            (facts("east-1-0", "east-1"), foreign_name),
+            (facts("eastern-0", "east"), foreign_name),
+            (facts("east", "east"), foreign_name),
             (facts("east-5", "west.eu"), "set spec.cluster to east"),
             (facts("east-5", "east"), "part 0 of the facts of east must be named east-0 and not east-5"),
             (part_of(facts("east-05", "east"), 5), "part 5 of the facts of east must be named east-5"),
         ] {
-            refused(objects::apply(&east, &object).await, &object, says)?;
+            refused(objects::apply(&east, &object).await, &object, expected)?;
             let part = object["spec"]["part"].as_i64().unwrap_or(0);
-            refused(create(&east, &object, part).await, &object, says)?;
+            refused(create(&east, &object, part).await, &object, expected)?;
         }
         Ok(())
     })
@@ -78,11 +78,11 @@ fn member_can_read_foreign_facts_but_neither_change_nor_delete_them() -> Result<
         let read = broker::api(&east).get("north-0").await?;
         ensure!(read.data["spec"]["cluster"] == "north", "{:?}", read.data);
 
-        let says = "cluster east may write and delete east-0";
+        let expected = "cluster east may write and delete east-0";
         let mut changed = own.clone();
         changed["spec"]["generation"] = json!(99);
-        refused(objects::apply(&east, &changed).await, &changed, says)?;
-        refused(objects::delete(&east, &own).await, &own, says)?;
+        refused(objects::apply(&east, &changed).await, &changed, expected)?;
+        refused(objects::delete(&east, &own).await, &own, expected)?;
         let all = broker::api(&east).delete_collection(&DeleteParams::default(), &ListParams::default()).await;
         ensure!(
             all.is_err_and(|error| error.to_string().contains("cannot deletecollection")),
@@ -152,10 +152,10 @@ async fn create(client: &Client, facts: &Value, part: i64) -> Result<()> {
     Ok(())
 }
 
-fn refused<T>(outcome: Result<T>, object: &Value, says: &str) -> Result<()> {
+fn refused<T>(outcome: Result<T>, object: &Value, expected: &str) -> Result<()> {
     let Err(error) = outcome else { return Err(anyhow!("accepted: {object}")) };
     let message = format!("{error:#}");
-    for words in [POLICY, says] {
+    for words in [POLICY, expected] {
         ensure!(message.contains(words), "the message does not contain {words:?}: {message}");
     }
     Ok(())

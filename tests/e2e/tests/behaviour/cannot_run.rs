@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use landfall_e2e::cluster::RELEASE_NAMESPACE;
 use landfall_e2e::control_plane::free_port;
+use landfall_e2e::landfall::RELEASE_NAMESPACE;
 use landfall_e2e::landfall::run_to_end;
 use landfall_e2e::{Cluster, objects, run};
 use serde_json::json;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
 fn missing_crds_end_both_commands_with_one_line_that_names_them() -> Result<()> {
@@ -58,7 +58,7 @@ async fn only_line(command: &str, kubeconfig: &Path, log: &Path) -> Result<Strin
         "dns" => ["--listen".into(), format!("127.0.0.1:{}", free_port()?).into()],
         _ => ["--identity".into(), "it".into()],
     });
-    let (status, printed) = run_to_end(&arguments, log, DEADLINE).await?;
+    let (status, printed) = run_to_end(&arguments, log, TIMEOUT).await?;
     ensure!(status.code() == Some(2), "{command} ended with {status}: {printed}");
     ensure!(printed.lines().count() == 1, "{command} printed more than one line: {printed}");
     Ok(printed)

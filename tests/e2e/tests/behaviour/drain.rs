@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use landfall_e2e::cluster::RELEASE_NAMESPACE;
 use landfall_e2e::exported::{POD_RPS, REQUESTS_PER_ANSWER};
+use landfall_e2e::landfall::RELEASE_NAMESPACE;
 use landfall_e2e::landfall::run_to_end;
 use landfall_e2e::load::Load;
 use landfall_e2e::wait::report;
@@ -25,16 +25,16 @@ const RTT_MS: u64 = 20;
 
 /// Period of the drain. A cluster publishes its capacity at most every ten seconds, so one value between all and
 /// nothing is seen.
-const OVER: Duration = Duration::from_secs(15);
+const DRAIN_PERIOD: Duration = Duration::from_secs(15);
 
 /// Longest wait for an urgent fact: a cluster publishes it within ten seconds, and the others follow.
-const NEWS: Duration = Duration::from_secs(15);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Longest wait until the demand is known, which needs queries over some time.
-const SETTLED: Duration = Duration::from_secs(45);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Longest run of the command. It lists everything, and waits until the drain is published.
-const COMMAND: Duration = Duration::from_secs(40);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(40);
 
 #[test]
 fn cluster_is_drained_only_if_the_others_have_capacity_and_serves_again_after_undo() -> Result<()> {
@@ -56,7 +56,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Result<Self> {
-        let mut fleet = Fleet::start_apart("drain", 2, &[(EAST, WEST, RTT_MS)]).await?;
+        let mut fleet = Fleet::start_with_rtts("drain", 2, &[(EAST, WEST, RTT_MS)]).await?;
         let web = Exported::start(&mut fleet, "shop", "web", &[(EAST, PODS[0]), (WEST, PODS[1])]).await?;
         web.set_policy(&fleet, policy()).await?;
         let mut loads = Vec::new();
@@ -68,25 +68,25 @@ impl Scene {
 
     async fn play(&self) -> Result<()> {
         let demand: u32 = DEMAND_RPS.iter().sum();
-        await_condition("the demand is known, and west serves its own clients", SETTLED, async || {
+        await_condition("the demand is known, and west serves its own clients", SETTLE_TIMEOUT, async || {
             let mut known = 0.0;
             for cluster in CLUSTERS {
-                known += self.said(cluster, "demandRps").await?;
+                known += self.published(cluster, "demandRps").await?;
             }
             ensure!((known - f64::from(demand)).abs() < 10.0, "the known demand is {known} requests/s of {demand}");
             self.west_serves_its_own().await
         })
         .await?;
-        self.is_refused().await.context("drain of east, whose load exceeds the capacity of west")?;
-        self.is_mistaken().await.context("drain of a cluster that the kubeconfig does not belong to")?;
-        self.is_forced().await.context("forced drain of east")?;
-        self.empties().await.context("drain of west, whose load fits into east")?;
-        self.serves_again().await.context("undo of the drain of west")?;
-        self.is_not_told().await.context("drain of west without its operator")?;
-        self.is_kept().await.context("undo of a drain of west by another client")
+        self.refuses_without_capacity().await.context("drain of east, whose load exceeds the capacity of west")?;
+        self.refuses_wrong_cluster().await.context("drain of a cluster that the kubeconfig does not belong to")?;
+        self.drains_by_force().await.context("forced drain of east")?;
+        self.drains_gradually().await.context("drain of west, whose load fits into east")?;
+        self.serves_again_after_undo().await.context("undo of the drain of west")?;
+        self.reports_missing_operator().await.context("drain of west without its operator")?;
+        self.keeps_foreign_drain().await.context("undo of a drain of west by another client")
     }
 
-    async fn is_refused(&self) -> Result<()> {
+    async fn refuses_without_capacity(&self) -> Result<()> {
         let (code, printed) = self.drain(EAST, "refused", &[]).await?;
         ensure!(code == Some(1), "exit code {code:?}: {printed}");
         let left = 9 * u32::from(PODS[1]) * POD_RPS / 10;
@@ -104,7 +104,7 @@ impl Scene {
         Ok(())
     }
 
-    async fn is_mistaken(&self) -> Result<()> {
+    async fn refuses_wrong_cluster(&self) -> Result<()> {
         for (cluster, words) in [
             (WEST, "the broker knows a different cluster as west; check --kubeconfig"),
             ("wset", "no cluster wset is known"),
@@ -117,7 +117,7 @@ impl Scene {
     }
 
     /// The period is so long that no share changes before the undo.
-    async fn is_forced(&self) -> Result<()> {
+    async fn drains_by_force(&self) -> Result<()> {
         let (code, printed) = self.drain(EAST, "forced", &["--force", "--over", "24h"]).await?;
         ensure!(code == Some(0) && printed.contains("are missing"), "exit code {code:?}: {printed}");
         ensure!(printed.contains("draining east over 24h; undo with: landfall drain east --undo"), "{printed}");
@@ -126,30 +126,33 @@ impl Scene {
         self.undo(EAST, "forced-undo").await
     }
 
-    async fn empties(&self) -> Result<()> {
+    async fn drains_gradually(&self) -> Result<()> {
         let since = now();
         let (code, printed) = self.drain(WEST, "drained", &["--over", "15s"]).await?;
         ensure!(code == Some(0) && printed.starts_with("draining west over 15s"), "exit code {code:?}: {printed}");
-        let mut offers = vec![(Duration::ZERO, f64::from(u32::from(PODS[1]) * POD_RPS))];
-        let emptied = await_condition("west publishes no capacity", OVER + NEWS, async || {
-            let offered = self.said(WEST, "capacityRps").await?;
-            if offers.last().is_some_and(|(_, before)| (offered - before).abs() > 1e-9) {
-                offers.push((since.elapsed(), offered));
+        let mut capacities = vec![(Duration::ZERO, f64::from(u32::from(PODS[1]) * POD_RPS))];
+        let drained = await_condition("west publishes no capacity", DRAIN_PERIOD + PUBLISH_TIMEOUT, async || {
+            let capacity = self.published(WEST, "capacityRps").await?;
+            if capacities.last().is_some_and(|(_, before)| (capacity - before).abs() > 1e-9) {
+                capacities.push((since.elapsed(), capacity));
             }
-            ensure!(offered < 1e-9, "west publishes {offers:?}");
+            ensure!(capacity < 1e-9, "west publishes {capacities:?}");
             Ok(since.elapsed())
         })
         .await?;
-        ensure!(offers.is_sorted_by(|before, after| before.1 > after.1) && offers.len() > 2, "{offers:?}");
+        ensure!(capacities.is_sorted_by(|before, after| before.1 > after.1) && capacities.len() > 2, "{capacities:?}");
         // The start of a drain is written in whole seconds.
-        ensure!(emptied + Duration::from_secs(1) >= OVER, "it took less than {OVER:?}: {offers:?}");
-        await_condition("west has no share", NEWS, async || {
+        ensure!(drained + Duration::from_secs(1) >= DRAIN_PERIOD, "it took less than {DRAIN_PERIOD:?}: {capacities:?}");
+        await_condition("west has no share", PUBLISH_TIMEOUT, async || {
             let split = self.web.split(&self.fleet, &CLUSTERS).await?;
             ensure!(CLUSTERS.iter().all(|source| split[*source][WEST] < 1e-9), "{split:?}");
             Ok(())
         })
         .await?;
-        report(&format!("drain: west publishes {offers:.1?} requests/s, and has no share after {:?}", since.elapsed()));
+        report(&format!(
+            "drain: west publishes {capacities:.1?} requests/s, and has no share after {:?}",
+            since.elapsed()
+        ));
         let (code, printed) = self.drain(WEST, "again", &["--over", "1h"]).await?;
         ensure!(
             code == Some(0) && printed.starts_with("west is already drained; nothing to do"),
@@ -158,15 +161,16 @@ impl Scene {
         self.all_were_answered(since)
     }
 
-    async fn serves_again(&self) -> Result<()> {
+    async fn serves_again_after_undo(&self) -> Result<()> {
         let since = now();
         self.undo(WEST, "undone").await?;
-        await_condition("west serves its own clients", NEWS, async || self.west_serves_its_own().await).await?;
+        await_condition("west serves its own clients", PUBLISH_TIMEOUT, async || self.west_serves_its_own().await)
+            .await?;
         report(&format!("drain: west serves its own clients again {:?} after the undo", since.elapsed()));
         self.all_were_answered(since)
     }
 
-    async fn is_not_told(&self) -> Result<()> {
+    async fn reports_missing_operator(&self) -> Result<()> {
         self.fleet.of(WEST)?.member.operator.process.kill()?;
         let (code, printed) = self.drain(WEST, "untold", &["--force", "--over", "24h"]).await?;
         let words = "undo with: landfall drain west --undo\nthis takes effect once the operator of west publishes it, which it did not within 20 s";
@@ -174,7 +178,7 @@ impl Scene {
         self.undo(WEST, "untold-undo").await
     }
 
-    async fn is_kept(&self) -> Result<()> {
+    async fn keeps_foreign_drain(&self) -> Result<()> {
         let client = self.fleet.of(WEST)?.member.cluster.client();
         let drain = json!({"since": "2026-01-01T00:00:00Z", "overSeconds": 60});
         let facts = json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "ClusterFacts",
@@ -222,7 +226,7 @@ impl Scene {
         arguments.extend(["--kubeconfig".into(), member.control_plane.admin_kubeconfig()?.into()]);
         arguments.extend(["--broker-kubeconfig".into(), broker.into()]);
         let log = member.folder().join("log").join(format!("drain-{name}.log"));
-        let (status, printed) = run_to_end(&arguments, &log, COMMAND).await?;
+        let (status, printed) = run_to_end(&arguments, &log, COMMAND_TIMEOUT).await?;
         Ok((status.code(), printed))
     }
 
@@ -238,12 +242,12 @@ impl Scene {
     }
 
     /// Returns a number that a cluster has published for the service.
-    async fn said(&self, cluster: &str, field: &str) -> Result<f64> {
+    async fn published(&self, cluster: &str, field: &str) -> Result<f64> {
         let facts = self.fleet.facts().await?;
         let own = facts.iter().filter(|facts| facts["spec"]["cluster"] == cluster);
         let services = own.filter_map(|facts| facts["spec"]["services"].as_array()).flatten();
-        let said = services.filter(|it| it["name"] == "web").find_map(|it| it[field].as_f64());
-        said.with_context(|| format!("{cluster} has published no {field}"))
+        let published = services.filter(|it| it["name"] == "web").find_map(|it| it[field].as_f64());
+        published.with_context(|| format!("{cluster} has published no {field}"))
     }
 
     async fn west_serves_its_own(&self) -> Result<()> {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use landfall_e2e::landfall::run_to_end;
-use landfall_e2e::member::{Member, Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Member, Namespace};
 use landfall_e2e::{await_condition, objects, run, with_temp_ns};
 use serde_json::json;
 
 /// Longest run of the command. It lists everything once.
-const COMMAND: Duration = Duration::from_secs(20);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[test]
 fn explain_shows_the_served_shares_while_no_operator_applies_a_changed_policy() -> Result<()> {
@@ -22,7 +22,7 @@ fn explain_shows_the_served_shares_while_no_operator_applies_a_changed_policy() 
         with_temp_ns(&member, "shop", async |ns| {
             ns.export("pay", &[("east", "10.1.0.1"), ("west", "10.2.0.1")]).await?;
             ns.apply(objects::policy("pay", objects::weighted(json!({"east": 3, "west": 1})))).await?;
-            await_condition("the weights are published", SOON, async || {
+            await_condition("the weights are published", DEFAULT_TIMEOUT, async || {
                 let selection = ns.selection("pay").await?;
                 ensure!(selection["status"]["summary"] == "east 25% west 75%", "{selection}");
                 Ok(())
@@ -90,5 +90,5 @@ async fn explain(ns: &Namespace<'_>, name: &str, kubeconfig: &Path) -> Result<(E
     let service = format!("{}/pay", ns.name);
     let mut arguments: Vec<OsString> = ["explain", &service, "--cluster-id", cluster.id()].map(OsString::from).into();
     arguments.extend(["--kubeconfig".into(), kubeconfig.into()]);
-    run_to_end(&arguments, &cluster.folder().join("log").join(format!("explain-{name}.log")), COMMAND).await
+    run_to_end(&arguments, &cluster.folder().join("log").join(format!("explain-{name}.log")), COMMAND_TIMEOUT).await
 }

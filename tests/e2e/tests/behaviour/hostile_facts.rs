@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use kube::api::{Patch, PatchParams};
 use landfall_e2e::broker::{self, BROKER_NAMESPACE, facts};
 use landfall_e2e::exported::{Split, is_within};
-use landfall_e2e::member::SOON;
+use landfall_e2e::member::DEFAULT_TIMEOUT;
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::holds_for;
 use landfall_e2e::{Fleet, await_condition, run};
@@ -20,10 +20,10 @@ const EAST: &str = "east";
 const GOOD: [(&str, &str); 2] = [("west", "10.2.0.1"), ("north", "10.3.0.1")];
 
 /// Longest round: 30 s, a jitter of a tenth, and the time to publish.
-const ROUND: Duration = Duration::from_secs(38);
+const MAX_ROUND: Duration = Duration::from_secs(38);
 
 /// Tolerance for a weight, in percentage points. The weights must stay; their exact values do not matter.
-const POINTS: f64 = 1.0;
+const TOLERANCE_POINTS: f64 = 1.0;
 
 const SUBMARINER: (&str, &str, &str) = ("submariner.io/v1alpha1", "Submariner", "submariner-operator");
 
@@ -48,8 +48,8 @@ impl Scene {
         self.export().await?;
         self.good_facts().await.context("good facts")?;
         self.hostile_facts().await.context("hostile facts")?;
-        self.a_broken_meter().await.context("a broken meter")?;
-        self.an_older_double().await.context("an older duplicate id")?;
+        self.broken_meter().await.context("a broken meter")?;
+        self.older_duplicate().await.context("an older duplicate id")?;
         self.refused_writes().await.context("refused writes")
     }
 
@@ -74,84 +74,88 @@ impl Scene {
     /// Publishes facts by which west is busier than north and gets no share. Then publishes equal facts, which give
     /// each a half, so that any change in the facts of one cluster shows.
     async fn good_facts(&self) -> Result<()> {
-        self.write(&said("west", 200.0, 150.0)).await?;
-        self.write(&said("north", 200.0, 100.0)).await?;
-        self.comes_to(&[("west", 0.0), ("north", 1.0)]).await?;
-        self.write(&said("west", 200.0, 100.0)).await?;
-        self.comes_to(&[("west", 0.5), ("north", 0.5)]).await?;
-        await_condition("east has written its own facts", ROUND, async || self.own_instance().await.map(drop)).await?;
-        self.says("True", "Connected", "").await
+        self.write(&service_facts("west", 200.0, 150.0)).await?;
+        self.write(&service_facts("north", 200.0, 100.0)).await?;
+        self.reaches(&[("west", 0.0), ("north", 1.0)]).await?;
+        self.write(&service_facts("west", 200.0, 100.0)).await?;
+        self.reaches(&[("west", 0.5), ("north", 0.5)]).await?;
+        await_condition("east has written its own facts", MAX_ROUND, async || self.own_instance().await.map(drop))
+            .await?;
+        self.has_condition("True", "Connected", "").await
     }
 
     /// Publishes objects with a foreign name, of a future version, and with impossible numbers.
     async fn hostile_facts(&self) -> Result<()> {
         let before = self.split().await?;
-        let mut misnamed = said("west", 1e9, 0.0);
+        let mut misnamed = service_facts("west", 1e9, 0.0);
         misnamed["metadata"]["name"] = json!("mallory-0");
-        let mut another_part = said("north", 0.0, 1e9);
+        let mut another_part = service_facts("north", 0.0, 1e9);
         another_part["metadata"]["name"] = json!("north-2");
         another_part["spec"]["part"] = json!(3);
-        let mut from_the_future = said("north", 1e9, 0.0);
+        let mut from_the_future = service_facts("north", 1e9, 0.0);
         from_the_future["spec"]["version"] = json!(99);
-        for hostile in [misnamed, another_part, from_the_future, absurd("mars")] {
+        for hostile in [misnamed, another_part, from_the_future, impossible("mars")] {
             self.write(&hostile).await?;
         }
         self.rejects(&[("not_its_owners", 2), ("version", 1), ("field", 1)]).await?;
         for name in ["mallory-0", "mars-0", "north-0", "north-2"] {
-            self.says("True", "FactsLeftOut", &format!("ClusterFacts {name}: ")).await?;
+            self.has_condition("True", "FactsLeftOut", &format!("ClusterFacts {name}: ")).await?;
         }
-        holds_for("the weights stay", ROUND, async || is_within(&self.split().await?, &before, POINTS)).await?;
+        holds_for("the weights stay", MAX_ROUND, async || is_within(&self.split().await?, &before, TOLERANCE_POINTS))
+            .await?;
         for name in ["mallory-0", "mars-0", "north-2"] {
             self.delete(name).await?;
         }
-        self.write(&said("north", 200.0, 100.0)).await?;
+        self.write(&service_facts("north", 200.0, 100.0)).await?;
         self.rejects(&[]).await?;
-        self.says("True", "Connected", "").await
+        self.has_condition("True", "Connected", "").await
     }
 
     /// Publishes one impossible number of a good cluster. The rest of its facts still counts.
-    async fn a_broken_meter(&self) -> Result<()> {
+    async fn broken_meter(&self) -> Result<()> {
         let before = self.split().await?;
-        self.write(&said("north", 1e300, 100.0)).await?;
+        self.write(&service_facts("north", 1e300, 100.0)).await?;
         self.rejects(&[("field", 1)]).await?;
-        self.says("True", "FactsLeftOut", "services[0].capacityRps").await?;
-        self.write(&said("north", 200.0, 100.0)).await?;
+        self.has_condition("True", "FactsLeftOut", "services[0].capacityRps").await?;
+        self.write(&service_facts("north", 200.0, 100.0)).await?;
         self.rejects(&[]).await?;
-        await_condition("the weights are as before", SOON, async || is_within(&self.split().await?, &before, POINTS))
-            .await
+        await_condition("the weights are as before", DEFAULT_TIMEOUT, async || {
+            is_within(&self.split().await?, &before, TOLERANCE_POINTS)
+        })
+        .await
     }
 
-    async fn an_older_double(&self) -> Result<()> {
+    async fn older_duplicate(&self) -> Result<()> {
         let ours = self.own_instance().await?;
         let before = self.split().await?;
-        let mut double = facts("east-0", EAST);
-        double["spec"]["instance"] = json!("another");
-        double["spec"]["since"] = json!("2020-01-01T00:00:00Z");
-        self.write(&double).await?;
-        self.says("False", "DuplicateClusterId", "instance another").await?;
-        self.has_figure("landfall_duplicate_cluster_id", 1).await?;
+        let mut duplicate = facts("east-0", EAST);
+        duplicate["spec"]["instance"] = json!("another");
+        duplicate["spec"]["since"] = json!("2020-01-01T00:00:00Z");
+        self.write(&duplicate).await?;
+        self.has_condition("False", "DuplicateClusterId", "instance another").await?;
+        self.has_metric("landfall_duplicate_cluster_id", 1).await?;
         self.rejects(&[("own_id", 1)]).await?;
-        holds_for("east writes no facts and keeps its weights", ROUND, async || {
+        holds_for("east writes no facts and keeps its weights", MAX_ROUND, async || {
             let instance = self.own_instance().await?;
             ensure!(instance == "another", "the facts are of instance {instance}");
-            is_within(&self.split().await?, &before, POINTS)
+            is_within(&self.split().await?, &before, TOLERANCE_POINTS)
         })
         .await?;
 
         self.delete("east-0").await?;
-        await_condition("east writes again", SOON, async || {
+        await_condition("east writes again", DEFAULT_TIMEOUT, async || {
             let instance = self.own_instance().await?;
             ensure!(instance == ours, "the facts are of instance {instance}");
             Ok(())
         })
         .await?;
-        self.says("True", "Connected", "").await?;
-        self.has_figure("landfall_duplicate_cluster_id", 0).await?;
+        self.has_condition("True", "Connected", "").await?;
+        self.has_metric("landfall_duplicate_cluster_id", 0).await?;
 
         // The younger instance gives way: east soon overwrites its facts.
-        double["spec"]["since"] = json!("2120-01-01T00:00:00Z");
-        self.write(&double).await?;
-        await_condition("east overwrites the facts", SOON, async || {
+        duplicate["spec"]["since"] = json!("2120-01-01T00:00:00Z");
+        self.write(&duplicate).await?;
+        await_condition("east overwrites the facts", DEFAULT_TIMEOUT, async || {
             let instance = self.own_instance().await?;
             ensure!(instance == ours, "the facts are of instance {instance}");
             Ok(())
@@ -163,16 +167,16 @@ impl Scene {
     async fn refused_writes(&self) -> Result<()> {
         let east = broker::client(&self.fleet.broker, EAST).await?;
         self.grant(&["get", "list", "watch"]).await?;
-        await_condition("east must not write", SOON, async || {
+        await_condition("east must not write", DEFAULT_TIMEOUT, async || {
             let tried = broker::api(&east).patch("east-0", &PatchParams::default(), &Patch::Merge(json!({}))).await;
             ensure!(tried.is_err_and(|error| error.to_string().contains("forbidden")), "the write was accepted");
             Ok(())
         })
         .await?;
         self.delete("east-0").await?;
-        self.says("False", "NotWritten", "is forbidden").await?;
+        self.has_condition("False", "NotWritten", "is forbidden").await?;
         self.grant(&["get", "list", "watch", "create", "patch", "update", "delete"]).await?;
-        self.says("True", "Connected", "").await?;
+        self.has_condition("True", "Connected", "").await?;
         self.own_instance().await.map(drop)
     }
 
@@ -203,10 +207,13 @@ impl Scene {
         Ok(object.data["spec"]["instance"].as_str().context("no instance")?.to_owned())
     }
 
-    async fn comes_to(&self, shares: &[(&str, f64)]) -> Result<()> {
+    async fn reaches(&self, shares: &[(&str, f64)]) -> Result<()> {
         let shares = shares.iter().map(|(cluster, share)| ((*cluster).to_owned(), *share)).collect();
         let expected = BTreeMap::from([(EAST.to_owned(), shares)]);
-        await_condition("the weights follow", SOON, async || is_within(&self.split().await?, &expected, POINTS)).await
+        await_condition("the weights follow", DEFAULT_TIMEOUT, async || {
+            is_within(&self.split().await?, &expected, TOLERANCE_POINTS)
+        })
+        .await
     }
 
     async fn split(&self) -> Result<Split> {
@@ -225,7 +232,7 @@ impl Scene {
         let mut expected: Vec<String> =
             expected.iter().map(|(reason, count)| format!("{METRIC}reason=\"{reason}\"}} {count}")).collect();
         expected.sort();
-        await_condition("the rejected objects are counted", SOON, async || {
+        await_condition("the rejected objects are counted", DEFAULT_TIMEOUT, async || {
             let (_, page) = self.fleet.of(EAST)?.member.operator.admin_page("/metrics").await?;
             let mut counted: Vec<_> = page.lines().filter(|line| line.starts_with(METRIC)).collect();
             counted.sort_unstable();
@@ -236,8 +243,8 @@ impl Scene {
         .await
     }
 
-    async fn has_figure(&self, metric: &str, value: u32) -> Result<()> {
-        await_condition(&format!("{metric} is {value}"), SOON, async || {
+    async fn has_metric(&self, metric: &str, value: u32) -> Result<()> {
+        await_condition(&format!("{metric} is {value}"), DEFAULT_TIMEOUT, async || {
             let (_, page) = self.fleet.of(EAST)?.member.operator.admin_page("/metrics").await?;
             let line = page.lines().find(|line| line.starts_with(metric)).context("no such metric")?;
             ensure!(line.trim_end_matches(".0") == format!("{metric} {value}"), "{line}");
@@ -247,10 +254,10 @@ impl Scene {
     }
 
     /// Waits until the condition on the Submariner resource has this status and reason, and a message with `words`.
-    async fn says(&self, status: &str, reason: &str, words: &str) -> Result<()> {
+    async fn has_condition(&self, status: &str, reason: &str, words: &str) -> Result<()> {
         let client = self.fleet.of(EAST)?.member.cluster.client();
         let api = objects::api(client, SUBMARINER.0, SUBMARINER.1, Some(SUBMARINER.2));
-        await_condition(&format!("the condition is {status}, {reason}"), SOON, async || {
+        await_condition(&format!("the condition is {status}, {reason}"), DEFAULT_TIMEOUT, async || {
             let object = api.get("submariner").await?;
             let conditions = object.data["status"]["conditions"].as_array().context("no conditions")?;
             let ours = conditions
@@ -266,26 +273,27 @@ impl Scene {
 }
 
 /// Builds facts of a cluster that exports the service.
-fn said(cluster: &str, capacity_rps: f64, load_rps: f64) -> Value {
-    let mut said = facts(&format!("{cluster}-0"), cluster);
-    said["spec"]["services"] = json!([{
+fn service_facts(cluster: &str, capacity_rps: f64, load_rps: f64) -> Value {
+    let mut service_facts = facts(&format!("{cluster}-0"), cluster);
+    service_facts["spec"]["services"] = json!([{
         "namespace": "shop", "name": "web", "capacityRps": capacity_rps, "loadRps": load_rps, "demandRps": load_rps,
     }]);
-    said
+    service_facts
 }
 
 /// Builds facts with numbers that the schema accepts but that are impossible, and with addresses that must not be
 /// probed.
-fn absurd(cluster: &str) -> Value {
-    let mut said = facts(&format!("{cluster}-0"), cluster);
-    said["spec"]["services"] = json!([{"namespace": "shop", "name": "web", "capacityRps": 1e300, "deviation": 1e300}]);
-    said["spec"]["links"] =
+fn impossible(cluster: &str) -> Value {
+    let mut service_facts = facts(&format!("{cluster}-0"), cluster);
+    service_facts["spec"]["services"] =
+        json!([{"namespace": "shop", "name": "web", "capacityRps": 1e300, "deviation": 1e300}]);
+    service_facts["spec"]["links"] =
         json!([{"cluster": "west", "rttMs": 1e300, "jitterMs": 1e300}, {"cluster": "-", "rttMs": 0}]);
-    said["spec"]["egress"] = json!([{"cluster": EAST, "usdPerGb": 1e300}]);
-    said["spec"]["probeAddresses"] = json!(["169.254.169.254:80", "[::]:0", "nonsense"]);
-    said["spec"]["parts"] = json!(100);
-    said["spec"]["generation"] = json!(i64::MAX);
-    said
+    service_facts["spec"]["egress"] = json!([{"cluster": EAST, "usdPerGb": 1e300}]);
+    service_facts["spec"]["probeAddresses"] = json!(["169.254.169.254:80", "[::]:0", "nonsense"]);
+    service_facts["spec"]["parts"] = json!(100);
+    service_facts["spec"]["generation"] = json!(i64::MAX);
+    service_facts
 }
 
 /// Builds the Submariner resource as Submariner's operator writes it. Its broker is not in use, because

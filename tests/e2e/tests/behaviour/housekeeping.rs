@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Namespace};
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::{holds_for, while_it_holds};
 use landfall_e2e::{Member, await_condition, run, two_clusters, with_temp_ns};
@@ -13,7 +13,7 @@ const IMPORT: (&str, &str) = ("multicluster.x-k8s.io/v1beta1", "ServiceImport");
 const SELECTION: (&str, &str) = ("landfall.dev/v1alpha1", "ServiceSelection");
 
 /// Time for which objects are rewritten without a change that matters.
-const NOISE: Duration = Duration::from_secs(5);
+const REWRITE_SPAN: Duration = Duration::from_secs(5);
 
 #[test]
 fn selection_is_deleted_with_its_import_even_if_the_operator_was_away() -> Result<()> {
@@ -28,7 +28,7 @@ fn selection_is_deleted_with_its_import_even_if_the_operator_was_away() -> Resul
             gone(&ns, "first").await?;
 
             // SIGTERM releases the lease, so the next operator need not wait until it expires.
-            member.operator.process.terminate(SOON).await?;
+            member.operator.process.terminate(DEFAULT_TIMEOUT).await?;
             ns.delete(IMPORT.0, IMPORT.1, "second").await?;
             let operator = member.start_operator("operator-b").await?;
             operator.ready().await?;
@@ -65,7 +65,7 @@ fn events_without_a_change_cause_no_write() -> Result<()> {
         with_temp_ns(&two_clusters().await?.east, "quiet", async |ns| {
             ns.export("pay", &[("west", "10.2.0.1"), ("north", "10.3.0.1")]).await?;
             ns.apply(objects::policy("pay", objects::weighted(json!({"north": 1, "west": 2})))).await?;
-            await_condition("the policy is accepted and published", SOON, async || {
+            await_condition("the policy is accepted and published", DEFAULT_TIMEOUT, async || {
                 let policy = ns.read("landfall.dev/v1alpha1", "SelectionPolicy", "pay").await?;
                 ensure!(policy["status"]["services"] == 1, "{}", policy["status"]);
                 ensure!(
@@ -102,8 +102,8 @@ async fn noise(ns: &Namespace<'_>) -> Result<()> {
         }
         Ok(())
     };
-    holds_for("objects are rewritten", NOISE, &mut rewrite).await?;
-    ensure!(round >= 20, "only {round} rounds of rewriting fitted into {NOISE:?}");
+    holds_for("objects are rewritten", REWRITE_SPAN, &mut rewrite).await?;
+    ensure!(round >= 20, "only {round} rounds of rewriting fitted into {REWRITE_SPAN:?}");
     Ok(())
 }
 
@@ -116,7 +116,7 @@ async fn versions(ns: &Namespace<'_>) -> Result<[Value; 2]> {
 
 /// Waits until the selection gives its only cluster the whole weight.
 async fn published(ns: &Namespace<'_>, service: &str) -> Result<()> {
-    await_condition(&format!("the selection of {service} is published"), SOON, async || {
+    await_condition(&format!("the selection of {service} is published"), DEFAULT_TIMEOUT, async || {
         let selection = ns.selection(service).await?;
         let clusters = selection["status"]["clusters"].as_array().context("no clusters")?;
         ensure!(clusters.len() == 1 && clusters[0]["weight"] == 1000, "{clusters:?}");
@@ -126,7 +126,7 @@ async fn published(ns: &Namespace<'_>, service: &str) -> Result<()> {
 }
 
 async fn gone(ns: &Namespace<'_>, service: &str) -> Result<()> {
-    await_condition(&format!("the selection of {service} is gone"), SOON, async || {
+    await_condition(&format!("the selection of {service} is gone"), DEFAULT_TIMEOUT, async || {
         let api = objects::api(ns.member.cluster.client(), SELECTION.0, SELECTION.1, Some(ns.name));
         let left = api.get_opt(service).await?;
         ensure!(left.is_none(), "it still exists: {:?}", left.map(|it| it.metadata));

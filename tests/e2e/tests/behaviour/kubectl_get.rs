@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Namespace};
 use landfall_e2e::{await_condition, objects, run, two_clusters, with_temp_ns};
 use serde_json::json;
 
@@ -53,7 +53,7 @@ fn kubectl_get_selectionpolicies_shows_whether_they_are_in_force() -> Result<()>
 
 /// Waits until `kubectl get` prints one row whose cells pass `check`, which gets a cell by the title of its column.
 async fn shows(ns: &Namespace<'_>, kind: &str, check: impl Fn(&dyn Fn(&str) -> String) -> Result<()>) -> Result<()> {
-    await_condition(&format!("kubectl get {kind} prints the expected row"), SOON, async || {
+    await_condition(&format!("kubectl get {kind} prints the expected row"), DEFAULT_TIMEOUT, async || {
         let table = ns.kubectl(&["get", kind]).await?.stdout;
         let row = only_row(&table)?;
         check(&|title| row.get(title).copied().unwrap_or("(no such column)").to_owned()).with_context(|| table.clone())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::dump::dump;
 use landfall_e2e::lighthouse::{self, LighthouseAgent};
-use landfall_e2e::member::SOON;
+use landfall_e2e::member::DEFAULT_TIMEOUT;
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::{holds_for, report};
 use landfall_e2e::{Member, Question, await_condition, now, run};
@@ -20,7 +20,7 @@ const EAST: &str = "10.96.1.1";
 const WEST: &str = "10.96.2.1";
 
 /// Time for which nothing may change after an agent was killed.
-const WITHOUT_AGENT: Duration = Duration::from_secs(2);
+const AGENT_OUTAGE: Duration = Duration::from_secs(2);
 
 #[test]
 fn answers_follow_a_lighthouse_agent_and_landfall_writes_none_of_its_objects() -> Result<()> {
@@ -54,7 +54,7 @@ async fn scenario(bed: &mut Bed) -> Result<()> {
         apply(member, service(address)).await?;
         apply(member, endpoints(Health::Ready)).await?;
     }
-    bed.nobody_answers("before it is exported").await?;
+    bed.name_does_not_exist("before it is exported").await?;
 
     apply(&bed.west, export()).await?;
     bed.answered("an export of west", WEST, WEST).await?;
@@ -73,8 +73,8 @@ async fn scenario(bed: &mut Bed) -> Result<()> {
 
     headless(bed).await?;
     restarts(bed).await?;
-    no_foreign_object_is_ours(&bed.east)?;
-    no_foreign_object_is_ours(&bed.west)
+    landfall_wrote_no_foreign_object(&bed.east)?;
+    landfall_wrote_no_foreign_object(&bed.west)
 }
 
 /// Exports pods of west. East answers with all ready pods, and with each by its name.
@@ -93,7 +93,7 @@ async fn headless(bed: &Bed) -> Result<()> {
 async fn restarts(bed: &mut Bed) -> Result<()> {
     bed.peer.stop()?;
     apply(&bed.west, endpoints(Health::NotReady)).await?;
-    holds_for("answers stay the same without the agent of west", WITHOUT_AGENT, async || {
+    holds_for("answers stay the same without the agent of west", AGENT_OUTAGE, async || {
         bed.answered_now(&bed.east, EAST).await?;
         bed.answered_now(&bed.west, WEST).await
     })
@@ -109,14 +109,14 @@ async fn restarts(bed: &mut Bed) -> Result<()> {
 
     objects::delete(bed.east.cluster.client(), &export()).await?;
     objects::delete(bed.west.cluster.client(), &export()).await?;
-    bed.nobody_answers("no cluster exports it").await
+    bed.name_does_not_exist("no cluster exports it").await
 }
 
 impl Bed {
     /// Waits until east answers with one address and west with the other.
     async fn answered(&self, what: &str, in_east: &str, in_west: &str) -> Result<()> {
         let since = now();
-        await_condition(what, SOON, async || {
+        await_condition(what, DEFAULT_TIMEOUT, async || {
             self.answered_now(&self.east, in_east).await?;
             self.answered_now(&self.west, in_west).await
         })
@@ -126,7 +126,7 @@ impl Bed {
     }
 
     async fn answered_now(&self, member: &Member, address: &str) -> Result<()> {
-        let reply = member.ask(&Question::a(NAME)?).await?;
+        let reply = member.query(&Question::a(NAME)?).await?;
         ensure!(reply.is(address), "{} answers {reply} instead of {address}", member.cluster.name());
         Ok(())
     }
@@ -134,8 +134,8 @@ impl Bed {
     /// Waits until east answers with exactly these addresses.
     async fn pods_in_east(&self, name: &str, addresses: &[&str]) -> Result<()> {
         let question = Question::a(&format!("{name}.svc.clusterset.local"))?;
-        await_condition(&format!("{name} is answered"), SOON, async || {
-            let reply = self.east.ask(&question).await?;
+        await_condition(&format!("{name} is answered"), DEFAULT_TIMEOUT, async || {
+            let reply = self.east.query(&question).await?;
             let mut answered: Vec<String> = reply.addresses.iter().map(ToString::to_string).collect();
             answered.sort();
             ensure!(answered == addresses, "{reply} instead of {addresses:?}");
@@ -144,10 +144,10 @@ impl Bed {
         .await
     }
 
-    async fn nobody_answers(&self, what: &str) -> Result<()> {
-        await_condition(what, SOON, async || {
+    async fn name_does_not_exist(&self, what: &str) -> Result<()> {
+        await_condition(what, DEFAULT_TIMEOUT, async || {
             for member in [&self.east, &self.west] {
-                let reply = member.ask(&Question::a(NAME)?).await?;
+                let reply = member.query(&Question::a(NAME)?).await?;
                 ensure!(reply.rcode.to_string() == "NXDOMAIN", "{} answers {reply}", member.cluster.name());
             }
             Ok(())
@@ -157,7 +157,7 @@ impl Bed {
 }
 
 /// Checks the audit log: the agent wrote its objects, Landfall wrote others, and Landfall wrote none of the agent's.
-fn no_foreign_object_is_ours(member: &Member) -> Result<()> {
+fn landfall_wrote_no_foreign_object(member: &Member) -> Result<()> {
     let log = fs::read_to_string(member.cluster.control_plane.audit_log())?;
     let (mut by_agent, mut ours) = (0, 0);
     for line in log.lines() {

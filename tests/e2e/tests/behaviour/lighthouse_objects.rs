@@ -6,7 +6,7 @@ use landfall_e2e::cluster::McsCrds;
 use landfall_e2e::dig::{Dug, dig};
 use landfall_e2e::dump::dump;
 use landfall_e2e::files::fixture;
-use landfall_e2e::member::SOON;
+use landfall_e2e::member::DEFAULT_TIMEOUT;
 use landfall_e2e::wait::unix_seconds;
 use landfall_e2e::{Cluster, Member, await_condition, objects, run};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn cluster_ip(bed: &Bed) -> Result<()> {
     bed.answers("nginx.service-ns", "A", &["10.253.9.1"]).await?;
     bed.apply_policy("nginx", json!({"loadBalancing": "round-robin", "localPreference": "Balance"})).await?;
     let mut seen = std::collections::BTreeSet::new();
-    await_condition("both clusters' addresses are answered, and nothing else", SOON, async || {
+    await_condition("both clusters' addresses are answered, and nothing else", DEFAULT_TIMEOUT, async || {
         let dug = bed.dig("nginx.service-ns", "A").await?;
         seen.extend(dug.sorted().into_iter().map(str::to_owned));
         ensure!(seen.iter().eq(["10.253.10.1", "10.253.9.1"]), "answered so far: {seen:?}");
@@ -119,7 +119,7 @@ impl Bed {
 
     /// Waits until exactly these addresses are answered.
     async fn answers(&self, name: &str, kind: &str, expected: &[&str]) -> Result<()> {
-        await_condition(&format!("{name} {kind} is answered"), SOON, async || {
+        await_condition(&format!("{name} {kind} is answered"), DEFAULT_TIMEOUT, async || {
             let dug = self.dig(name, kind).await?;
             ensure!(dug.status == "NOERROR" && dug.sorted() == expected, "{dug} instead of {expected:?}");
             Ok(())
@@ -128,7 +128,7 @@ impl Bed {
     }
 
     async fn no_such_name(&self, name: &str) -> Result<()> {
-        await_condition(&format!("{name} does not exist"), SOON, async || {
+        await_condition(&format!("{name} does not exist"), DEFAULT_TIMEOUT, async || {
             let dug = self.dig(name, "A").await?;
             ensure!(dug.status == "NXDOMAIN", "{dug}");
             Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use landfall_e2e::dig::dig;
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Namespace};
 use landfall_e2e::{await_condition, objects, run, two_clusters, with_temp_ns};
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ fn port_without_a_number_stops_no_program() -> Result<()> {
             slice["ports"] = json!([{"name": "any"}, {"name": "sql", "port": 5432}]);
             ns.apply(slice).await?;
 
-            ns.answers("db", "10.2.0.7", SOON).await?;
-            ns.answers("web", "10.2.0.1", SOON).await?;
+            ns.answers("db", "10.2.0.7", DEFAULT_TIMEOUT).await?;
+            ns.answers("web", "10.2.0.1", DEFAULT_TIMEOUT).await?;
             member.operator.process.check_running()?;
             member.dns.landfall.process.check_running()
         })
@@ -38,7 +38,7 @@ fn service_with_ten_thousand_endpoints_is_answered() -> Result<()> {
         with_temp_ns(&two_clusters().await?.east, "many", async |ns| {
             let all = ten_thousand_endpoints(&ns).await?;
             let host = ns.host("many");
-            await_condition("TCP answers with more than a thousand of them", SOON, async || {
+            await_condition("TCP answers with more than a thousand of them", DEFAULT_TIMEOUT, async || {
                 let dug = dig(ns.member.dns_address(), &[&host, "A", "+tcp"]).await?;
                 let answered: BTreeSet<&str> = dug.sorted().into_iter().collect();
                 ensure!(dug.status == "NOERROR" && answered.len() == dug.answer.len(), "{}, duplicates", dug.status);

@@ -1,8 +1,8 @@
 //! The optimized mode on a real API server: facts decide the split, and DNS answers follow it.
 
 use anyhow::{Result, ensure};
-use landfall_e2e::cluster::RELEASE_NAMESPACE;
-use landfall_e2e::member::{Namespace, PROMPT, SOON};
+use landfall_e2e::landfall::RELEASE_NAMESPACE;
+use landfall_e2e::member::{DEFAULT_TIMEOUT, MAX_DELAY, Namespace};
 use landfall_e2e::objects::Health;
 use landfall_e2e::optimum::Problem;
 use landfall_e2e::wait::holds_for;
@@ -23,43 +23,43 @@ fn facts_decide_the_split_and_health_needs_no_operator() -> Result<()> {
         with_temp_ns(&member, "optimized", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
             ns.apply(policy("performance")).await?;
-            let said = [("east", 1500), ("west", 0), ("north", 0)];
-            for (cluster, demand) in said {
+            let demands = [("east", 1500), ("west", 0), ("north", 0)];
+            for (cluster, demand) in demands {
                 ns.apply(facts(&ns, cluster, demand)).await?;
             }
             published(&ns, "clients stay in their cluster without facts", Some("DemandUnknown"), |w| w == [1000, 0, 0])
                 .await?;
-            holds_for("facts in another namespace do not count", PROMPT, async || {
+            holds_for("facts in another namespace do not count", MAX_DELAY, async || {
                 let status = ns.selection("pay").await?["status"].clone();
                 ensure!(status["reason"] == "DemandUnknown", "{status}");
                 Ok(())
             })
             .await?;
 
-            for (cluster, demand) in said {
-                say(&ns, cluster, demand).await?;
+            for (cluster, demand) in demands {
+                publish_facts(&ns, cluster, demand).await?;
             }
             let spilled = |w: [u64; 3]| (500..700).contains(&w[0]) && w[1] > 300 && w[2] < 50;
             let clusters =
                 published(&ns, "demand beyond the capacity goes to the nearest cluster", None, spilled).await?;
-            ensure!(of(&clusters, "east", "utilization") < 0.95, "{clusters}");
-            ensure!((of(&clusters, "west", "latencyMs") - 20.0).abs() < 0.01, "{clusters}");
+            ensure!(number(&clusters, "east", "utilization") < 0.95, "{clusters}");
+            ensure!((number(&clusters, "west", "latencyMs") - 20.0).abs() < 0.01, "{clusters}");
             // A request costs 10 kB out of gcp and 1 kB out of aws.
-            ensure!((of(&clusters, "west", "usdPerMillion") - (1.2 + 0.09)).abs() < 0.01, "{clusters}");
+            ensure!((number(&clusters, "west", "usdPerMillion") - (1.2 + 0.09)).abs() < 0.01, "{clusters}");
 
             ns.apply(policy("cost")).await?;
             let free = |w: [u64; 3]| w[0] > 500 && w[1] < 50 && w[2] > 300;
             published(&ns, "in cost mode it goes to the cluster with free egress", None, free).await?;
 
             ns.apply(policy("performance")).await?;
-            say(&ns, "east", 500).await?;
+            publish_facts(&ns, "east", 500).await?;
             published(&ns, "a smaller demand stays in its own cluster", None, |w| w == [1000, 0, 0]).await?;
-            ns.answers("pay", EAST, SOON).await?;
+            ns.answers("pay", EAST, DEFAULT_TIMEOUT).await?;
             member.operator.process.kill()?;
             ns.apply(objects::slice("pay", "east", EAST, Health::NotReady)).await?;
-            ns.answers("pay", WEST, SOON).await?;
+            ns.answers("pay", WEST, DEFAULT_TIMEOUT).await?;
             ns.apply(objects::slice("pay", "west", WEST, Health::NotReady)).await?;
-            ns.answers("pay", NORTH, SOON).await
+            ns.answers("pay", NORTH, DEFAULT_TIMEOUT).await
         })
         .await
     })
@@ -72,7 +72,7 @@ fn published_weights_match_an_independent_solution() -> Result<()> {
         with_temp_ns(&member, "optimum", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
             for (cluster, demand) in [("east", 1100), ("west", 300), ("north", 500)] {
-                say(&ns, cluster, demand).await?;
+                publish_facts(&ns, cluster, demand).await?;
             }
             ns.apply(policy("performance")).await?;
             let cost_ms = vec![vec![0.0, 20.0, 80.0], vec![20.0, 0.0, 80.0], vec![80.0, 80.0, 0.0]];
@@ -122,7 +122,7 @@ fn pricing() -> Value {
 }
 
 /// Applies facts in the operator's namespace, where users set facts of clusters.
-async fn say(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Result<()> {
+async fn publish_facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Result<()> {
     let mut facts = facts(ns, cluster, demand_rps);
     facts["metadata"]["namespace"] = json!(RELEASE_NAMESPACE);
     objects::apply(ns.member.cluster.client(), &facts).await?;
@@ -154,7 +154,7 @@ async fn published(
     reason: Option<&str>,
     expected: impl Fn([u64; 3]) -> bool,
 ) -> Result<Value> {
-    await_condition(what, SOON, async || {
+    await_condition(what, DEFAULT_TIMEOUT, async || {
         let status = ns.selection("pay").await?["status"].clone();
         let weight = |cluster| cluster_of(&status["clusters"], cluster)["weight"].as_u64().unwrap_or_default();
         let weights = ["east", "west", "north"].map(weight);
@@ -165,7 +165,7 @@ async fn published(
 }
 
 /// Returns a number of a cluster, or -1 if there is none.
-fn of(clusters: &Value, cluster: &str, field: &str) -> f64 {
+fn number(clusters: &Value, cluster: &str, field: &str) -> f64 {
     cluster_of(clusters, cluster)[field].as_f64().unwrap_or(-1.0)
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use landfall_e2e::dig::{Dug, dig};
-use landfall_e2e::member::{Namespace, PROMPT, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, MAX_DELAY, Namespace};
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::{await_condition, run, two_clusters, with_temp_ns};
 use serde_json::json;
@@ -48,7 +48,7 @@ fn service_with_nothing_ready_keeps_its_name() -> Result<()> {
             answered(&ns, "ready", "NOERROR", &["10.2.0.1"]).await?;
             ns.apply(objects::slice("web", "west", "10.2.0.1", Health::NotReady)).await?;
             answered(&ns, "not ready", "NOERROR", &[]).await?;
-            await_condition("the selection has the reason", SOON, async || {
+            await_condition("the selection has the reason", DEFAULT_TIMEOUT, async || {
                 let west = ns.selection("web").await?["status"]["clusters"][0].clone();
                 let expected = json!({"cluster": "west", "weight": 0, "eligible": false, "reason": "NoReadyEndpoints"});
                 let differs = expected.as_object().into_iter().flatten().find(|(key, value)| west[*key] != **value);
@@ -64,7 +64,7 @@ fn service_with_nothing_ready_keeps_its_name() -> Result<()> {
 /// Waits until `dig` gets this status and these addresses over UDP. Checks that TCP gives the same.
 async fn answered(ns: &Namespace<'_>, what: &str, status: &str, addresses: &[&str]) -> Result<Dug> {
     let host = ns.host("web");
-    let dug = await_condition(what, PROMPT, async || {
+    let dug = await_condition(what, MAX_DELAY, async || {
         let dug = dig(ns.member.dns_address(), &[&host, "A"]).await?;
         ensure!(dug.status == status && dug.sorted() == addresses, "{dug}");
         Ok(dug)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use landfall_e2e::member::{Namespace, PROMPT, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, MAX_DELAY, Namespace};
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::{percentile, report};
 use landfall_e2e::{Member, Question, await_condition, now, run, with_temp_ns};
@@ -33,7 +33,7 @@ fn answers_follow_readiness_within_a_second_and_without_an_operator() -> Result<
             "readiness → answers, 20 changes: p50 {:?}, slowest {slowest:?}",
             percentile(&mut delays, 0.5)
         ));
-        ensure!(slowest <= PROMPT, "the slowest took {slowest:?}: {delays:?}");
+        ensure!(slowest <= MAX_DELAY, "the slowest took {slowest:?}: {delays:?}");
         Ok(())
     })
 }
@@ -41,7 +41,7 @@ fn answers_follow_readiness_within_a_second_and_without_an_operator() -> Result<
 /// Exports a service from two clusters, of which the local one is answered.
 async fn exported(ns: &Namespace<'_>) -> Result<()> {
     ns.export("web", &[("east", EAST), ("west", WEST)]).await?;
-    ns.answers("web", EAST, SOON).await
+    ns.answers("web", EAST, DEFAULT_TIMEOUT).await
 }
 
 /// Returns the time from applying east's new readiness to the first answer that follows. Every earlier answer is the
@@ -51,8 +51,8 @@ async fn until_answered(ns: &Namespace<'_>, health: Health, expected: &str) -> R
     let sent = now();
     ns.apply(objects::slice("web", "east", EAST, health)).await?;
     let mut empty = 0;
-    await_condition("the answers follow the health", SOON, async || {
-        let reply = ns.member.ask(&question).await?;
+    await_condition("the answers follow the health", DEFAULT_TIMEOUT, async || {
+        let reply = ns.member.query(&question).await?;
         empty += usize::from(reply.addresses.is_empty());
         ensure!(reply.is(expected), "{reply} instead of {expected}");
         Ok(())

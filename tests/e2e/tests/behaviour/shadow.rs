@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Namespace};
 use landfall_e2e::{Question, await_condition, objects, run, two_clusters, with_temp_ns};
 use serde_json::{Value, json};
 
@@ -13,27 +13,27 @@ const WEST: &str = "10.2.0.1";
 
 /// Number of answers in a sample. Draws are spread evenly, so a count is off by at most two.
 const ANSWERS: usize = 40;
-const OFF: usize = 2;
+const TOLERANCE: usize = 2;
 
 #[test]
 fn policy_in_shadow_mode_is_published_and_is_served_once_enforced() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "shadow", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST)]).await?;
-            ns.apply(tried("pay", "Shadow")).await?;
-            let (alone, tried_so) = (json!({"east": 1000, "west": 0}), json!({"east": 250, "west": 750}));
-            publishes(&ns, "with no other policy", &alone, None, Some(&tried_so)).await?;
+            ns.apply(shadow_policy("pay", "Shadow")).await?;
+            let (alone, shadowed) = (json!({"east": 1000, "west": 0}), json!({"east": 250, "west": 750}));
+            publishes(&ns, "with no other policy", &alone, None, Some(&shadowed)).await?;
             answers(&ns, ANSWERS).await?;
 
             let namespace = objects::namespace_policy("all", objects::weighted(json!({"east": 1, "west": 1})));
             ns.apply(namespace).await?;
             let (alike, all) = (json!({"east": 500, "west": 500}), format!("{}/all", ns.name));
-            publishes(&ns, "with one of the namespace", &alike, Some(&all), Some(&tried_so)).await?;
+            publishes(&ns, "with one of the namespace", &alike, Some(&all), Some(&shadowed)).await?;
             answers(&ns, ANSWERS / 2).await?;
 
-            ns.apply(tried("pay", "Enforce")).await?;
+            ns.apply(shadow_policy("pay", "Enforce")).await?;
             let pay = format!("{}/pay", ns.name);
-            publishes(&ns, "when it is enforced", &tried_so, Some(&pay), None).await?;
+            publishes(&ns, "when it is enforced", &shadowed, Some(&pay), None).await?;
             answers(&ns, ANSWERS / 4).await
         })
         .await
@@ -41,27 +41,27 @@ fn policy_in_shadow_mode_is_published_and_is_served_once_enforced() -> Result<()
 }
 
 /// Builds a policy that gives a quarter to east and the rest to west.
-fn tried(service: &str, enforcement: &str) -> Value {
+fn shadow_policy(service: &str, enforcement: &str) -> Value {
     let mut spec = objects::weighted(json!({"east": 3, "west": 1}));
     spec["enforcement"] = json!(enforcement);
     objects::policy(service, spec)
 }
 
-/// Waits until `served` is published as served, by `policy`, and `tried` as the result of the policy in shadow mode.
+/// Waits until `served` is published as served, by `policy`, and `shadowed` as the result of the policy in shadow mode.
 async fn publishes(
     ns: &Namespace<'_>,
     what: &str,
     served: &Value,
     policy: Option<&str>,
-    tried: Option<&Value>,
+    shadowed: Option<&Value>,
 ) -> Result<()> {
-    await_condition(what, SOON, async || {
+    await_condition(what, DEFAULT_TIMEOUT, async || {
         let status = ns.selection("pay").await?["status"].clone();
         let weight = |it: &Value| Some((it["cluster"].as_str()?.to_owned(), it["weight"].clone()));
         let weights: serde_json::Map<_, _> =
             status["clusters"].as_array().into_iter().flatten().filter_map(weight).collect();
         ensure!(Value::from(weights) == *served && status["policy"] == json!(policy), "{status}");
-        let shadow = tried.map(|weights| {
+        let shadow = shadowed.map(|weights| {
             json!({
                 "policy": format!("{}/pay", ns.name),
                 "mode": "weighted-round-robin",
@@ -80,13 +80,13 @@ async fn publishes(
 async fn answers(ns: &Namespace<'_>, of_east: usize) -> Result<()> {
     let question = Question::a(&ns.host("pay"))?;
     let (east, west): (IpAddr, IpAddr) = (EAST.parse()?, WEST.parse()?);
-    await_condition(&format!("{of_east} of {ANSWERS} answers name east"), SOON, async || {
+    await_condition(&format!("{of_east} of {ANSWERS} answers name east"), DEFAULT_TIMEOUT, async || {
         let mut counts: BTreeMap<Vec<IpAddr>, usize> = BTreeMap::new();
         for _ in 0..ANSWERS {
-            *counts.entry(ns.member.ask(&question).await?.addresses).or_default() += 1;
+            *counts.entry(ns.member.query(&question).await?.addresses).or_default() += 1;
         }
         let count = |address: IpAddr| counts.get(&vec![address]).copied().unwrap_or_default();
-        ensure!(count(east) + count(west) == ANSWERS && count(east).abs_diff(of_east) <= OFF, "{counts:?}");
+        ensure!(count(east) + count(west) == ANSWERS && count(east).abs_diff(of_east) <= TOLERANCE, "{counts:?}");
         Ok(())
     })
     .await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use landfall_e2e::member::{Namespace, PROMPT, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, MAX_DELAY, Namespace};
 use landfall_e2e::wait::{percentile, report};
 use landfall_e2e::{Question, await_condition, now, objects, run, two_clusters, with_temp_ns};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn answers_follow_changed_weights_within_a_second() -> Result<()> {
             // The first change also waits for the selection to appear. It counts nevertheless.
             let p99 = percentile(&mut delays, 0.99);
             report(&format!("weights → answers, 50 changes: p50 {:?}, p99 {p99:?}", percentile(&mut delays, 0.5)));
-            ensure!(p99 <= PROMPT, "p99 is {p99:?}: {delays:?}");
+            ensure!(p99 <= MAX_DELAY, "p99 is {p99:?}: {delays:?}");
             Ok(())
         })
         .await
@@ -38,7 +38,7 @@ fn answers_follow_changed_weights_within_a_second() -> Result<()> {
 async fn until_answered(ns: &Namespace<'_>, policy: Value, expected: &str) -> Result<Duration> {
     let sent = now();
     ns.apply(policy).await?;
-    ns.answers("pay", expected, SOON).await?;
+    ns.answers("pay", expected, DEFAULT_TIMEOUT).await?;
     Ok(sent.elapsed())
 }
 
@@ -49,14 +49,14 @@ fn lower_weight_gives_a_higher_share() -> Result<()> {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
             ns.apply(objects::policy("pay", objects::weighted(json!({"east": 1, "west": 1, "north": 4})))).await?;
             let published = json!([["east", 445], ["north", 111], ["west", 444]]);
-            await_condition("the weights are published", SOON, async || {
+            await_condition("the weights are published", DEFAULT_TIMEOUT, async || {
                 let weights = published_weights(&ns.selection("pay").await?);
                 ensure!(weights == published, "{weights}");
                 Ok(())
             })
             .await?;
             // DNS sees the selection at the same time as the test, so answers may follow a moment later.
-            await_condition("900 answers are split by the weights", SOON, async || {
+            await_condition("900 answers are split by the weights", DEFAULT_TIMEOUT, async || {
                 let counts = count_answers(&ns, "pay", 900).await?;
                 for (address, share) in [(EAST, 400), (WEST, 400), (NORTH, 100)] {
                     let count = counts.get(address).copied().unwrap_or_default();
@@ -95,7 +95,7 @@ fn clients_stay_in_their_own_cluster_without_a_policy() -> Result<()> {
         for (member, source, expected) in [(&clusters.east, "east", EAST), (&clusters.west, "west", WEST)] {
             with_temp_ns(member, "default", async |ns| {
                 ns.export("pay", &[("east", EAST), ("west", WEST)]).await?;
-                await_condition("only the local cluster has a share", SOON, async || {
+                await_condition("only the local cluster has a share", DEFAULT_TIMEOUT, async || {
                     let selection = ns.selection("pay").await?;
                     let status = &selection["status"];
                     ensure!(status["source"] == source && status["mode"] == "round-robin", "{status}");
@@ -119,7 +119,7 @@ fn minimum_share_is_kept() -> Result<()> {
             let spec =
                 json!({"loadBalancing": "round-robin", "localPreference": "Prefer", "minShares": {"west": "10%"}});
             ns.apply(objects::policy("pay", spec)).await?;
-            await_condition("west has its tenth", SOON, async || {
+            await_condition("west has its tenth", DEFAULT_TIMEOUT, async || {
                 let weights = published_weights(&ns.selection("pay").await?);
                 ensure!(weights == json!([["east", 900], ["west", 100]]), "{weights}");
                 let counts = count_answers(&ns, "pay", 200).await?;
@@ -144,7 +144,7 @@ async fn count_answers(ns: &Namespace<'_>, service: &str, times: usize) -> Resul
     let question = Question::a(&ns.host(service))?;
     let mut counts = BTreeMap::new();
     for _ in 0..times {
-        let reply = ns.member.ask(&question).await?;
+        let reply = ns.member.query(&question).await?;
         ensure!(reply.addresses.len() == 1, "one address should be answered: {reply}");
         *counts.entry(reply.addresses[0].to_string()).or_default() += 1;
     }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use landfall_e2e::exported::{KEPT, POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
+use landfall_e2e::exported::{ANSWER_LIFETIME, POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
 use landfall_e2e::landfall::run_to_end;
 use landfall_e2e::load::Load;
 use landfall_e2e::optimum::{Optimum, Problem};
@@ -26,15 +26,15 @@ const DEMAND_RPS: [u32; 3] = [100, 50, 50];
 const PODS: u8 = 10;
 
 /// Longest round: 30 s, and a jitter of a tenth.
-const ROUND: Duration = Duration::from_secs(33);
+const MAX_ROUND: Duration = Duration::from_secs(33);
 
 /// Longest time from the end of a round until its weights are published.
-const TO_PUBLISH: Duration = Duration::from_secs(5);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-const POINTS: f64 = 2.0;
+const TOLERANCE_POINTS: f64 = 2.0;
 
 /// Longest time until a dead cluster is in no answer.
-const OUT: Duration = Duration::from_secs(10);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
 fn three_clusters_reach_the_optimum_and_follow_changes() -> Result<()> {
@@ -58,7 +58,7 @@ struct Scene {
 impl Scene {
     async fn start() -> Result<Self> {
         let rtts = [(EAST, WEST, 80), (EAST, NORTH, 90), (WEST, NORTH, 80)];
-        let mut fleet = Fleet::start_apart("loop", CLUSTERS.len(), &rtts).await?;
+        let mut fleet = Fleet::start_with_rtts("loop", CLUSTERS.len(), &rtts).await?;
         fleet.apply(&pricing(0.0, 0.0)).await?;
         let web = Exported::start(&mut fleet, "shop", "web", &CLUSTERS.map(|cluster| (cluster, PODS))).await?;
         web.set_policy(&fleet, policy("performance")).await?;
@@ -81,8 +81,8 @@ impl Scene {
     /// Reaches the optimum from nothing.
     async fn cold_start(&self) -> Result<()> {
         let since = now();
-        self.comes_to(world, 2 * ROUND + TO_PUBLISH).await?;
-        report(&format!("loop: cold start → optimum ± {POINTS} points after {:?}", since.elapsed()));
+        self.reaches(world, 2 * MAX_ROUND + PUBLISH_TIMEOUT).await?;
+        report(&format!("loop: cold start → optimum ± {TOLERANCE_POINTS} points after {:?}", since.elapsed()));
         self.report_traffic("cold start", since);
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Scene {
         let before = self.split().await?[EAST].clone();
         let since = now();
         self.fleet.network.set_rtt(EAST, WEST, Duration::from_millis(400));
-        await_condition("east sends less to west", 3 * ROUND + TO_PUBLISH, async || {
+        await_condition("east sends less to west", 3 * MAX_ROUND + PUBLISH_TIMEOUT, async || {
             let now = self.split().await?[EAST].clone();
             let (less, more) = (before[WEST] - now[WEST], now[NORTH] - before[NORTH]);
             ensure!(less >= 0.01 && more > 0.0, "{before:?} → {now:?}");
@@ -114,54 +114,59 @@ impl Scene {
         let predicted = self.predicted(&["--capacity", "west=x0.5"]).await?;
         let since = now();
         self.web.set_pods(&self.fleet, WEST, PODS / 2).await?;
-        self.comes_to(half, 4 * ROUND).await?;
-        is_within(&self.split().await?, &predicted, POINTS).context("split that simulate --live predicted")?;
-        report(&format!("loop: capacity × 0.5 → optimum ± {POINTS} points after {:?}", since.elapsed()));
+        self.reaches(half, 4 * MAX_ROUND).await?;
+        is_within(&self.split().await?, &predicted, TOLERANCE_POINTS)
+            .context("split that simulate --live predicted")?;
+        report(&format!("loop: capacity × 0.5 → optimum ± {TOLERANCE_POINTS} points after {:?}", since.elapsed()));
 
-        tokio::time::sleep(KEPT).await;
+        tokio::time::sleep(ANSWER_LIFETIME).await;
         let settled = now();
-        tokio::time::sleep(ROUND).await;
+        tokio::time::sleep(MAX_ROUND).await;
         self.report_traffic("half of west", settled);
         for (cluster, load) in CLUSTERS.iter().zip(&self.loads) {
             let lost = load.since(settled).lost_share();
             ensure!(lost < 0.01, "{:.1} % of the requests from {cluster} are lost", 100.0 * lost);
         }
         self.web.set_pods(&self.fleet, WEST, PODS).await?;
-        self.comes_to(world, 4 * ROUND).await.context("full capacity again")
+        self.reaches(world, 4 * MAX_ROUND).await.context("full capacity again")
     }
 
     /// Kills west, which gets the largest foreign share from east, and revives it.
     async fn dead_cluster(&mut self) -> Result<()> {
         let since = now();
         self.fleet.kill(WEST)?;
-        tokio::time::sleep(3 * OUT).await;
+        tokio::time::sleep(3 * FAILOVER_TIMEOUT).await;
         for (cluster, load) in CLUSTERS.iter().zip(&self.loads).filter(|(cluster, _)| **cluster != WEST) {
-            is_out(cluster, load, since)?;
+            assert_out(cluster, load, since)?;
         }
-        self.report_traffic("west dead", since + OUT);
+        self.report_traffic("west dead", since + FAILOVER_TIMEOUT);
 
         let since = now();
         self.fleet.revive(WEST).await?;
         let ready = now();
-        await_condition("east sends clients to west again", ROUND + TO_PUBLISH, async || {
+        await_condition("east sends clients to west again", MAX_ROUND + PUBLISH_TIMEOUT, async || {
             ensure!(!self.loads[0].answers_of(WEST, since).is_empty(), "not yet: {:?}", self.split().await?);
             Ok(())
         })
         .await?;
         report(&format!("loop: a revived cluster is answered again {:?} after it is ready", ready.elapsed()));
-        self.comes_to(world, 3 * ROUND).await.context("as before it died")
+        self.reaches(world, 3 * MAX_ROUND).await.context("as before it died")
     }
 
     /// Swaps the prices of west and north in cost mode. Clients follow the cheap egress.
     async fn other_prices(&self) -> Result<()> {
         self.fleet.apply(&pricing(0.01, 0.12)).await?;
         self.web.set_policy(&self.fleet, policy("cost")).await?;
-        self.comes_to(|world| in_cost_mode(world, [0.01, 0.12]), ROUND + TO_PUBLISH).await.context("west is cheap")?;
+        self.reaches(|world| in_cost_mode(world, [0.01, 0.12]), MAX_ROUND + PUBLISH_TIMEOUT)
+            .await
+            .context("west is cheap")?;
 
         let since = now();
         self.fleet.apply(&pricing(0.12, 0.01)).await?;
-        self.comes_to(|world| in_cost_mode(world, [0.12, 0.01]), ROUND + TO_PUBLISH).await.context("north is cheap")?;
-        report(&format!("loop: other prices → optimum ± {POINTS} points after {:?}", since.elapsed()));
+        self.reaches(|world| in_cost_mode(world, [0.12, 0.01]), MAX_ROUND + PUBLISH_TIMEOUT)
+            .await
+            .context("north is cheap")?;
+        report(&format!("loop: other prices → optimum ± {TOLERANCE_POINTS} points after {:?}", since.elapsed()));
         Ok(())
     }
 
@@ -172,19 +177,19 @@ impl Scene {
         let kubeconfig = east.member.cluster.control_plane.admin_kubeconfig()?;
         let broker = self.fleet.broker.control_plane.admin_kubeconfig()?;
         let service = format!("{}/{}", self.web.namespace, self.web.service);
-        let ask = async |command: &[&str]| -> Result<Value> {
+        let run_command = async |command: &[&str]| -> Result<Value> {
             let mut arguments: Vec<OsString> = command.iter().map(OsString::from).collect();
             arguments.extend(["--cluster-id", EAST, "-o", "json", "--kubeconfig"].map(OsString::from));
             arguments.extend([kubeconfig.clone().into(), "--broker-kubeconfig".into(), broker.clone().into()]);
             let log = east.member.cluster.folder().join(format!("log/{}.json", command[0]));
-            let (_, printed) = run_to_end(&arguments, &log, 2 * TO_PUBLISH).await?;
+            let (_, printed) = run_to_end(&arguments, &log, 2 * PUBLISH_TIMEOUT).await?;
             // Findings are printed before it, on the other stream.
             let begin = printed.find(['{', '[']).unwrap_or_default();
             let mut values = serde_json::Deserializer::from_str(&printed[begin..]).into_iter();
             let value = values.next().and_then(Result::ok);
             value.with_context(|| format!("{arguments:?}: {printed}"))
         };
-        let explained = ask(&["explain", &service, "--from", EAST]).await?;
+        let explained = run_command(&["explain", &service, "--from", EAST]).await?;
         let in_force = self.split().await?[EAST].clone();
         for candidate in explained["clusters"].as_array().context("no candidates")? {
             let (cluster, weight) = (candidate["cluster"].as_str(), candidate["weight"].as_f64());
@@ -194,7 +199,7 @@ impl Scene {
                 "{in_force:?} is published, and explain shows {candidate}"
             );
         }
-        let simulated = ask(&[&["simulate", "--live", "--service", &service], change].concat()).await?;
+        let simulated = run_command(&[&["simulate", "--live", "--service", &service], change].concat()).await?;
         let rows = simulated[0]["sources"].as_array().context("no sources")?;
         let row = |row: &Value| -> Option<(String, BTreeMap<String, f64>)> {
             let share = |(to, weight): (&String, &Value)| Some((to.clone(), weight.as_f64()? / 1000.0));
@@ -204,10 +209,10 @@ impl Scene {
     }
 
     /// Waits until all clusters publish the optimum of the inputs that `change` derives from the present ones.
-    async fn comes_to(&self, change: impl Fn(Problem) -> Problem, deadline: Duration) -> Result<()> {
-        await_condition("the clusters reach the optimum", deadline, async || {
+    async fn reaches(&self, change: impl Fn(Problem) -> Problem, timeout: Duration) -> Result<()> {
+        await_condition("the clusters reach the optimum", timeout, async || {
             let expected = named(&change(self.present().await?).solve());
-            is_within(&self.split().await?, &expected, POINTS)
+            is_within(&self.split().await?, &expected, TOLERANCE_POINTS)
         })
         .await
     }
@@ -218,8 +223,8 @@ impl Scene {
         let mut cost_ms = vec![vec![0.5; 3]; 3];
         let facts = self.fleet.facts().await?;
         for (i, cluster) in CLUSTERS.iter().enumerate() {
-            let said = facts.iter().find(|it| it["spec"]["cluster"] == *cluster && it["spec"]["part"] == 0);
-            let spec = &said.with_context(|| format!("{cluster} has published nothing"))?["spec"];
+            let published = facts.iter().find(|it| it["spec"]["cluster"] == *cluster && it["spec"]["part"] == 0);
+            let spec = &published.with_context(|| format!("{cluster} has published nothing"))?["spec"];
             let service = &spec["services"][0];
             let demand = service["measuredDemandRps"].as_f64().or_else(|| service["demandRps"].as_f64());
             let demand = demand.with_context(|| format!("{cluster} has published no demand: {spec}"))?;
@@ -263,14 +268,14 @@ impl Scene {
 }
 
 /// Checks that fewer than one in a hundred answers after ten seconds name the dead cluster.
-fn is_out(cluster: &str, load: &Load, since: Instant) -> Result<()> {
+fn assert_out(cluster: &str, load: &Load, since: Instant) -> Result<()> {
     let named = load.answers_of(WEST, since);
-    let late = named.iter().filter(|after| **after > OUT).count();
-    let all: usize = load.since(since + OUT).answers.values().sum();
+    let late = named.iter().filter(|after| **after > FAILOVER_TIMEOUT).count();
+    let all: usize = load.since(since + FAILOVER_TIMEOUT).answers.values().sum();
     ensure!(all > 0, "no answers in {cluster}");
     let last = named.iter().max().copied().unwrap_or_default();
     report(&format!(
-        "loop: {cluster} named the dead cluster until {last:?} after its death; {late} of {all} answers after {OUT:?}"
+        "loop: {cluster} named the dead cluster until {last:?} after its death; {late} of {all} answers after {FAILOVER_TIMEOUT:?}"
     ));
     ensure!(late * 100 <= all, "{cluster}: {late} of {all} answers name the dead cluster");
     Ok(())

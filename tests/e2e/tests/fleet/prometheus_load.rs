@@ -3,21 +3,23 @@
 
 use anyhow::{Result, ensure};
 use landfall_e2e::files::run_folder;
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Namespace};
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::prometheus::Prometheus;
 use landfall_e2e::wait::{holds_for, report};
 use landfall_e2e::{await_condition, now, run, with_temp_ns};
 use serde_json::json;
 
-use super::single_cluster::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
+use super::single_cluster::{
+    self, ADDRESS, EAST, MAX_ROUND, MEASUREMENT_TIMEOUT, RPS_PER_POD, number, policy, published,
+};
 
 const PODS: [&str; 4] = ["10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.1.4"];
 
 /// Load at which four pods have a utilization of 0.8: each has a capacity of 50.
 const LOAD_RPS: f64 = 160.0;
 /// Largest change of a capacity in one round, as a factor.
-const MOST_STEP: f64 = 1.2;
+const MAX_STEP: f64 = 1.2;
 
 #[test]
 fn load_from_prometheus_is_published_and_the_operator_continues_without_it_and_logs_it_once() -> Result<()> {
@@ -44,43 +46,47 @@ async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
         ns.apply(policy(service, &queries)).await?;
     }
     let since = now();
-    let said = await_condition("the measured load is published", ROUND, async || {
-        let said = said(ns, "pay").await?;
-        ensure!(number(&said, "loadRps")? > 0.0 && said["loadFromAnswers"].is_null(), "{said}");
-        Ok(said)
+    let published = await_condition("the measured load is published", MAX_ROUND, async || {
+        let published = published(ns, "pay").await?;
+        ensure!(number(&published, "loadRps")? > 0.0 && published["loadFromAnswers"].is_null(), "{published}");
+        Ok(published)
     })
     .await?;
-    report(&format!("metered: {said} after {:?}", since.elapsed()));
-    ensure!((number(&said, "loadRps")? - LOAD_RPS).abs() < 1.0, "{said}");
+    report(&format!("metered: {published} after {:?}", since.elapsed()));
+    ensure!((number(&published, "loadRps")? - LOAD_RPS).abs() < 1.0, "{published}");
     let configured = RPS_PER_POD * PODS.len() as f64;
-    ensure!((number(&said, "capacityRps")? - configured / MOST_STEP).abs() < 1.0, "{said}");
-    let other = single_cluster::said(ns, "wrong").await?;
+    ensure!((number(&published, "capacityRps")? - configured / MAX_STEP).abs() < 1.0, "{published}");
+    let other = single_cluster::published(ns, "wrong").await?;
     ensure!((number(&other, "capacityRps")? - configured).abs() < 1.0, "{other}");
-    let complaints = complaints(ns, "wrong")?;
-    ensure!(complaints.len() == 1, "{complaints:#?}");
+    let warnings = warnings(ns, "wrong")?;
+    ensure!(warnings.len() == 1, "{warnings:#?}");
     for words in ["parse error", "8 samples"] {
-        ensure!(complaints[0].contains(words), "the log does not contain {words}: {complaints:?}");
+        ensure!(warnings[0].contains(words), "the log does not contain {words}: {warnings:?}");
     }
 
     prometheus.stop()?;
-    await_condition("the operator logs that Prometheus does not answer", READ + SOON, async || {
-        let complaints = self::complaints(ns, "pay")?;
-        ensure!(complaints.iter().any(|it| it.contains("cannot be asked")), "{complaints:?}");
-        Ok(())
-    })
+    await_condition(
+        "the operator logs that Prometheus does not answer",
+        MEASUREMENT_TIMEOUT + DEFAULT_TIMEOUT,
+        async || {
+            let warnings = self::warnings(ns, "pay")?;
+            ensure!(warnings.iter().any(|it| it.contains("cannot be asked")), "{warnings:?}");
+            Ok(())
+        },
+    )
     .await?;
     // An additional pod is published at once.
     ns.apply(objects::local_slice("wrong", &[PODS.as_slice(), &["10.1.1.5"]].concat(), Health::Ready)).await?;
-    holds_for("the operator continues without Prometheus and has logged it once", READ, async || {
-        let complaints = self::complaints(ns, "pay")?;
-        ensure!(complaints.len() == 1, "{complaints:#?}");
+    holds_for("the operator continues without Prometheus and has logged it once", MEASUREMENT_TIMEOUT, async || {
+        let warnings = self::warnings(ns, "pay")?;
+        ensure!(warnings.len() == 1, "{warnings:#?}");
         ns.member.operator.process.check_running()?;
         ns.answers_now("pay", ADDRESS).await
     })
     .await?;
-    await_condition("the additional pod is published", SOON, async || {
-        let said = single_cluster::said(ns, "wrong").await?;
-        ensure!(number(&said, "capacityRps")? > configured, "{said}");
+    await_condition("the additional pod is published", DEFAULT_TIMEOUT, async || {
+        let published = single_cluster::published(ns, "wrong").await?;
+        ensure!(number(&published, "capacityRps")? > configured, "{published}");
         Ok(())
     })
     .await
@@ -99,6 +105,6 @@ fn metrics(ns: &Namespace<'_>) -> String {
 }
 
 /// Returns the lines of the operator's log that report a failed measurement of a service.
-fn complaints(ns: &Namespace<'_>, service: &str) -> Result<Vec<String>> {
-    single_cluster::complaints(ns.member, &format!("{}/{service}", ns.name))
+fn warnings(ns: &Namespace<'_>, service: &str) -> Result<Vec<String>> {
+    single_cluster::warnings(ns.member, &format!("{}/{service}", ns.name))
 }

@@ -14,8 +14,8 @@ use domain::base::iana::Rcode;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
-use landfall_e2e::cluster::RELEASE_NAMESPACE;
 use landfall_e2e::exported::{POD_RPS, REQUESTS_PER_ANSWER, Split, is_within};
+use landfall_e2e::landfall::RELEASE_NAMESPACE;
 use landfall_e2e::load::Load;
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::{report, while_it_holds};
@@ -31,28 +31,28 @@ const DEMAND_RPS: [u32; 3] = [30, 10, 10];
 /// Pods of each cluster. The three clusters have a capacity of 240 requests per second.
 const PODS: u8 = 8;
 const RTT_MS: u64 = 40;
-const PROMISED: &str = "20%";
+const MIN_SHARE: &str = "20%";
 
 /// Longest round: 30 s, and a jitter of a tenth.
-pub(crate) const ROUND: Duration = Duration::from_secs(33);
+pub(crate) const MAX_ROUND: Duration = Duration::from_secs(33);
 
 /// Longest time from the end of a round until its weights are published.
-pub(crate) const TO_PUBLISH: Duration = Duration::from_secs(5);
+pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest time until a dead cluster is in no answer.
-pub(crate) const OUT: Duration = Duration::from_secs(10);
+pub(crate) const FAILOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tolerance for an unchanged share, in percentage points: measured links differ from round to round.
-pub(crate) const SWING: f64 = 3.0;
+pub(crate) const TOLERANCE_POINTS: f64 = 3.0;
 
 /// Change of a share below which it has settled, in percentage points, within a round.
-const STILL: f64 = 1.0;
+const SETTLED_POINTS: f64 = 1.0;
 
 /// Tolerance between answered and published shares, in percentage points, for half a minute of a few clients.
-const ACHIEVED: f64 = 10.0;
+const ANSWERED_TOLERANCE_POINTS: f64 = 10.0;
 
 /// Pause between two checks.
-const LOOK: Duration = Duration::from_millis(150);
+const POLL_INTERVAL: Duration = Duration::from_millis(150);
 
 pub(crate) struct FaultScene {
     pub(crate) fleet: Fleet,
@@ -67,7 +67,7 @@ impl FaultScene {
     /// Starts the fleet and its clients.
     pub(crate) async fn start(name: &'static str) -> Result<Self> {
         let rtts = [(EAST, WEST, RTT_MS), (EAST, NORTH, RTT_MS), (WEST, NORTH, RTT_MS)];
-        let mut fleet = Fleet::start_apart(name, CLUSTERS.len(), &rtts).await?;
+        let mut fleet = Fleet::start_with_rtts(name, CLUSTERS.len(), &rtts).await?;
         let web = Exported::start(&mut fleet, "shop", "web", &CLUSTERS.map(|cluster| (cluster, PODS))).await?;
         web.set_policy(&fleet, policy()).await?;
         fleet.apply(&in_shop(objects::import("each", &CLUSTERS))).await?;
@@ -88,13 +88,13 @@ impl FaultScene {
     /// Waits until all shares have settled, and returns them. `agreement` tests that they are the optimum.
     pub(crate) async fn settled(&self) -> Result<Split> {
         let (mut split, mut since) = (self.split().await?, now());
-        await_condition("the split has settled", 8 * ROUND, async || {
-            tokio::time::sleep(LOOK).await;
+        await_condition("the split has settled", 8 * MAX_ROUND, async || {
+            tokio::time::sleep(POLL_INTERVAL).await;
             let next = self.split().await?;
-            if is_within(&next, &split, STILL).is_err() {
+            if is_within(&next, &split, SETTLED_POINTS).is_err() {
                 (split, since) = (next, now());
             }
-            ensure!(since.elapsed() >= ROUND, "{split:?}");
+            ensure!(since.elapsed() >= MAX_ROUND, "{split:?}");
             for cluster in CLUSTERS {
                 ensure!(split[cluster][cluster] > 0.5, "{cluster} does not prefer itself yet: {split:?}");
             }
@@ -127,14 +127,14 @@ impl FaultScene {
 
     /// Returns the cluster that DNS in `source` answers for `each`. Fails unless the answer is one of the three.
     pub(crate) async fn answer_in(&self, source: &str) -> Result<&str> {
-        let reply = self.fleet.of(source)?.member.ask(&self.each).await.with_context(|| format!("in {source}"))?;
+        let reply = self.fleet.of(source)?.member.query(&self.each).await.with_context(|| format!("in {source}"))?;
         ensure!(reply.rcode == Rcode::NOERROR && reply.addresses.len() == 1, "{source} answers {reply}");
         let named = self.fleet.members().find(|it| reply.addresses == [it.exported_address()]);
         Ok(named.with_context(|| format!("{source} answers {reply}"))?.id())
     }
 
     /// Runs `action` while all `sources` answer and publish these shares.
-    pub(crate) async fn goes_on<T>(
+    pub(crate) async fn continues_while<T>(
         &self,
         what: &str,
         sources: &[&str],
@@ -144,24 +144,30 @@ impl FaultScene {
         let expected = before.iter().filter(|(source, _)| sources.contains(&source.as_str()));
         let expected: Split = expected.map(|(source, row)| (source.clone(), row.clone())).collect();
         let look = async || {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             for source in sources {
                 self.answer_in(source).await?;
             }
-            is_within(&self.web.split(&self.fleet, sources).await?, &expected, SWING)
+            is_within(&self.web.split(&self.fleet, sources).await?, &expected, TOLERANCE_POINTS)
         };
         while_it_holds(what, look, action).await
     }
 
     /// Lets time pass while all `sources` answer and publish these shares.
-    pub(crate) async fn goes_on_for(&self, what: &str, span: Duration, sources: &[&str], before: &Split) -> Result<()> {
-        self.goes_on(what, sources, before, pass(span)).await
+    pub(crate) async fn continues_for(
+        &self,
+        what: &str,
+        span: Duration,
+        sources: &[&str],
+        before: &Split,
+    ) -> Result<()> {
+        self.continues_while(what, sources, before, pass(span)).await
     }
 
     /// Lets time pass while all `sources` answer, and never with the cluster that is gone.
-    pub(crate) async fn goes_on_without(&self, gone: &str, span: Duration, sources: &[&str]) -> Result<()> {
+    pub(crate) async fn continues_without(&self, gone: &str, span: Duration, sources: &[&str]) -> Result<()> {
         let look = async || {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             for source in sources {
                 ensure!(self.answer_in(source).await? != gone, "{source} names {gone}");
             }
@@ -181,19 +187,19 @@ impl FaultScene {
         gone: &[&str],
         sources: &[&str],
         since: Instant,
-        deadline: Duration,
+        timeout: Duration,
     ) -> Result<Duration> {
         // A cluster that is out at the first query was last named before it.
         let mut last = since.elapsed();
         // A third of the answers named each cluster, so a run of answers without it is not random.
-        while since.elapsed() < deadline + Duration::from_secs(3) {
+        while since.elapsed() < timeout + Duration::from_secs(3) {
             for source in sources {
                 if gone.contains(&self.answer_in(source).await?) {
                     last = since.elapsed();
-                    ensure!(last <= deadline, "{source} names one of {gone:?} {last:?} after the fault");
+                    ensure!(last <= timeout, "{source} names one of {gone:?} {last:?} after the fault");
                 }
             }
-            tokio::time::sleep(LOOK / 10).await;
+            tokio::time::sleep(POLL_INTERVAL / 10).await;
         }
         Ok(last)
     }
@@ -205,7 +211,7 @@ impl FaultScene {
         back: &str,
         sources: &[&str],
         since: Instant,
-        deadline: Duration,
+        timeout: Duration,
     ) -> Result<Duration> {
         let mut missing: BTreeSet<&str> = sources.iter().copied().collect();
         while !missing.is_empty() {
@@ -214,21 +220,29 @@ impl FaultScene {
                     missing.remove(source);
                 }
             }
-            ensure!(since.elapsed() <= deadline, "{missing:?} do not name {back} after {deadline:?}");
-            tokio::time::sleep(LOOK / 10).await;
+            ensure!(since.elapsed() <= timeout, "{missing:?} do not name {back} after {timeout:?}");
+            tokio::time::sleep(POLL_INTERVAL / 10).await;
         }
         Ok(since.elapsed())
     }
 
     /// Waits until the published shares are as before.
-    pub(crate) async fn comes_back_to(&self, before: &Split, deadline: Duration) -> Result<()> {
-        await_condition("the shares are as before", deadline, async || is_within(&self.split().await?, before, SWING))
-            .await
+    pub(crate) async fn shares_return(&self, before: &Split, timeout: Duration) -> Result<()> {
+        await_condition("the shares are as before", timeout, async || {
+            is_within(&self.split().await?, before, TOLERANCE_POINTS)
+        })
+        .await
     }
 
     /// Checks the traffic of the clients in these clusters since then: no request was lost, and the answers match the
     /// published shares.
-    pub(crate) fn was_served(&self, what: &str, since: Instant, sources: &[&str], intended: &Split) -> Result<()> {
+    pub(crate) fn served_as_published(
+        &self,
+        what: &str,
+        since: Instant,
+        sources: &[&str],
+        intended: &Split,
+    ) -> Result<()> {
         for (cluster, load) in CLUSTERS.iter().zip(&self.loads).filter(|(cluster, _)| sources.contains(cluster)) {
             let tally = load.since(since);
             let lost = 100.0 * tally.lost_share();
@@ -238,7 +252,7 @@ impl FaultScene {
             for (to, answered) in CLUSTERS.iter().zip(answered) {
                 let intended = 100.0 * intended[*cluster].get(*to).copied().unwrap_or_default();
                 ensure!(
-                    (answered - intended).abs() <= ACHIEVED,
+                    (answered - intended).abs() <= ANSWERED_TOLERANCE_POINTS,
                     "{what}: {answered:.0} % of the answers in {cluster} name {to}, not {intended:.0} %"
                 );
             }
@@ -247,32 +261,35 @@ impl FaultScene {
     }
 
     /// Returns when each cluster last wrote its facts, in seconds since 1970 by the broker's clock.
-    pub(crate) async fn told(&self) -> Result<BTreeMap<String, i64>> {
+    pub(crate) async fn published_at(&self) -> Result<BTreeMap<String, i64>> {
         let facts = broker::api(self.fleet.broker.client()).list(&ListParams::default()).await?;
-        let mut told = BTreeMap::new();
+        let mut published_at = BTreeMap::new();
         for object in facts {
             let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
             let last = times.map(|time| time.0.as_second()).max().unwrap_or_default();
             let cluster = object.data["spec"]["cluster"].as_str().context("no cluster")?;
-            let known = told.entry(cluster.to_owned()).or_insert(last);
+            let known = published_at.entry(cluster.to_owned()).or_insert(last);
             *known = last.max(*known);
         }
-        Ok(told)
+        Ok(published_at)
     }
 
     /// Waits until all these clusters have published since `before`. Returns how long after `since` that was.
-    pub(crate) async fn tell_again(
+    pub(crate) async fn publishes_again(
         &self,
-        who: &[&str],
+        clusters: &[&str],
         before: &BTreeMap<String, i64>,
         since: Instant,
-        deadline: Duration,
+        timeout: Duration,
     ) -> Result<Duration> {
-        await_condition("all clusters have published again", deadline, async || {
-            tokio::time::sleep(LOOK).await;
-            let told = self.told().await?;
-            for cluster in who {
-                ensure!(told.get(*cluster) > before.get(*cluster), "{cluster} has not published: {told:?}");
+        await_condition("all clusters have published again", timeout, async || {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let published_at = self.published_at().await?;
+            for cluster in clusters {
+                ensure!(
+                    published_at.get(*cluster) > before.get(*cluster),
+                    "{cluster} has not published: {published_at:?}"
+                );
             }
             Ok(since.elapsed())
         })
@@ -289,7 +306,7 @@ impl FaultScene {
     }
 
     /// Prints the state of all clusters if the scenario failed.
-    pub(crate) async fn judge(&self, outcome: Result<()>) -> Result<()> {
+    pub(crate) async fn finish(&self, outcome: Result<()>) -> Result<()> {
         if outcome.is_err() {
             self.fleet.dump().await;
         }
@@ -306,7 +323,7 @@ fn policy() -> Value {
     json!({
         "loadBalancing": "optimized",
         "optimizedLoadBalancingParams": "performance",
-        "minShares": {EAST: PROMISED, WEST: PROMISED, NORTH: PROMISED},
+        "minShares": {EAST: MIN_SHARE, WEST: MIN_SHARE, NORTH: MIN_SHARE},
         "optimized": {
             "roundSeconds": 30,
             "capacityRpsPerPod": POD_RPS,

@@ -18,19 +18,20 @@ pub(crate) const ADDRESS: &str = "10.1.0.1";
 pub(crate) const RPS_PER_POD: f64 = 100.0;
 
 /// Longest wait for a round: the one under way, the next one with its jitter of a tenth, and the time to publish.
-pub(crate) const ROUND: Duration = Duration::from_secs(45);
+pub(crate) const MAX_ROUND: Duration = Duration::from_secs(45);
 
 /// Longest wait for a measurement; measurements are taken every ten seconds.
-pub(crate) const READ: Duration = Duration::from_secs(12);
+pub(crate) const MEASUREMENT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Starts the cluster. `more` are further arguments of its operator.
 pub(crate) async fn start(name: &str, more: Vec<OsString>) -> Result<Member> {
     let cluster = Cluster::start(name, EAST, McsCrds::Current).await?;
     broker::prepare(&cluster, &[EAST]).await?;
-    let way = broker::kubeconfig(&cluster, EAST, cluster.control_plane.api_address().port()).await?;
+    let kubeconfig = broker::kubeconfig(&cluster, EAST, cluster.control_plane.api_address().port()).await?;
     Member::start_with(cluster, &[], |dns| {
         let replica = dns.landfall.admin.to_string();
-        let mut arguments = vec!["--broker-kubeconfig".into(), way.into(), "--dns-replica".into(), replica.into()];
+        let mut arguments =
+            vec!["--broker-kubeconfig".into(), kubeconfig.into(), "--dns-replica".into(), replica.into()];
         arguments.extend(more);
         arguments
     })
@@ -47,19 +48,19 @@ pub(crate) fn policy(service: &str, more: &Value) -> Value {
 }
 
 /// Returns the facts that east has published about a service.
-pub(crate) async fn said(ns: &Namespace<'_>, service: &str) -> Result<Value> {
+pub(crate) async fn published(ns: &Namespace<'_>, service: &str) -> Result<Value> {
     let facts = broker::api(ns.member.cluster.client()).get("east-0").await?;
     let services = facts.data["spec"]["services"].as_array().context("no service is published")?;
-    let said = services.iter().find(|it| it["namespace"] == ns.name && it["name"] == service);
-    said.cloned().with_context(|| format!("{service} is not published: {services:?}"))
+    let published = services.iter().find(|it| it["namespace"] == ns.name && it["name"] == service);
+    published.cloned().with_context(|| format!("{service} is not published: {services:?}"))
 }
 
-pub(crate) fn number(said: &Value, field: &str) -> Result<f64> {
-    said[field].as_f64().with_context(|| format!("no {field}: {said}"))
+pub(crate) fn number(published: &Value, field: &str) -> Result<f64> {
+    published[field].as_f64().with_context(|| format!("no {field}: {published}"))
 }
 
 /// Returns the lines of the operator's log that report a failed measurement of `about`.
-pub(crate) fn complaints(member: &Member, about: &str) -> Result<Vec<String>> {
+pub(crate) fn warnings(member: &Member, about: &str) -> Result<Vec<String>> {
     let log = fs::read_to_string(member.cluster.folder().join("log/landfall-operator-a.log"))?;
     let lines = log.lines().filter(|line| line.contains("not measured") && line.contains(about));
     Ok(lines.map(String::from).collect())
