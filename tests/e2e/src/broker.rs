@@ -33,7 +33,7 @@ pub async fn prepare(broker: &Cluster, members: &[&str]) -> Result<()> {
     let client = client(broker, member).await?;
     await_condition("the broker's policy is in force", ENFORCEMENT_TIMEOUT, async || {
         let params = PatchParams::apply("e2e").dry_run();
-        let outcome = api(&client).patch("nobody-0", &params, &Patch::Apply(&facts("nobody-0", "nobody"))).await;
+        let outcome = api(&client).patch("other-0", &params, &Patch::Apply(&facts("other-0", "other"))).await;
         let refused = outcome.err().map(|error| error.to_string()).unwrap_or_default();
         ensure!(refused.contains(POLICY), "not refused by {POLICY}: {refused:?}");
         Ok(())

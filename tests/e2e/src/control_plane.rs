@@ -59,7 +59,7 @@ impl ControlPlane {
         let client = self.impatient_client().await?;
         await_while_running(&[&self.etcd, &api_server], "the API server is ready", START_TIMEOUT, async || {
             let body = client.request_text(http_get("/readyz")).await?;
-            ensure!(body == "ok", "/readyz says {body}");
+            ensure!(body == "ok", "/readyz reports {body}");
             Ok(())
         })
         .await

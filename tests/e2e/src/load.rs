@@ -310,7 +310,7 @@ mod tests {
         };
         let since = now();
         let load = Load::start(clients, routes).await?;
-        let tally = await_condition("the answers are asked for anew", Duration::from_secs(10), async || {
+        let tally = await_condition("the answers are renewed", Duration::from_secs(10), async || {
             let tally = load.since(since);
             ensure!(tally.answers.get("east") >= Some(&8), "{:?}", tally.answers);
             Ok(tally)

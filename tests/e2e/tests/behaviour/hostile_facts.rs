@@ -1,6 +1,6 @@
 //! Objects on the broker are not trusted: impossible values are left out and named, and change no weight.
 //!
-//! One cluster runs. The administrator of the broker, who is exempt from the policy, writes the facts of all others:
+//! One cluster runs. The administrator of the broker is exempt from the policy and writes the facts of all others:
 //! first of two good clusters that export a service, and then of hostile ones.
 
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ impl Scene {
     }
 
     async fn older_duplicate(&self) -> Result<()> {
-        let ours = self.own_instance().await?;
+        let own = self.own_instance().await?;
         let before = self.split().await?;
         let mut duplicate = facts("east-0", EAST);
         duplicate["spec"]["instance"] = json!("another");
@@ -145,7 +145,7 @@ impl Scene {
         self.delete("east-0").await?;
         await_condition("east writes again", DEFAULT_TIMEOUT, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == ours, "the facts are of instance {instance}");
+            ensure!(instance == own, "the facts are of instance {instance}");
             Ok(())
         })
         .await?;
@@ -157,7 +157,7 @@ impl Scene {
         self.write(&duplicate).await?;
         await_condition("east overwrites the facts", DEFAULT_TIMEOUT, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == ours, "the facts are of instance {instance}");
+            ensure!(instance == own, "the facts are of instance {instance}");
             Ok(())
         })
         .await
@@ -260,12 +260,12 @@ impl Scene {
         await_condition(&format!("the condition is {status}, {reason}"), DEFAULT_TIMEOUT, async || {
             let object = api.get("submariner").await?;
             let conditions = object.data["status"]["conditions"].as_array().context("no conditions")?;
-            let ours = conditions
+            let broker = conditions
                 .iter()
                 .find(|it| it["type"] == "landfall.dev/Broker")
                 .context("no condition landfall.dev/Broker")?;
-            ensure!(ours["status"] == status && ours["reason"] == reason, "{ours}");
-            ensure!(ours["message"].as_str().is_some_and(|message| message.contains(words)), "{ours}");
+            ensure!(broker["status"] == status && broker["reason"] == reason, "{broker}");
+            ensure!(broker["message"].as_str().is_some_and(|message| message.contains(words)), "{broker}");
             Ok(())
         })
         .await

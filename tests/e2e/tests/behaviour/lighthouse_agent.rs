@@ -159,7 +159,7 @@ impl Bed {
 /// Checks the audit log: the agent wrote its objects, Landfall wrote others, and Landfall wrote none of the agent's.
 fn landfall_wrote_no_foreign_object(member: &Member) -> Result<()> {
     let log = fs::read_to_string(member.cluster.control_plane.audit_log())?;
-    let (mut by_agent, mut ours) = (0, 0);
+    let (mut by_agent, mut by_landfall) = (0, 0);
     for line in log.lines() {
         let event: Value = serde_json::from_str(line).with_context(|| format!("the audit log has {line:?}"))?;
         let (user, resource) = (event["user"]["username"].as_str(), event["objectRef"]["resource"].as_str());
@@ -167,13 +167,13 @@ fn landfall_wrote_no_foreign_object(member: &Member) -> Result<()> {
         let is_foreign = matches!(resource, Some("serviceexports" | "serviceimports" | "endpointslices"));
         ensure!(!(is_foreign && user.contains("landfall")), "{user} wrote to {}", event["objectRef"]);
         by_agent += usize::from(is_foreign && user == lighthouse::USER);
-        ours += usize::from(!is_foreign && user.contains("landfall"));
+        by_landfall += usize::from(!is_foreign && user.contains("landfall"));
     }
     let cluster = member.cluster.name();
     ensure!(by_agent > 0, "the audit log of {cluster} has no write of the agent, so it proves nothing");
-    ensure!(ours > 0, "the audit log of {cluster} has no write of Landfall, so it proves nothing");
+    ensure!(by_landfall > 0, "the audit log of {cluster} has no write of Landfall, so it proves nothing");
     report(&format!(
-        "lighthouse agent: in {cluster} the agent wrote {by_agent} times, Landfall {ours} times and none of the agent's objects"
+        "lighthouse agent: in {cluster} the agent wrote {by_agent} times, Landfall {by_landfall} times and none of the agent's objects"
     ));
     Ok(())
 }

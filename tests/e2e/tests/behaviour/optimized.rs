@@ -112,7 +112,7 @@ fn pricing() -> Value {
     json!({
         "apiVersion": "landfall.dev/v1alpha1",
         "kind": "NetworkPricing",
-        "metadata": {"name": "ours"},
+        "metadata": {"name": "e2e"},
         "spec": {"rules": [
             {"from": {"provider": "gcp"}, "usdPerGb": 0.12},
             {"from": {"provider": "aws"}, "to": {"provider": "gcp"}, "usdPerGb": 0.09},

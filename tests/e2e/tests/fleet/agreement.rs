@@ -81,7 +81,7 @@ impl Scene {
     /// Reaches the optimum from nothing.
     async fn cold_start(&self) -> Result<()> {
         let since = now();
-        self.reaches(world, 2 * MAX_ROUND + PUBLISH_TIMEOUT).await?;
+        self.reaches(initial, 2 * MAX_ROUND + PUBLISH_TIMEOUT).await?;
         report(&format!("loop: cold start → optimum ± {TOLERANCE_POINTS} points after {:?}", since.elapsed()));
         self.report_traffic("cold start", since);
         Ok(())
@@ -107,9 +107,9 @@ impl Scene {
     /// Removes half of west's pods. Their load moves elsewhere, and no cluster is overloaded. A smaller capacity is
     /// accepted step by step.
     async fn half_capacity(&self) -> Result<()> {
-        let half = |mut world: Problem| {
-            world.capacity_rps[1] = f64::from(u32::from(PODS) * POD_RPS) / 2.0;
-            world
+        let half = |mut problem: Problem| {
+            problem.capacity_rps[1] = f64::from(u32::from(PODS) * POD_RPS) / 2.0;
+            problem
         };
         let predicted = self.predicted(&["--capacity", "west=x0.5"]).await?;
         let since = now();
@@ -128,7 +128,7 @@ impl Scene {
             ensure!(lost < 0.01, "{:.1} % of the requests from {cluster} are lost", 100.0 * lost);
         }
         self.web.set_pods(&self.fleet, WEST, PODS).await?;
-        self.reaches(world, 4 * MAX_ROUND).await.context("full capacity again")
+        self.reaches(initial, 4 * MAX_ROUND).await.context("full capacity again")
     }
 
     /// Kills west, which gets the largest foreign share from east, and revives it.
@@ -150,20 +150,20 @@ impl Scene {
         })
         .await?;
         report(&format!("loop: a revived cluster is answered again {:?} after it is ready", ready.elapsed()));
-        self.reaches(world, 3 * MAX_ROUND).await.context("as before it died")
+        self.reaches(initial, 3 * MAX_ROUND).await.context("as before it died")
     }
 
     /// Swaps the prices of west and north in cost mode. Clients follow the cheap egress.
     async fn other_prices(&self) -> Result<()> {
         self.fleet.apply(&pricing(0.01, 0.12)).await?;
         self.web.set_policy(&self.fleet, policy("cost")).await?;
-        self.reaches(|world| in_cost_mode(world, [0.01, 0.12]), MAX_ROUND + PUBLISH_TIMEOUT)
+        self.reaches(|problem| in_cost_mode(problem, [0.01, 0.12]), MAX_ROUND + PUBLISH_TIMEOUT)
             .await
             .context("west is cheap")?;
 
         let since = now();
         self.fleet.apply(&pricing(0.12, 0.01)).await?;
-        self.reaches(|world| in_cost_mode(world, [0.12, 0.01]), MAX_ROUND + PUBLISH_TIMEOUT)
+        self.reaches(|problem| in_cost_mode(problem, [0.12, 0.01]), MAX_ROUND + PUBLISH_TIMEOUT)
             .await
             .context("north is cheap")?;
         report(&format!("loop: other prices → optimum ± {TOLERANCE_POINTS} points after {:?}", since.elapsed()));
@@ -243,7 +243,7 @@ impl Scene {
                 cost_ms[i][j] = rtt_ms + link["jitterMs"].as_f64().unwrap_or_default() + 200.0 * loss / (1.0 - loss);
             }
         }
-        Ok(Problem { cost_ms, ..world(Problem::default()) })
+        Ok(Problem { cost_ms, ..initial(Problem::default()) })
     }
 
     async fn split(&self) -> Result<Split> {
@@ -282,7 +282,7 @@ fn assert_out(cluster: &str, load: &Load, since: Instant) -> Result<()> {
 }
 
 /// Returns the inputs before any change, with the measured path costs.
-fn world(measured: Problem) -> Problem {
+fn initial(measured: Problem) -> Problem {
     Problem {
         demand_rps: DEMAND_RPS.map(f64::from).into(),
         capacity_rps: vec![f64::from(u32::from(PODS) * POD_RPS); 3],
@@ -326,7 +326,7 @@ fn pricing(leaving_west: f64, leaving_north: f64) -> Value {
     json!({
         "apiVersion": "landfall.dev/v1alpha1",
         "kind": "NetworkPricing",
-        "metadata": {"name": "ours"},
+        "metadata": {"name": "e2e"},
         "spec": {"rules": [
             {"relation": "SameZone", "usdPerGb": 0},
             {"from": {"provider": "aws"}, "usdPerGb": if leaving_west + leaving_north > 0.0 { 0.09 } else { 0.0 }},
