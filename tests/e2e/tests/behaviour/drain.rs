@@ -172,10 +172,10 @@ impl Scene {
 
     async fn reports_missing_operator(&self) -> Result<()> {
         self.fleet.of(WEST)?.member.operator.process.kill()?;
-        let (code, printed) = self.drain(WEST, "untold", &["--force", "--over", "24h"]).await?;
+        let (code, printed) = self.drain(WEST, "no-operator", &["--force", "--over", "24h"]).await?;
         let words = "undo with: landfall drain west --undo\nthis takes effect once the operator of west publishes it, which it did not within 20 s";
         ensure!(code == Some(1) && printed.contains(words), "exit code {code:?}: {printed}");
-        self.undo(WEST, "untold-undo").await
+        self.undo(WEST, "no-operator-undo").await
     }
 
     async fn keeps_foreign_drain(&self) -> Result<()> {
