@@ -62,7 +62,7 @@ has all '- {name: broker, mountPath: /etc/landfall/broker, readOnly: true}'
 has all 'secret: {secretName: "broker-access"}'
 has all 'resourceNames: ["broker-east"]'
 has all 'priorityClassName: system-cluster-critical'
-[ "$(grep -c -- --advertise=10.96.0.53 "$work/all")" = 1 ] || fail "all: the Service's address is advertised not exactly once"
+[ "$(grep -c -- --advertise=10.96.0.53 "$work/all")" = 1 ] || fail "all: the Service's address must be advertised exactly once"
 has_no all 'prometheus.io/'
 has_no all 'runAsUser'
 has_no all 'sysctls'
