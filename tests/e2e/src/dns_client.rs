@@ -18,7 +18,7 @@ use tokio::time::timeout;
 /// Longest wait for an answer from a server on loopback.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connected UDP socket to one server.
+/// UDP socket that is connected to one server.
 #[derive(Debug)]
 pub struct DnsClient {
     socket: UdpSocket,
@@ -36,7 +36,7 @@ pub struct Question {
 pub struct Reply {
     pub rcode: Rcode,
     pub truncated: bool,
-    /// The A and AAAA records of the answer section, in their order.
+    /// Addresses of the A and AAAA records in the answer section, in their order.
     pub addresses: Vec<IpAddr>,
     /// Smallest TTL of the records, in seconds.
     pub ttl: Option<u32>,

@@ -116,7 +116,7 @@ impl Scene {
         Ok(())
     }
 
-    /// The period is so long that no share changes before the undo.
+    /// Forces a drain over so long a period that no share changes before the undo.
     async fn drains_by_force(&self) -> Result<()> {
         let (code, printed) = self.drain(EAST, "forced", &["--force", "--over", "24h"]).await?;
         ensure!(code == Some(0) && printed.contains("are missing"), "exit code {code:?}: {printed}");
