@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Builds the programs of the end-to-end bed: from the Go module tests/e2e/controlplane `hyperkube` (etcd, API server,
-# controller manager, kubectl) and `helm`, from tests/e2e/lighthouse `lighthouse-agent`, and from
-# tests/e2e/metrics-server `metrics-server`. Prints the folder that holds them; progress goes to stderr.
+# Builds the programs of the end-to-end tests from three Go modules, and prints their folder. Progress goes to stderr.
 #
-#   scripts/controlplane.sh helm    only helm: enough to render the chart
-#   scripts/controlplane.sh all     what `make e2e` needs: all but metrics-server (default)
-#   scripts/controlplane.sh fleet   what `make e2e-fleet` needs: everything
+#   tests/e2e/controlplane     hyperkube (etcd, API server, controller manager, kubectl), helm
+#   tests/e2e/lighthouse       lighthouse-agent
+#   tests/e2e/metrics-server   metrics-server
 #
-# The folder is named after the sources, so a second run costs nothing. Go's own caches are the user's: a second
-# clone on the same machine only links. A cold build takes about ten CPU minutes, and six more for metrics-server.
+#   scripts/controlplane.sh helm    only helm, for rendering the charts
+#   scripts/controlplane.sh all     the programs of `make e2e`: all except metrics-server (default)
+#   scripts/controlplane.sh fleet   the programs of `make e2e-fleet`: all
+#
+# The name of the folder is a hash of the sources, so a second run builds nothing. Go caches packages for the user, so a
+# second clone only links. A cold build takes about ten CPU minutes, and six more for metrics-server.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 module=$root/tests/e2e/controlplane
-neighbour=$root/tests/e2e/lighthouse
+lighthouse=$root/tests/e2e/lighthouse
 metrics=$root/tests/e2e/metrics-server
 wanted=${1:-all}
 
@@ -20,7 +22,7 @@ say() { printf 'controlplane: %s\n' "$*" >&2; }
 
 fail() { say "$@"; exit 1; }
 
-# Go 1.21 is the first that fetches the newer toolchain go.mod asks for by itself.
+# Checks for Go 1.21, the first version that fetches the toolchain named in go.mod by itself.
 go_is_new_enough() {
   command -v go > /dev/null || return 1
   local minor
@@ -39,12 +41,12 @@ ensure_go() {
     "Install it: Debian 13 'apt-get install golang-go'; Debian 12 'apt-get install -t bookworm-backports golang-go'; else your system's Go package."
 }
 
-# version_of MODULE prints the version that go.mod selects, replacements included.
+# version_of MODULE prints the version in go.mod, after replacements.
 version_of() {
   go list -m -f '{{if .Replace}}{{.Replace.Version}}{{else}}{{.Version}}{{end}}' "$1"
 }
 
-# build NAME PACKAGE LDFLAGS writes the finished executable in one step, so that an interrupted build leaves nothing behind.
+# build NAME PACKAGE LDFLAGS moves the executable into place once it is complete, so an interrupted build leaves none.
 build() {
   [ -x "$out/$1" ] && return
   local started=$SECONDS
@@ -54,7 +56,7 @@ build() {
   say "built $1 in $((SECONDS - started)) s"
 }
 
-# Clients judge a server by its version, and charts are rendered for one: an unstamped build calls itself v0.0.0.
+# Sets the version of the server. Otherwise it is v0.0.0, and clients and charts depend on it.
 build_hyperkube() {
   cd "$module"
   local version flags='' package
@@ -75,13 +77,13 @@ build_helm() {
   build helm helm.sh/helm/v3/cmd/helm "$flags -X helm.sh/helm/v3/internal/version.version=$(version_of helm.sh/helm/v3)"
 }
 
-# Of a module of its own: see its generate-go-mod.sh.
+# The agent has a module of its own; see its generate-go-mod.sh.
 build_lighthouse_agent() {
-  cd "$neighbour"
+  cd "$lighthouse"
   build lighthouse-agent github.com/submariner-io/lighthouse/pkg/agent "-X main.version=$(version_of github.com/submariner-io/lighthouse)"
 }
 
-# Of a module of its own as well, for the same reason.
+# Metrics-server has a module of its own for the same reason.
 build_metrics_server() {
   cd "$metrics"
   build metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server \
@@ -97,7 +99,7 @@ case $wanted in
   *) fail "usage: controlplane.sh [helm|all|fleet]" ;;
 esac
 
-key=$(cat "$module"/go.{mod,sum} "$module"/*.go {"$neighbour","$metrics"}/go.{mod,sum} | sha256sum | cut -c1-16)
+key=$(cat "$module"/go.{mod,sum} "$module"/*.go {"$lighthouse","$metrics"}/go.{mod,sum} | sha256sum | cut -c1-16)
 out=$root/target/e2e/bin-$key
 mkdir -p "$out"
 exec 9> "$out/.lock"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests call and a Debian may lack: dig, setpriv with flock, Prometheus, and libfaketime.
-# Does nothing when they are there.
+# Installs the Debian packages that the end-to-end tests need: dig, setpriv and flock, Prometheus, and libfaketime.
+# Does nothing if all are installed.
 set -euo pipefail
 
 packages=()
@@ -13,7 +13,7 @@ compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' > /dev/null || packages+=(li
 [ "${#packages[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
-  printf 'deps-e2e: install %s (names of Debian packages), or run as root where there is apt-get\n' "${packages[*]}" >&2
+  printf 'deps-e2e: missing Debian packages: %s; install them, or run this as root on a system with apt-get\n' "${packages[*]}" >&2
   exit 1
 fi
 { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${packages[@]}"; } >&2

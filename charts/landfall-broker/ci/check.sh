@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Renders the chart as users do, and looks at what comes out. No cluster is asked; what the policy refuses, the end-to-end
-# tests know.
+# Renders the chart as users do, and checks the result. Needs no cluster. The end-to-end tests check the admission
+# policy.
 #
-#   charts/landfall-broker/ci/check.sh HELM     HELM: the program, version 3
+#   charts/landfall-broker/ci/check.sh HELM     HELM: path of Helm 3
 set -euo pipefail
 chart=$(cd "$(dirname "$0")/.." && pwd) release=landfall-broker namespace=submariner-k8s-broker
 . "$chart/../ci/lib.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Renders the chart as users do, and looks at what comes out. No cluster is asked.
+# Renders the chart as users do, and checks the result. Needs no cluster.
 #
-#   charts/landfall/ci/check.sh HELM     HELM: the program, version 3
+#   charts/landfall/ci/check.sh HELM     HELM: path of Helm 3
 set -euo pipefail
 chart=$(cd "$(dirname "$0")/.." && pwd) release=landfall namespace=landfall-system
 . "$chart/../ci/lib.sh"
@@ -62,7 +62,7 @@ has all '- {name: broker, mountPath: /etc/landfall/broker, readOnly: true}'
 has all 'secret: {secretName: "broker-access"}'
 has all 'resourceNames: ["broker-east"]'
 has all 'priorityClassName: system-cluster-critical'
-[ "$(grep -c -- --advertise=10.96.0.53 "$work/all")" = 1 ] || fail "all: the Service's address is advertised twice or never"
+[ "$(grep -c -- --advertise=10.96.0.53 "$work/all")" = 1 ] || fail "all: the Service's address must be advertised exactly once"
 has_no all 'prometheus.io/'
 has_no all 'runAsUser'
 has_no all 'sysctls'

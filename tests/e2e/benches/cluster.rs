@@ -1,9 +1,9 @@
 //! Start-up, propagation, memory and concurrency of `landfall dns` behind one real API server.
 //!
-//! The set-up is that in which Lighthouse was measured: 1,000 ServiceImports without IPs, exported by five clusters with
-//! one EndpointSlice each, of which one is the local one. The operator has published all selections before DNS starts.
-//! Prints a table; takes about two minutes. Queries, server, API server and etcd share the machine's cores, so a busy
-//! machine shows in every figure.
+//! The setup is that of the Lighthouse measurements: 1,000 ServiceImports without IPs, exported by five clusters with
+//! one EndpointSlice each, one of them local. The operator has published all selections before DNS starts. Prints a
+//! table; takes about two minutes. Queries, server, API server and etcd share the machine's cores, so a busy machine
+//! affects every figure.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use kube::Client;
 use kube::api::{ListParams, Patch, PatchParams};
-use landfall_e2e::ask::Asker;
 use landfall_e2e::cluster::{DNS_ACCOUNT, McsCrds, OPERATOR_ACCOUNT};
+use landfall_e2e::dns_client::DnsClient;
 use landfall_e2e::landfall::{DnsServer, Landfall};
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::percentile;
@@ -22,21 +22,21 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 const SERVICES: usize = 1000;
-/// The first is the local one.
+/// The first cluster is the local one.
 const CLUSTERS: [&str; 5] = ["c1", "c2", "c3", "c4", "c5"];
 const NAMESPACE: &str = "bench";
-/// Requests to the API server at a time.
+/// Concurrent requests to the API server.
 const WRITERS: usize = 16;
 
 const CHANGES: usize = 50;
-/// A change is looked for this often.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Pause between two queries for a change.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 const CLIENTS: usize = 32;
 const QUERIES: usize = 1_000_000;
 
-/// Longer than anything here takes; Lighthouse needs five minutes for the first figure.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Limit on every wait. Lighthouse needs five minutes for the first figure.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
     run(async {
@@ -46,9 +46,9 @@ fn main() -> Result<()> {
         print_row("exec → all 1,000 names right", &millis(startup.all_right));
         print_row("anonymous memory at start", &bench.anonymous_memory(&server)?);
 
-        let asker = Asker::connect(server.address).await?;
+        let dns_client = DnsClient::connect(server.address).await?;
         for (what, health) in [("ready → not ready", Health::NotReady), ("not ready → ready", Health::Ready)] {
-            let mut delays = bench.single_changes(&asker, health).await?;
+            let mut delays = bench.single_changes(&dns_client, health).await?;
             let (p50, p99) = (percentile(&mut delays, 0.5), percentile(&mut delays, 0.99));
             print_row(
                 &format!("{what}, patch sent → answer, {CHANGES} changes"),
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
 
 struct Bench {
     cluster: Cluster,
-    /// Keeps the selections as they should be.
+    /// Operator that keeps the selections up to date.
     _operator: Landfall,
     questions: Vec<Question>,
 }
@@ -84,7 +84,7 @@ struct Burst {
 }
 
 impl Bench {
-    /// A cluster with all objects, and an operator that has published everything.
+    /// Starts a cluster with all objects, and an operator. Returns once all selections are published.
     async fn prepare() -> Result<Self> {
         let cluster = Cluster::start("bench", CLUSTERS[0], McsCrds::Current).await?;
         let client = cluster.client();
@@ -98,9 +98,9 @@ impl Bench {
         let kubeconfig = cluster.kubeconfig_for(OPERATOR_ACCOUNT, "operator").await?;
         let operator = Landfall::operator(cluster.site(&kubeconfig), "operator", &[])?;
         let selections = objects::api(client, "landfall.dev/v1alpha1", "ServiceSelection", Some(NAMESPACE));
-        await_condition("all selections are published", DEADLINE, async || {
+        await_condition("all selections are published", TIMEOUT, async || {
             let published = selections.list_metadata(&ListParams::default()).await?.items.len();
-            ensure!(published == SERVICES, "{published} are");
+            ensure!(published == SERVICES, "{published} of {SERVICES}");
             Ok(())
         })
         .await?;
@@ -109,65 +109,68 @@ impl Bench {
         Ok(Self { cluster, _operator: operator, questions })
     }
 
-    /// Starts the DNS server, and asks for all names in turn until each was answered with the local cluster's address.
+    /// Starts the DNS server and measures until every name was answered with the local cluster's address.
     async fn start(&self) -> Result<(DnsServer, Startup)> {
         let kubeconfig = self.cluster.kubeconfig_for(DNS_ACCOUNT, "dns").await?;
         let executed = now();
         let server = DnsServer::start(self.cluster.site(&kubeconfig), "dns", &[])?;
-        let asker = Asker::connect(server.address).await?;
-        let first = async || asker.ask(&self.questions[0]).await;
-        await_condition("a first reply", DEADLINE, first).await?;
+        let dns_client = DnsClient::connect(server.address).await?;
+        let first = async || dns_client.query(&self.questions[0]).await;
+        await_condition("a first reply", TIMEOUT, first).await?;
         let first_reply = executed.elapsed();
-        self.all_answered_by(&asker, 0, executed + DEADLINE).await?;
+        self.all_answered_by(&dns_client, 0, executed + TIMEOUT).await?;
         Ok((server, Startup { first_reply, all_right: executed.elapsed() }))
     }
 
-    /// Returns when every name has been answered with the given cluster's address, each since it was asked about here.
-    async fn all_answered_by(&self, asker: &Asker, cluster: usize, deadline: Instant) -> Result<()> {
+    /// Returns once every name was answered with the address of the given cluster.
+    async fn all_answered_by(&self, dns_client: &DnsClient, cluster: usize, deadline: Instant) -> Result<()> {
         let mut left: Vec<usize> = (0..SERVICES).collect();
         while !left.is_empty() {
-            ensure!(now() < deadline, "{} names are not answered by {} yet", left.len(), CLUSTERS[cluster]);
+            ensure!(now() < deadline, "{} names are not yet answered with {}", left.len(), CLUSTERS[cluster]);
             let mut still = Vec::new();
             for i in left {
-                let answered = asker.ask(&self.questions[i]).await.is_ok_and(|reply| reply.is(&address(i, cluster)));
+                let answered =
+                    dns_client.query(&self.questions[i]).await.is_ok_and(|reply| reply.is(&address(i, cluster)));
                 if !answered {
                     still.push(i);
                 }
             }
             left = still;
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// Changes the local slices of some services one after the other, and measures each until the answer changes.
-    async fn single_changes(&self, asker: &Asker, health: Health) -> Result<Vec<Duration>> {
+    /// Changes the local slices of some services one after the other. Returns the delay of each until the answer
+    /// changed.
+    async fn single_changes(&self, dns_client: &DnsClient, health: Health) -> Result<Vec<Duration>> {
         let mut delays = Vec::new();
         for i in 0..CHANGES {
             let sent = now();
             set_health(self.cluster.client(), i, 0, health).await?;
             loop {
-                let local = asker.ask(&self.questions[i]).await?.is(&address(i, 0));
+                let local = dns_client.query(&self.questions[i]).await?.is(&address(i, 0));
                 if local == (health == Health::Ready) {
                     break;
                 }
-                ensure!(sent.elapsed() < DEADLINE, "{} is still answered as before", service(i));
-                tokio::time::sleep(LOOK_EVERY).await;
+                ensure!(sent.elapsed() < TIMEOUT, "{} still has its old answer", service(i));
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             delays.push(sent.elapsed());
         }
         Ok(delays)
     }
 
-    /// Makes all local slices not ready as fast as the API server takes it.
+    /// Makes all local slices unready as fast as the API server accepts the patches.
     async fn burst(&self, server: std::net::SocketAddr) -> Result<Burst> {
-        // Which of the other four answers is drawn, so the slices of three of them go first and leave one.
+        // Any of the other four clusters may be drawn, so the slices of three of them become unready first and leave
+        // one.
         let others = (0..SERVICES).flat_map(|i| (2..CLUSTERS.len()).map(move |c| (i, c))).collect();
         let client = self.cluster.client();
         let not_ready =
             async |client: Client, (i, c): (usize, usize)| set_health(&client, i, c, Health::NotReady).await;
         in_parallel(client, others, not_ready).await?;
-        let asker = Asker::connect(server).await?;
+        let dns_client = DnsClient::connect(server).await?;
         let started = now();
         let patches = async {
             let local = (0..SERVICES).map(|i| (i, 0)).collect();
@@ -175,23 +178,24 @@ impl Bench {
             anyhow::Ok(started.elapsed())
         };
         let answers = async {
-            self.all_answered_by(&asker, 1, started + DEADLINE).await?;
+            self.all_answered_by(&dns_client, 1, started + TIMEOUT).await?;
             anyhow::Ok(started.elapsed())
         };
         let (last_patch, last_answer) = tokio::try_join!(patches, answers)?;
         Ok(Burst { last_patch, last_answer })
     }
 
-    /// Asks for services of which one cluster in five is ready, as the burst left them, from many clients at once.
+    /// Queries a service of which one cluster in five is ready, as the burst left it, from many clients at once.
+    /// Returns the number of empty answers.
     async fn empty_answers(&self, server: &DnsServer) -> Result<usize> {
         let question = Arc::new(self.questions[0].clone());
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
-            let (question, asker) = (Arc::clone(&question), Asker::connect(server.address).await?);
+            let (question, dns_client) = (Arc::clone(&question), DnsClient::connect(server.address).await?);
             clients.spawn(async move {
                 let mut empty = 0;
                 for _ in 0..QUERIES / CLIENTS {
-                    empty += usize::from(asker.ask(&question).await?.addresses.is_empty());
+                    empty += usize::from(dns_client.query(&question).await?.addresses.is_empty());
                 }
                 anyhow::Ok(empty)
             });
@@ -203,7 +207,7 @@ impl Bench {
         Ok(empty)
     }
 
-    /// What the server has allocated, without its program text: the part that grows with what it knows.
+    /// Returns the allocated memory of the server without its program text. This part grows with the number of objects.
     fn anonymous_memory(&self, server: &DnsServer) -> Result<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", server.landfall.process.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
@@ -236,7 +240,7 @@ async fn set_health(client: &Client, i: usize, cluster: usize, health: Health) -
     Ok(())
 }
 
-/// Does something with each item, a few at a time, and fails when one of them does.
+/// Runs `act` on each item, a few at a time. Fails if one of them fails.
 async fn in_parallel<T, F>(
     client: &Client,
     items: Vec<T>,

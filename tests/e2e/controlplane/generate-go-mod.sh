@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Writes go.mod and go.sum anew: run it after changing a version below, and commit both files.
+# Writes go.mod and go.sum. Run it after changing a version below, and commit both files.
 #
 # k8s.io/kubernetes replaces every module of its staging area by a folder of its own repository. Replacements count
-# in the main module only, so each of them is repeated here, pointing at the tag published for the same release.
-# One version of each k8s.io module for every command also means that each of its packages is compiled once.
-# `go mod tidy` is no substitute: it adds the dependencies of all dependencies' tests.
+# only in the main module, so each is repeated here with the tag that was published for the same release. All commands
+# use one version of each k8s.io module, so each of its packages is compiled once.
+# `go mod tidy` is no substitute, because it adds the dependencies of all dependencies' tests.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 kubernetes=v1.34.4
 staging=v0.${kubernetes#v1.}
 etcd=v3.6.7
-helm=v3.19.5      # the newest Helm 3 that is written for Kubernetes 1.34
+helm=v3.19.5      # newest Helm 3 for Kubernetes 1.34
 mcs_api=v0.5.0
 export GOFLAGS=-mod=mod
 
@@ -30,6 +30,6 @@ rm -f go.sum
   printf ')\n'
 } > go.mod
 
-# Listing every package that the two commands need adds what go.mod and go.sum still miss.
+# Listing every package that the two commands need adds the missing lines to go.mod and go.sum.
 go list -deps . helm.sh/helm/v3/cmd/helm > /dev/null
 GOFLAGS=-mod=readonly go list -deps . helm.sh/helm/v3/cmd/helm > /dev/null

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Writes go.mod and go.sum anew: run it after changing the version below, and commit both files.
+# Writes go.mod and go.sum. Run it after changing the version below, and commit both files.
 #
-# A module of its own, so that metrics-server is built of the versions it was released with: it wants another Kubernetes
-# than the control plane of the bed, and one module can have only one of each.
+# Metrics-server has a module of its own, so that it is built with the dependencies of its release. Its version of
+# Kubernetes differs from that of the control plane, and a module can have only one version of each dependency.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -14,6 +14,6 @@ rm -f go.sum
 printf 'module landfall.dev/e2e/metrics-server\n\ngo 1.26.4\n\ntool %s\n\nrequire sigs.k8s.io/metrics-server %s\n' \
   "$program" "$version" > go.mod
 
-# Listing every package that the program needs adds what go.mod and go.sum still miss.
+# Listing every package that the program needs adds the missing lines to go.mod and go.sum.
 go list -deps "$program" > /dev/null
 GOFLAGS=-mod=readonly go list -deps "$program" > /dev/null

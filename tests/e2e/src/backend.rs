@@ -1,5 +1,5 @@
-//! A real HTTP server that can bear just so much: `slots` requests at a time, each of which takes a while, and a queue
-//! before them. It says which cluster answered and, under `/metrics`, how busy it is.
+//! Real HTTP server with a limited capacity: `slots` requests at a time, each of which takes a while, and a queue
+//! before them. A reply names the cluster that answered, and `/metrics` shows the utilization.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -21,33 +21,33 @@ use tokio::time::sleep;
 
 use crate::wait::now;
 
-/// Names the cluster that answered.
+/// Header that names the cluster that answered.
 pub const CLUSTER_HEADER: &str = "x-cluster";
 
-/// Requests that wait, per slot. As many again are under way at full load; what comes beyond is refused.
+/// Length of the queue per slot. Requests beyond slots and queue are refused.
 const QUEUE_PER_SLOT: usize = 4;
 
-/// The pods of one cluster, behind one address. Dropping it closes the address and all connections.
+/// Pods of one cluster behind one address. Dropping it closes the address and all connections.
 pub struct Backend {
     pub address: SocketAddr,
-    desk: Arc<Desk>,
+    state: Arc<State>,
     _server: JoinSet<()>,
 }
 
-/// What a backend did so far.
+/// Counters of a backend since its start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Work {
     pub served: u64,
-    /// Answered with 503, as the queue was full.
+    /// Requests answered with 503 because the queue was full.
     pub refused: u64,
-    /// Requests that were served at the same time at most.
-    pub most_at_once: usize,
-    /// Of all slots together.
+    /// Highest number of requests that were served at the same time.
+    pub max_at_once: usize,
+    /// Busy time of all slots together.
     pub busy: Duration,
 }
 
-/// Where requests are served.
-struct Desk {
+/// State that all connections share.
+struct State {
     cluster: String,
     service_time: Duration,
     slots: Semaphore,
@@ -58,20 +58,20 @@ struct Desk {
     occupancy: Mutex<Occupancy>,
 }
 
-/// How many slots are busy, and the integral of that over time.
+/// Number of busy slots, and its integral over time.
 struct Occupancy {
     busy: usize,
-    most: usize,
+    max_busy: usize,
     since: Instant,
     total: Duration,
 }
 
 impl Backend {
-    /// Starts a server of `cluster` that can bear `slots / service_time` requests a second.
+    /// Starts a server of `cluster` with a capacity of `slots / service_time` requests per second.
     pub async fn start(cluster: &str, slots: usize, service_time: Duration) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port for a backend")?;
         let address = listener.local_addr()?;
-        let desk = Arc::new(Desk {
+        let state = Arc::new(State {
             cluster: cluster.into(),
             service_time,
             slots: Semaphore::new(slots),
@@ -79,44 +79,44 @@ impl Backend {
             present: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            occupancy: Mutex::new(Occupancy { busy: 0, most: 0, since: now(), total: Duration::ZERO }),
+            occupancy: Mutex::new(Occupancy { busy: 0, max_busy: 0, since: now(), total: Duration::ZERO }),
         });
         let mut server = JoinSet::new();
-        server.spawn(listen(listener, Arc::clone(&desk)));
-        Ok(Self { address, desk, _server: server })
+        server.spawn(listen(listener, Arc::clone(&state)));
+        Ok(Self { address, state, _server: server })
     }
 
-    /// Changes how many requests are served at a time. Returns when as many as are taken away have ended.
+    /// Changes how many requests are served at a time. Returns once the requests in removed slots have ended.
     pub async fn set_slots(&self, slots: usize) -> Result<()> {
-        let before = self.desk.slot_count.swap(slots, Ordering::Relaxed);
-        self.desk.slots.add_permits(slots.saturating_sub(before));
+        let before = self.state.slot_count.swap(slots, Ordering::Relaxed);
+        self.state.slots.add_permits(slots.saturating_sub(before));
         let taken = u32::try_from(before.saturating_sub(slots))?;
-        self.desk.slots.acquire_many(taken).await.context("the slots are never closed")?.forget();
+        self.state.slots.acquire_many(taken).await.context("the slots are never closed")?.forget();
         Ok(())
     }
 
     #[must_use]
     pub fn work(&self) -> Work {
-        let (most_at_once, busy) = self.desk.occupancy_until_now();
+        let (max_at_once, busy) = self.state.occupancy_until_now();
         Work {
-            served: self.desk.served.load(Ordering::Relaxed),
-            refused: self.desk.refused.load(Ordering::Relaxed),
-            most_at_once,
+            served: self.state.served.load(Ordering::Relaxed),
+            refused: self.state.refused.load(Ordering::Relaxed),
+            max_at_once,
             busy,
         }
     }
 }
 
-async fn listen(listener: TcpListener, desk: Arc<Desk>) {
+async fn listen(listener: TcpListener, state: Arc<State>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                let desk = Arc::clone(&desk);
+                let state = Arc::clone(&state);
                 connections.spawn(async move {
-                    let answer = service_fn(|request| answer(&desk, request));
+                    let answer = service_fn(|request| answer(&state, request));
                     let connection = hyper::server::conn::http1::Builder::new();
-                    // A client that went away is no concern of the server's.
+                    // A client that closed its connection is not an error of the server.
                     let _ = connection.serve_connection(TokioIo::new(stream), answer).await;
                 });
             }
@@ -125,19 +125,19 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, body) = match request.uri().path() {
-        "/metrics" => (StatusCode::OK, desk.metrics()),
-        _ => (desk.serve().await, String::new()),
+        "/metrics" => (StatusCode::OK, state.metrics()),
+        _ => (state.serve().await, String::new()),
     };
-    let response = Response::builder().status(status).header(CLUSTER_HEADER, &desk.cluster);
+    let response = Response::builder().status(status).header(CLUSTER_HEADER, &state.cluster);
     Ok(response.body(Full::from(body)).expect("a cluster's id is a header value"))
 }
 
-impl Desk {
+impl State {
     async fn serve(&self) -> StatusCode {
         let places = self.slot_count.load(Ordering::Relaxed) * (1 + QUEUE_PER_SLOT);
-        // Given back also when the client goes away and this is dropped in the middle.
+        // The place is freed even if the client closes the connection and drops this future.
         let Some(_place) = Place::take(&self.present, places) else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return StatusCode::SERVICE_UNAVAILABLE;
@@ -152,10 +152,10 @@ impl Desk {
     fn occupancy_until_now(&self) -> (usize, Duration) {
         let mut occupancy = locked(&self.occupancy);
         occupancy.change(|busy| busy);
-        (occupancy.most, occupancy.total)
+        (occupancy.max_busy, occupancy.total)
     }
 
-    /// In the text format of Prometheus.
+    /// Returns the counters in the text format of Prometheus.
     fn metrics(&self) -> String {
         let (_, busy) = self.occupancy_until_now();
         let slots = self.slot_count.load(Ordering::Relaxed);
@@ -176,7 +176,7 @@ impl Desk {
     }
 }
 
-/// A place at the desk, waiting or being served.
+/// Place in a slot or in the queue. Dropping it frees the place.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {
@@ -193,7 +193,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A slot that is busy until this is dropped.
+/// Busy slot. Dropping it ends the busy time.
 struct Busy<'a>(&'a Mutex<Occupancy>);
 
 impl<'a> Busy<'a> {
@@ -216,12 +216,12 @@ impl Occupancy {
         self.total += (now - self.since) * busy;
         self.since = now;
         self.busy = change(self.busy);
-        self.most = self.most.max(self.busy);
+        self.max_busy = self.max_busy.max(self.busy);
     }
 }
 
 fn locked(occupancy: &Mutex<Occupancy>) -> MutexGuard<'_, Occupancy> {
-    // What it holds is right between any two statements.
+    // The value is consistent between any two statements.
     occupancy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -230,8 +230,8 @@ mod tests {
     use super::*;
     use crate::http;
 
-    /// How many of so many requests at once were answered with 200, and how long all took.
-    async fn ask_at_once(backend: &Backend, requests: usize) -> Result<(usize, Duration)> {
+    /// Sends `requests` at once. Returns how many were answered with 200, and how long all of them took.
+    async fn request_at_once(backend: &Backend, requests: usize) -> Result<(usize, Duration)> {
         let since = now();
         let mut under_way = JoinSet::new();
         for _ in 0..requests {
@@ -247,42 +247,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_requests_than_slots_wait_for_each_other() -> Result<()> {
+    async fn requests_beyond_the_slots_wait() -> Result<()> {
         let backend = Backend::start("east", 2, Duration::from_millis(40)).await?;
-        let (served, took) = ask_at_once(&backend, 6).await?;
+        let (served, took) = request_at_once(&backend, 6).await?;
         assert_eq!(served, 6);
         assert!(took >= Duration::from_millis(120), "{took:?}");
         let work = backend.work();
-        assert_eq!((work.served, work.refused, work.most_at_once), (6, 0, 2));
+        assert_eq!((work.served, work.refused, work.max_at_once), (6, 0, 2));
         assert!(work.busy >= Duration::from_millis(240), "{work:?}");
         Ok(())
     }
 
     #[tokio::test]
-    async fn what_the_queue_does_not_hold_is_refused() -> Result<()> {
+    async fn requests_beyond_the_queue_are_refused() -> Result<()> {
         let backend = Backend::start("east", 1, Duration::from_millis(100)).await?;
-        let (served, _) = ask_at_once(&backend, 12).await?;
+        let (served, _) = request_at_once(&backend, 12).await?;
         assert_eq!(served, 1 + QUEUE_PER_SLOT);
         assert_eq!(backend.work().refused, 12 - 1 - QUEUE_PER_SLOT as u64);
         Ok(())
     }
 
     #[tokio::test]
-    async fn its_capacity_can_be_changed() -> Result<()> {
+    async fn capacity_can_be_changed() -> Result<()> {
         let backend = Backend::start("east", 4, Duration::from_millis(30)).await?;
         backend.set_slots(1).await?;
-        ask_at_once(&backend, 4).await?;
-        assert_eq!(backend.work().most_at_once, 1);
+        request_at_once(&backend, 4).await?;
+        assert_eq!(backend.work().max_at_once, 1);
         backend.set_slots(3).await?;
-        ask_at_once(&backend, 6).await?;
-        assert_eq!(backend.work().most_at_once, 3);
+        request_at_once(&backend, 6).await?;
+        assert_eq!(backend.work().max_at_once, 3);
         Ok(())
     }
 
     #[tokio::test]
-    async fn it_says_how_busy_it_is() -> Result<()> {
+    async fn metrics_show_the_utilization() -> Result<()> {
         let backend = Backend::start("east", 2, Duration::from_millis(30)).await?;
-        ask_at_once(&backend, 3).await?;
+        request_at_once(&backend, 3).await?;
         let page = http::get(backend.address, "/metrics").await?.body;
         assert!(page.contains("backend_requests_total{cluster=\"east\"} 3\n"), "{page}");
         assert!(page.contains("backend_slots{cluster=\"east\"} 2\n"), "{page}");

@@ -1,5 +1,5 @@
-//! The one place that the clusters of a clusterset share: a namespace of some cluster, and an account there for each of
-//! them, as the broker's chart makes it.
+//! Broker of a clusterset: a namespace of some cluster, with an account for each member, as the broker's chart creates
+//! it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,34 +14,34 @@ use crate::cluster::Cluster;
 use crate::objects;
 use crate::wait::await_condition;
 
-/// Submariner's default.
+/// Default of Submariner.
 pub const BROKER_NAMESPACE: &str = "submariner-k8s-broker";
 
-/// What the chart calls its policy.
+/// Name of the admission policy in the chart.
 pub const POLICY: &str = "landfall-broker.submariner-k8s-broker";
 
-/// An API server begins to enforce a policy by itself, within seconds after it was written.
-const ENFORCED: Duration = Duration::from_secs(20);
+/// Longest wait until an API server enforces a new policy; it does so within seconds.
+const ENFORCEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Makes the namespace, and an account for each of these clusters. May be called again, for more of them. Returns when
-/// the policy is in force.
+/// Creates the namespace and an account for each member. May be called again with more members. Returns once the policy
+/// is in force.
 pub async fn prepare(broker: &Cluster, members: &[&str]) -> Result<()> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BROKER_NAMESPACE}});
     objects::apply(broker.client(), &namespace).await?;
     broker.install_chart("landfall-broker", BROKER_NAMESPACE, &format!("members={{{}}}", members.join(","))).await?;
     let Some(member) = members.first() else { return Ok(()) };
     let client = client(broker, member).await?;
-    await_condition("the broker's policy is in force", ENFORCED, async || {
+    await_condition("the broker's policy is in force", ENFORCEMENT_TIMEOUT, async || {
         let params = PatchParams::apply("e2e").dry_run();
-        let outcome = api(&client).patch("nobody-0", &params, &Patch::Apply(&facts("nobody-0", "nobody"))).await;
+        let outcome = api(&client).patch("other-0", &params, &Patch::Apply(&facts("other-0", "other"))).await;
         let refused = outcome.err().map(|error| error.to_string()).unwrap_or_default();
-        ensure!(refused.contains(POLICY), "not refused by it: {refused:?}");
+        ensure!(refused.contains(POLICY), "not refused by {POLICY}: {refused:?}");
         Ok(())
     })
     .await
 }
 
-/// ClusterFacts for the broker that say nothing but whose they are.
+/// Builds ClusterFacts for the broker that contain nothing but their cluster.
 #[must_use]
 pub fn facts(name: &str, cluster: &str) -> Value {
     json!({
@@ -52,18 +52,18 @@ pub fn facts(name: &str, cluster: &str) -> Value {
     })
 }
 
-/// The ClusterFacts on the broker.
+/// Returns the API of the ClusterFacts on the broker.
 #[must_use]
 pub fn api(client: &Client) -> Api<DynamicObject> {
     objects::api(client, "landfall.dev/v1alpha1", "ClusterFacts", Some(BROKER_NAMESPACE))
 }
 
-/// A client of the broker as this member.
+/// Connects to the broker as this member.
 pub async fn client(broker: &Cluster, cluster_id: &str) -> Result<Client> {
     client_of(broker, &account(cluster_id)).await
 }
 
-/// A client of the broker as this account of its namespace.
+/// Connects to the broker as this account of its namespace.
 pub async fn client_of(broker: &Cluster, account: &str) -> Result<Client> {
     let token = broker.token_of(BROKER_NAMESPACE, account).await?;
     let kubeconfig = broker.control_plane.write_kubeconfig(&format!("as-{account}"), &token)?;
@@ -71,18 +71,19 @@ pub async fn client_of(broker: &Cluster, account: &str) -> Result<Client> {
     Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
 }
 
-/// A new token of a member's account. (No controller of the bed fills the Secret that the chart makes for it.)
+/// Creates a token of a member's account. The bed runs no controller that fills the Secret from the chart.
 pub async fn token(broker: &Cluster, cluster_id: &str) -> Result<String> {
     broker.token_of(BROKER_NAMESPACE, &account(cluster_id)).await
 }
 
-/// Writes a kubeconfig for a member's account, which that cluster reaches at this port of 127.0.0.1.
+/// Writes a kubeconfig for a member's account that leads to this port of 127.0.0.1.
 pub async fn kubeconfig(broker: &Cluster, cluster_id: &str, port: u16) -> Result<PathBuf> {
     let token = token(broker, cluster_id).await?;
     broker.control_plane.write_kubeconfig_via(port, &format!("broker-{cluster_id}"), &token)
 }
 
-/// What Submariner's operator grants a member's account beside: its Lighthouse agent shares the account with us.
+/// Grants a member's account the rights that Submariner's operator adds: the Lighthouse agent of the member uses the
+/// same account.
 pub async fn admit_lighthouse(broker: &Cluster, cluster_id: &str) -> Result<()> {
     let all = ["get", "list", "watch", "create", "patch", "update", "delete"];
     let rbac = "rbac.authorization.k8s.io";
@@ -103,7 +104,7 @@ pub async fn admit_lighthouse(broker: &Cluster, cluster_id: &str) -> Result<()> 
     Ok(())
 }
 
-/// As Submariner calls it.
+/// Returns the name that Submariner gives the account.
 fn account(cluster_id: &str) -> String {
     format!("cluster-{cluster_id}")
 }

@@ -1,4 +1,4 @@
-//! The keys of one control plane: an authority, the API server's certificate, and the key that signs tokens.
+//! Keys of one control plane: an authority, the certificate of the API server, and the key that signs tokens.
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -11,29 +11,29 @@ use rcgen::{
     SanType,
 };
 
-/// What the API server is called by servers that it passes requests on to. They believe this name alone: others have
-/// certificates of the same authority.
+/// Name in the certificate that the API server shows to aggregated API servers. They trust this name alone, because
+/// other clients have certificates of the same authority.
 pub const AGGREGATOR: &str = "aggregator";
 
-/// Paths of the files that the API server, the controllers and the clients are given, and the administrator's token.
+/// Paths of the files for the API server, the controllers and the clients, and the administrator's token.
 #[derive(Debug)]
 pub struct Credentials {
     pub authority: PathBuf,
     pub server_certificate: PathBuf,
     pub server_key: PathBuf,
-    /// By which servers behind the API server know that it is the API server who asks, and on whose behalf.
+    /// Certificate that proves to aggregated API servers that the request comes from the API server.
     pub aggregator_certificate: PathBuf,
     pub aggregator_key: PathBuf,
-    /// Signs service account tokens.
+    /// Key that signs service account tokens.
     pub token_key: PathBuf,
-    /// Its public half, by which the API server checks them.
+    /// Public half of `token_key`, with which the API server verifies tokens.
     pub token_public_key: PathBuf,
     pub token_file: PathBuf,
     pub admin_token: String,
 }
 
 impl Credentials {
-    /// Writes everything new into `folder`.
+    /// Creates all keys and certificates in `folder`.
     pub fn create(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let file = |name| folder.join(name);
@@ -96,8 +96,8 @@ fn aggregator_parameters() -> CertificateParams {
     parameters
 }
 
-/// The API server listens on loopback, where any user of the machine can reach it: the token must not be guessable.
-/// `RandomState` is seeded by the operating system.
+/// Returns a token that cannot be guessed: any user of the machine can reach the API server on loopback. The operating
+/// system seeds `RandomState`.
 fn random_token() -> String {
     let word = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", word(), word())

@@ -1,4 +1,4 @@
-//! A cluster that Landfall could be installed in: a control plane with CRDs and the chart's identities.
+//! Cluster that is ready for Landfall: a control plane with the CRDs and the chart's identities.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,29 +16,26 @@ use tokio::process::Command;
 
 use crate::control_plane::ControlPlane;
 use crate::files::{control_plane_programs, fixture, repository};
-use crate::landfall::Site;
+use crate::landfall::{RELEASE_NAMESPACE, Site};
 use crate::objects;
 use crate::wait::await_condition;
 
-/// Where the chart is installed, and so the operator's own namespace.
-pub const RELEASE_NAMESPACE: &str = "landfall-system";
-
-/// The service accounts that the chart renders.
+/// Service accounts that the chart creates.
 pub const OPERATOR_ACCOUNT: &str = "landfall-operator";
 pub const DNS_ACCOUNT: &str = "landfall-dns";
 
-const CRD_DEADLINE: Duration = Duration::from_secs(10);
+const CRD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which Multi-Cluster Services CRDs a cluster has.
+/// Version of the Multi-Cluster Services CRDs in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum McsCrds {
-    /// Those of the newest release: v1alpha1 and v1beta1.
+    /// CRDs of the newest release: v1alpha1 and v1beta1.
     Current,
-    /// v1alpha1 only, as Submariner installed them until 0.23.
+    /// Only v1alpha1, as Submariner installed it until 0.23.
     V1alpha1,
 }
 
-/// A control plane under a name, which is a cluster of a clusterset under its id.
+/// Control plane with a name in the test run and an id in its clusterset.
 pub struct Cluster {
     name: String,
     id: String,
@@ -46,7 +43,7 @@ pub struct Cluster {
     client: Client,
 }
 
-/// What a program printed, and how it ended.
+/// Output and result of a program that has ended.
 #[derive(Debug)]
 pub struct Output {
     pub success: bool,
@@ -55,15 +52,15 @@ pub struct Output {
 }
 
 impl Cluster {
-    /// Starts a control plane and installs everything but running programs. `name` is unique in the run; `id` is the
-    /// cluster's id in its clusterset.
+    /// Starts a control plane and installs everything except running programs. `name` must be unique in the run; `id`
+    /// is the cluster's id in its clusterset.
     pub async fn start(name: &str, id: &str, mcs: McsCrds) -> Result<Self> {
         let mut cluster = Self::bare(name, id).await?;
         cluster.install(mcs).await.with_context(|| format!("install into cluster {name}"))?;
         Ok(cluster)
     }
 
-    /// Starts a control plane that knows none of our kinds.
+    /// Starts a control plane without the CRDs of Landfall, Submariner and Multi-Cluster Services.
     pub async fn bare(name: &str, id: &str) -> Result<Self> {
         let control_plane = ControlPlane::start(name).await.with_context(|| format!("start cluster {name}"))?;
         let client = control_plane.admin().await?;
@@ -80,19 +77,19 @@ impl Cluster {
         self.control_plane.folder()
     }
 
-    /// A client with every right.
+    /// Client of the administrator.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The cluster's id in its clusterset.
+    /// Cluster id in the clusterset.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What `landfall` is told about this cluster when it uses `kubeconfig`.
+    /// Arguments for `landfall` in this cluster with `kubeconfig`.
     #[must_use]
     pub fn site<'a>(&'a self, kubeconfig: &'a Path) -> Site<'a> {
         Site { cluster_id: &self.id, kubeconfig, folder: self.folder() }
@@ -104,7 +101,7 @@ impl Cluster {
         self.control_plane.write_kubeconfig(user, &token)
     }
 
-    /// A new token of a service account.
+    /// Creates a token of a service account.
     pub async fn token_of(&self, namespace: &str, account: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(3 * 3600), ..TokenRequestSpec::default() };
@@ -147,16 +144,16 @@ impl Cluster {
         self.keep_output("mcs-crds.yaml", command).await
     }
 
-    /// Applies a chart of ours as a user gets it, under its own name, with the default values but for those of `set`. The
-    /// namespace must be there. May be called again with other values.
+    /// Applies a chart of Landfall under its own name, with the default values except those of `set`. The namespace
+    /// must exist. May be called again with other values.
     pub async fn install_chart(&self, name: &str, namespace: &str, set: &str) -> Result<()> {
-        // Two may do it at once, with other values.
+        // Two tests may do this at once, with other values.
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let file = format!("{name}-{}.yaml", COUNTER.fetch_add(1, Ordering::Relaxed));
         let mut command = Command::new(control_plane_programs()?.join("helm"));
         command.args(["template", name]).arg(repository().join("charts").join(name));
         command.args(["--namespace", namespace, "--set", set]);
-        // No plugin or repository of whoever runs this may change the result.
+        // No plugin or repository of the user who runs this may change the result.
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(variable, self.folder().join("helm"));
         }
@@ -184,7 +181,7 @@ impl Cluster {
 
     async fn crds_established(&self) -> Result<()> {
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        await_condition("all CRDs are established", CRD_DEADLINE, async || {
+        await_condition("all CRDs are established", CRD_TIMEOUT, async || {
             for crd in crds.list(&ListParams::default()).await? {
                 let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
                 let established = conditions.iter().any(|it| it.type_ == "Established" && it.status == "True");

@@ -1,7 +1,7 @@
-//! One control plane on loopback: etcd, the API server, and the three controllers that clean up.
+//! Control plane on loopback: etcd, the API server, and three controllers.
 //!
-//! There is no scheduler and no node. The controllers are those that delete the content of a deleted namespace,
-//! the dependents of a deleted owner, and make each namespace's default service account.
+//! It has no scheduler and no node. The controllers delete the content of a deleted namespace and the dependents of a
+//! deleted owner, and create the default service account of each namespace.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,12 +19,13 @@ use crate::certificates::{AGGREGATOR, Credentials};
 use crate::files::{control_plane_programs, run_folder};
 use crate::process::{Process, await_while_running};
 
-/// An API server is ready 2.5 s after its start on two idle cores; several start at once, beside other tests.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest wait for an API server. It is ready 2.5 s after its start on two idle cores, but several start at once,
+/// beside other tests.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const SERVICE_RANGE: &str = "10.96.0.0/16";
 
-/// A running control plane. Dropping it stops its processes and removes etcd's data; logs stay.
+/// Running control plane. Dropping it stops its processes and removes the data of etcd; logs stay.
 #[derive(Debug)]
 pub struct ControlPlane {
     folder: PathBuf,
@@ -37,7 +38,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts etcd and the API server, and returns when the API server calls itself ready.
+    /// Starts etcd and the API server. Returns once the API server reports that it is ready.
     pub async fn start(name: &str) -> Result<Self> {
         let folder = run_folder()?.join(name);
         ensure!(!folder.exists(), "a cluster called {name} exists already in this run: give each its own name");
@@ -51,20 +52,20 @@ impl ControlPlane {
         Ok(control_plane)
     }
 
-    /// Starts the API server, on the same port as ever, and returns when it calls itself ready.
+    /// Starts the API server on its port. Returns once it reports that it is ready.
     pub async fn start_api_server(&self) -> Result<()> {
         let api_server = Arc::new(start_component(&self.folder, "kube-apiserver", &self.api_server_flags())?);
         *self.api_server() = Some(Arc::clone(&api_server));
         let client = self.impatient_client().await?;
-        await_while_running(&[&self.etcd, &api_server], "the API server is ready", START_DEADLINE, async || {
+        await_while_running(&[&self.etcd, &api_server], "the API server is ready", START_TIMEOUT, async || {
             let body = client.request_text(http_get("/readyz")).await?;
-            ensure!(body == "ok", "/readyz says {body}");
+            ensure!(body == "ok", "/readyz reports {body}");
             Ok(())
         })
         .await
     }
 
-    /// Stops the API server at once, as a crash would: every watch breaks, and every new connection is refused.
+    /// Kills the API server as a crash would: every watch breaks, and every new connection is refused.
     pub fn stop_api_server(&self) -> Result<()> {
         self.api_server().take().context("the API server does not run")?.kill()
     }
@@ -73,8 +74,8 @@ impl ControlPlane {
         self.api_server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the controllers. They learn which kinds exist when they start and then every 30 s: start them after
-    /// the CRDs are there, or a dependent's deletion waits that long.
+    /// Starts the controllers. They discover kinds at their start and then every 30 s. Call this once the CRDs exist,
+    /// or the deletion of a dependent waits that long.
     pub fn start_controllers(&mut self) -> Result<()> {
         let credentials = &self.credentials;
         let kubeconfig = self.write_kubeconfig("controllers", &credentials.admin_token)?;
@@ -90,21 +91,21 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// A client with every right. It belongs to the runtime it is made in.
+    /// Creates a client of the administrator. It belongs to the current runtime.
     pub async fn admin(&self) -> Result<Client> {
         Ok(Client::try_from(self.admin_config().await?)?)
     }
 
-    /// One that does not wait as long as a server that is starting asks it to (5 s): what is measured from the moment
-    /// the server is ready must know that moment.
+    /// Creates a client that ignores the pause (5 s) that a starting server asks for. The tests measure from the moment
+    /// the server is ready, so they must not learn of it late.
     async fn impatient_client(&self) -> Result<Client> {
         let mut config = self.admin_config().await?;
         config.default_retry = false;
         Ok(Client::try_from(config)?)
     }
 
-    /// A client that does not say who it is: for requests that do.
-    pub async fn nobody(&self) -> Result<Client> {
+    /// Creates a client without credentials, for requests that carry their own.
+    pub async fn anonymous_client(&self) -> Result<Client> {
         let mut config = self.admin_config().await?;
         (config.auth_info, config.default_retry) = (AuthInfo::default(), false);
         Ok(Client::try_from(config)?)
@@ -115,18 +116,19 @@ impl ControlPlane {
         Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
     }
 
-    /// The administrator's kubeconfig file.
+    /// Returns the path of the administrator's kubeconfig.
     pub fn admin_kubeconfig(&self) -> Result<PathBuf> {
         let path = self.folder.join("admin.kubeconfig");
         if path.exists() { Ok(path) } else { self.write_kubeconfig("admin", &self.credentials.admin_token) }
     }
 
-    /// Writes `<user>.kubeconfig`, which is for whoever owns `token`, and returns its path.
+    /// Writes `<user>.kubeconfig` with `token`, and returns its path.
     pub fn write_kubeconfig(&self, user: &str, token: &str) -> Result<PathBuf> {
         self.write_kubeconfig_via(self.api_port, user, token)
     }
 
-    /// As [`ControlPlane::write_kubeconfig`], through whatever listens on `port` of 127.0.0.1 for the API server.
+    /// Writes `<user>.kubeconfig` as [`ControlPlane::write_kubeconfig`] does, but with `port` of 127.0.0.1, where a
+    /// proxy listens for the API server.
     pub fn write_kubeconfig_via(&self, port: u16, user: &str, token: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{user}.kubeconfig"));
         let authority = self.credentials.authority.display();
@@ -140,31 +142,31 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// Where the API server listens.
+    /// Address of the API server.
     #[must_use]
     pub fn api_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.api_port).into()
     }
 
-    /// The certificate by which the API server is known.
+    /// Certificate of the authority that signed the API server's certificate.
     #[must_use]
     pub fn authority(&self) -> &Path {
         &self.credentials.authority
     }
 
-    /// The certificate that the API server shows, and its key.
+    /// Certificate of the API server, and its key.
     #[must_use]
     pub fn server_identity(&self) -> (&Path, &Path) {
         (&self.credentials.server_certificate, &self.credentials.server_key)
     }
 
-    /// The folder of this cluster's files; logs are in `log/` below it.
+    /// Folder of this cluster's files. Logs are in `log/` below it.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The log of audited requests: one JSON event a line, for writes to the groups in audit-policy.yaml.
+    /// Audit log: one JSON event per line, for writes to the groups in audit-policy.yaml.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
@@ -190,7 +192,7 @@ impl ControlPlane {
             flag("audit-policy-file", &crate::files::fixture("audit-policy.yaml")),
             flag("audit-log-path", &self.audit_log()),
             "--audit-log-mode=blocking".into(),
-            // For APIs that others serve.
+            // For aggregated APIs.
             flag("proxy-client-cert-file", &credentials.aggregator_certificate),
             flag("proxy-client-key-file", &credentials.aggregator_key),
             flag("requestheader-client-ca-file", &credentials.authority),
@@ -204,10 +206,10 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        // The processes go first, or they would write into a folder that is being removed.
+        // Stop the processes first, or they write into a folder that is being removed.
         self.controllers = None;
         *self.api_server() = None;
-        // A failure leaves 130 MB that the next run removes.
+        // If this fails, 130 MB stay until the next run removes them.
         let _ = self.etcd.kill();
         let _ = fs::remove_dir_all(self.folder.join("etcd"));
     }
@@ -222,7 +224,7 @@ fn start_etcd(folder: &Path, port: u16) -> Result<Process> {
         format!("--listen-peer-urls={peer}").into(),
         format!("--initial-advertise-peer-urls={peer}").into(),
         format!("--initial-cluster=default={peer}").into(),
-        // Nothing here needs to survive a power cut, and an fsync for every write costs more than the write.
+        // The data need not survive a power cut, and an fsync for every write costs more than the write.
         "--unsafe-no-fsync".into(),
     ];
     start_component(folder, "etcd", &flags)
@@ -248,14 +250,14 @@ fn http_get(path: &str) -> http::Request<Vec<u8>> {
     http::Request::get(path).body(Vec::new()).expect("a path is all it takes")
 }
 
-/// A port of 127.0.0.1 that is free for both UDP and TCP now, and that this process gives away only once.
+/// Returns a port of 127.0.0.1 that is free for UDP and TCP now, and that this process hands out only once.
 ///
-/// It lies below the range from which Linux draws the ports of outgoing connections (32768 and up): a server that is
-/// stopped and started again on its port would otherwise find it taken by a client every now and then.
+/// The port is below the range of outgoing connections on Linux (32768 and up). Otherwise a client could take the port
+/// of a server between its stop and its restart.
 pub fn free_port() -> Result<u16> {
     const FIRST: u16 = 20_000;
     const COUNT: u32 = 12_000;
-    // Test processes that run at the same time begin at different places.
+    // Test processes that run at the same time begin at different ports.
     static NEXT: OnceLock<AtomicU32> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id().wrapping_mul(211)));
     for _ in 0..COUNT {

@@ -1,4 +1,4 @@
-//! `dig`, as the judge that shares no code with us: what it prints is what a user's resolver understood.
+//! `dig` as an independent client: its output shows how a user's resolver understands a reply.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-/// What `dig` made of a reply.
+/// Reply as `dig` printed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dug {
     /// `NOERROR`, `NXDOMAIN`, …
     pub status: String,
-    /// Such as `qr aa`.
+    /// Flags such as `qr aa`.
     pub flags: Vec<String>,
     pub answer: Vec<Record>,
     pub authority: Vec<Record>,
@@ -26,7 +26,7 @@ pub struct Record {
 }
 
 impl Dug {
-    /// The data of the answer's records, sorted: for answers whose order is drawn.
+    /// Returns the data of the answer's records, sorted. The order of an answer is random.
     #[must_use]
     pub fn sorted(&self) -> Vec<&str> {
         let mut data: Vec<&str> = self.answer.iter().map(|record| record.data.as_str()).collect();
@@ -41,11 +41,11 @@ impl fmt::Display for Dug {
     }
 }
 
-/// Asks `server`. `query` is what one would type: `["web.shop.svc.clusterset.local", "A", "+tcp"]`.
+/// Asks `server`. `query` has the arguments of dig: `["web.shop.svc.clusterset.local", "A", "+tcp"]`.
 pub async fn dig(server: SocketAddr, query: &[&str]) -> Result<Dug> {
     let mut command = Command::new("dig");
     command.arg(format!("@{}", server.ip())).args(["-p", &server.port().to_string()]);
-    // One try, or a lost answer would show as a slow one; -r: no ~/.digrc of the user's.
+    // One try, because a retry would hide a lost answer. -r ignores the user's ~/.digrc.
     command.args(["-r", "+tries=1", "+time=2", "+noall", "+comments", "+answer", "+authority"]).args(query);
     let output = command.output().await.context("run dig (package bind9-dnsutils; scripts/deps-e2e.sh installs it)")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -63,7 +63,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
-/// The records below `;; NAME SECTION:` up to the next empty line.
+/// Parses the records below `;; NAME SECTION:` up to the next empty line.
 fn section(text: &str, name: &str) -> Result<Vec<Record>> {
     let Some((_, rest)) = text.split_once(&format!(";; {name} SECTION:\n")) else { return Ok(Vec::new()) };
     rest.lines().take_while(|line| !line.is_empty()).map(record).collect()
@@ -71,7 +71,7 @@ fn section(text: &str, name: &str) -> Result<Vec<Record>> {
 
 fn record(line: &str) -> Result<Record> {
     let mut fields = line.split_whitespace();
-    let mut next = || fields.next().with_context(|| format!("{line:?} is no record"));
+    let mut next = || fields.next().with_context(|| format!("{line:?} is not a record"));
     let (name, ttl, _class, kind) = (next()?.to_owned(), next()?.parse()?, next()?, next()?.to_owned());
     Ok(Record { name, ttl, kind, data: fields.collect::<Vec<_>>().join(" ") })
 }
@@ -93,7 +93,7 @@ web.shop.svc.clusterset.local. 5 IN A\t10.1.0.1
 ";
 
     #[test]
-    fn what_dig_prints_is_read_back() -> Result<()> {
+    fn output_of_dig_is_parsed() -> Result<()> {
         let dug = parse(PRINTED)?;
         assert_eq!(dug.status, "NOERROR");
         assert_eq!(dug.flags, ["qr", "aa"]);

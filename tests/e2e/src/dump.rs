@@ -1,24 +1,24 @@
-//! What a failed test leaves to read: the objects as they were, and the end of every log.
+//! Output of a failed test: the objects as they are, and the end of every log.
 
 use std::fs;
 
 use crate::cluster::Cluster;
 use crate::process::last_lines;
 
-const LINES_OF_LANDFALL: usize = 60;
-const LINES_OF_CONTROL_PLANE: usize = 10;
+const MAX_LANDFALL_LINES: usize = 60;
+const MAX_CONTROL_PLANE_LINES: usize = 10;
 
-/// A test with thousands of endpoints would bury the logs.
-const CHARACTERS_OF_OBJECTS: usize = 20_000;
+/// Limit on the objects that are printed: thousands of endpoints would bury the logs.
+const MAX_OBJECT_CHARACTERS: usize = 20_000;
 
 const KINDS: &str = "serviceselections.landfall.dev,selectionpolicies.landfall.dev,clusterfacts.landfall.dev,serviceimports.multicluster.x-k8s.io,endpointslices.discovery.k8s.io";
 
-/// Prints the state of a cluster, of one namespace or (`None`) of all, to standard error.
+/// Prints the state of a cluster to standard error: of one namespace, or of all (`None`).
 pub async fn dump(cluster: &Cluster, namespace: Option<&str>) {
     let scope = namespace.map_or_else(|| vec!["--all-namespaces"], |name| vec!["--namespace", name]);
     let objects = cluster.kubectl(&[&["get", KINDS, "--output", "yaml"], scope.as_slice()].concat()).await;
     let objects = objects.map_or_else(|error| format!("{error:#}"), |output| output.stdout + &output.stderr);
-    let objects: String = objects.chars().take(CHARACTERS_OF_OBJECTS).collect();
+    let objects: String = objects.chars().take(MAX_OBJECT_CHARACTERS).collect();
     eprintln!("──── {}: objects\n{objects}", cluster.name());
     for (name, lines) in logs(cluster) {
         eprintln!("──── {}: end of {name}\n{lines}", cluster.name());
@@ -31,7 +31,7 @@ fn logs(cluster: &Cluster) -> Vec<(String, String)> {
         .filter_map(Result::ok)
         .map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let count = if name.starts_with("landfall") { LINES_OF_LANDFALL } else { LINES_OF_CONTROL_PLANE };
+            let count = if name.starts_with("landfall") { MAX_LANDFALL_LINES } else { MAX_CONTROL_PLANE_LINES };
             let lines = last_lines(&entry.path(), count);
             (name, lines)
         })

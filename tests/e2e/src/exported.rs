@@ -1,5 +1,5 @@
-//! A service that clusters of a fleet export: the objects that Kubernetes' controllers and a Lighthouse agent would
-//! leave in each of them, and the servers that stand behind.
+//! Service that clusters of a fleet export: the objects that Kubernetes' controllers and a Lighthouse agent would write
+//! in each cluster, and the servers behind them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::fleet::Fleet;
 use crate::load::{Clients, Load, Route, Routes};
 use crate::objects::{self, Health};
 
-/// How many requests one pod serves at a time, and how long each takes: 10 requests a second and pod.
+/// Time that a pod takes for one request. It serves one at a time, so a pod serves 10 requests per second.
 pub const SERVICE_TIME: Duration = Duration::from_millis(100);
 pub const POD_RPS: u32 = 10;
 
-/// How long a client of the load waits between two requests. The TTL of answers, 5 s, is no multiple of it, so that
-/// each answer is used the same number of times whatever the machine does meanwhile.
-pub const PERIOD: Duration = Duration::from_millis(600);
-/// At 0, 0.6, … 4.8 s.
+/// Time between two requests of a client. The TTL of answers, 5 s, is not a multiple of it. So each answer serves the
+/// same number of requests, even on a busy machine.
+pub const REQUEST_INTERVAL: Duration = Duration::from_millis(600);
+/// Requests at 0, 0.6, … 4.8 s.
 pub const REQUESTS_PER_ANSWER: u32 = 9;
 
-/// As long as an answer is used.
-pub const KEPT: Duration = Duration::from_millis(5400);
+/// Time for which a client uses an answer.
+pub const ANSWER_LIFETIME: Duration = Duration::from_millis(5400);
 
-/// Source cluster: exporting cluster: share, from 0 to 1.
+/// Shares from 0 to 1, by source cluster and exporting cluster.
 pub type Split = BTreeMap<String, BTreeMap<String, f64>>;
 
 pub struct Exported {
@@ -37,7 +37,7 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Has each of these clusters export the service with so many ready pods.
+    /// Makes each of these clusters export the service with the given number of ready pods.
     pub async fn start(fleet: &mut Fleet, namespace: &str, service: &str, pods: &[(&str, u8)]) -> Result<Self> {
         let mut backends = BTreeMap::new();
         let mut routes = Routes::new();
@@ -57,46 +57,46 @@ impl Exported {
         for cluster in &clusters {
             exported.write_slice(fleet, cluster, Health::Ready).await?;
         }
-        fleet.apply(&exported.here(objects::import(service, &clusters))).await?;
+        fleet.apply(&exported.in_namespace(objects::import(service, &clusters))).await?;
         Ok(exported)
     }
 
-    /// Gives a cluster so many pods, to Kubernetes and in truth.
+    /// Sets the number of a cluster's pods, in its EndpointSlice and in its backend.
     pub async fn set_pods(&self, fleet: &Fleet, cluster: &str, count: u8) -> Result<()> {
         self.write_pods(fleet, cluster, count).await?;
         self.backend(cluster)?.set_slots(count.into()).await
     }
 
-    /// Tells every cluster whether the export of this one is ready.
+    /// Publishes in every cluster whether the export of this cluster is ready.
     pub async fn set_health(&self, fleet: &Fleet, cluster: &str, health: Health) -> Result<()> {
         self.write_slice(fleet, cluster, health).await
     }
 
-    /// Has all clusters follow a policy with this spec for the service.
+    /// Applies a policy with this spec for the service in all clusters.
     pub async fn set_policy(&self, fleet: &Fleet, spec: Value) -> Result<()> {
-        fleet.apply(&self.here(objects::policy(&self.service, spec))).await
+        fleet.apply(&self.in_namespace(objects::policy(&self.service, spec))).await
     }
 
-    /// What stands behind a cluster's export.
+    /// Returns the backend of a cluster's export.
     pub fn backend(&self, cluster: &str) -> Result<&Backend> {
         self.backends.get(cluster).with_context(|| format!("{cluster} does not export {}", self.service))
     }
 
-    /// Starts clients in a cluster that send so many requests a second.
+    /// Starts clients in a cluster that send `rps` requests per second together.
     pub async fn load(&self, fleet: &Fleet, cluster: &str, rps: u32) -> Result<Load> {
         let it = fleet.of(cluster)?;
         let clients = Clients {
             source: it.source(),
             dns: it.member.dns_address(),
             host: format!("{}.{}.svc.clusterset.local", self.service, self.namespace),
-            count: usize::try_from(rps)? * usize::try_from(PERIOD.as_millis())? / 1000,
-            period: PERIOD,
-            spread: KEPT,
+            count: usize::try_from(rps)? * usize::try_from(REQUEST_INTERVAL.as_millis())? / 1000,
+            period: REQUEST_INTERVAL,
+            spread: ANSWER_LIFETIME,
         };
         Load::start(clients, Arc::clone(&self.routes)).await
     }
 
-    /// The shares that are published in these clusters.
+    /// Returns the shares that these clusters publish.
     pub async fn split(&self, fleet: &Fleet, sources: &[&str]) -> Result<Split> {
         let mut split = Split::new();
         for source in sources {
@@ -111,37 +111,37 @@ impl Exported {
         Ok(split)
     }
 
-    /// All that is published in a cluster.
+    /// Returns the published selection in a cluster.
     pub async fn selection(&self, fleet: &Fleet, source: &str) -> Result<Value> {
         fleet.of(source)?.selection(&self.namespace, &self.service).await
     }
 
-    /// As Kubernetes' own controller does, in the cluster of the pods alone.
+    /// Writes the pods' slice as Kubernetes' own controller does: only in the cluster of the pods.
     async fn write_pods(&self, fleet: &Fleet, cluster: &str, count: u8) -> Result<()> {
         let it = fleet.of(cluster)?;
         let addresses = it.pod_addresses(count);
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-        let slice = self.here(objects::local_slice(&self.service, &addresses, Health::Ready));
+        let slice = self.in_namespace(objects::local_slice(&self.service, &addresses, Health::Ready));
         objects::apply(it.member.cluster.client(), &slice).await?;
         Ok(())
     }
 
-    /// As agents do, in every cluster.
+    /// Writes the exported slice as Lighthouse agents do: in every cluster.
     async fn write_slice(&self, fleet: &Fleet, cluster: &str, health: Health) -> Result<()> {
         let address = fleet.of(cluster)?.exported_address().to_string();
-        fleet.apply(&self.here(objects::slice(&self.service, cluster, &address, health))).await
+        fleet.apply(&self.in_namespace(objects::slice(&self.service, cluster, &address, health))).await
     }
 
-    fn here(&self, mut object: Value) -> Value {
+    fn in_namespace(&self, mut object: Value) -> Value {
         object["metadata"]["namespace"] = json!(self.namespace);
         object
     }
 }
 
-/// Fails unless each share is within `points` of 100 of the expected one.
+/// Fails unless each share is within `points` percentage points of the expected share.
 pub fn is_within(split: &Split, expected: &Split, points: f64) -> Result<()> {
     for (source, shares) in expected {
-        let published = split.get(source).with_context(|| format!("nothing published in {source}"))?;
+        let published = split.get(source).with_context(|| format!("{source} publishes nothing"))?;
         for (cluster, share) in shares {
             let is = published.get(cluster).copied().unwrap_or_default();
             let off = 100.0 * (is - share);
@@ -166,18 +166,18 @@ mod tests {
     }
 
     #[test]
-    fn a_split_may_be_off_by_so_many_points_and_no_more() {
+    fn split_passes_only_within_the_tolerance() {
         let expected = of_east(&[("east", 0.8), ("west", 0.2)]);
         assert!(is_within(&of_east(&[("east", 0.815), ("west", 0.185)]), &expected, 2.0).is_ok());
         assert!(is_within(&of_east(&[("east", 0.825), ("west", 0.175)]), &expected, 2.0).is_err());
-        assert!(is_within(&of_east(&[("east", 0.8)]), &expected, 2.0).is_err(), "the rest is with nobody");
+        assert!(is_within(&of_east(&[("east", 0.8)]), &expected, 2.0).is_err(), "the rest is missing");
         assert!(is_within(&Split::new(), &expected, 2.0).is_err());
     }
 
     #[test]
-    fn each_answer_is_used_as_often_as_the_policies_of_the_tests_say() {
+    fn each_answer_serves_the_configured_number_of_requests() {
         let ttl = Duration::from_secs(5);
-        assert!(PERIOD * (REQUESTS_PER_ANSWER - 1) < ttl && PERIOD * REQUESTS_PER_ANSWER > ttl);
-        assert_eq!(PERIOD * REQUESTS_PER_ANSWER, KEPT);
+        assert!(REQUEST_INTERVAL * (REQUESTS_PER_ANSWER - 1) < ttl && REQUEST_INTERVAL * REQUESTS_PER_ANSWER > ttl);
+        assert_eq!(REQUEST_INTERVAL * REQUESTS_PER_ANSWER, ANSWER_LIFETIME);
     }
 }

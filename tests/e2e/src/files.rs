@@ -1,4 +1,4 @@
-//! Where things are: the repository, the programs under test, and the folder of this run.
+//! Paths of the repository, the programs under test, and the folder of this run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 
-/// The repository's root.
+/// Root of the repository.
 #[must_use]
 pub fn repository() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
@@ -16,14 +16,14 @@ pub fn repository() -> &'static Path {
     })
 }
 
-/// A file or folder of the test's own data, such as `lighthouse-v0.19/headless.yaml`.
+/// File or folder of the test data, such as `lighthouse-v0.19/headless.yaml`.
 #[must_use]
 pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// The folder with `hyperkube` and `helm`: `LANDFALL_E2E_BIN`, or what `scripts/controlplane.sh` builds (minutes,
-/// when nothing is built yet).
+/// Returns the folder with `hyperkube` and `helm`: `LANDFALL_E2E_BIN`, or the folder that `scripts/controlplane.sh`
+/// builds, which takes minutes the first time.
 pub fn control_plane_programs() -> Result<&'static Path> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(folder) = FOLDER.get() {
@@ -49,7 +49,7 @@ fn build_control_plane_programs() -> Result<PathBuf> {
     Ok(String::from_utf8(output.stdout)?.trim().into())
 }
 
-/// The program under test: `LANDFALL_BIN`, else the newest kind of build there is.
+/// Returns the program under test: `LANDFALL_BIN`, or else the release build, or else the debug build.
 pub fn landfall_program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LANDFALL_BIN") {
         return Ok(path.into());
@@ -61,8 +61,8 @@ pub fn landfall_program() -> Result<PathBuf> {
         .context("no landfall program: run `cargo build --release -p landfall`, or set LANDFALL_BIN")
 }
 
-/// The folder in which this process keeps its clusters' state and logs. Those of processes that are gone are removed
-/// when a new one begins, so the logs of the last run stay readable until the next.
+/// Returns the folder for the state and the logs of this process's clusters. A new process removes the folders of ended
+/// ones, so the logs of the last run stay until the next run.
 pub fn run_folder() -> Result<&'static Path> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(folder) = FOLDER.get() {
@@ -81,7 +81,7 @@ fn remove_runs_of_ended_processes(parent: &Path) -> Result<()> {
         let path = entry?.path();
         let owner = path.file_name().and_then(|name| name.to_str()?.strip_prefix("run-"));
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Two test processes may begin at once and remove the same folder; either of them is enough.
+            // Two test processes may start at once and remove the same folder. One of them succeeds.
             let _ = fs::remove_dir_all(&path);
         }
     }

@@ -1,9 +1,9 @@
-//! Clusters that have nothing in common but a broker, and the network between them.
+//! Fleet: clusters that share only a broker, and the network between them.
 //!
 //! ```text
-//! 127.0.1.<i>   where the clients of cluster i connect from: its probes, and the load that a test makes
-//! 127.0.2.<i>   where cluster i is reached by the others: its probe listener and its backends, through the Network
-//! 127.0.0.1     all the rest; the broker is reached through a listener of the Network for each cluster
+//! 127.0.1.<i>   source address of the clients in cluster i: its probes, and the load of a test
+//! 127.0.2.<i>   address of cluster i for the others: its probe listener and its backends, through the Network
+//! 127.0.0.1     everything else; each cluster reaches the broker through its own listener of the Network
 //! ```
 
 use std::ffi::OsString;
@@ -20,13 +20,13 @@ use crate::control_plane::{ControlPlane, free_port};
 use crate::dump::dump;
 use crate::landfall::DnsServer;
 use crate::member::Member;
+use crate::network::{Clients, Cut, Network};
 use crate::objects;
-use crate::proxy::{Clients, Cut, Network};
 
-/// What the broker is called in the [`Network`].
+/// Name of the broker in the [`Network`].
 pub const BROKER: &str = "broker";
 
-/// The members in their order, each with where its node says it is: no two at one provider.
+/// Members in their order: id, provider id and region of the node. Each is at another provider.
 const SITES: [(&str, &str, &str); 5] = [
     ("east", "aws:///us-east-1a/i-0c1d5a41a3b7e2f60", "us-east-1"),
     ("west", "gce://project/europe-west1-b/node-1", "europe-west1"),
@@ -35,36 +35,35 @@ const SITES: [(&str, &str, &str); 5] = [
     ("centre", "hcloud://12345", "fsn1"),
 ];
 
-/// A broker, and clusters that each run Landfall.
+/// Broker, and clusters that each run Landfall.
 pub struct Fleet {
     pub network: Network,
     pub broker: Cluster,
     members: Vec<FleetMember>,
 }
 
-/// A cluster of the fleet.
+/// Cluster of the fleet.
 pub struct FleetMember {
     pub member: Member,
-    /// Counts from 1.
+    /// Number of the cluster, from 1.
     number: u8,
 }
 
 impl Fleet {
-    /// Starts `count` clusters and a broker, named after `name`, which is unique in the run. All links take no time at
-    /// first.
+    /// Starts `count` clusters and a broker. `name` must be unique in the run. No link has a delay at first.
     pub async fn start(name: &str, count: usize) -> Result<Self> {
-        Self::start_apart(name, count, &[]).await
+        Self::start_with_rtts(name, count, &[]).await
     }
 
-    /// As [`Fleet::start`], with round-trip times, in ms, that links have before anybody measures them.
-    pub async fn start_apart(name: &str, count: usize, rtts: &[(&str, &str, u64)]) -> Result<Self> {
+    /// Starts a fleet as [`Fleet::start`] does, with round-trip times in ms that hold before the first measurement.
+    pub async fn start_with_rtts(name: &str, count: usize, rtts: &[(&str, &str, u64)]) -> Result<Self> {
         ensure!((1..=SITES.len()).contains(&count), "a fleet of {count}: there are sites for 1 to {}", SITES.len());
         let broker = Cluster::start(&format!("{name}-broker"), BROKER, McsCrds::Current).await?;
         broker::prepare(&broker, &SITES[..count].iter().map(|(id, ..)| *id).collect::<Vec<_>>()).await?;
         let mut fleet = Self { network: Network::new(), broker, members: Vec::new() };
         fleet.set_rtts(rtts);
         for (index, pair) in SITES[..count].chunks(2).enumerate() {
-            // Two control planes at a time: a start is all computing, and more at once miss their deadlines.
+            // Start two control planes at a time: a start is all computing, and more at once would miss their timeouts.
             let start = async |site: &(&str, &str, &str)| start_cluster(name, site).await;
             let clusters = match pair {
                 [one, other] => <[Cluster; 2]>::from(tokio::try_join!(start(one), start(other))?).into(),
@@ -77,17 +76,18 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Starts Landfall in a cluster and connects it.
+    /// Starts Landfall in a cluster and connects the cluster to the others.
     async fn join(&mut self, cluster: Cluster, number: u8) -> Result<()> {
         let id = cluster.id().to_owned();
         let source = source_address(number);
         self.network.name_source(source, &id);
         let broker = self.broker.control_plane.api_address();
-        let way = self.network.listen(Clients::Of(id.clone()), Ipv4Addr::LOCALHOST.into(), BROKER, broker).await?;
-        let broker_kubeconfig = broker::kubeconfig(&self.broker, &id, way.port()).await?;
+        let broker_address =
+            self.network.listen(Clients::Of(id.clone()), Ipv4Addr::LOCALHOST.into(), BROKER, broker).await?;
+        let broker_kubeconfig = broker::kubeconfig(&self.broker, &id, broker_address.port()).await?;
 
         let probe = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        let advertised = self.offer(number, &id, probe).await?;
+        let advertised = self.open_listener(number, &id, probe).await?;
         let for_dns = flags(&[
             ("--probe", &probe.to_string()),
             ("--probe-advertise", &advertised.to_string()),
@@ -104,29 +104,29 @@ impl Fleet {
         Ok(())
     }
 
-    /// Lets the other clusters reach what a cluster offers at `target`; returns where.
-    async fn offer(&mut self, number: u8, id: &str, target: SocketAddr) -> Result<SocketAddr> {
+    /// Opens a listener through which the other clusters reach `target` in a cluster. Returns its address.
+    async fn open_listener(&mut self, number: u8, id: &str, target: SocketAddr) -> Result<SocketAddr> {
         let address = Ipv4Addr::new(127, 0, 2, number).into();
         self.network.listen(Clients::ByAddress, address, id, target).await
     }
 
-    /// Lets all clusters reach a server of `id`; returns where.
+    /// Opens a listener through which all clusters reach a server of `id`. Returns its address.
     pub async fn expose(&mut self, id: &str, target: SocketAddr) -> Result<SocketAddr> {
         let number = self.of(id)?.number;
-        self.offer(number, id, target).await
+        self.open_listener(number, id, target).await
     }
 
-    /// The members in their order.
+    /// Members in their order.
     pub fn members(&self) -> impl Iterator<Item = &FleetMember> {
         self.members.iter()
     }
 
-    /// The member with this cluster id.
+    /// Returns the member with this cluster id.
     pub fn of(&self, id: &str) -> Result<&FleetMember> {
         self.members.iter().find(|it| it.id() == id).with_context(|| format!("no cluster {id} in the fleet"))
     }
 
-    /// The same, to restart its programs.
+    /// Returns the member with this cluster id, so that its programs can be restarted.
     pub fn of_mut(&mut self, id: &str) -> Result<&mut FleetMember> {
         self.members.iter_mut().find(|it| it.id() == id).with_context(|| format!("no cluster {id} in the fleet"))
     }
@@ -139,14 +139,14 @@ impl Fleet {
         Ok(())
     }
 
-    /// The round-trip times of links from now on, in ms.
+    /// Sets the round-trip times of links, in ms.
     pub fn set_rtts(&self, rtts: &[(&str, &str, u64)]) {
         for (one, other, ms) in rtts {
             self.network.set_rtt(one, other, Duration::from_millis(*ms));
         }
     }
 
-    /// Cuts a cluster off from all others and from the broker.
+    /// Cuts the links of a cluster to all others and to the broker.
     pub fn partition(&self, id: &str, how: Cut) {
         for other in self.others(id) {
             self.network.cut(id, other, how);
@@ -163,7 +163,7 @@ impl Fleet {
         self.members.iter().map(FleetMember::id).chain([BROKER]).filter(move |other| *other != id)
     }
 
-    /// The control plane of a member or of the [`BROKER`], to be stopped and started.
+    /// Control plane of a member or of the [`BROKER`].
     pub fn control_plane(&self, id: &str) -> Result<&ControlPlane> {
         match id {
             BROKER => Ok(&self.broker.control_plane),
@@ -178,7 +178,7 @@ impl Fleet {
         member.dns.landfall.process.kill()
     }
 
-    /// Starts them anew, and returns when they are ready.
+    /// Starts both programs again. Returns once they are ready.
     pub async fn restart_programs(&mut self, id: &str) -> Result<()> {
         let it = self.of_mut(id)?;
         it.member.operator.restart()?;
@@ -186,22 +186,22 @@ impl Fleet {
         it.ready().await
     }
 
-    /// All at once, and nobody is told: Landfall, the API server and the network of a cluster are gone. What the others
-    /// know of it stays in their API servers.
+    /// Stops Landfall, the API server and the network of a cluster at once, without notice. The facts of this cluster
+    /// stay in the other API servers.
     pub fn kill(&self, id: &str) -> Result<()> {
         self.partition(id, Cut::Silent);
         self.kill_programs(id)?;
         self.control_plane(id)?.stop_api_server()
     }
 
-    /// Brings a killed cluster back; returns when its programs are ready.
+    /// Restarts a killed cluster. Returns once its programs are ready.
     pub async fn revive(&mut self, id: &str) -> Result<()> {
         self.control_plane(id)?.start_api_server().await?;
         self.heal(id);
         self.restart_programs(id).await
     }
 
-    /// What the clusters told each other: all ClusterFacts on the broker.
+    /// Returns all ClusterFacts on the broker.
     pub async fn facts(&self) -> Result<Vec<Value>> {
         let api =
             objects::api(self.broker.client(), "landfall.dev/v1alpha1", "ClusterFacts", Some(broker::BROKER_NAMESPACE));
@@ -223,31 +223,31 @@ impl FleetMember {
         self.member.cluster.id()
     }
 
-    /// Where its clients connect from.
+    /// Source address of its clients.
     #[must_use]
     pub fn source(&self) -> IpAddr {
         source_address(self.number)
     }
 
-    /// The address that stands for an export of this cluster in slices. It is of no network here.
+    /// Address in EndpointSlices that stands for the export of this cluster. No network here has it.
     #[must_use]
     pub fn exported_address(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, self.number, 0, 1)
     }
 
-    /// The addresses of so many pods of the cluster.
+    /// Returns the addresses of the cluster's first `count` pods.
     #[must_use]
     pub fn pod_addresses(&self, count: u8) -> Vec<String> {
         (1..=count).map(|pod| format!("10.{}.1.{pod}", self.number)).collect()
     }
 
-    /// Returns when both programs are ready.
+    /// Returns once both programs are ready.
     pub async fn ready(&self) -> Result<()> {
         self.member.operator.ready().await.context("operator")?;
         self.member.dns.landfall.ready().await.context("dns")
     }
 
-    /// What is published here for a service; an error where there is nothing.
+    /// Returns the status of the ServiceSelection of a service in this cluster. Fails if there is none.
     pub async fn selection(&self, namespace: &str, service: &str) -> Result<Value> {
         let client = self.member.cluster.client();
         let api = objects::api(client, "landfall.dev/v1alpha1", "ServiceSelection", Some(namespace));

@@ -1,5 +1,5 @@
-//! What a metrics-server takes for a kubelet: it says of pods that do not run how much CPU they have used, at the path and in
-//! the format of a real one.
+//! Fake kubelet for a metrics-server. It reports the CPU usage of pods that do not run, at the path and in the format
+//! of a real one.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,43 +20,43 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::api_proxy::acceptor;
 use crate::cluster::Cluster;
-use crate::front::acceptor;
 use crate::objects;
 use crate::wait::since_1970;
 
-/// The node that it is of.
+/// Name of its node.
 pub const NODE: &str = "node-1";
 
 const PATH: &str = "/metrics/resource";
 
-/// A container is as old as this when it is first heard of. (Of one that began since it asked last, a metrics-server makes
-/// an exception.)
+/// Age of a container at its first report. A metrics-server treats a container differently if it started after the last
+/// scrape.
 const AGE: Duration = Duration::from_secs(3600);
 
-/// Serves until it is dropped.
+/// Running kubelet. Dropping it stops the server.
 pub struct Kubelet {
     containers: Arc<Mutex<Containers>>,
     _server: JoinSet<()>,
 }
 
-/// By namespace, pod and name.
+/// CPU usage by namespace, pod and container.
 type Containers = BTreeMap<[String; 3], Cpu>;
 
-/// What a container has used, at any time since it was last told to use more or less.
+/// CPU usage of a container since its rate was last set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cpu {
     cores: f64,
-    /// Since 1970, as all times here.
+    /// Time of the last change, since 1970.
     since: Duration,
-    /// In core-seconds, until then.
+    /// Usage until `since`, in core-seconds.
     used: f64,
     started: Duration,
 }
 
 impl Kubelet {
-    /// Begins to serve on loopback, and adds a node to the cluster by which it is found. It shows the certificate of the
-    /// cluster's API server.
+    /// Starts a server on loopback with the certificate of the cluster's API server, and adds a node to the cluster
+    /// that leads to it.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -68,8 +68,8 @@ impl Kubelet {
         Ok(Self { containers, _server: server })
     }
 
-    /// From now on this container uses so many cores.
-    pub fn uses(&self, (namespace, pod, container): (&str, &str, &str), cores: f64) -> Result<()> {
+    /// Sets the CPU usage of a container, in cores.
+    pub fn set_usage(&self, (namespace, pod, container): (&str, &str, &str), cores: f64) -> Result<()> {
         let now = since_1970()?;
         let mut containers = lock(&self.containers);
         let cpu = containers.entry([namespace, pod, container].map(String::from)).or_insert_with(|| Cpu::new(now));
@@ -79,7 +79,7 @@ impl Kubelet {
 }
 
 impl Cpu {
-    /// One that has used next to nothing. (A metrics-server does not believe in nothing at all.)
+    /// Creates a container that has used next to nothing. A metrics-server drops a usage of zero.
     fn new(now: Duration) -> Self {
         Self { cores: 0.0, since: now, used: 1.0, started: now.saturating_sub(AGE) }
     }
@@ -114,7 +114,7 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, containers: Arc<Mu
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, containers: Arc<Mutex<Containers>>) {
-    // A client that goes away, or does not believe the certificate, is one scrape that fails.
+    // A client that closes its connection, or rejects the certificate, causes one failed scrape.
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let answer = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(&request, &containers)));
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
@@ -131,7 +131,7 @@ fn answer(request: &Request<Incoming>, containers: &Mutex<Containers>) -> Respon
     response
 }
 
-/// In the text format of Prometheus, with the times at which it was measured.
+/// Returns the metrics in the text format of Prometheus, with their time.
 fn page_at(now: Duration, containers: &Containers) -> String {
     const MEMORY: u32 = 64 << 20;
     let mut page = String::new();
@@ -149,7 +149,7 @@ fn page_at(now: Duration, containers: &Containers) -> String {
 }
 
 fn lock(containers: &Mutex<Containers>) -> MutexGuard<'_, Containers> {
-    // Nothing can fail between two changes of it.
+    // The value is consistent between any two statements.
     containers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_container_has_used_grows_with_time_and_never_falls() {
+    fn cpu_usage_of_a_container_grows_and_never_falls() {
         let at = |seconds: u64| Duration::from_secs(5000 + seconds);
         let cpu = Cpu { cores: 0.5, ..Cpu::new(at(0)) };
         let containers = Containers::from([(["shop", "web-1", "web"].map(String::from), cpu)]);

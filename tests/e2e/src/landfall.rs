@@ -1,4 +1,4 @@
-//! The program under test, started as its pods would start it.
+//! Program under test, started with the arguments of its pods.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,50 +8,52 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::cluster::RELEASE_NAMESPACE;
 use crate::control_plane::free_port;
 use crate::files::landfall_program;
 use crate::http;
 use crate::process::{Process, await_while_running};
 
-/// Connecting, listing and binding take well under a second; the rest is for a machine that does something else as well.
-const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// Namespace that the chart is installed in, which is the namespace of the operator.
+pub const RELEASE_NAMESPACE: &str = "landfall-system";
 
-/// A running `landfall operator` or `landfall dns`.
+/// Longest wait until a program is ready. Connecting, listing and binding take well under a second on an idle machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Running `landfall operator` or `landfall dns`.
 #[derive(Debug)]
 pub struct Landfall {
     pub process: Process,
-    /// Where `/live`, `/ready`, `/metrics` and the like are.
+    /// Address of `/live`, `/ready`, `/metrics` and other pages.
     pub admin: SocketAddr,
     arguments: Vec<OsString>,
     log: PathBuf,
 }
 
-/// A running `landfall dns`.
+/// Running `landfall dns`.
 #[derive(Debug)]
 pub struct DnsServer {
     pub landfall: Landfall,
-    /// Where it answers, over UDP and TCP.
+    /// Address of the DNS server, for UDP and TCP.
     pub address: SocketAddr,
 }
 
-/// What both commands are told.
+/// Arguments that both commands share.
 #[derive(Debug, Clone, Copy)]
 pub struct Site<'a> {
     pub cluster_id: &'a str,
     pub kubeconfig: &'a Path,
-    /// Where logs go.
+    /// Folder of the logs.
     pub folder: &'a Path,
 }
 
 impl Landfall {
-    /// Starts `landfall operator`; `identity` is its name in the leader election and names its log. `more`
-    /// are arguments that only this one is given.
+    /// Starts `landfall operator`. `identity` is its name in the leader election and in its log's name; `more` has
+    /// further arguments.
     pub fn operator(site: Site<'_>, identity: &str, more: &[OsString]) -> Result<Self> {
         Self::start(site, identity, &["operator", "--identity", identity], more)
     }
 
-    /// Starts `landfall` with this command and what every command needs. `name` names its log.
+    /// Starts `landfall` with this command and the common arguments. `name` names its log.
     fn start(site: Site<'_>, name: &str, command: &[&str], more: &[OsString]) -> Result<Self> {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut all: Vec<OsString> = command.iter().map(OsString::from).collect();
@@ -63,16 +65,16 @@ impl Landfall {
         Ok(Self { process: Process::start(&landfall_program()?, &all, &log)?, admin, arguments: all, log })
     }
 
-    /// Starts it anew as it was started, on the same ports. One that runs still is killed.
+    /// Restarts the program with the same arguments and ports. Kills it first if it runs.
     pub fn restart(&mut self) -> Result<()> {
         self.restart_with(&[])
     }
 
-    /// As [`Landfall::restart`], with a clock that is off by this, such as `+1h`. Time passes as everywhere.
+    /// Restarts the program with a clock that is off by `offset`, such as `+1h`. Time passes at the normal rate.
     pub fn restart_at(&mut self, offset: &str) -> Result<()> {
         self.restart_with(&[
-            // Of Debian's package libfaketime; the loader knows what LIB is. Where there is no such file it says so in
-            // the log, and the clock is right.
+            // From Debian's package libfaketime. The loader replaces LIB. If the file is missing, the loader logs that,
+            // and the clock is right.
             ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1".into()),
             ("FAKETIME", offset.into()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
@@ -80,23 +82,23 @@ impl Landfall {
     }
 
     fn restart_with(&mut self, environment: &[(&str, OsString)]) -> Result<()> {
-        // It fails for one that has ended already.
+        // Fails for a process that has ended already.
         let _ = self.process.kill();
         self.process = Process::start_with(&landfall_program()?, &self.arguments, environment, &self.log)?;
         Ok(())
     }
 
-    /// Returns when `/ready` says yes.
+    /// Returns once `/ready` reports 200.
     pub async fn ready(&self) -> Result<()> {
-        await_while_running(&[&self.process], "landfall is ready", READY_DEADLINE, async || {
+        await_while_running(&[&self.process], "landfall is ready", READY_TIMEOUT, async || {
             let (status, body) = self.admin_page("/ready").await?;
-            ensure!(status == 200, "/ready says {status}: {body}");
+            ensure!(status == 200, "/ready reports {status}: {body}");
             Ok(())
         })
         .await
     }
 
-    /// Status and body of a page of the admin port: `/live`, `/ready`, `/metrics`.
+    /// Returns status and body of a page of the admin port, such as `/live`, `/ready` or `/metrics`.
     pub async fn admin_page(&self, path: &str) -> Result<(u16, String)> {
         let reply = http::get(self.admin, path).await?;
         Ok((reply.status, reply.body))
@@ -104,7 +106,7 @@ impl Landfall {
 }
 
 impl DnsServer {
-    /// Starts `landfall dns`; `name` names its log. `more` are arguments that only this one is given.
+    /// Starts `landfall dns`. `name` names its log; `more` has further arguments.
     pub fn start(site: Site<'_>, name: &str, more: &[OsString]) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let listen = address.to_string();
@@ -117,9 +119,9 @@ impl DnsServer {
     }
 }
 
-/// Runs `landfall` with exactly these arguments to its end. Returns its exit status and what it printed, both streams.
-pub async fn run_to_end(arguments: &[OsString], log: &Path, deadline: Duration) -> Result<(ExitStatus, String)> {
+/// Runs `landfall` with these arguments until it ends. Returns its exit status and its output, both streams.
+pub async fn run_to_end(arguments: &[OsString], log: &Path, timeout: Duration) -> Result<(ExitStatus, String)> {
     let process = Process::start(&landfall_program()?, arguments, log)?;
-    let status = process.exit_status(deadline).await?;
+    let status = process.exit_status(timeout).await?;
     Ok((status, std::fs::read_to_string(log)?))
 }

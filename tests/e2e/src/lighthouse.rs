@@ -1,8 +1,8 @@
-//! A real Lighthouse agent beside Landfall, as the release ships it: what it writes is nobody's idea of what it writes.
+//! Real Lighthouse agent beside Landfall, so that the tests do not rest on assumptions about its objects.
 //!
-//! It knows only one way to its cluster, that of a pod: a token and a certificate in a folder with a fixed path. So each
-//! agent runs in a mount namespace of its own, in which `/run` is empty but for these files. (`/var/run` is a link to
-//! it.) For a user who is not root that takes a user namespace as well.
+//! The agent finds its API server only as a pod does: by a token and a certificate in a folder with a fixed path. So
+//! each agent runs in a mount namespace of its own, where `/run` has only these files (`/var/run` is a link to it).
+//! Users other than root need a user namespace as well.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,17 +18,17 @@ use crate::files::control_plane_programs;
 use crate::objects;
 use crate::process::{Process, await_while_running};
 
-/// Where Submariner's operator runs its agents.
+/// Namespace of the agents in Submariner.
 const NAMESPACE: &str = "submariner-operator";
 const ACCOUNT: &str = "submariner-lighthouse-agent";
 
-/// What the API server calls the agent.
+/// User name of the agent in the API server.
 pub const USER: &str = "system:serviceaccount:submariner-operator:submariner-lighthouse-agent";
 
-/// It lists a handful of kinds in two API servers.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+/// Longest wait for the agent. It lists a handful of kinds in two API servers.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// `$1` is the folder with the files; the rest is the program.
+/// `$1` is the folder with the files; the rest is the command.
 const IN_A_POD: &str = r#"
 set -eu
 files=$1; shift
@@ -41,9 +41,9 @@ done
 exec "$@" 3<&-
 "#;
 
-/// The agent of one cluster.
+/// Lighthouse agent of one cluster.
 pub struct LighthouseAgent {
-    /// With the files that the agent finds in its pod.
+    /// Folder with the files that the agent finds in its pod.
     files: PathBuf,
     log: PathBuf,
     environment: Vec<(&'static str, OsString)>,
@@ -51,9 +51,9 @@ pub struct LighthouseAgent {
 }
 
 impl LighthouseAgent {
-    /// Starts the agent of `cluster` and waits until it is at work. `broker` may be the same cluster.
+    /// Starts the agent of `cluster` and waits until it runs its controllers. `broker` may be the same cluster.
     pub async fn start(cluster: &Cluster, cluster_id: &str, broker: &Cluster) -> Result<Self> {
-        for object in rights() {
+        for object in permissions() {
             objects::apply(cluster.client(), &object).await?;
         }
         broker::prepare(broker, &[cluster_id]).await?;
@@ -68,36 +68,36 @@ impl LighthouseAgent {
         let environment = environment(cluster, cluster_id, broker);
         let process = launch(&files, &environment, &log)?;
         let agent = Self { files, log, environment, process };
-        agent.at_work(1).await?;
+        agent.wait_for_start(1).await?;
         Ok(agent)
     }
 
-    /// Stops it at once, as a crash would.
+    /// Kills the agent, as a crash would.
     pub fn stop(&self) -> Result<()> {
         self.process.kill()
     }
 
-    /// Starts it anew, whether it was stopped or not, and waits until it is at work again.
+    /// Restarts the agent, and waits until it runs its controllers. Kills it first if it runs.
     pub async fn restart(&mut self) -> Result<()> {
-        let before = self.times_at_work()?;
-        // Fails only for a process that is gone already.
+        let before = self.start_count()?;
+        // Fails only for a process that has ended already.
         let _ = self.process.kill();
         self.process = launch(&self.files, &self.environment, &self.log)?;
-        self.at_work(before + 1).await
+        self.wait_for_start(before + 1).await
     }
 
-    async fn at_work(&self, times: usize) -> Result<()> {
-        await_while_running(&[&self.process], "the Lighthouse agent is at work", START_DEADLINE, async || {
-            let so_far = self.times_at_work()?;
-            ensure!(so_far >= times, "its log says so {so_far} times");
+    async fn wait_for_start(&self, times: usize) -> Result<()> {
+        await_while_running(&[&self.process], "the Lighthouse agent has started", START_TIMEOUT, async || {
+            let so_far = self.start_count()?;
+            ensure!(so_far >= times, "it has started {so_far} times, not {times}");
             Ok(())
         })
         .await
     }
 
-    /// How often the log says that an agent has started. It has no readiness that two agents on one machine could have:
-    /// its port is fixed.
-    fn times_at_work(&self) -> Result<usize> {
+    /// Counts the starts in the log. The agent's readiness endpoint has a fixed port, so two agents on one machine
+    /// cannot both offer it.
+    fn start_count(&self) -> Result<usize> {
         Ok(fs::read_to_string(&self.log)?.matches("Agent controller started").count())
     }
 }
@@ -123,7 +123,8 @@ fn environment(cluster: &Cluster, cluster_id: &str, broker: &Cluster) -> Vec<(&'
         ("SUBMARINER_NAMESPACE", NAMESPACE.into()),
         ("BROKER_K8S_APISERVER", brokers.to_string().into()),
         ("BROKER_K8S_REMOTENAMESPACE", BROKER_NAMESPACE.into()),
-        // The name of a folder with the broker's credentials, and not the credentials: the environment is public.
+        // Name of a folder with the broker's credentials. The credentials themselves do not belong into the
+        // environment, which other processes can read.
         ("BROKER_K8S_SECRET", "broker".into()),
     ]
 }
@@ -135,8 +136,8 @@ fn write_credentials(folder: &Path, of: &Cluster, token: &str) -> Result<()> {
     Ok(())
 }
 
-/// What Submariner's operator grants the agent.
-fn rights() -> [Value; 4] {
+/// Objects with which Submariner's operator grants the agent its permissions.
+fn permissions() -> [Value; 4] {
     let read = ["get", "list", "watch"];
     let write = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
     let rbac = "rbac.authorization.k8s.io/v1";

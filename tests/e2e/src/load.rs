@@ -1,7 +1,7 @@
-//! The clients of one cluster: they resolve a name as clients do, each with a cache of its own, and send requests to
-//! whatever was answered, at a rate that does not wait for replies.
+//! Clients of one cluster. Each resolves a name with a cache of its own, and sends requests to the answered address at
+//! a rate that does not wait for replies.
 //!
-//! What is answered are addresses of a made-up network; a table says which listener of the real one stands for which.
+//! Answered addresses are those of a fictitious network. A table maps each to a listener of the real one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -12,39 +12,40 @@ use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
-use crate::ask::{Asker, Question};
 use crate::backend::CLUSTER_HEADER;
+use crate::dns_client::{DnsClient, Question};
 use crate::http::get_from;
 use crate::wait::{now, percentile};
 
-/// Longer than a full queue of a backend takes.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest wait for a reply. A full queue of a backend takes less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests of one client that may be under way: it has one every half second or so, and each ends within the deadline.
-const UNDER_WAY: usize = 32;
+/// Limit on the requests of one client that are under way. A client sends about two per second, and each ends within
+/// the timeout.
+const MAX_REQUESTS_UNDER_WAY: usize = 32;
 
-/// Entries that are kept: half an hour of what the tests send.
-const JOURNAL_LENGTH: usize = 400_000;
+/// Limit on the journal: half an hour of requests at the rates of the tests.
+const MAX_JOURNAL_ENTRIES: usize = 400_000;
 
-/// How a set of clients behaves.
+/// Behaviour of a set of clients.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    /// Where they connect from.
+    /// Source address of the requests.
     pub source: IpAddr,
-    /// The DNS server of their cluster.
+    /// DNS server of the cluster.
     pub dns: SocketAddr,
-    /// The name they ask for.
+    /// Name that the clients resolve.
     pub host: String,
-    /// How many there are. Each has a cache of its own; below 30 a share is a matter of luck.
+    /// Number of clients. Each has a cache of its own; with fewer than 30, shares are too random.
     pub count: usize,
     /// Time between two requests of one client.
     pub period: Duration,
-    /// The time in which they begin, one after the other, and after which each asks anew at the latest: as long as an answer is
-    /// kept. Whatever happens, they never come to ask all at the same time.
+    /// Span over which the clients start, and longest time for which each uses an answer: the lifetime of an answer.
+    /// The clients therefore never query all at the same time.
     pub spread: Duration,
 }
 
-/// Which listener stands for an address that is answered.
+/// Listener for each address that DNS answers.
 pub type Routes = BTreeMap<IpAddr, Route>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,24 +54,24 @@ pub struct Route {
     pub listener: SocketAddr,
 }
 
-/// Clients that send until this is dropped.
+/// Running clients. Dropping it stops them.
 pub struct Load {
     journal: Arc<Mutex<Journal>>,
     _clients: JoinSet<()>,
 }
 
-/// What happened in a span of time.
+/// Events in a span of time.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Exporting cluster: how often DNS named it.
+    /// Number of answers, by the cluster they name.
     pub answers: BTreeMap<String, usize>,
-    /// Cluster: requests that it served.
+    /// Number of served requests, by cluster.
     pub served: BTreeMap<String, usize>,
-    /// Cluster: requests that it refused because it had too many.
+    /// Number of requests refused for lack of capacity, by cluster.
     pub refused: BTreeMap<String, usize>,
-    /// Names that were not resolved, and connections that failed.
+    /// Number of names that were not resolved and of connections that failed.
     pub failed: usize,
-    /// Of the requests that were served.
+    /// Latencies of the served requests.
     pub latencies: Vec<Duration>,
 }
 
@@ -97,19 +98,19 @@ impl Load {
             start += step;
             let client = Client {
                 source: clients.source,
-                asker: Asker::connect(clients.dns).await?,
+                dns_client: DnsClient::connect(clients.dns).await?,
                 question: question.clone(),
                 routes: Arc::clone(&routes),
                 journal: Arc::clone(&journal),
-                kept: None,
-                turns: (start, clients.spread),
+                cached: None,
+                renewal: (start, clients.spread),
             };
             tasks.spawn(client.send(start, clients.period));
         }
         Ok(Self { journal, _clients: tasks })
     }
 
-    /// What happened in the time from `from` until `to`.
+    /// Counts the events from `from` until `to`.
     #[must_use]
     pub fn between(&self, from: Instant, to: Instant) -> Tally {
         let mut tally = Tally::default();
@@ -119,13 +120,13 @@ impl Load {
         tally
     }
 
-    /// What happened since then.
+    /// Counts the events since `from`.
     #[must_use]
     pub fn since(&self, from: Instant) -> Tally {
         self.between(from, now())
     }
 
-    /// How long after `from` each of the answers since then was given that named `cluster`.
+    /// Returns the times after `from` at which an answer named `cluster`.
     #[must_use]
     pub fn answers_of(&self, cluster: &str, from: Instant) -> Vec<Duration> {
         let journal = locked(&self.journal);
@@ -135,29 +136,29 @@ impl Load {
 }
 
 impl Tally {
-    /// The part of the answers that named a cluster, from 0 to 1.
+    /// Returns the fraction of the answers that named a cluster.
     #[must_use]
     pub fn answered_share(&self, cluster: &str) -> f64 {
-        part(&self.answers, cluster)
+        fraction(&self.answers, cluster)
     }
 
-    /// The part of the served requests that a cluster served, from 0 to 1.
+    /// Returns the fraction of the served requests that a cluster served.
     #[must_use]
     pub fn served_share(&self, cluster: &str) -> f64 {
-        part(&self.served, cluster)
+        fraction(&self.served, cluster)
     }
 
-    /// The part of all requests that were not served, from 0 to 1.
+    /// Returns the fraction of all requests that were not served.
     #[must_use]
     pub fn lost_share(&self) -> f64 {
         let lost = self.failed + self.refused.values().sum::<usize>();
         lost as f64 / (lost + self.latencies.len()).max(1) as f64
     }
 
-    /// Half of the served requests took less, and 99 of 100.
+    /// Returns the 50th and the 99th percentile of the latencies.
     ///
     /// # Panics
-    /// When none was served.
+    /// Panics if no request was served.
     #[must_use]
     pub fn latency(&self) -> (Duration, Duration) {
         let mut latencies = self.latencies.clone();
@@ -178,85 +179,85 @@ impl Tally {
     }
 }
 
-fn part(counts: &BTreeMap<String, usize>, cluster: &str) -> f64 {
+fn fraction(counts: &BTreeMap<String, usize>, cluster: &str) -> f64 {
     let all: usize = counts.values().sum();
     counts.get(cluster).copied().unwrap_or_default() as f64 / all.max(1) as f64
 }
 
 struct Client {
     source: IpAddr,
-    asker: Asker,
+    dns_client: DnsClient,
     question: Question,
     routes: Arc<Routes>,
     journal: Arc<Mutex<Journal>>,
-    /// The answer that may be used still, and until when.
-    kept: Option<(Route, Instant)>,
-    /// When it began, and after how long it asks anew, again and again.
-    turns: (Instant, Duration),
+    /// Answer in the cache, and when it expires.
+    cached: Option<(Route, Instant)>,
+    /// Start of the client, and the interval at which it renews its answer.
+    renewal: (Instant, Duration),
 }
 
 impl Client {
     async fn send(mut self, start: Instant, period: Duration) {
-        let mut turns = interval_at(start.into(), period);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ticks = interval_at(start.into(), period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut under_way = JoinSet::new();
         loop {
-            turns.tick().await;
+            ticks.tick().await;
             while under_way.try_join_next().is_some() {}
             let route = self.resolve().await;
             match route {
-                Some(route) if under_way.len() < UNDER_WAY => {
+                Some(route) if under_way.len() < MAX_REQUESTS_UNDER_WAY => {
                     under_way.spawn(request(self.source, route, Arc::clone(&self.journal)));
                 }
-                Some(_) | None => note(&self.journal, Entry::Failed),
+                Some(_) | None => record(&self.journal, Entry::Failed),
             }
         }
     }
 
-    fn next_turn(&self) -> Instant {
-        let (began, every) = self.turns;
-        let turns = began.elapsed().as_millis() / every.as_millis().max(1) + 1;
-        began + every * u32::try_from(turns).unwrap_or(u32::MAX)
+    fn next_renewal(&self) -> Instant {
+        let (began, interval) = self.renewal;
+        let count = began.elapsed().as_millis() / interval.as_millis().max(1) + 1;
+        began + interval * u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     async fn resolve(&mut self) -> Option<Route> {
-        if let Some((route, until)) = &self.kept
+        if let Some((route, until)) = &self.cached
             && now() < *until
         {
             return Some(route.clone());
         }
-        self.kept = None;
-        let reply = self.asker.ask(&self.question).await.ok()?;
+        self.cached = None;
+        let reply = self.dns_client.query(&self.question).await.ok()?;
         let route = self.routes.get(reply.addresses.first()?)?.clone();
-        note(&self.journal, Entry::Answer(route.cluster.clone()));
+        record(&self.journal, Entry::Answer(route.cluster.clone()));
         let ttl = Duration::from_secs(reply.ttl.unwrap_or_default().into());
-        self.kept = Some((route.clone(), self.next_turn().min(now() + ttl)));
+        self.cached = Some((route.clone(), self.next_renewal().min(now() + ttl)));
         Some(route)
     }
 }
 
 async fn request(source: IpAddr, route: Route, journal: Arc<Mutex<Journal>>) {
     let since = now();
-    let entry = match timeout(REQUEST_DEADLINE, get_from(source, route.listener, "/")).await {
+    let entry = match timeout(REQUEST_TIMEOUT, get_from(source, route.listener, "/")).await {
         Ok(Ok(reply)) => {
             let cluster = reply.header(CLUSTER_HEADER).unwrap_or_default().to_owned();
             if reply.status == 200 { Entry::Served(cluster, since.elapsed()) } else { Entry::Refused(cluster) }
         }
         Ok(Err(_)) | Err(_) => Entry::Failed,
     };
-    note(&journal, entry);
+    record(&journal, entry);
 }
 
-fn note(journal: &Mutex<Journal>, entry: Entry) {
+fn record(journal: &Mutex<Journal>, entry: Entry) {
     let mut journal = locked(journal);
-    if journal.0.len() == JOURNAL_LENGTH {
+    if journal.0.len() == MAX_JOURNAL_ENTRIES {
         journal.0.pop_front();
     }
     journal.0.push_back((now(), entry));
 }
 
 fn locked(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
-    // An entry is either in it or not.
+    // The journal is consistent between any two statements.
     journal.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -275,7 +276,7 @@ mod tests {
 
     const ANSWERED: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 
-    /// Answers everything with one address, to be kept for a second.
+    /// Starts a DNS server that answers every query with one address and a TTL of one second.
     async fn dns() -> Result<(SocketAddr, JoinSet<()>)> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = socket.local_addr()?;
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_ask_once_per_ttl_and_send_at_their_rate_to_what_was_answered() -> Result<()> {
+    async fn clients_query_once_per_ttl_and_send_at_their_rate_to_the_answered_cluster() -> Result<()> {
         let (dns, _server) = dns().await?;
         let backend = Backend::start("east", 8, Duration::from_millis(1)).await?;
         let route = Route { cluster: "east".into(), listener: backend.address };
@@ -309,7 +310,7 @@ mod tests {
         };
         let since = now();
         let load = Load::start(clients, routes).await?;
-        let tally = await_condition("the answers are asked for anew", Duration::from_secs(10), async || {
+        let tally = await_condition("the answers are renewed", Duration::from_secs(10), async || {
             let tally = load.since(since);
             ensure!(tally.answers.get("east") >= Some(&8), "{:?}", tally.answers);
             Ok(tally)

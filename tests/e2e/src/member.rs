@@ -1,4 +1,4 @@
-//! Clusters with Landfall running in them, and the namespaces that tests work in.
+//! Clusters in which Landfall runs, and the namespaces that tests work in.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,36 +14,36 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-use crate::ask::{Asker, Question, Reply};
 use crate::cluster::{Cluster, DNS_ACCOUNT, McsCrds, OPERATOR_ACCOUNT, Output};
+use crate::dns_client::{DnsClient, Question, Reply};
 use crate::dump::dump;
 use crate::landfall::{DnsServer, Landfall};
 use crate::objects::{self, Health};
 use crate::wait::await_condition;
 
-/// What a change may take from the API server's reply to the answers of DNS: the product's promise.
-pub const PROMPT: Duration = Duration::from_secs(1);
+/// Promised limit on the delay from the API server's reply until DNS answers follow a change.
+pub const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// For what has no promise of its own but must happen by itself.
-pub const SOON: Duration = Duration::from_secs(10);
+/// Default limit on waiting, for changes without a promised delay.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A cluster with one operator and one DNS server.
+/// Cluster with one operator and one DNS server.
 pub struct Member {
     pub operator: Landfall,
     pub dns: DnsServer,
-    /// Of the DNS server, for one more that starts when no new token can be had.
+    /// Kubeconfig of the DNS server, for a second server that starts while no new token can be created.
     pub dns_kubeconfig: PathBuf,
     pub cluster: Cluster,
-    asker: Asker,
+    dns_client: DnsClient,
 }
 
-/// The two clusters that all tests share which stop nothing.
+/// Two clusters that are shared by all tests that stop nothing.
 pub struct Clusters {
     pub east: Member,
     pub west: Member,
 }
 
-/// A namespace of a member, with the verbs that tests are written in.
+/// Namespace of a member, with the operations that tests need.
 #[derive(Clone, Copy)]
 pub struct Namespace<'a> {
     pub member: &'a Member,
@@ -51,14 +51,14 @@ pub struct Namespace<'a> {
 }
 
 /// Runs a scenario on the runtime that all tests of the process share. Shared clusters hold connections, and a
-/// connection ends with the runtime it was made on.
+/// connection ends with its runtime.
 pub fn run(scenario: impl Future<Output = Result<()>>) -> Result<()> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("threads can be started")).block_on(scenario)
 }
 
-/// The shared clusters `east` and `west`; the first caller waits for their start. When that fails it fails for all: a
-/// second try would cost every test a minute.
+/// Returns the shared clusters `east` and `west`; the first caller waits for their start. A failed start fails for all
+/// callers, because a second try would cost each test a minute.
 pub async fn two_clusters() -> Result<&'static Clusters> {
     static CLUSTERS: OnceCell<Result<Clusters, String>> = OnceCell::const_new();
     let start = || async {
@@ -68,7 +68,7 @@ pub async fn two_clusters() -> Result<&'static Clusters> {
     CLUSTERS.get_or_init(start).await.as_ref().map_err(|error| anyhow!("the shared clusters: {error}"))
 }
 
-/// Runs a scenario in a namespace of its own. When it fails, prints the namespace's objects and the logs.
+/// Runs a scenario in a namespace of its own. If it fails, prints the namespace's objects and the logs.
 pub async fn with_temp_ns(
     member: &Member,
     prefix: &str,
@@ -87,7 +87,7 @@ pub async fn with_temp_ns(
 }
 
 impl Member {
-    /// Starts a cluster with the current CRDs, and Landfall in it, and waits until both programs are ready.
+    /// Starts a cluster with the current CRDs and Landfall. Returns once both programs are ready.
     pub async fn start(name: &str, id: &str) -> Result<Self> {
         Self::start_in(Cluster::start(name, id, McsCrds::Current).await?).await
     }
@@ -97,7 +97,8 @@ impl Member {
         Self::start_with(cluster, &[], |_| Vec::new()).await
     }
 
-    /// Starts Landfall in a cluster, its DNS with more arguments, and its operator with such as depend on DNS.
+    /// Starts Landfall in a cluster, with further arguments for DNS, and for the operator with arguments that depend on
+    /// DNS.
     pub async fn start_with(
         cluster: Cluster,
         dns: &[OsString],
@@ -109,18 +110,18 @@ impl Member {
         }
         let (operator, dns, dns_kubeconfig) =
             programs.with_context(|| format!("start landfall in cluster {}", cluster.name()))?;
-        let asker = Asker::connect(dns.address).await?;
-        Ok(Self { operator, dns, dns_kubeconfig, cluster, asker })
+        let dns_client = DnsClient::connect(dns.address).await?;
+        Ok(Self { operator, dns, dns_kubeconfig, cluster, dns_client })
     }
 
-    /// One more operator, under an identity and a token of its own.
+    /// Starts one more operator, with an identity and a token of its own.
     pub async fn start_operator(&self, identity: &str) -> Result<Landfall> {
         start_operator(&self.cluster, identity, &[]).await
     }
 
-    /// Asks the DNS server.
-    pub async fn ask(&self, question: &Question) -> Result<Reply> {
-        self.asker.ask(question).await
+    /// Queries the DNS server.
+    pub async fn query(&self, question: &Question) -> Result<Reply> {
+        self.dns_client.query(question).await
     }
 
     #[must_use]
@@ -148,27 +149,27 @@ async fn start_operator(cluster: &Cluster, identity: &str, more: &[OsString]) ->
 }
 
 impl Namespace<'_> {
-    /// The name of a service in the clusterset.
+    /// Returns the name of a service in the clusterset.
     #[must_use]
     pub fn host(&self, service: &str) -> String {
         format!("{service}.{}.svc.clusterset.local", self.name)
     }
 
-    /// Asks for the A records of a service.
-    pub async fn ask(&self, service: &str) -> Result<Reply> {
-        self.member.ask(&Question::a(&self.host(service))?).await
+    /// Queries the A records of a service.
+    pub async fn query(&self, service: &str) -> Result<Reply> {
+        self.member.query(&Question::a(&self.host(service))?).await
     }
 
-    /// Succeeds when a service is answered with exactly this address.
+    /// Succeeds if a service is answered with exactly this address.
     pub async fn answers_now(&self, service: &str, address: &str) -> Result<()> {
-        let reply = self.ask(service).await?;
+        let reply = self.query(service).await?;
         ensure!(reply.is(address), "{service} is answered with {reply} instead of {address}");
         Ok(())
     }
 
     /// Waits until a service is answered with exactly this address.
-    pub async fn answers(&self, service: &str, address: &str, deadline: Duration) -> Result<()> {
-        await_condition(&format!("{service} is answered"), deadline, async || self.answers_now(service, address).await)
+    pub async fn answers(&self, service: &str, address: &str, timeout: Duration) -> Result<()> {
+        await_condition(&format!("{service} is answered"), timeout, async || self.answers_now(service, address).await)
             .await
     }
 
@@ -195,13 +196,13 @@ impl Namespace<'_> {
         objects::delete(self.member.cluster.client(), &object).await
     }
 
-    /// An object of this namespace as it is now.
+    /// Returns an object of this namespace.
     pub async fn read(&self, api_version: &str, kind: &str, name: &str) -> Result<Value> {
         let api = objects::api(self.member.cluster.client(), api_version, kind, Some(self.name));
         Ok(serde_json::to_value(api.get(name).await?)?)
     }
 
-    /// What is published for a service.
+    /// Returns the ServiceSelection of a service.
     pub async fn selection(&self, service: &str) -> Result<Value> {
         self.read("landfall.dev/v1alpha1", "ServiceSelection", service).await
     }
@@ -211,7 +212,7 @@ impl Namespace<'_> {
         self.member.cluster.kubectl(&[&["--namespace", self.name], arguments].concat()).await
     }
 
-    /// Applies an object with kubectl: for what a user is told.
+    /// Applies an object with kubectl, for tests of the message that users see.
     pub async fn kubectl_apply(&self, object: &Value) -> Result<Output> {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let file = format!("applied-{}.json", COUNTER.fetch_add(1, Ordering::Relaxed));

@@ -1,8 +1,8 @@
-//! A real metrics-server, as the release ships it, behind the API server of a cluster: what it says of pods is nobody's idea of
-//! what it says.
+//! Real metrics-server behind the API server of a cluster, so that the tests do not rest on assumptions about its
+//! replies.
 //!
 //! ```text
-//! whoever asks ── API server ── APIService ── Service ── metrics-server ── Node ── kubelet, once in a while
+//! client ── API server ── APIService ── Service ── metrics-server ── Node ── kubelet, at an interval
 //! ```
 
 use std::ffi::OsString;
@@ -19,17 +19,18 @@ use crate::files::control_plane_programs;
 use crate::objects;
 use crate::process::{Process, await_while_running};
 
-/// Where its manifest has it.
+/// Namespace of its manifest.
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "metrics-server";
 
-/// Between two times that it asks a kubelet: no less is allowed. It needs two to say anything.
+/// Interval of its scrapes, the shortest that it accepts. It reports usage after two scrapes.
 pub const RESOLUTION: Duration = Duration::from_secs(10);
 
-/// It makes itself a certificate, reads a few kinds, and the API server has to notice: it tries again ever less often.
-const START_DEADLINE: Duration = Duration::from_secs(40);
+/// Longest wait for the metrics-server. It creates a certificate and lists a few kinds, and the API server retries ever
+/// less often.
+const START_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// The metrics-server of a cluster, until it is dropped.
+/// Metrics-server of a cluster. Dropping it stops it.
 pub struct MetricsServer {
     client: Client,
     flags: Vec<OsString>,
@@ -38,10 +39,10 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Starts it, and returns when the API server counts it as available. That it has measured anything takes longer.
+    /// Starts the metrics-server. Returns once the API server reports it as available; the first usage takes longer.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
         let port = free_port()?;
-        for object in rights() {
+        for object in permissions() {
             objects::apply(cluster.client(), &object).await?;
         }
         let kubeconfig = cluster.control_plane.write_kubeconfig(NAME, &cluster.token_of(NAMESPACE, NAME).await?)?;
@@ -68,21 +69,21 @@ impl MetricsServer {
         Ok(started)
     }
 
-    /// Stops it at once, as a crash would.
+    /// Kills the metrics-server, as a crash would.
     pub fn stop(&self) -> Result<()> {
         self.process.kill()
     }
 
-    /// Starts it anew, and returns when it is available again.
+    /// Restarts the metrics-server. Returns once it is available.
     pub async fn restart(&mut self) -> Result<()> {
-        // Fails only for a process that is gone already.
+        // Fails only for a process that has ended already.
         let _ = self.process.kill();
         self.process = launch(&self.flags, &self.log)?;
         self.available().await
     }
 
     async fn available(&self) -> Result<()> {
-        await_while_running(&[&self.process], "the metrics-server is available", START_DEADLINE, async || {
+        await_while_running(&[&self.process], "the metrics-server is available", START_TIMEOUT, async || {
             let (available, why) = self.availability().await?;
             ensure!(available, "{why}");
             Ok(())
@@ -90,20 +91,21 @@ impl MetricsServer {
         .await
     }
 
-    /// Whether the API server passes on what is meant for it, and why.
+    /// Returns whether the API server forwards requests to the metrics-server, and the message of that condition.
     pub async fn availability(&self) -> Result<(bool, String)> {
         let services = objects::api(&self.client, "apiregistration.k8s.io/v1", "APIService", None);
         let service = services.get("v1beta1.metrics.k8s.io").await?;
-        let conditions = service.data["status"]["conditions"].as_array().context("nothing is known of it yet")?;
-        let available = conditions.iter().find(|it| it["type"] == "Available").context("it says nothing of that")?;
+        let conditions =
+            service.data["status"]["conditions"].as_array().context("the APIService has no conditions yet")?;
+        let available = conditions.iter().find(|it| it["type"] == "Available").context("no condition Available")?;
         Ok((available["status"] == "True", available["message"].to_string()))
     }
 
-    /// What it says of the pods of a namespace.
+    /// Returns the reported usage of the pods of a namespace.
     pub async fn pods(&self, namespace: &str) -> Result<Vec<Value>> {
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods");
         let list: Value = self.client.request(http::Request::get(path).body(Vec::new())?).await?;
-        list["items"].as_array().cloned().context("no list")
+        list["items"].as_array().cloned().context("the reply is not a list")
     }
 }
 
@@ -113,8 +115,8 @@ fn launch(flags: &[OsString], log: &Path) -> Result<Process> {
     Process::start(&program, flags, log)
 }
 
-/// What its manifest grants it.
-fn rights() -> [Value; 5] {
+/// Objects with which its manifest grants permissions.
+fn permissions() -> [Value; 5] {
     let rbac = "rbac.authorization.k8s.io";
     let account = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]);
     let to_role = |name: &str, role: &str| {
@@ -137,7 +139,8 @@ fn rights() -> [Value; 5] {
     ]
 }
 
-/// There is no network of services here: the name of this one is an address.
+/// Objects that register the metrics-server. The bed has no network of Services, so the Service is the name of an
+/// address.
 fn registration(port: u16) -> [Value; 2] {
     [
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": NAME, "namespace": NAMESPACE},

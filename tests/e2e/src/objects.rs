@@ -1,6 +1,7 @@
-//! The objects that tests write and read: as a user types them, and as a Lighthouse agent leaves them.
+//! Objects that tests write and read: as a user types them, and as a Lighthouse agent leaves them.
 //!
-//! They are JSON values and not our types: a bed that used our own types could not notice that a field's name is wrong.
+//! They are JSON values and not Landfall's types. With the same types on both sides, no test could notice a wrong field
+//! name.
 
 use std::fs;
 use std::path::Path;
@@ -10,23 +11,24 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patc
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-/// Kinds whose status is a subresource of which the tests play the owner. (A Gateway's status is none, nor is a ServiceSelection's.)
+/// Kinds whose status is a subresource that the tests write. The status of a Gateway or a ServiceSelection is not a
+/// subresource.
 const WITH_STATUS: [&str; 5] = ["ServiceImport", "ServiceExport", "Submariner", "Node", "Pod"];
 
-/// Whether an endpoint is ready.
+/// Readiness of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     Ready,
     NotReady,
 }
 
-/// An import of a service with one address per cluster and no clusterset IP, as Lighthouse's default makes it.
+/// Builds an import of a service with one address per cluster and without a clusterset IP, the default of Lighthouse.
 #[must_use]
 pub fn import(service: &str, clusters: &[&str]) -> Value {
     import_of_type("ClusterSetIP", service, clusters)
 }
 
-/// An import of a service whose pods are answered one by one.
+/// Builds an import of a headless service.
 #[must_use]
 pub fn headless_import(service: &str, clusters: &[&str]) -> Value {
     import_of_type("Headless", service, clusters)
@@ -44,14 +46,14 @@ fn import_of_type(kind: &str, service: &str, clusters: &[&str]) -> Value {
     })
 }
 
-/// The slice of a cluster that exports a service under one address.
+/// Builds the slice of a cluster that exports a service under one address.
 #[must_use]
 pub fn slice(service: &str, cluster: &str, address: &str, health: Health) -> Value {
     let endpoints = json!([{"addresses": [address], "conditions": {"ready": health == Health::Ready}}]);
     slice_of(service, cluster, "false", endpoints)
 }
 
-/// The slice of a cluster that exports pods; `endpoints` as in an EndpointSlice.
+/// Builds the slice of a cluster that exports pods. `endpoints` has the form of an EndpointSlice.
 #[must_use]
 pub fn headless_slice(service: &str, cluster: &str, endpoints: Value) -> Value {
     slice_of(service, cluster, "true", endpoints)
@@ -76,7 +78,7 @@ fn slice_of(service: &str, cluster: &str, headless: &str, endpoints: Value) -> V
     })
 }
 
-/// A slice of the pods of a service of this cluster, as Kubernetes' own controller writes it.
+/// Builds the slice of a service's pods in this cluster, as Kubernetes' own controller writes it.
 #[must_use]
 pub fn local_slice(service: &str, addresses: &[&str], health: Health) -> Value {
     let ready = health == Health::Ready;
@@ -99,26 +101,26 @@ pub fn local_slice(service: &str, addresses: &[&str], health: Health) -> Value {
     })
 }
 
-/// The name that [`slice()`] gives.
+/// Returns the name that [`slice()`] gives.
 #[must_use]
 pub fn slice_name(service: &str, cluster: &str) -> String {
     format!("{service}-{cluster}-x7k2p")
 }
 
-/// A policy with the given spec for the service of the same name.
+/// Builds a policy with the given spec for the service of the same name.
 #[must_use]
 pub fn policy(service: &str, mut spec: Value) -> Value {
     spec["targetRefs"] = json!([{"group": "multicluster.x-k8s.io", "kind": "ServiceImport", "name": service}]);
     namespace_policy(service, spec)
 }
 
-/// A policy with the given spec for its whole namespace.
+/// Builds a policy with the given spec for its whole namespace.
 #[must_use]
 pub fn namespace_policy(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "SelectionPolicy", "metadata": {"name": name}, "spec": spec})
 }
 
-/// The spec of a policy by which every source sees these weights, the local cluster as any other.
+/// Builds the spec of a policy that gives every source these weights, without preference for the local cluster.
 #[must_use]
 pub fn weighted(clusters: Value) -> Value {
     json!({
@@ -128,7 +130,7 @@ pub fn weighted(clusters: Value) -> Value {
     })
 }
 
-/// Applies an object as a client of its own would: its spec, and its status where that is a subresource.
+/// Applies the spec of an object, and its status if that is a subresource.
 pub async fn apply(client: &Client, object: &Value) -> Result<DynamicObject> {
     let (api, name) = api_of(client, object)?;
     let as_e2e = PatchParams::apply("e2e").force();
@@ -150,14 +152,14 @@ pub async fn apply_file(client: &Client, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Deletes an object, of which only kind, name and namespace count.
+/// Deletes an object. Only its kind, name and namespace count.
 pub async fn delete(client: &Client, object: &Value) -> Result<()> {
     let (api, name) = api_of(client, object)?;
     api.delete(&name, &DeleteParams::default()).await.with_context(|| format!("delete {name}"))?;
     Ok(())
 }
 
-/// All documents of a YAML file that are not empty.
+/// Returns all documents of a YAML file that are not empty.
 pub fn read_documents(file: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let documents: Vec<Value> =
@@ -165,7 +167,7 @@ pub fn read_documents(file: &Path) -> Result<Vec<Value>> {
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// The API of a kind, by its usual plural, in a namespace or (`None`) in all.
+/// Returns the API of a kind, by its usual plural, in a namespace or in all (`None`).
 #[must_use]
 pub fn api(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));

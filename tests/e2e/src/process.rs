@@ -1,9 +1,9 @@
-//! Child processes that cannot outlive the tests, however these end.
+//! Child processes that never outlive the tests.
 //!
-//! A child is killed when its [`Process`] is dropped. That is not enough: a test process that is killed, or that
-//! ends while a cluster is held in a static, drops nothing. So each child is started under `setpriv --pdeathsig
-//! KILL` (util-linux), which asks the kernel to kill it with its parent. To the kernel, the parent is the *thread*
-//! that started it, and test threads end early: one thread that never ends starts them all.
+//! A child is killed when its [`Process`] is dropped. That is not enough: a killed test process drops nothing, nor does
+//! one that ends while a static holds a cluster. So each child is started under `setpriv --pdeathsig KILL`
+//! (util-linux), which asks the kernel to kill the child with its parent. To the kernel, the parent is the *thread*
+//! that started it, and test threads end early. So one thread that never ends starts all children.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::{await_condition, now};
 
-/// A running program, its output in a file.
+/// Running program, with its output in a file.
 #[derive(Debug)]
 pub struct Process {
     child: Mutex<Child>,
@@ -28,12 +28,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with `arguments`. Its output, both streams, is appended to the file `log`.
+    /// Starts `program` with `arguments`. Appends its output, both streams, to the file `log`.
     pub fn start(program: &Path, arguments: &[OsString], log: &Path) -> Result<Self> {
         Self::start_with(program, arguments, &[], log)
     }
 
-    /// As [`Process::start`], with these variables beside those of the tests' own environment.
+    /// Starts a program as [`Process::start`] does, with further environment variables.
     pub fn start_with(
         program: &Path,
         arguments: &[OsString],
@@ -51,19 +51,19 @@ impl Process {
         Ok(Self { pid: child.id(), child: Mutex::new(child), log: log.into() })
     }
 
-    /// The process id: `setpriv` replaces itself by the program, so it is the program's.
+    /// Process id. It is that of the program, because `setpriv` replaces itself.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The end of what it printed.
+    /// Returns the end of its output.
     #[must_use]
     pub fn last_lines(&self, lines: usize) -> String {
         last_lines(&self.log, lines)
     }
 
-    /// Fails, with the end of the log, when the program has ended.
+    /// Fails, with the end of the log, if the program has ended.
     pub fn check_running(&self) -> Result<()> {
         if let Some(status) = self.child().try_wait()? {
             bail!("{} ended with {status}; its last lines:\n{}", self.log.display(), self.last_lines(20));
@@ -71,7 +71,7 @@ impl Process {
         Ok(())
     }
 
-    /// SIGKILL: no time to say goodbye. Returns when the process is gone.
+    /// Sends SIGKILL. Returns once the process is gone.
     pub fn kill(&self) -> Result<()> {
         let mut child = self.child();
         child.kill()?;
@@ -79,32 +79,32 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, then waits until it has ended by itself. Returns its exit status and how long it took.
-    pub async fn terminate(&self, deadline: Duration) -> Result<(ExitStatus, Duration)> {
+    /// Sends SIGTERM and waits for the process to end. Returns its exit status and how long that took.
+    pub async fn terminate(&self, timeout: Duration) -> Result<(ExitStatus, Duration)> {
         let sent = now();
         self.signal(Signal::TERM)?;
-        let status = self.exit_status(deadline).await?;
+        let status = self.exit_status(timeout).await?;
         Ok((status, sent.elapsed()))
     }
 
-    /// SIGSTOP: it is there and does nothing, and its connections stay open.
+    /// Sends SIGSTOP: the process does nothing, and its connections stay open.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// SIGCONT: it goes on where it was.
+    /// Sends SIGCONT: the process continues.
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a process id that is none")?;
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("the process id is not valid")?;
         Ok(kill_process(pid, signal)?)
     }
 
     /// Waits for the program to end by itself.
-    pub async fn exit_status(&self, deadline: Duration) -> Result<ExitStatus> {
-        await_condition("the process ends", deadline, async || self.child().try_wait()?.context("it is running")).await
+    pub async fn exit_status(&self, timeout: Duration) -> Result<ExitStatus> {
+        await_condition("the process ends", timeout, async || self.child().try_wait()?.context("it still runs")).await
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
@@ -115,19 +115,19 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It fails only when the process has been waited for already, which is what it is to achieve.
+        // Fails only if the process has been waited for already.
         let _ = self.kill();
     }
 }
 
-/// Like [`await_condition`], and gives up at once when one of the programs has ended.
+/// Waits as [`await_condition`] does, and gives up if one of the programs has ended.
 pub async fn await_while_running<T>(
     programs: &[&Process],
     what: &str,
-    deadline: Duration,
+    timeout: Duration,
     mut look: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
-    await_condition(what, deadline, async || {
+    await_condition(what, timeout, async || {
         if let Some(ended) = programs.iter().find_map(|program| program.check_running().err()) {
             return Ok(Err(ended.context(what.to_owned())));
         }
@@ -136,7 +136,7 @@ pub async fn await_while_running<T>(
     .await?
 }
 
-/// The last `lines` lines of a file; empty when there is none.
+/// Returns the last `lines` lines of a file, or nothing if there is no file.
 #[must_use]
 pub fn last_lines(file: &Path, lines: usize) -> String {
     let text = fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
@@ -155,7 +155,7 @@ fn start_from_lasting_thread(command: Command) -> Result<Child> {
         let (orders, inbox) = mpsc::channel::<Order>();
         thread::spawn(move || {
             for mut order in inbox {
-                // The one who ordered may be gone by now; then the child is dropped with the reply.
+                // If the caller is gone, the child is dropped with the reply.
                 let _ = order.reply.send(order.command.spawn());
             }
         });

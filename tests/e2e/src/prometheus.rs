@@ -1,4 +1,4 @@
-//! A real Prometheus, and something for it to scrape: for what the product is told of load and utilisation.
+//! Real Prometheus, and a page for it to scrape: the source of measured load and utilization.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,14 +17,14 @@ use crate::control_plane::free_port;
 use crate::http;
 use crate::process::{Process, await_while_running};
 
-/// Where Debian's package has it.
+/// Path in Debian's package.
 const PROGRAM: &str = "/usr/bin/prometheus";
-/// Many are behind a proxy, below a path.
+/// Path prefix: many servers are behind a proxy, below a path.
 const PREFIX: &str = "/metrics-of-all";
-/// It replays an empty log and listens.
-const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// Longest wait for Prometheus. It replays an empty log and listens.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A Prometheus that scrapes one page every quarter of a second, until it is dropped.
+/// Prometheus that scrapes one page every quarter of a second. Dropping it stops it.
 pub struct Prometheus {
     process: Process,
     address: SocketAddr,
@@ -34,7 +34,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Its files go to `folder`. Returns when it is ready to be asked.
+    /// Starts Prometheus with its files in `folder`. Returns once it is ready for queries.
     pub async fn start(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let page = Arc::new(Mutex::new(String::new()));
@@ -55,7 +55,7 @@ impl Prometheus {
         let process = Process::start(Path::new(PROGRAM), &flags, &folder.join("prometheus.log"))
             .context("scripts/deps-e2e.sh installs it")?;
         let started = Self { process, address, page, data, _exporter: exporter };
-        await_while_running(&[&started.process], "Prometheus is ready", READY_DEADLINE, async || {
+        await_while_running(&[&started.process], "Prometheus is ready", READY_TIMEOUT, async || {
             let http::HttpReply { status, body, .. } = http::get(address, &format!("{PREFIX}/-/ready")).await?;
             ensure!(status == 200, "{status}: {body}");
             Ok(())
@@ -64,23 +64,23 @@ impl Prometheus {
         Ok(started)
     }
 
-    /// What `--prometheus` takes.
+    /// URL for `--prometheus`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{PREFIX}", self.address)
     }
 
-    /// What the page says from now on, in the text format of Prometheus.
+    /// Sets the content of the page, in the text format of Prometheus.
     pub fn export(&self, metrics: &str) {
         metrics.clone_into(&mut self.page.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Kills it: nobody listens there any more.
+    /// Kills Prometheus: no server listens any more.
     pub fn stop(&self) -> Result<()> {
         self.process.kill()
     }
 
-    /// Status and body of an instant query. `query` is in the form that a URL has.
+    /// Returns status and body of an instant query. `query` is URL-encoded.
     pub async fn query(&self, query: &str) -> Result<(u16, Value)> {
         let http::HttpReply { status, body, .. } =
             http::get(self.address, &format!("{PREFIX}/api/v1/query?query={query}")).await?;
@@ -90,7 +90,7 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // The process goes first, or it would write into a folder that is being removed.
+        // Stop the process first, or it writes into a folder that is being removed.
         let _ = self.process.kill();
         let _ = fs::remove_dir_all(&self.data);
     }
@@ -104,7 +104,7 @@ fn configuration(target: SocketAddr) -> String {
 }
 
 async fn export(listener: TcpListener, page: Arc<Mutex<String>>) {
-    // A connection that fails is one scrape that does.
+    // A failed connection is one failed scrape.
     while let Ok((stream, _)) = listener.accept().await {
         let body = page.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let _ = answer(stream, &body).await;

@@ -1,55 +1,56 @@
-//! Waiting for something to be seen, which is the only way a test here spends time.
+//! Polling for a condition, which is the only way in which a test spends time.
 
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
 
-/// The first pause between two looks; each is half as long again as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// First pause between two attempts. Each pause is half as long again as the one before.
+const MIN_PAUSE: Duration = Duration::from_millis(2);
 
-/// The longest pause: short against every deadline in the tests, long enough not to load two cores with polling.
-const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+/// Longest pause: short compared with every timeout of the tests, and long enough not to load two cores with polling.
+const MAX_PAUSE: Duration = Duration::from_millis(25);
 
-/// The clock of the tests. Measuring elapsed time is what they are for.
+/// Clock of the tests, which measure elapsed time.
 #[expect(clippy::disallowed_methods, reason = "a test bed measures real time; this is the one place that reads it")]
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Seconds since 1970, as heartbeats in annotations have them.
+/// Returns the seconds since 1970, as heartbeats in annotations have them.
 pub fn unix_seconds() -> Result<u64> {
     Ok(since_1970()?.as_secs())
 }
 
-/// By the clock that all programs of a test share.
+/// Returns the time since 1970, by the clock that all programs of a test share.
 pub fn since_1970() -> Result<Duration> {
     #[expect(clippy::disallowed_methods, reason = "as above")]
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
 }
 
-/// Calls `look` until it succeeds and returns what it returned.
+/// Calls `look` until it succeeds, and returns its value.
 ///
-/// A look that fails says in its error what it saw instead; the last such error is part of this function's error,
-/// so a failed test tells what the world looked like and not only that time was up.
-pub async fn await_condition<T>(what: &str, deadline: Duration, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+/// A failed `look` reports what it saw instead. The last such error is part of this function's error, so a failed test
+/// shows the state and not only the timeout.
+pub async fn await_condition<T>(what: &str, timeout: Duration, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let started = now();
-    let mut pause = FIRST_PAUSE;
-    let mut last_seen = anyhow!("nothing: the first look did not finish");
-    while let Some(left) = deadline.checked_sub(started.elapsed()) {
+    let mut pause = MIN_PAUSE;
+    let mut last_seen = anyhow!("nothing: the first attempt did not finish");
+    while let Some(left) = timeout.checked_sub(started.elapsed()) {
         match tokio::time::timeout(left, look()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(seen)) => last_seen = seen,
             Err(_) => break,
         }
         tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause + pause / 2);
+        pause = MAX_PAUSE.min(pause + pause / 2);
     }
-    Err(last_seen.context(format!("{what}: not within {deadline:?}; last seen")))
+    Err(last_seen.context(format!("{what}: not within {timeout:?}; last seen")))
 }
 
-/// Does `action` while looking again and again, and fails at the first look that fails: for what must not change meanwhile.
+/// Runs `action` while calling `look` repeatedly, and fails with the first error of `look`: for conditions that must
+/// hold meanwhile.
 pub async fn while_it_holds<T>(
     what: &str,
     mut look: impl AsyncFnMut() -> Result<()>,
@@ -61,7 +62,7 @@ pub async fn while_it_holds<T>(
             if let Err(seen) = look().await {
                 break seen.context(format!("{what}: no longer so after {:?}", started.elapsed()));
             }
-            tokio::time::sleep(LONGEST_PAUSE).await;
+            tokio::time::sleep(MAX_PAUSE).await;
         }
     };
     tokio::select! {
@@ -70,7 +71,7 @@ pub async fn while_it_holds<T>(
     }
 }
 
-/// As [`while_it_holds`], where the action is to let the time pass.
+/// Checks a condition for `span`, as [`while_it_holds`] does.
 pub async fn holds_for(what: &str, span: Duration, look: impl AsyncFnMut() -> Result<()>) -> Result<()> {
     while_it_holds(what, look, async {
         tokio::time::sleep(span).await;
@@ -79,16 +80,16 @@ pub async fn holds_for(what: &str, span: Duration, look: impl AsyncFnMut() -> Re
     .await
 }
 
-/// Prints a measured figure past the capturing of the test runner, which shows only what failed tests print.
+/// Prints a measured figure past the test runner, which captures the output of passed tests.
 pub fn report(figure: &str) {
-    // A closed standard error is no reason to fail a test.
+    // A closed standard error does not fail the test.
     let _ = writeln!(std::io::stderr(), "measured: {figure}");
 }
 
-/// The value below which a share of `p` (0 to 1) of the samples lies, by nearest rank. Sorts the samples.
+/// Returns the nearest-rank percentile, where `p` is from 0 to 1. Sorts the samples.
 ///
 /// # Panics
-/// When there is no sample.
+/// Panics if there is no sample.
 #[must_use]
 pub fn percentile(samples: &mut [Duration], p: f64) -> Duration {
     samples.sort_unstable();
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_one_of_the_samples() {
+    fn percentile_is_one_of_the_samples() {
         let mut samples: Vec<Duration> = (1..=50).rev().map(Duration::from_millis).collect();
         assert_eq!(percentile(&mut samples, 0.5), Duration::from_millis(25));
         assert_eq!(percentile(&mut samples, 0.99), Duration::from_millis(50));
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_condition_that_never_holds_tells_what_was_seen_last() {
+    async fn condition_that_never_holds_reports_what_was_seen_last() {
         let mut looks = 0;
         let outcome: Result<()> = await_condition("the door opens", Duration::from_millis(20), async || {
             looks += 1;

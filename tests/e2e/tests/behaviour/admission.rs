@@ -1,4 +1,4 @@
-//! What makes no sense is refused by the API server itself, in words that say what would.
+//! The API server refuses invalid policies, with a message that names the field and the remedy.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::member::Namespace;
@@ -6,29 +6,33 @@ use landfall_e2e::{objects, run, two_clusters, with_temp_ns};
 use serde_json::{Value, json};
 
 #[test]
-fn an_unknown_mode_is_refused_and_the_modes_are_listed() -> Result<()> {
+fn unknown_mode_is_refused_and_the_modes_are_listed() -> Result<()> {
     let refused = json!({"loadBalancing": "weighted"});
-    judged(&[], &refused, &["spec.loadBalancing", "\"round-robin\"", "\"weighted-round-robin\"", "\"optimized\""])
+    assert_verdicts(
+        &[],
+        &refused,
+        &["spec.loadBalancing", "\"round-robin\"", "\"weighted-round-robin\"", "\"optimized\""],
+    )
 }
 
 #[test]
-fn an_unknown_local_preference_is_refused_and_both_are_listed() -> Result<()> {
-    judged(&[], &json!({"localPreference": "prefer"}), &["spec.localPreference", "\"Prefer\"", "\"Balance\""])
+fn unknown_local_preference_is_refused_and_both_are_listed() -> Result<()> {
+    assert_verdicts(&[], &json!({"localPreference": "prefer"}), &["spec.localPreference", "\"Prefer\"", "\"Balance\""])
 }
 
 #[test]
-fn two_zero_weights_in_a_row_are_refused_and_one_is_not() -> Result<()> {
+fn two_zero_weights_in_a_row_are_refused_and_one_is_accepted() -> Result<()> {
     let one = objects::weighted(json!({"north": 0, "south": 1}));
     let two = objects::weighted(json!({"north": 0, "south": 0}));
     let mut one_in_each_row = objects::weighted(json!({"north": 0}));
     one_in_each_row["weights"] = json!([{"source": "lab", "clusters": {"south": 0}}, one_in_each_row["weights"][0]]);
-    judged(&[one, one_in_each_row], &two, &["weight 0", "at most one"])
+    assert_verdicts(&[one, one_in_each_row], &two, &["weight 0", "at most one"])
 }
 
 #[test]
-fn a_negative_weight_is_refused() -> Result<()> {
+fn negative_weight_is_refused() -> Result<()> {
     let fraction = objects::weighted(json!({"north": 0.5}));
-    judged(
+    assert_verdicts(
         &[fraction],
         &objects::weighted(json!({"north": -1})),
         &["spec.weights[0].clusters.north", "greater than or equal to 0"],
@@ -36,15 +40,15 @@ fn a_negative_weight_is_refused() -> Result<()> {
 }
 
 #[test]
-fn min_shares_above_the_whole_are_refused_and_just_the_whole_is_not() -> Result<()> {
+fn min_shares_above_100_percent_are_refused_and_exactly_100_percent_is_accepted() -> Result<()> {
     let whole = json!({"minShares": {"north": "50.5%", "south": "49.5%"}});
     let more = json!({"minShares": {"north": "50.5%", "south": "49.6%"}});
-    judged(&[whole], &more, &["minShares", "100%"])
+    assert_verdicts(&[whole], &more, &["minShares", "100%"])
 }
 
 #[test]
-fn a_min_share_that_is_no_percentage_is_refused() -> Result<()> {
-    judged(
+fn min_share_that_is_no_percentage_is_refused() -> Result<()> {
+    assert_verdicts(
         &[json!({"minShares": {"north": "12.5%"}})],
         &json!({"minShares": {"north": "a tenth"}}),
         &["spec.minShares.north"],
@@ -56,54 +60,58 @@ fn weights_without_the_mode_that_uses_them_are_refused() -> Result<()> {
     let mut refused = objects::weighted(json!({"north": 1}));
     refused["loadBalancing"] = json!("round-robin");
     let hint = ["weights need loadBalancing: weighted-round-robin"];
-    judged(&[], &refused, &hint)?;
+    assert_verdicts(&[], &refused, &hint)?;
     let mut without_mode = refused;
     without_mode.as_object_mut().map(|spec| spec.remove("loadBalancing"));
-    judged(&[], &without_mode, &hint)
+    assert_verdicts(&[], &without_mode, &hint)
 }
 
 #[test]
-fn what_the_optimiser_aims_at_is_refused_in_other_modes() -> Result<()> {
+fn optimized_params_are_refused_in_other_modes() -> Result<()> {
     let accepted = json!({"loadBalancing": "optimized", "optimizedLoadBalancingParams": "cost"});
     let inherited = json!({"optimizedLoadBalancingParams": "cost"});
     let refused = json!({"loadBalancing": "round-robin", "optimizedLoadBalancingParams": "cost"});
-    judged(&[accepted, inherited], &refused, &["optimizedLoadBalancingParams need loadBalancing: optimized"])
+    assert_verdicts(&[accepted, inherited], &refused, &["optimizedLoadBalancingParams need loadBalancing: optimized"])
 }
 
 #[test]
-fn settings_of_the_optimiser_are_refused_in_other_modes() -> Result<()> {
+fn optimizer_settings_are_refused_in_other_modes() -> Result<()> {
     let accepted = json!({"loadBalancing": "optimized", "optimized": {"targetUtilization": 0.8}});
     let inherited = json!({"optimized": {"capacityRpsPerPod": 0.5}, "optimizedLoadBalancingParams": "mixed"});
     let refused = json!({"loadBalancing": "weighted-round-robin", "optimized": {"targetUtilization": 0.8}});
-    judged(&[accepted, inherited], &refused, &["optimized need loadBalancing: optimized"])
+    assert_verdicts(&[accepted, inherited], &refused, &["optimized need loadBalancing: optimized"])
 }
 
 #[test]
-fn an_exchange_rate_beside_a_word_for_one_is_refused() -> Result<()> {
+fn exchange_rate_beside_optimized_params_is_refused() -> Result<()> {
     let accepted = json!({"optimized": {"usdPerMsPerMillionRequests": 0.05}});
     let refused = json!({
         "optimizedLoadBalancingParams": "cost",
         "optimized": {"usdPerMsPerMillionRequests": 0.05},
     });
-    judged(&[accepted], &refused, &["set one of"])
+    assert_verdicts(&[accepted], &refused, &["set one of"])
 }
 
 #[test]
-fn a_setting_of_the_optimiser_out_of_its_range_is_refused() -> Result<()> {
-    judged(&[], &json!({"optimized": {"targetUtilization": 1.5}}), &["spec.optimized.targetUtilization", "0.99"])?;
+fn optimizer_setting_out_of_range_is_refused() -> Result<()> {
+    assert_verdicts(
+        &[],
+        &json!({"optimized": {"targetUtilization": 1.5}}),
+        &["spec.optimized.targetUtilization", "0.99"],
+    )?;
     let nothing = json!({"optimized": {"usdPerMsPerMillionRequests": 0}});
-    judged(&[], &nothing, &["spec.optimized.usdPerMsPerMillionRequests", "greater than 0"])
+    assert_verdicts(&[], &nothing, &["spec.optimized.usdPerMsPerMillionRequests", "greater than 0"])
 }
 
 #[test]
-fn a_target_of_another_kind_is_refused() -> Result<()> {
+fn target_of_another_kind_is_refused() -> Result<()> {
     let refused = json!({"targetRefs": [{"group": "", "kind": "Service", "name": "web"}]});
-    judged(&[], &refused, &["spec.targetRefs[0].kind", "\"ServiceImport\""])
+    assert_verdicts(&[], &refused, &["spec.targetRefs[0].kind", "\"ServiceImport\""])
 }
 
-/// Applies policies with kubectl, as a user would: `accepted` must be, `refused` must not, with all of `words` in what
-/// kubectl prints.
-fn judged(accepted: &[Value], refused: &Value, words: &[&str]) -> Result<()> {
+/// Applies policies with kubectl, as a user would. Fails unless all `accepted` policies are accepted, and the `refused`
+/// policy is refused with all of `words` in kubectl's output.
+fn assert_verdicts(accepted: &[Value], refused: &Value, words: &[&str]) -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "admission", async |ns| {
             for spec in accepted {
@@ -113,7 +121,7 @@ fn judged(accepted: &[Value], refused: &Value, words: &[&str]) -> Result<()> {
             let (success, printed) = apply(&ns, refused).await?;
             ensure!(!success, "{refused} was accepted");
             for word in words {
-                ensure!(printed.contains(word), "the message does not say {word:?}: {printed}");
+                ensure!(printed.contains(word), "the message does not contain {word:?}: {printed}");
             }
             Ok(())
         })

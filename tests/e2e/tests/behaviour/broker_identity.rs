@@ -1,4 +1,4 @@
-//! On the broker each cluster is somebody of its own: it writes its own facts, and those of nobody else.
+//! Each member has an identity on the broker: it writes its own facts, and no others.
 
 use anyhow::{Result, anyhow, ensure};
 use kube::Client;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 #[test]
-fn a_member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
+fn member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
     run(async {
         let east = member("east").await?;
         create(&east, &facts("east-7", "east"), 7).await?;
@@ -21,7 +21,8 @@ fn a_member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
             ensure!(applied.data["spec"]["generation"] == 12, "{:?}", applied.data);
             objects::delete(&east, &own).await?;
         }
-        // A part without a number is the first; and some ids have a dot, and some end as others' names do.
+        // A part without a number is the first. Some ids have a dot, and some end like the names of other members'
+        // objects.
         for (id, name) in [("east", "east-0"), ("west.eu", "west.eu-0"), ("east-1", "east-1-0")] {
             let (client, own) = (member(id).await?, facts(name, id));
             objects::apply(&client, &own).await?;
@@ -32,30 +33,30 @@ fn a_member_creates_changes_and_deletes_its_own_facts() -> Result<()> {
 }
 
 #[test]
-fn a_member_is_refused_all_other_facts_in_words_that_name_the_policy_and_what_to_do() -> Result<()> {
+fn refusal_of_foreign_facts_names_the_policy_and_the_remedy() -> Result<()> {
     run(async {
         let east = member("east").await?;
-        let named_so = "may write and delete east-0, east-1 and so on, and not";
-        for (object, says) in [
-            (facts("west.eu-0", "west.eu"), named_so),
-            (facts("west.eu-0", "east"), named_so),
-            (facts("east-1-0", "east-1"), named_so),
-            (facts("eastern-0", "east"), named_so),
-            (facts("east", "east"), named_so),
+        let foreign_name = "may write and delete east-0, east-1 and so on, and not";
+        for (object, expected) in [
+            (facts("west.eu-0", "west.eu"), foreign_name),
+            (facts("west.eu-0", "east"), foreign_name),
+            (facts("east-1-0", "east-1"), foreign_name),
+            (facts("eastern-0", "east"), foreign_name),
+            (facts("east", "east"), foreign_name),
             (facts("east-5", "west.eu"), "set spec.cluster to east"),
             (facts("east-5", "east"), "part 0 of the facts of east must be named east-0 and not east-5"),
             (part_of(facts("east-05", "east"), 5), "part 5 of the facts of east must be named east-5"),
         ] {
-            refused(objects::apply(&east, &object).await, &object, says)?;
+            refused(objects::apply(&east, &object).await, &object, expected)?;
             let part = object["spec"]["part"].as_i64().unwrap_or(0);
-            refused(create(&east, &object, part).await, &object, says)?;
+            refused(create(&east, &object, part).await, &object, expected)?;
         }
         Ok(())
     })
 }
 
 #[test]
-fn a_member_cannot_make_its_own_facts_anothers() -> Result<()> {
+fn member_cannot_turn_its_facts_into_those_of_another() -> Result<()> {
     run(async {
         let east = member("east").await?;
         let own = part_of(facts("east-3", "east"), 3);
@@ -69,7 +70,7 @@ fn a_member_cannot_make_its_own_facts_anothers() -> Result<()> {
 }
 
 #[test]
-fn a_members_facts_can_be_read_but_neither_changed_nor_deleted_by_another() -> Result<()> {
+fn member_can_read_foreign_facts_but_neither_change_nor_delete_them() -> Result<()> {
     run(async {
         let (north, east) = (member("north").await?, member("east").await?);
         let own = facts("north-0", "north");
@@ -77,13 +78,16 @@ fn a_members_facts_can_be_read_but_neither_changed_nor_deleted_by_another() -> R
         let read = broker::api(&east).get("north-0").await?;
         ensure!(read.data["spec"]["cluster"] == "north", "{:?}", read.data);
 
-        let says = "cluster east may write and delete east-0";
+        let expected = "cluster east may write and delete east-0";
         let mut changed = own.clone();
         changed["spec"]["generation"] = json!(99);
-        refused(objects::apply(&east, &changed).await, &changed, says)?;
-        refused(objects::delete(&east, &own).await, &own, says)?;
+        refused(objects::apply(&east, &changed).await, &changed, expected)?;
+        refused(objects::delete(&east, &own).await, &own, expected)?;
         let all = broker::api(&east).delete_collection(&DeleteParams::default(), &ListParams::default()).await;
-        ensure!(all.is_err_and(|error| error.to_string().contains("cannot deletecollection")), "all were deleted");
+        ensure!(
+            all.is_err_and(|error| error.to_string().contains("cannot deletecollection")),
+            "all facts were deleted"
+        );
         let unchanged = broker::api(&north).get("north-0").await?;
         ensure!(unchanged.metadata.resource_version == read.metadata.resource_version, "{unchanged:?}");
         objects::delete(&north, &own).await
@@ -91,7 +95,7 @@ fn a_members_facts_can_be_read_but_neither_changed_nor_deleted_by_another() -> R
 }
 
 #[test]
-fn an_account_of_the_brokers_namespace_that_is_no_members_writes_nothing() -> Result<()> {
+fn account_of_no_member_cannot_write_facts() -> Result<()> {
     run(async {
         let broker = broker().await?;
         let metadata = json!({"name": "shared", "namespace": BROKER_NAMESPACE});
@@ -110,7 +114,7 @@ fn an_account_of_the_brokers_namespace_that_is_no_members_writes_nothing() -> Re
 }
 
 #[test]
-fn an_administrator_writes_and_deletes_what_it_likes() -> Result<()> {
+fn administrator_writes_and_deletes_any_facts() -> Result<()> {
     run(async {
         let administrator = broker().await?.client();
         for object in [facts("south-0", "south"), facts("anything", "south")] {
@@ -121,7 +125,7 @@ fn an_administrator_writes_and_deletes_what_it_likes() -> Result<()> {
     })
 }
 
-/// The broker that these tests share.
+/// Returns the broker that these tests share.
 async fn broker() -> Result<&'static Cluster> {
     static BROKER: OnceCell<Result<Cluster, String>> = OnceCell::const_new();
     let start = async || {
@@ -148,11 +152,11 @@ async fn create(client: &Client, facts: &Value, part: i64) -> Result<()> {
     Ok(())
 }
 
-fn refused<T>(outcome: Result<T>, object: &Value, says: &str) -> Result<()> {
+fn refused<T>(outcome: Result<T>, object: &Value, expected: &str) -> Result<()> {
     let Err(error) = outcome else { return Err(anyhow!("accepted: {object}")) };
     let message = format!("{error:#}");
-    for words in [POLICY, says] {
-        ensure!(message.contains(words), "the message does not say {words:?}: {message}");
+    for words in [POLICY, expected] {
+        ensure!(message.contains(words), "the message does not contain {words:?}: {message}");
     }
     Ok(())
 }

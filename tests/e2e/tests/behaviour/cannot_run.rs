@@ -1,17 +1,17 @@
-//! What cannot work ends at once, with one line that says what to do, and the exit code for "could not run".
+//! Commands that cannot run end at once, with one line that names the remedy, and with exit code 2.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use landfall_e2e::cluster::RELEASE_NAMESPACE;
 use landfall_e2e::control_plane::free_port;
+use landfall_e2e::landfall::RELEASE_NAMESPACE;
 use landfall_e2e::landfall::run_to_end;
 use landfall_e2e::{Cluster, objects, run};
 use serde_json::json;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[test]
 fn missing_crds_end_both_commands_with_one_line_that_names_them() -> Result<()> {
@@ -29,7 +29,7 @@ fn missing_crds_end_both_commands_with_one_line_that_names_them() -> Result<()> 
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_there_or_is_none_ends_both_commands_with_one_line() -> Result<()> {
+fn missing_or_invalid_kubeconfig_ends_both_commands_with_one_line() -> Result<()> {
     run(async {
         let folder = landfall_e2e::files::run_folder()?.join("kubeconfigs");
         std::fs::create_dir_all(&folder)?;
@@ -48,7 +48,7 @@ fn a_kubeconfig_that_is_not_there_or_is_none_ends_both_commands_with_one_line() 
     })
 }
 
-/// The only line that a command prints before it ends with exit code 2.
+/// Runs a command that must end with exit code 2 and one line of output. Returns the line.
 async fn only_line(command: &str, kubeconfig: &Path, log: &Path) -> Result<String> {
     let mut arguments: Vec<OsString> =
         [command, "--cluster-id", "east", "--namespace", RELEASE_NAMESPACE].map(OsString::from).into();
@@ -58,7 +58,7 @@ async fn only_line(command: &str, kubeconfig: &Path, log: &Path) -> Result<Strin
         "dns" => ["--listen".into(), format!("127.0.0.1:{}", free_port()?).into()],
         _ => ["--identity".into(), "it".into()],
     });
-    let (status, printed) = run_to_end(&arguments, log, DEADLINE).await?;
+    let (status, printed) = run_to_end(&arguments, log, TIMEOUT).await?;
     ensure!(status.code() == Some(2), "{command} ended with {status}: {printed}");
     ensure!(printed.lines().count() == 1, "{command} printed more than one line: {printed}");
     Ok(printed)

@@ -1,4 +1,5 @@
-//! `landfall explain` against an API server says what DNS answers, and not only what it plans itself.
+//! `landfall explain` with an API server shows the shares that DNS serves, and not only the shares that it plans
+//! itself.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,21 +8,21 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use landfall_e2e::landfall::run_to_end;
-use landfall_e2e::member::{Member, Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Member, Namespace};
 use landfall_e2e::{await_condition, objects, run, with_temp_ns};
 use serde_json::json;
 
-/// The command reads all that is there, once.
-const COMMAND: Duration = Duration::from_secs(20);
+/// Longest run of the command. It lists everything once.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[test]
-fn explain_tells_what_is_served_while_no_operator_follows_a_changed_policy() -> Result<()> {
+fn explain_shows_the_served_shares_while_no_operator_applies_a_changed_policy() -> Result<()> {
     run(async {
         let member = Member::start("explain", "east").await?;
         with_temp_ns(&member, "shop", async |ns| {
             ns.export("pay", &[("east", "10.1.0.1"), ("west", "10.2.0.1")]).await?;
             ns.apply(objects::policy("pay", objects::weighted(json!({"east": 3, "west": 1})))).await?;
-            await_condition("the weights are published", SOON, async || {
+            await_condition("the weights are published", DEFAULT_TIMEOUT, async || {
                 let selection = ns.selection("pay").await?;
                 ensure!(selection["status"]["summary"] == "east 25% west 75%", "{selection}");
                 Ok(())
@@ -42,12 +43,13 @@ fn explain_tells_what_is_served_while_no_operator_follows_a_changed_policy() -> 
 }
 
 #[test]
-fn explain_says_which_rights_are_missing_and_does_not_guess_without_them() -> Result<()> {
+fn explain_names_missing_permissions_and_shows_no_plan_without_them() -> Result<()> {
     run(async {
         let member = Member::start("rights", "east").await?;
         with_temp_ns(&member, "shop", async |ns| {
             ns.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}})).await?;
-            // Of the kinds that must be there all but two; and to find out where it is, namespaces and nodes.
+            // Grant all kinds that the command needs except two, and the kinds that tell the location: namespaces and
+            // nodes.
             let rbac = "rbac.authorization.k8s.io";
             let role = json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": "reader"}, "rules": [
                 {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["get", "list", "watch"]},
@@ -68,25 +70,25 @@ fn explain_says_which_rights_are_missing_and_does_not_guess_without_them() -> Re
             for resource in ["serviceimports", "endpointslices"] {
                 ensure!(text.contains(&format!("cannot list resource \"{resource}\"")), "{text}");
             }
-            ensure!(!text.contains("networkpricings") && !text.contains("check that it is running"), "what is not installed is none of it: {text}");
+            ensure!(!text.contains("networkpricings") && !text.contains("check that it is running"), "a kind that is not installed is not an error: {text}");
             Ok(())
         })
         .await
     })
 }
 
-/// There is no broker, so that something is found in any case.
+/// Runs the command and expects exit code 1: without a broker there always is a finding. Returns its output.
 async fn explained(ns: &Namespace<'_>, name: &str) -> Result<String> {
     let (status, printed) = explain(ns, name, &ns.member.cluster.control_plane.admin_kubeconfig()?).await?;
     ensure!(status.code() == Some(1), "{status}: {printed}");
     Ok(printed)
 }
 
-/// What the command prints, on both streams.
+/// Runs the command. Returns its exit status and its output, both streams.
 async fn explain(ns: &Namespace<'_>, name: &str, kubeconfig: &Path) -> Result<(ExitStatus, String)> {
     let cluster = &ns.member.cluster;
     let service = format!("{}/pay", ns.name);
     let mut arguments: Vec<OsString> = ["explain", &service, "--cluster-id", cluster.id()].map(OsString::from).into();
     arguments.extend(["--kubeconfig".into(), kubeconfig.into()]);
-    run_to_end(&arguments, &cluster.folder().join("log").join(format!("explain-{name}.log")), COMMAND).await
+    run_to_end(&arguments, &cluster.folder().join("log").join(format!("explain-{name}.log")), COMMAND_TIMEOUT).await
 }

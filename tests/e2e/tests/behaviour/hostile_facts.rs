@@ -1,7 +1,7 @@
-//! What is on the broker is not trusted: what cannot be is left out and named, and moves nobody's weights.
+//! Objects on the broker are not trusted: impossible values are left out and named, and change no weight.
 //!
-//! One cluster runs. The administrator of the broker, whom no policy holds, plays all others: two good ones that export a
-//! service, and then everybody who means ill.
+//! One cluster runs. The administrator of the broker is exempt from the policy and writes the facts of all others:
+//! first of two good clusters that export a service, and then of hostile ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use kube::api::{Patch, PatchParams};
 use landfall_e2e::broker::{self, BROKER_NAMESPACE, facts};
 use landfall_e2e::exported::{Split, is_within};
-use landfall_e2e::member::SOON;
+use landfall_e2e::member::DEFAULT_TIMEOUT;
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::holds_for;
 use landfall_e2e::{Fleet, await_condition, run};
@@ -19,16 +19,16 @@ use serde_json::{Value, json};
 const EAST: &str = "east";
 const GOOD: [(&str, &str); 2] = [("west", "10.2.0.1"), ("north", "10.3.0.1")];
 
-/// A round and its jitter of a tenth, and what comes after.
-const ROUND: Duration = Duration::from_secs(38);
+/// Longest round: 30 s, a jitter of a tenth, and the time to publish.
+const MAX_ROUND: Duration = Duration::from_secs(38);
 
-/// Not the numbers of the test must be exact, but that they stay.
-const POINTS: f64 = 1.0;
+/// Tolerance for a weight, in percentage points. The weights must stay; their exact values do not matter.
+const TOLERANCE_POINTS: f64 = 1.0;
 
 const SUBMARINER: (&str, &str, &str) = ("submariner.io/v1alpha1", "Submariner", "submariner-operator");
 
 #[test]
-fn facts_that_cannot_be_are_left_out_and_named_and_of_two_clusters_with_one_id_the_older_goes_on() -> Result<()> {
+fn impossible_facts_are_left_out_and_named_and_the_older_of_two_clusters_with_one_id_continues() -> Result<()> {
     run(async {
         let scene = Scene { fleet: Fleet::start("hostile", 1).await? };
         let outcome = scene.play().await;
@@ -48,12 +48,12 @@ impl Scene {
         self.export().await?;
         self.good_facts().await.context("good facts")?;
         self.hostile_facts().await.context("hostile facts")?;
-        self.a_broken_meter().await.context("a broken meter")?;
-        self.an_older_double().await.context("an older double")?;
+        self.broken_meter().await.context("a broken meter")?;
+        self.older_duplicate().await.context("an older duplicate id")?;
         self.refused_writes().await.context("refused writes")
     }
 
-    /// What an agent and Submariner's operator leave in east: two others export what its clients want.
+    /// Applies the objects that an agent and Submariner's operator leave in east: two other clusters export a service.
     async fn export(&self) -> Result<()> {
         let shop = |mut object: Value| {
             object["metadata"]["namespace"] = json!("shop");
@@ -71,112 +71,116 @@ impl Scene {
         self.fleet.apply(&shop(objects::policy("web", policy))).await
     }
 
-    /// First west is busier than north and gets nothing. Then they are alike, and each gets a half: whatever is believed of
-    /// one of them now tips the balance.
+    /// Publishes facts by which west is busier than north and gets no share. Then publishes equal facts, which give
+    /// each a half, so that any change in the facts of one cluster shows.
     async fn good_facts(&self) -> Result<()> {
-        self.write(&said("west", 200.0, 150.0)).await?;
-        self.write(&said("north", 200.0, 100.0)).await?;
-        self.comes_to(&[("west", 0.0), ("north", 1.0)]).await?;
-        self.write(&said("west", 200.0, 100.0)).await?;
-        self.comes_to(&[("west", 0.5), ("north", 0.5)]).await?;
-        await_condition("east has written its own facts", ROUND, async || self.own_instance().await.map(drop)).await?;
-        self.says("True", "Connected", "").await
+        self.write(&service_facts("west", 200.0, 150.0)).await?;
+        self.write(&service_facts("north", 200.0, 100.0)).await?;
+        self.reaches(&[("west", 0.0), ("north", 1.0)]).await?;
+        self.write(&service_facts("west", 200.0, 100.0)).await?;
+        self.reaches(&[("west", 0.5), ("north", 0.5)]).await?;
+        await_condition("east has written its own facts", MAX_ROUND, async || self.own_instance().await.map(drop))
+            .await?;
+        self.has_condition("True", "Connected", "").await
     }
 
-    /// Objects that are nobody's, that nobody can read, and that say what no number can be.
+    /// Publishes objects with a foreign name, of a future version, and with impossible numbers.
     async fn hostile_facts(&self) -> Result<()> {
         let before = self.split().await?;
-        let mut misnamed = said("west", 1e9, 0.0);
+        let mut misnamed = service_facts("west", 1e9, 0.0);
         misnamed["metadata"]["name"] = json!("mallory-0");
-        let mut another_part = said("north", 0.0, 1e9);
+        let mut another_part = service_facts("north", 0.0, 1e9);
         another_part["metadata"]["name"] = json!("north-2");
         another_part["spec"]["part"] = json!(3);
-        let mut from_the_future = said("north", 1e9, 0.0);
+        let mut from_the_future = service_facts("north", 1e9, 0.0);
         from_the_future["spec"]["version"] = json!(99);
-        for hostile in [misnamed, another_part, from_the_future, absurd("mars")] {
+        for hostile in [misnamed, another_part, from_the_future, impossible("mars")] {
             self.write(&hostile).await?;
         }
         self.rejects(&[("not_its_owners", 2), ("version", 1), ("field", 1)]).await?;
         for name in ["mallory-0", "mars-0", "north-0", "north-2"] {
-            self.says("True", "FactsLeftOut", &format!("ClusterFacts {name}: ")).await?;
+            self.has_condition("True", "FactsLeftOut", &format!("ClusterFacts {name}: ")).await?;
         }
-        holds_for("the weights stay", ROUND, async || is_within(&self.split().await?, &before, POINTS)).await?;
+        holds_for("the weights stay", MAX_ROUND, async || is_within(&self.split().await?, &before, TOLERANCE_POINTS))
+            .await?;
         for name in ["mallory-0", "mars-0", "north-2"] {
             self.delete(name).await?;
         }
-        self.write(&said("north", 200.0, 100.0)).await?;
+        self.write(&service_facts("north", 200.0, 100.0)).await?;
         self.rejects(&[]).await?;
-        self.says("True", "Connected", "").await
+        self.has_condition("True", "Connected", "").await
     }
 
-    /// What a good cluster says of itself, whose meter has gone mad, is believed to a part.
-    async fn a_broken_meter(&self) -> Result<()> {
+    /// Publishes one impossible number of a good cluster. The rest of its facts still counts.
+    async fn broken_meter(&self) -> Result<()> {
         let before = self.split().await?;
-        self.write(&said("north", 1e300, 100.0)).await?;
+        self.write(&service_facts("north", 1e300, 100.0)).await?;
         self.rejects(&[("field", 1)]).await?;
-        self.says("True", "FactsLeftOut", "services[0].capacityRps").await?;
-        self.write(&said("north", 200.0, 100.0)).await?;
+        self.has_condition("True", "FactsLeftOut", "services[0].capacityRps").await?;
+        self.write(&service_facts("north", 200.0, 100.0)).await?;
         self.rejects(&[]).await?;
-        await_condition("the weights are as before", SOON, async || is_within(&self.split().await?, &before, POINTS))
-            .await
+        await_condition("the weights are as before", DEFAULT_TIMEOUT, async || {
+            is_within(&self.split().await?, &before, TOLERANCE_POINTS)
+        })
+        .await
     }
 
-    async fn an_older_double(&self) -> Result<()> {
-        let ours = self.own_instance().await?;
+    async fn older_duplicate(&self) -> Result<()> {
+        let own = self.own_instance().await?;
         let before = self.split().await?;
-        let mut double = facts("east-0", EAST);
-        double["spec"]["instance"] = json!("another");
-        double["spec"]["since"] = json!("2020-01-01T00:00:00Z");
-        self.write(&double).await?;
-        self.says("False", "DuplicateClusterId", "instance another").await?;
-        self.has_figure("landfall_duplicate_cluster_id", 1).await?;
+        let mut duplicate = facts("east-0", EAST);
+        duplicate["spec"]["instance"] = json!("another");
+        duplicate["spec"]["since"] = json!("2020-01-01T00:00:00Z");
+        self.write(&duplicate).await?;
+        self.has_condition("False", "DuplicateClusterId", "instance another").await?;
+        self.has_metric("landfall_duplicate_cluster_id", 1).await?;
         self.rejects(&[("own_id", 1)]).await?;
-        holds_for("east writes nothing, and goes on", ROUND, async || {
+        holds_for("east writes no facts and keeps its weights", MAX_ROUND, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == "another", "written by {instance}");
-            is_within(&self.split().await?, &before, POINTS)
+            ensure!(instance == "another", "the facts are of instance {instance}");
+            is_within(&self.split().await?, &before, TOLERANCE_POINTS)
         })
         .await?;
 
         self.delete("east-0").await?;
-        await_condition("east writes again", SOON, async || {
+        await_condition("east writes again", DEFAULT_TIMEOUT, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == ours, "written by {instance}");
+            ensure!(instance == own, "the facts are of instance {instance}");
             Ok(())
         })
         .await?;
-        self.says("True", "Connected", "").await?;
-        self.has_figure("landfall_duplicate_cluster_id", 0).await?;
+        self.has_condition("True", "Connected", "").await?;
+        self.has_metric("landfall_duplicate_cluster_id", 0).await?;
 
-        // A younger one gives way: what it wrote over ours is soon ours again.
-        double["spec"]["since"] = json!("2120-01-01T00:00:00Z");
-        self.write(&double).await?;
-        await_condition("east writes over it", SOON, async || {
+        // The younger instance gives way: east soon overwrites its facts.
+        duplicate["spec"]["since"] = json!("2120-01-01T00:00:00Z");
+        self.write(&duplicate).await?;
+        await_condition("east overwrites the facts", DEFAULT_TIMEOUT, async || {
             let instance = self.own_instance().await?;
-            ensure!(instance == ours, "written by {instance}");
+            ensure!(instance == own, "the facts are of instance {instance}");
             Ok(())
         })
         .await
     }
 
-    /// A broker that does not take what east says: the others would plan without it, so somebody has to hear of it.
+    /// Takes east the right to write. The other clusters would plan without it, so a condition must report it.
     async fn refused_writes(&self) -> Result<()> {
         let east = broker::client(&self.fleet.broker, EAST).await?;
         self.grant(&["get", "list", "watch"]).await?;
-        await_condition("east may write no longer", SOON, async || {
+        await_condition("east must not write", DEFAULT_TIMEOUT, async || {
             let tried = broker::api(&east).patch("east-0", &PatchParams::default(), &Patch::Merge(json!({}))).await;
-            ensure!(tried.is_err_and(|error| error.to_string().contains("forbidden")), "it may");
+            ensure!(tried.is_err_and(|error| error.to_string().contains("forbidden")), "the write was accepted");
             Ok(())
         })
         .await?;
         self.delete("east-0").await?;
-        self.says("False", "NotWritten", "is forbidden").await?;
+        self.has_condition("False", "NotWritten", "is forbidden").await?;
         self.grant(&["get", "list", "watch", "create", "patch", "update", "delete"]).await?;
-        self.says("True", "Connected", "").await?;
+        self.has_condition("True", "Connected", "").await?;
         self.own_instance().await.map(drop)
     }
 
-    /// What the role of the members allows.
+    /// Sets the verbs that the members' role allows.
     async fn grant(&self, verbs: &[&str]) -> Result<()> {
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -187,7 +191,7 @@ impl Scene {
         self.write(&role).await
     }
 
-    /// As the broker's administrator.
+    /// Applies an object as the administrator of the broker.
     async fn write(&self, object: &Value) -> Result<()> {
         objects::apply(self.fleet.broker.client(), object).await?;
         Ok(())
@@ -197,16 +201,19 @@ impl Scene {
         objects::delete(self.fleet.broker.client(), &facts(name, EAST)).await
     }
 
-    /// Who wrote what is said of east.
+    /// Returns the instance in the facts of east.
     async fn own_instance(&self) -> Result<String> {
         let object = broker::api(self.fleet.broker.client()).get("east-0").await?;
         Ok(object.data["spec"]["instance"].as_str().context("no instance")?.to_owned())
     }
 
-    async fn comes_to(&self, shares: &[(&str, f64)]) -> Result<()> {
+    async fn reaches(&self, shares: &[(&str, f64)]) -> Result<()> {
         let shares = shares.iter().map(|(cluster, share)| ((*cluster).to_owned(), *share)).collect();
         let expected = BTreeMap::from([(EAST.to_owned(), shares)]);
-        await_condition("the weights follow", SOON, async || is_within(&self.split().await?, &expected, POINTS)).await
+        await_condition("the weights follow", DEFAULT_TIMEOUT, async || {
+            is_within(&self.split().await?, &expected, TOLERANCE_POINTS)
+        })
+        .await
     }
 
     async fn split(&self) -> Result<Split> {
@@ -219,13 +226,13 @@ impl Scene {
         Ok(BTreeMap::from([(EAST.to_owned(), clusters.iter().map(share).collect::<Result<_>>()?)]))
     }
 
-    /// The metric counts these objects, by reason, and no others.
+    /// Waits until the metric counts exactly these rejected objects, by reason.
     async fn rejects(&self, expected: &[(&str, u32)]) -> Result<()> {
         const METRIC: &str = "landfall_facts_rejected_objects{";
         let mut expected: Vec<String> =
             expected.iter().map(|(reason, count)| format!("{METRIC}reason=\"{reason}\"}} {count}")).collect();
         expected.sort();
-        await_condition("what is left out is counted", SOON, async || {
+        await_condition("the rejected objects are counted", DEFAULT_TIMEOUT, async || {
             let (_, page) = self.fleet.of(EAST)?.member.operator.admin_page("/metrics").await?;
             let mut counted: Vec<_> = page.lines().filter(|line| line.starts_with(METRIC)).collect();
             counted.sort_unstable();
@@ -236,8 +243,8 @@ impl Scene {
         .await
     }
 
-    async fn has_figure(&self, metric: &str, value: u32) -> Result<()> {
-        await_condition(&format!("{metric} is {value}"), SOON, async || {
+    async fn has_metric(&self, metric: &str, value: u32) -> Result<()> {
+        await_condition(&format!("{metric} is {value}"), DEFAULT_TIMEOUT, async || {
             let (_, page) = self.fleet.of(EAST)?.member.operator.admin_page("/metrics").await?;
             let line = page.lines().find(|line| line.starts_with(metric)).context("no such metric")?;
             ensure!(line.trim_end_matches(".0") == format!("{metric} {value}"), "{line}");
@@ -246,46 +253,51 @@ impl Scene {
         .await
     }
 
-    /// So does the condition on the Submariner resource, with these words in its message.
-    async fn says(&self, status: &str, reason: &str, words: &str) -> Result<()> {
+    /// Waits until the condition on the Submariner resource has this status and reason, and a message with `words`.
+    async fn has_condition(&self, status: &str, reason: &str, words: &str) -> Result<()> {
         let client = self.fleet.of(EAST)?.member.cluster.client();
         let api = objects::api(client, SUBMARINER.0, SUBMARINER.1, Some(SUBMARINER.2));
-        await_condition(&format!("the condition is {status}, {reason}"), SOON, async || {
+        await_condition(&format!("the condition is {status}, {reason}"), DEFAULT_TIMEOUT, async || {
             let object = api.get("submariner").await?;
             let conditions = object.data["status"]["conditions"].as_array().context("no conditions")?;
-            let ours =
-                conditions.iter().find(|it| it["type"] == "landfall.dev/Broker").context("none of the broker")?;
-            ensure!(ours["status"] == status && ours["reason"] == reason, "{ours}");
-            ensure!(ours["message"].as_str().is_some_and(|message| message.contains(words)), "{ours}");
+            let broker = conditions
+                .iter()
+                .find(|it| it["type"] == "landfall.dev/Broker")
+                .context("no condition landfall.dev/Broker")?;
+            ensure!(broker["status"] == status && broker["reason"] == reason, "{broker}");
+            ensure!(broker["message"].as_str().is_some_and(|message| message.contains(words)), "{broker}");
             Ok(())
         })
         .await
     }
 }
 
-/// What a cluster says that exports the service.
-fn said(cluster: &str, capacity_rps: f64, load_rps: f64) -> Value {
-    let mut said = facts(&format!("{cluster}-0"), cluster);
-    said["spec"]["services"] = json!([{
+/// Builds facts of a cluster that exports the service.
+fn service_facts(cluster: &str, capacity_rps: f64, load_rps: f64) -> Value {
+    let mut service_facts = facts(&format!("{cluster}-0"), cluster);
+    service_facts["spec"]["services"] = json!([{
         "namespace": "shop", "name": "web", "capacityRps": capacity_rps, "loadRps": load_rps, "demandRps": load_rps,
     }]);
-    said
+    service_facts
 }
 
-/// Numbers that the schema lets through and that cannot be, and addresses that nobody is to be sent to.
-fn absurd(cluster: &str) -> Value {
-    let mut said = facts(&format!("{cluster}-0"), cluster);
-    said["spec"]["services"] = json!([{"namespace": "shop", "name": "web", "capacityRps": 1e300, "deviation": 1e300}]);
-    said["spec"]["links"] =
+/// Builds facts with numbers that the schema accepts but that are impossible, and with addresses that must not be
+/// probed.
+fn impossible(cluster: &str) -> Value {
+    let mut service_facts = facts(&format!("{cluster}-0"), cluster);
+    service_facts["spec"]["services"] =
+        json!([{"namespace": "shop", "name": "web", "capacityRps": 1e300, "deviation": 1e300}]);
+    service_facts["spec"]["links"] =
         json!([{"cluster": "west", "rttMs": 1e300, "jitterMs": 1e300}, {"cluster": "-", "rttMs": 0}]);
-    said["spec"]["egress"] = json!([{"cluster": EAST, "usdPerGb": 1e300}]);
-    said["spec"]["probeAddresses"] = json!(["169.254.169.254:80", "[::]:0", "nonsense"]);
-    said["spec"]["parts"] = json!(100);
-    said["spec"]["generation"] = json!(i64::MAX);
-    said
+    service_facts["spec"]["egress"] = json!([{"cluster": EAST, "usdPerGb": 1e300}]);
+    service_facts["spec"]["probeAddresses"] = json!(["169.254.169.254:80", "[::]:0", "nonsense"]);
+    service_facts["spec"]["parts"] = json!(100);
+    service_facts["spec"]["generation"] = json!(i64::MAX);
+    service_facts
 }
 
-/// As Submariner's operator keeps it, with a broker that is not the one in use: `--broker-kubeconfig` goes before it.
+/// Builds the Submariner resource as Submariner's operator writes it. Its broker is not in use, because
+/// `--broker-kubeconfig` takes precedence.
 fn submariner() -> Value {
     json!({
         "apiVersion": SUBMARINER.0,

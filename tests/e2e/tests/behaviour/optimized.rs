@@ -1,8 +1,8 @@
-//! The optimised mode on a real API server: what clusters say of themselves decides, and what was planned is answered.
+//! The optimized mode on a real API server: facts decide the split, and DNS answers follow it.
 
 use anyhow::{Result, ensure};
-use landfall_e2e::cluster::RELEASE_NAMESPACE;
-use landfall_e2e::member::{Namespace, PROMPT, SOON};
+use landfall_e2e::landfall::RELEASE_NAMESPACE;
+use landfall_e2e::member::{DEFAULT_TIMEOUT, MAX_DELAY, Namespace};
 use landfall_e2e::objects::Health;
 use landfall_e2e::optimum::Problem;
 use landfall_e2e::wait::holds_for;
@@ -14,7 +14,7 @@ const WEST: &str = "10.2.0.1";
 const NORTH: &str = "10.3.0.1";
 
 #[test]
-fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Result<()> {
+fn facts_decide_the_split_and_health_needs_no_operator() -> Result<()> {
     run(async {
         let member = Member::start("optimized", "east").await?;
         let client = member.cluster.client();
@@ -23,54 +23,56 @@ fn what_clusters_say_of_themselves_decides_and_health_needs_no_operator() -> Res
         with_temp_ns(&member, "optimized", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
             ns.apply(policy("performance")).await?;
-            let said = [("east", 1500), ("west", 0), ("north", 0)];
-            for (cluster, demand) in said {
+            let demands = [("east", 1500), ("west", 0), ("north", 0)];
+            for (cluster, demand) in demands {
                 ns.apply(facts(&ns, cluster, demand)).await?;
             }
-            published(&ns, "without facts clients stay", Some("DemandUnknown"), |w| w == [1000, 0, 0]).await?;
-            holds_for("what is said in another namespace is nothing", PROMPT, async || {
+            published(&ns, "clients stay in their cluster without facts", Some("DemandUnknown"), |w| w == [1000, 0, 0])
+                .await?;
+            holds_for("facts in another namespace do not count", MAX_DELAY, async || {
                 let status = ns.selection("pay").await?["status"].clone();
                 ensure!(status["reason"] == "DemandUnknown", "{status}");
                 Ok(())
             })
             .await?;
 
-            for (cluster, demand) in said {
-                say(&ns, cluster, demand).await?;
+            for (cluster, demand) in demands {
+                publish_facts(&ns, cluster, demand).await?;
             }
             let spilled = |w: [u64; 3]| (500..700).contains(&w[0]) && w[1] > 300 && w[2] < 50;
-            let clusters = published(&ns, "what does not fit goes to the nearest", None, spilled).await?;
-            ensure!(of(&clusters, "east", "utilization") < 0.95, "{clusters}");
-            ensure!((of(&clusters, "west", "latencyMs") - 20.0).abs() < 0.01, "{clusters}");
-            // 10 kB out of gcp and 1 kB out of aws per request.
-            ensure!((of(&clusters, "west", "usdPerMillion") - (1.2 + 0.09)).abs() < 0.01, "{clusters}");
+            let clusters =
+                published(&ns, "demand beyond the capacity goes to the nearest cluster", None, spilled).await?;
+            ensure!(number(&clusters, "east", "utilization") < 0.95, "{clusters}");
+            ensure!((number(&clusters, "west", "latencyMs") - 20.0).abs() < 0.01, "{clusters}");
+            // A request costs 10 kB out of gcp and 1 kB out of aws.
+            ensure!((number(&clusters, "west", "usdPerMillion") - (1.2 + 0.09)).abs() < 0.01, "{clusters}");
 
             ns.apply(policy("cost")).await?;
             let free = |w: [u64; 3]| w[0] > 500 && w[1] < 50 && w[2] > 300;
-            published(&ns, "and in cost mode to where leaving costs nothing", None, free).await?;
+            published(&ns, "in cost mode it goes to the cluster with free egress", None, free).await?;
 
             ns.apply(policy("performance")).await?;
-            say(&ns, "east", 500).await?;
-            published(&ns, "a smaller demand stays at home", None, |w| w == [1000, 0, 0]).await?;
-            ns.answers("pay", EAST, SOON).await?;
+            publish_facts(&ns, "east", 500).await?;
+            published(&ns, "a smaller demand stays in its own cluster", None, |w| w == [1000, 0, 0]).await?;
+            ns.answers("pay", EAST, DEFAULT_TIMEOUT).await?;
             member.operator.process.kill()?;
             ns.apply(objects::slice("pay", "east", EAST, Health::NotReady)).await?;
-            ns.answers("pay", WEST, SOON).await?;
+            ns.answers("pay", WEST, DEFAULT_TIMEOUT).await?;
             ns.apply(objects::slice("pay", "west", WEST, Health::NotReady)).await?;
-            ns.answers("pay", NORTH, SOON).await
+            ns.answers("pay", NORTH, DEFAULT_TIMEOUT).await
         })
         .await
     })
 }
 
 #[test]
-fn what_is_published_is_the_optimum_of_the_facts_as_somebody_else_works_it_out() -> Result<()> {
+fn published_weights_match_an_independent_solution() -> Result<()> {
     run(async {
         let member = Member::start("optimum", "east").await?;
         with_temp_ns(&member, "optimum", async |ns| {
             ns.export("pay", &[("east", EAST), ("west", WEST), ("north", NORTH)]).await?;
             for (cluster, demand) in [("east", 1100), ("west", 300), ("north", 500)] {
-                say(&ns, cluster, demand).await?;
+                publish_facts(&ns, cluster, demand).await?;
             }
             ns.apply(policy("performance")).await?;
             let cost_ms = vec![vec![0.0, 20.0, 80.0], vec![20.0, 0.0, 80.0], vec![80.0, 80.0, 0.0]];
@@ -110,7 +112,7 @@ fn pricing() -> Value {
     json!({
         "apiVersion": "landfall.dev/v1alpha1",
         "kind": "NetworkPricing",
-        "metadata": {"name": "ours"},
+        "metadata": {"name": "e2e"},
         "spec": {"rules": [
             {"from": {"provider": "gcp"}, "usdPerGb": 0.12},
             {"from": {"provider": "aws"}, "to": {"provider": "gcp"}, "usdPerGb": 0.09},
@@ -119,15 +121,16 @@ fn pricing() -> Value {
     })
 }
 
-/// Says it where people say what is so of clusters.
-async fn say(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Result<()> {
+/// Applies facts in the operator's namespace, where users set facts of clusters.
+async fn publish_facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Result<()> {
     let mut facts = facts(ns, cluster, demand_rps);
     facts["metadata"]["namespace"] = json!(RELEASE_NAMESPACE);
     objects::apply(ns.member.cluster.client(), &facts).await?;
     Ok(())
 }
 
-/// West is 20 ms away and in another cloud, north 80 ms, at a site of our own. Each can bear 1000 requests a second.
+/// Builds facts: west is 20 ms away and in another cloud, north 80 ms away and in a data center. Each has a capacity of
+/// 1000 requests per second.
 fn facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Value {
     let (provider, links) = match cluster {
         "east" => (None, json!([{"cluster": "west", "rttMs": 20}, {"cluster": "north", "rttMs": 80}])),
@@ -144,14 +147,14 @@ fn facts(ns: &Namespace<'_>, cluster: &str, demand_rps: u32) -> Value {
     json!({"apiVersion": "landfall.dev/v1alpha1", "kind": "ClusterFacts", "metadata": {"name": cluster}, "spec": spec})
 }
 
-/// Waits until the weights of east, west and north are so, with this reason; what is published of the clusters then.
+/// Waits until the weights of east, west and north pass `expected`, with this reason. Returns the published clusters.
 async fn published(
     ns: &Namespace<'_>,
     what: &str,
     reason: Option<&str>,
     expected: impl Fn([u64; 3]) -> bool,
 ) -> Result<Value> {
-    await_condition(what, SOON, async || {
+    await_condition(what, DEFAULT_TIMEOUT, async || {
         let status = ns.selection("pay").await?["status"].clone();
         let weight = |cluster| cluster_of(&status["clusters"], cluster)["weight"].as_u64().unwrap_or_default();
         let weights = ["east", "west", "north"].map(weight);
@@ -161,8 +164,8 @@ async fn published(
     .await
 }
 
-/// A number of a cluster; -1 where there is none.
-fn of(clusters: &Value, cluster: &str, field: &str) -> f64 {
+/// Returns a number of a cluster, or -1 if there is none.
+fn number(clusters: &Value, cluster: &str, field: &str) -> f64 {
     cluster_of(clusters, cluster)[field].as_f64().unwrap_or(-1.0)
 }
 

@@ -1,8 +1,8 @@
-//! What a real Prometheus says to the queries that the product asks: the tests of the product are made with these answers.
+//! Replies of a real Prometheus to queries as the product sends them. The product's own tests use these replies.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::files::run_folder;
-use landfall_e2e::member::SOON;
+use landfall_e2e::member::DEFAULT_TIMEOUT;
 use landfall_e2e::prometheus::Prometheus;
 use landfall_e2e::{await_condition, run};
 use serde_json::{Value, json};
@@ -16,14 +16,14 @@ idle 0
 ";
 
 #[test]
-fn a_prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Result<()> {
+fn prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Result<()> {
     run(async {
         let prometheus = Prometheus::start(&run_folder()?.join("prometheus")).await?;
         prometheus.export(METRICS);
-        let scraped = await_condition("it has scraped", SOON, async || {
-            let (status, said) = prometheus.query("sum(busy)").await?;
-            ensure!(status == 200 && values(&said) == ["1"], "{status}: {said}");
-            Ok(said)
+        let scraped = await_condition("Prometheus has scraped the page", DEFAULT_TIMEOUT, async || {
+            let (status, reply) = prometheus.query("sum(busy)").await?;
+            ensure!(status == 200 && values(&reply) == ["1"], "{status}: {reply}");
+            Ok(reply)
         })
         .await?;
         ensure!(scraped["status"] == "success" && scraped["data"]["resultType"] == "vector", "{scraped}");
@@ -35,8 +35,8 @@ fn a_prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Re
         let (_, scalar) = prometheus.query("scalar(sum(busy))").await?;
         ensure!(scalar["data"]["resultType"] == "scalar" && scalar["data"]["result"][1] == "1", "{scalar}");
         for (query, value) in [("idle/idle", "NaN"), ("1+%2B+busy%7Bpod%3D%22a%22%7D+/+on()+idle", "+Inf")] {
-            let (_, said) = prometheus.query(query).await?;
-            ensure!(values(&said) == [value], "{query}: {said}");
+            let (_, reply) = prometheus.query(query).await?;
+            ensure!(values(&reply) == [value], "{query}: {reply}");
         }
         let (status, error) = prometheus.query("sum(").await?;
         ensure!(status == 400 && error["status"] == "error", "{status}: {error}");
@@ -46,9 +46,9 @@ fn a_prometheus_answers_a_number_as_one_sample_and_an_error_as_a_message() -> Re
     })
 }
 
-/// Of all samples, in order.
-fn values(said: &Value) -> Vec<&str> {
-    let mut values: Vec<&str> = said["data"]["result"]
+/// Returns the values of all samples, sorted.
+fn values(reply: &Value) -> Vec<&str> {
+    let mut values: Vec<&str> = reply["data"]["result"]
         .as_array()
         .map(|samples| samples.iter().filter_map(|sample| sample["value"][1].as_str()).collect())
         .unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The broker is away for five minutes, and programs that start meanwhile: what was agreed stays, health counts, and
-//! nothing swings when it is back. docs/failures.md has the figures.
+//! The broker is away for five minutes, and programs restart meanwhile: shares stay, health counts, and no share
+//! changes when the broker is back. docs/failures.md has the figures.
 
 use std::fs;
 use std::time::Duration;
@@ -7,88 +7,92 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::exported::Split;
 use landfall_e2e::fleet::BROKER;
-use landfall_e2e::member::PROMPT;
+use landfall_e2e::member::MAX_DELAY;
 use landfall_e2e::objects::Health;
 use landfall_e2e::{await_condition, now, run};
 
-use crate::scene::{CLUSTERS, EAST, FaultScene, NORTH, ROUND, TO_PUBLISH, WEST};
+use crate::scene::{CLUSTERS, EAST, FaultScene, MAX_ROUND, NORTH, PUBLISH_TIMEOUT, WEST};
 
-/// Long enough for everything that waits for the broker to have given up, several times.
-const AWAY: Duration = Duration::from_secs(300);
+/// Long enough for every wait for the broker to time out several times.
+const OUTAGE: Duration = Duration::from_secs(300);
 
 #[test]
-fn while_the_broker_is_away_shares_stay_and_health_counts_also_for_who_starts_then() -> Result<()> {
+fn shares_stay_and_health_counts_while_the_broker_is_away_even_after_a_restart() -> Result<()> {
     run(async {
         let mut scene = FaultScene::start("broker-faults").await?;
         let outcome = play(&mut scene).await;
-        scene.judge(outcome).await
+        scene.finish(outcome).await
     })
 }
 
 async fn play(scene: &mut FaultScene) -> Result<()> {
     let before = scene.settled().await?;
-    let told = scene.told().await?;
+    let published_at = scene.published_at().await?;
     let since = now();
     scene.fleet.control_plane(BROKER)?.stop_api_server()?;
-    scene.goes_on_for("the broker is away", AWAY / 2, &CLUSTERS, &before).await?;
-    scene.was_served("in the first half of the outage", since, &CLUSTERS, &before)?;
+    scene.continues_for("the broker is away", OUTAGE / 2, &CLUSTERS, &before).await?;
+    scene.served_as_published("in the first half of the outage", since, &CLUSTERS, &before)?;
     health_counts(scene, &before).await.context("health while the broker is away")?;
-    begin_anew(scene, &before).await.context("programs that start while the broker is away")?;
-    let left = AWAY.saturating_sub(since.elapsed());
-    scene.goes_on_for("the broker is away still", left, &CLUSTERS, &before).await?;
+    restart_without_broker(scene, &before).await.context("restart while the broker is away")?;
+    let left = OUTAGE.saturating_sub(since.elapsed());
+    scene.continues_for("the broker is still away", left, &CLUSTERS, &before).await?;
 
     scene.fleet.control_plane(BROKER)?.start_api_server().await?;
     let back = now();
     scene.report(&format!("the broker was away for {:?}", since.elapsed()));
-    let tell = scene.tell_again(&CLUSTERS, &told, back, ROUND + TO_PUBLISH);
-    let after = scene.goes_on("the broker is back", &CLUSTERS, &before, tell).await?;
+    let publication = scene.publishes_again(&CLUSTERS, &published_at, back, MAX_ROUND + PUBLISH_TIMEOUT);
+    let after = scene.continues_while("the broker is back", &CLUSTERS, &before, publication).await?;
     scene.report(&format!("all facts are fresh {after:?} after the broker is ready"));
-    expired_token(scene, &before).await.context("a token that has expired")?;
-    scene.was_served("after the outage", back, &CLUSTERS, &before)
+    expired_token(scene, &before).await.context("an invalid token")?;
+    scene.served_as_published("after the outage", back, &CLUSTERS, &before)
 }
 
-/// The broker does not know north's token any longer; then it does again.
+/// Makes the token of north invalid at the broker, and then valid again.
 async fn expired_token(scene: &FaultScene, before: &Split) -> Result<()> {
     let file = scene.fleet.broker.folder().join(format!("broker-{NORTH}.kubeconfig"));
     let good = fs::read_to_string(&file)?;
     fs::write(&file, good.replace("token: \"", "token: \"expired-"))?;
-    await_condition("north hears nothing of the broker", 3 * TO_PUBLISH, async || {
+    await_condition("north cannot read from the broker", 3 * PUBLISH_TIMEOUT, async || {
         let (_, page) = scene.fleet.of(NORTH)?.member.operator.admin_page("/metrics").await?;
-        let heard = page.lines().find(|line| line.starts_with("landfall_broker_heard "));
-        ensure!(heard.is_some_and(|heard| heard.ends_with(" 0") || heard.ends_with(" 0.0")), "{heard:?}");
+        let readable = page.lines().find(|line| line.starts_with("landfall_broker_heard "));
+        ensure!(
+            readable.is_some_and(|readable| readable.ends_with(" 0") || readable.ends_with(" 0.0")),
+            "{readable:?}"
+        );
         Ok(())
     })
     .await?;
-    let told = scene.told().await?;
-    scene.goes_on_for("north's token has expired", ROUND + TO_PUBLISH, &CLUSTERS, before).await?;
-    ensure!(scene.told().await?[NORTH] == told[NORTH], "north was to tell nothing: {told:?}");
+    let published_at = scene.published_at().await?;
+    scene.continues_for("north's token is invalid", MAX_ROUND + PUBLISH_TIMEOUT, &CLUSTERS, before).await?;
+    ensure!(
+        scene.published_at().await?[NORTH] == published_at[NORTH],
+        "north published without a valid token: {published_at:?}"
+    );
 
     let since = now();
     fs::write(&file, good)?;
-    let tell = scene.tell_again(&[NORTH], &told, since, ROUND + TO_PUBLISH);
-    let took = scene.goes_on("north's token is known", &CLUSTERS, before, tell).await?;
-    scene.report(&format!("facts are fresh {took:?} after a token that is known again"));
+    let publication = scene.publishes_again(&[NORTH], &published_at, since, MAX_ROUND + PUBLISH_TIMEOUT);
+    let took = scene.continues_while("north's token is valid again", &CLUSTERS, before, publication).await?;
+    scene.report(&format!("facts are fresh {took:?} after the token is valid again"));
     Ok(())
 }
 
-/// North is not ready for a while.
+/// Makes north unready for a while.
 async fn health_counts(scene: &FaultScene, before: &Split) -> Result<()> {
     let since = now();
     scene.set_health(NORTH, Health::NotReady).await?;
-    let took = scene.leaves(&[NORTH], &CLUSTERS, since, 2 * PROMPT).await?;
-    scene.report(&format!(
-        "a backend that is not ready is out of all answers {took:?} after the first cluster was told"
-    ));
-    scene.goes_on_without(NORTH, 2 * PROMPT, &[EAST]).await?;
+    let took = scene.leaves(&[NORTH], &CLUSTERS, since, 2 * MAX_DELAY).await?;
+    scene.report(&format!("a backend that is not ready is out of all answers {took:?} after its slice was written"));
+    scene.continues_without(NORTH, 2 * MAX_DELAY, &[EAST]).await?;
     let since = now();
     scene.set_health(NORTH, Health::Ready).await?;
-    let took = scene.returns(NORTH, &CLUSTERS, since, 2 * PROMPT).await?;
-    scene.report(&format!("and back {took:?} after it is ready"));
-    scene.comes_back_to(before, ROUND + TO_PUBLISH).await
+    let took = scene.returns(NORTH, &CLUSTERS, since, 2 * MAX_DELAY).await?;
+    scene.report(&format!("a ready backend is in all answers again after {took:?}"));
+    scene.shares_return(before, MAX_ROUND + PUBLISH_TIMEOUT).await
 }
 
-/// Both programs of two clusters crash; the third one lives through it all.
-async fn begin_anew(scene: &mut FaultScene, before: &Split) -> Result<()> {
+/// Crashes and restarts both programs of two clusters while the third one runs on.
+async fn restart_without_broker(scene: &mut FaultScene, before: &Split) -> Result<()> {
     for cluster in [EAST, NORTH] {
         scene.fleet.kill_programs(cluster)?;
         let since = now();
@@ -96,10 +100,10 @@ async fn begin_anew(scene: &mut FaultScene, before: &Split) -> Result<()> {
         scene.answer_in(cluster).await?;
         scene.report(&format!("{cluster} is ready without a broker {:?} after its start", since.elapsed()));
     }
-    // Who killed its DNS was out of the answers of the others until their next probe.
-    scene.returns(EAST, &[WEST, NORTH], now(), TO_PUBLISH).await?;
-    scene.comes_back_to(before, ROUND + TO_PUBLISH).await?;
+    // A cluster whose DNS was killed is in no answer of the others until their next probe.
+    scene.returns(EAST, &[WEST, NORTH], now(), PUBLISH_TIMEOUT).await?;
+    scene.shares_return(before, MAX_ROUND + PUBLISH_TIMEOUT).await?;
     let since = now();
-    scene.goes_on_for("a round without a broker", ROUND + TO_PUBLISH, &CLUSTERS, before).await?;
-    scene.was_served("begun without a broker", since, &CLUSTERS, before)
+    scene.continues_for("a round without a broker", MAX_ROUND + PUBLISH_TIMEOUT, &CLUSTERS, before).await?;
+    scene.served_as_published("after a restart without a broker", since, &CLUSTERS, before)
 }

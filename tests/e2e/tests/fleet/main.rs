@@ -1,11 +1,11 @@
-//! What is promised of several clusters around a broker, and takes minutes to see: rounds, faults, and recovery.
+//! Promises about several clusters around a broker that take minutes to test: rounds, faults, and recovery.
 //!
-//! `make e2e-fleet`, on a machine that does little else: what is measured here is time.
+//! Run `make e2e-fleet` on a machine that is otherwise idle, because the tests measure time.
 
 mod agreement;
-mod alone;
 mod broker_faults;
 mod cluster_faults;
-mod metered;
 mod pod_metrics;
+mod prometheus_load;
 mod scene;
+mod single_cluster;

@@ -1,48 +1,49 @@
-//! Without any query, how busy an export is follows from the CPU that a metrics-server says its pods use, over what they ask
-//! for. That times what the pods bear is the load that the others are told; and without a metrics-server a cluster goes on as
-//! if nobody measured.
+//! Without a query in the policy, the utilization of an export is the CPU usage of its pods, as reported by a
+//! metrics-server, divided by their requests. Utilization times capacity is published as the load. Without a
+//! metrics-server, the load is estimated from DNS answers.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::kubelet::{Kubelet, NODE};
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Namespace};
 use landfall_e2e::metrics_server::{MetricsServer, RESOLUTION};
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::{report, while_it_holds};
 use landfall_e2e::{await_condition, now, run, with_temp_ns};
 use serde_json::{Value, json};
 
-use super::alone::{self, ADDRESS, EAST, READ, ROUND, RPS_PER_POD, number, policy, said};
+use super::single_cluster::{
+    self, ADDRESS, EAST, MAX_ROUND, MEASUREMENT_TIMEOUT, RPS_PER_POD, number, policy, published,
+};
 
 const PODS: [&str; 4] = ["pay-1", "pay-2", "pay-3", "pay-4"];
-/// Of the same namespace, and of no service.
+/// Pod of the same namespace that belongs to no service.
 const OTHER: &str = "batch-1";
 
-/// In cores, of the container of a pod that serves. The other one asks for none.
+/// CPU request of the serving container, in cores. The sidecar has none.
 const REQUESTED: f64 = 0.5;
-const SIDECAR_USES: f64 = 0.4;
-/// Of each pod, and on average half of what it asks for, and then nine tenths.
+const SIDECAR_CORES: f64 = 0.4;
+/// CPU usage of each pod, in cores. The means are 0.5 and then 0.9 of the request.
 const AT_FIRST: [f64; 4] = [0.15, 0.2, 0.3, 0.35];
 const LATER: [f64; 4] = [0.4, 0.45, 0.5, 0.45];
 
-/// A kubelet is asked twice before anything is known.
-const TWO_SCRAPES: Duration = RESOLUTION.saturating_mul(3);
+/// Longest wait for the first usage, which needs two scrapes.
+const FIRST_USAGE_TIMEOUT: Duration = RESOLUTION.saturating_mul(3);
 
-/// A round of which a part was before what changed, and the one after it.
-const TWO_ROUNDS: Duration = ROUND.saturating_mul(2);
+/// Longest wait for a change: the round in which it happens, and the next one.
+const TWO_ROUNDS: Duration = MAX_ROUND.saturating_mul(2);
 
-/// An API server looks every half minute whether what it passes requests on to is there.
-const NOTICED: Duration = Duration::from_secs(60);
+/// Longest wait until an API server notices that an aggregated API is gone. It checks every half minute.
+const UNAVAILABLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
-fn what_a_metrics_server_says_of_pods_is_told_the_broker_as_load_and_without_it_the_operator_goes_on_and_says_so_once()
--> Result<()> {
+fn load_from_a_metrics_server_is_published_and_the_operator_continues_without_it_and_logs_it_once() -> Result<()> {
     run(async {
-        let member = alone::start("pod-metrics", Vec::new()).await?;
+        let member = single_cluster::start("pod-metrics", Vec::new()).await?;
         let kubelet = Kubelet::start(&member.cluster).await?;
         with_temp_ns(&member, "pod-metrics", async |ns| {
-            uses(&kubelet, &ns, &AT_FIRST)?;
+            set_usage(&kubelet, &ns, &AT_FIRST)?;
             export(&ns).await?;
             let mut metrics_server = MetricsServer::start(&member.cluster).await?;
             scenario(&ns, &kubelet, &mut metrics_server).await
@@ -52,49 +53,53 @@ fn what_a_metrics_server_says_of_pods_is_told_the_broker_as_load_and_without_it_
 }
 
 async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut MetricsServer) -> Result<()> {
-    await_condition("the metrics-server has measured the pods", TWO_SCRAPES, async || {
+    await_condition("the metrics-server has measured the pods", FIRST_USAGE_TIMEOUT, async || {
         let measured = metrics_server.pods(ns.name).await?;
         ensure!(measured.len() == PODS.len() + 1, "{measured:?}");
         Ok(())
     })
     .await?;
-    let complaints = || alone::complaints(ns.member, "metrics.k8s.io");
-    ensure!(complaints()?.is_empty(), "where there is no metrics-server nobody misses it: {:?}", complaints()?);
+    let warnings = || single_cluster::warnings(ns.member, "metrics.k8s.io");
+    ensure!(warnings()?.is_empty(), "warnings without a metrics-server: {:?}", warnings()?);
 
-    is_told(ns, 0.5, PODS.len()).await?;
-    uses(kubelet, ns, &LATER)?;
-    is_told(ns, 0.9, PODS.len()).await?;
-    // No autoscaler takes a pod from those that are as busy as that: nobody hopes that it comes back.
+    is_published(ns, 0.5, PODS.len()).await?;
+    set_usage(kubelet, ns, &LATER)?;
+    is_published(ns, 0.9, PODS.len()).await?;
+    // No autoscaler removes a pod at this utilization, so the removed pod is not expected to come back.
     ns.apply(slice(&PODS[..3])?).await?;
-    is_told(ns, 0.9, 3).await?;
+    is_published(ns, 0.9, 3).await?;
 
     metrics_server.stop()?;
-    await_condition("the operator says that nobody measures pods", READ + SOON, async || {
-        let complaints = complaints()?;
-        ensure!(complaints.iter().any(|it| it.contains("a metrics-server is registered")), "{complaints:?}");
-        Ok(())
-    })
+    await_condition(
+        "the operator logs that the metrics-server is gone",
+        MEASUREMENT_TIMEOUT + DEFAULT_TIMEOUT,
+        async || {
+            let warnings = warnings()?;
+            ensure!(warnings.iter().any(|it| it.contains("a metrics-server is registered")), "{warnings:?}");
+            Ok(())
+        },
+    )
     .await?;
     let look = async || {
-        let complaints = complaints()?;
-        ensure!(complaints.len() == 1, "{complaints:#?}");
+        let warnings = warnings()?;
+        ensure!(warnings.len() == 1, "{warnings:#?}");
         ns.member.operator.process.check_running()?;
         ns.answers_now("pay", ADDRESS).await
     };
-    // To an API server, one that just went is something else than one that is known to be gone.
-    while_it_holds("without it the operator goes on, and has said so", look, async {
-        await_condition("the API server notices", NOTICED, async || {
+    // An API server reports an aggregated API that just disappeared differently from one that it knows to be gone.
+    while_it_holds("the operator continues without metrics-server and has logged it once", look, async {
+        await_condition("the API server notices", UNAVAILABLE_TIMEOUT, async || {
             let (available, why) = metrics_server.availability().await?;
             ensure!(!available, "{why}");
             Ok(())
         })
         .await?;
-        tokio::time::sleep(READ).await;
+        tokio::time::sleep(MEASUREMENT_TIMEOUT).await;
         ns.apply(slice(&PODS)?).await?;
-        await_condition("the others are told what answers amount to, and of one pod more", TWO_ROUNDS, async || {
-            let said = said(ns, "pay").await?;
-            let capacity = number(&said, "capacityRps")?;
-            ensure!(said["loadFromAnswers"] == true && is_near(capacity, bears(PODS.len())), "{said}");
+        await_condition("the load from answers and the additional pod are published", TWO_ROUNDS, async || {
+            let published = published(ns, "pay").await?;
+            let capacity = number(&published, "capacityRps")?;
+            ensure!(published["loadFromAnswers"] == true && is_near(capacity, capacity_rps(PODS.len())), "{published}");
             Ok(())
         })
         .await
@@ -102,34 +107,34 @@ async fn scenario(ns: &Namespace<'_>, kubelet: &Kubelet, metrics_server: &mut Me
     .await?;
 
     metrics_server.restart().await?;
-    is_told(ns, 0.9, PODS.len()).await?;
-    ensure!(complaints()?.len() == 1, "{:#?}", complaints()?);
+    is_published(ns, 0.9, PODS.len()).await?;
+    ensure!(warnings()?.len() == 1, "{:#?}", warnings()?);
     metrics_server.stop()?;
-    await_condition("it says so anew when it goes again", READ + SOON, async || {
-        ensure!(complaints()?.len() == 2, "{:#?}", complaints()?);
+    await_condition("the second outage is logged as well", MEASUREMENT_TIMEOUT + DEFAULT_TIMEOUT, async || {
+        ensure!(warnings()?.len() == 2, "{:#?}", warnings()?);
         Ok(())
     })
     .await
 }
 
-/// Waits until the broker is told that so many pods are there and as busy as this, and that somebody measured it.
-async fn is_told(ns: &Namespace<'_>, utilisation: f64, pods: usize) -> Result<()> {
+/// Waits until the broker has this number of pods with this utilization, as a measurement.
+async fn is_published(ns: &Namespace<'_>, utilization: f64, pods: usize) -> Result<()> {
     let since = now();
-    let what = format!("the broker is told of {pods} pods that are busy by {utilisation}");
-    let said = await_condition(&what, TWO_SCRAPES + READ + TWO_ROUNDS, async || {
-        let said = said(ns, "pay").await?;
-        let (load, capacity) = (number(&said, "loadRps")?, number(&said, "capacityRps")?);
-        let as_expected = is_near(load, utilisation * bears(pods)) && is_near(capacity, bears(pods));
-        ensure!(as_expected && said["loadFromAnswers"].is_null(), "{said}");
-        Ok(said)
+    let what = format!("the broker has {pods} pods with a utilization of {utilization}");
+    let published = await_condition(&what, FIRST_USAGE_TIMEOUT + MEASUREMENT_TIMEOUT + TWO_ROUNDS, async || {
+        let published = published(ns, "pay").await?;
+        let (load, capacity) = (number(&published, "loadRps")?, number(&published, "capacityRps")?);
+        let as_expected = is_near(load, utilization * capacity_rps(pods)) && is_near(capacity, capacity_rps(pods));
+        ensure!(as_expected && published["loadFromAnswers"].is_null(), "{published}");
+        Ok(published)
     })
     .await?;
-    report(&format!("pod metrics: {said} after {:?}", since.elapsed()));
+    report(&format!("pod metrics: {published} after {:?}", since.elapsed()));
     Ok(())
 }
 
-/// By configuration: to learn what a pod bears, somebody has to measure requests.
-fn bears(pods: usize) -> f64 {
+/// Returns the configured capacity. Learning a pod's capacity needs measured requests.
+fn capacity_rps(pods: usize) -> f64 {
     RPS_PER_POD * pods as f64
 }
 
@@ -137,11 +142,12 @@ fn is_near(is: f64, expected: f64) -> bool {
     (is - expected).abs() < 0.01 * expected
 }
 
-/// Pods that run, and a service of all but one of them.
+/// Creates running pods, and a service of all but one of them.
 async fn export(ns: &Namespace<'_>) -> Result<()> {
     for pod in PODS.iter().chain([&OTHER]) {
-        // A namespace has no account for its pods in the first moments.
-        await_condition(&format!("pod {pod} is admitted"), SOON, async || ns.apply(self::pod(pod)).await).await?;
+        // A new namespace has no service account for its pods at first.
+        await_condition(&format!("pod {pod} is admitted"), DEFAULT_TIMEOUT, async || ns.apply(self::pod(pod)).await)
+            .await?;
     }
     ns.export("pay", &[(EAST, ADDRESS)]).await?;
     ns.apply(slice(&PODS)?).await?;
@@ -162,7 +168,7 @@ fn pod(name: &str) -> Value {
     })
 }
 
-/// As Kubernetes' own controller writes it, with the names of the pods.
+/// Builds the slice that Kubernetes' own controller writes, with the names of the pods.
 fn slice(pods: &[&str]) -> Result<Value> {
     let addresses: Vec<String> = (1..=pods.len()).map(|pod| format!("10.1.1.{pod}")).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
@@ -174,12 +180,12 @@ fn slice(pods: &[&str]) -> Result<Value> {
     Ok(slice)
 }
 
-/// Has the containers that serve use so many cores, and all others whatever they like.
-fn uses(kubelet: &Kubelet, ns: &Namespace<'_>, cores: &[f64; 4]) -> Result<()> {
+/// Sets the CPU usage of the serving containers, and of all others to a fixed one.
+fn set_usage(kubelet: &Kubelet, ns: &Namespace<'_>, cores: &[f64; 4]) -> Result<()> {
     let serving = PODS.into_iter().zip(*cores).chain([(OTHER, 4.0)]);
     for (pod, cores) in serving {
-        kubelet.uses((ns.name, pod, "web"), cores)?;
-        kubelet.uses((ns.name, pod, "sidecar"), SIDECAR_USES)?;
+        kubelet.set_usage((ns.name, pod, "web"), cores)?;
+        kubelet.set_usage((ns.name, pod, "sidecar"), SIDECAR_CORES)?;
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
-//! What Lighthouse agents leave is read unchanged: the oldest generation and the newest, on the CRDs each came with.
+//! Objects of Lighthouse agents are read unchanged: those of the oldest supported version and of the newest, each with
+//! its CRDs.
 
 use anyhow::{Result, ensure};
 use landfall_e2e::cluster::McsCrds;
 use landfall_e2e::dig::{Dug, dig};
 use landfall_e2e::dump::dump;
 use landfall_e2e::files::fixture;
-use landfall_e2e::member::SOON;
+use landfall_e2e::member::DEFAULT_TIMEOUT;
 use landfall_e2e::wait::unix_seconds;
 use landfall_e2e::{Cluster, Member, await_condition, objects, run};
 use serde_json::{Value, json};
@@ -29,13 +30,13 @@ fn objects_of_lighthouse_0_24_are_answered_in_both_families() -> Result<()> {
     })
 }
 
-/// A member with the objects of one generation.
+/// Member with the objects of one Lighthouse version.
 struct Bed {
     member: Member,
     fixtures: &'static str,
 }
 
-/// Applies a generation's objects as they are, and checks what both have in common, then what this one has alone.
+/// Applies the objects of a version, and checks what all versions have in common, and then `own`.
 fn generation(fixtures: &'static str, crds: McsCrds, own: impl AsyncFnOnce(&Bed) -> Result<()>) -> Result<()> {
     run(async {
         let member = Member::start_in(Cluster::start(fixtures, "east", crds).await?).await?;
@@ -58,15 +59,15 @@ fn generation(fixtures: &'static str, crds: McsCrds, own: impl AsyncFnOnce(&Bed)
     })
 }
 
-/// One address per cluster, of which the local one answers while it is ready.
+/// Checks a service with one address per cluster. The local one is answered while it is ready.
 async fn cluster_ip(bed: &Bed) -> Result<()> {
     bed.answers("nginx.service-ns", "A", &["10.253.9.1"]).await?;
     bed.apply_policy("nginx", json!({"loadBalancing": "round-robin", "localPreference": "Balance"})).await?;
     let mut seen = std::collections::BTreeSet::new();
-    await_condition("both clusters' addresses are answered, and nothing else", SOON, async || {
+    await_condition("both clusters' addresses are answered, and nothing else", DEFAULT_TIMEOUT, async || {
         let dug = bed.dig("nginx.service-ns", "A").await?;
         seen.extend(dug.sorted().into_iter().map(str::to_owned));
-        ensure!(seen.iter().eq(["10.253.10.1", "10.253.9.1"]), "so far {seen:?}");
+        ensure!(seen.iter().eq(["10.253.10.1", "10.253.9.1"]), "answered so far: {seen:?}");
         Ok(())
     })
     .await?;
@@ -74,7 +75,7 @@ async fn cluster_ip(bed: &Bed) -> Result<()> {
     bed.answers("nginx.service-ns", "A", &["10.253.9.1"]).await
 }
 
-/// All ready pods of both clusters, by themselves and by their names.
+/// Checks a headless service: all ready pods of both clusters, and each pod by its name.
 async fn headless(bed: &Bed) -> Result<()> {
     bed.answers("web.service-ns", "A", &["192.168.5.1", "192.168.5.3", "192.168.6.1"]).await?;
     bed.answers("web-0.east.web.service-ns", "A", &["192.168.5.1"]).await?;
@@ -84,7 +85,7 @@ async fn headless(bed: &Bed) -> Result<()> {
     bed.no_such_name("node-1.east.web.service-ns").await
 }
 
-/// The agent's own import, and what a broker in the same cluster keeps, are services of nobody.
+/// Checks that the agent's private import, and the copies of a broker in the same cluster, are not services.
 async fn copies_are_ignored(bed: &Bed) -> Result<()> {
     for name in [
         "nginx-service-ns-east.submariner-operator",
@@ -101,7 +102,7 @@ async fn copies_are_ignored(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// A peer that the gateway cannot reach gets no answers while another can be had.
+/// Checks that a peer that the gateway cannot reach is not answered while another cluster can be.
 async fn connectivity(bed: &Bed) -> Result<()> {
     bed.apply_policy("nginx", objects::weighted(json!({"west": 0, "east": 1}))).await?;
     bed.answers("nginx.service-ns", "A", &["10.253.10.1"]).await?;
@@ -116,9 +117,9 @@ impl Bed {
         dig(self.member.dns_address(), &[&format!("{name}.{ZONE}"), kind]).await
     }
 
-    /// Waits until exactly these are answered.
+    /// Waits until exactly these addresses are answered.
     async fn answers(&self, name: &str, kind: &str, expected: &[&str]) -> Result<()> {
-        await_condition(&format!("{name} {kind} is answered"), SOON, async || {
+        await_condition(&format!("{name} {kind} is answered"), DEFAULT_TIMEOUT, async || {
             let dug = self.dig(name, kind).await?;
             ensure!(dug.status == "NOERROR" && dug.sorted() == expected, "{dug} instead of {expected:?}");
             Ok(())
@@ -127,7 +128,7 @@ impl Bed {
     }
 
     async fn no_such_name(&self, name: &str) -> Result<()> {
-        await_condition(&format!("{name} does not exist"), SOON, async || {
+        await_condition(&format!("{name} does not exist"), DEFAULT_TIMEOUT, async || {
             let dug = self.dig(name, "A").await?;
             ensure!(dug.status == "NXDOMAIN", "{dug}");
             Ok(())
@@ -148,7 +149,7 @@ impl Bed {
         objects::delete(self.member.cluster.client(), &policy).await
     }
 
-    /// Writes the gateway with a heartbeat of now and this state of its connection to west.
+    /// Applies the gateway with a present heartbeat and this state of its connection to west.
     async fn gateway(&self, state: &str) -> Result<()> {
         for mut gateway in objects::read_documents(&fixture(self.fixtures).join("gateway.yaml"))? {
             gateway["metadata"]["annotations"]["update-timestamp"] = json!(unix_seconds()?.to_string());

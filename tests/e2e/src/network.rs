@@ -1,9 +1,9 @@
-//! The network between the clusters of a fleet: TCP that takes as long as it is told to, and that can be cut.
+//! Network between the clusters of a fleet: TCP links with a round-trip time, which can be cut.
 //!
-//! All clusters are on one loopback, so a cluster is told by its source address, and everything a cluster offers to the
-//! others is reached through a listener here. Each direction of a connection takes half of the link's round-trip time,
-//! counted from when a byte arrived: what is on its way does not hold up what follows. The handshake itself is at once,
-//! as behind a middlebox.
+//! All clusters are on one loopback, so a source address identifies a cluster, and all that a cluster offers to others
+//! is reached through a listener here. Each direction of a connection takes half of the link's round-trip time, counted
+//! from the arrival of a byte, so bytes in flight do not delay later ones. Handshakes complete at once, as behind a
+//! middlebox.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,38 +20,39 @@ use tokio::time::sleep_until;
 
 use crate::wait::now;
 
-/// What is read at once. Probes and the requests of the tests are smaller.
+/// Size of a read. Probes and the requests of the tests are smaller.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Chunks on their way, per direction and connection: 1 MiB. Beyond that a sender waits, as for a full window.
-const CHUNKS_ON_THE_WAY: usize = 64;
+/// Limit on the chunks in flight, per direction and connection: 1 MiB. Beyond that a sender waits, as for a full
+/// window.
+const MAX_CHUNKS_IN_FLIGHT: usize = 64;
 
-/// The links and the listeners. Dropping it closes all connections.
+/// Links and listeners. Dropping it closes all connections.
 pub struct Network {
     links: watch::Sender<Links>,
     listeners: JoinSet<()>,
 }
 
-/// Whose connections a listener takes.
+/// Clients that a listener accepts.
 #[derive(Debug, Clone)]
 pub enum Clients {
-    /// Of every cluster, each from an address that was [named](Network::name_source). Others are turned away.
+    /// Every cluster, each from an address that was [named](Network::name_source). Other addresses are refused.
     ByAddress,
-    /// Of this cluster alone, for clients that cannot choose the address they come from.
+    /// This cluster alone, for clients that cannot choose their source address.
     Of(String),
 }
 
-/// How a link is broken.
+/// Kind of fault of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Connections are reset, and every new one.
+    /// Existing and new connections are reset.
     Reset,
-    /// Nothing comes through and nobody says so, as when a machine or a line is gone. Handshakes are still completed;
-    /// connections that lost something are reset when the link is restored.
+    /// No bytes pass and no error is reported, as when a machine or a line is gone. Handshakes still complete.
+    /// Connections that lost bytes are reset when the link is restored.
     Silent,
 }
 
-/// How things are at the moment; connections look at it for each chunk.
+/// Present state of the links; connections read it for each chunk.
 #[derive(Debug, Clone, Default)]
 struct Links {
     sources: BTreeMap<IpAddr, String>,
@@ -59,7 +60,7 @@ struct Links {
     cuts: BTreeMap<Pair, Cut>,
 }
 
-/// Two ends of a link, in alphabetical order: links are symmetric.
+/// Two ends of a link in alphabetical order, because links are symmetric.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Pair(String, String);
 
@@ -86,14 +87,14 @@ impl Network {
         Self { links: watch::Sender::new(Links::default()), listeners: JoinSet::new() }
     }
 
-    /// Says which cluster's clients come from an address.
+    /// Assigns a source address to a cluster.
     pub fn name_source(&self, address: IpAddr, cluster: &str) {
         self.links.send_modify(|links| {
             links.sources.insert(address, cluster.into());
         });
     }
 
-    /// The round-trip time between two clusters from now on, of open connections too. Until it is said it is 0.
+    /// Sets the round-trip time between two clusters, for open connections too. The default is 0.
     pub fn set_rtt(&self, one: &str, other: &str, rtt: Duration) {
         self.links.send_modify(|links| {
             links.rtts.insert(Pair::of(one, other), rtt);
@@ -113,7 +114,7 @@ impl Network {
         });
     }
 
-    /// Opens a listener on a free port of `address` for what `cluster` offers at `target`. Returns where it listens.
+    /// Opens a listener on a free port of `address` for `target` in `cluster`. Returns its address.
     pub async fn listen(
         &mut self,
         clients: Clients,
@@ -136,7 +137,7 @@ impl Default for Network {
     }
 }
 
-/// Takes connections for as long as the network lasts.
+/// Accepts connections until the network is dropped.
 async fn serve(
     listener: TcpListener,
     clients: Clients,
@@ -147,7 +148,7 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // A connection that was gone before it was taken is no reason to stop.
+            // A connection that ended before it was accepted is no reason to stop.
             Ok((client, from)) = listener.accept() => {
                 let source = match &clients {
                     Clients::ByAddress => links.borrow().sources.get(&from.ip()).cloned(),
@@ -158,7 +159,7 @@ async fn serve(
                     None => reset(&client),
                 }
             }
-            // Those that ended are forgotten, whatever ended them.
+            // Ended connections are removed, whatever ended them.
             Some(_) = connections.join_next() => {}
         }
     }
@@ -167,7 +168,7 @@ async fn serve(
 async fn connect(mut client: TcpStream, target: SocketAddr, pair: Pair, links: watch::Receiver<Links>) {
     let mut watched = links.clone();
     let orderly = tokio::select! {
-        // The link is cut, or the network is gone.
+        // The link is cut, or the network was dropped.
         _ = watched.wait_for(|links| links.is(Cut::Reset, &pair)) => false,
         relayed = relay(&mut client, target, &pair, &links) => relayed.is_ok(),
     };
@@ -176,13 +177,13 @@ async fn connect(mut client: TcpStream, target: SocketAddr, pair: Pair, links: w
     }
 }
 
-/// Makes the client see an error when the stream is dropped, and not an end.
+/// Makes the client see an error, and not an orderly end, when the stream is dropped.
 fn reset(client: &TcpStream) {
-    // One that is closed already needs no reset.
+    // A closed connection needs no reset.
     let _ = client.set_zero_linger();
 }
 
-/// Carries both directions until both have ended. An error when either end broke off.
+/// Relays both directions until both have ended. Fails if either end breaks off.
 async fn relay(
     client: &mut TcpStream,
     target: SocketAddr,
@@ -198,14 +199,14 @@ async fn relay(
     Ok(())
 }
 
-/// Carries one direction to its end. Each chunk has a time at which it is due.
+/// Relays one direction to its end. Each chunk has a time at which it is due.
 async fn carry(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     pair: &Pair,
     links: &watch::Receiver<Links>,
 ) -> io::Result<()> {
-    let (send, mut on_the_way) = mpsc::channel(CHUNKS_ON_THE_WAY);
+    let (send, mut in_flight) = mpsc::channel(MAX_CHUNKS_IN_FLIGHT);
     let departures = async move {
         loop {
             let mut chunk = vec![0; CHUNK_BYTES];
@@ -215,15 +216,15 @@ async fn carry(
                 return lost(pair, links.clone()).await;
             }
             let due = now() + links.borrow().one_way(pair);
-            // An empty chunk is the end, which travels as long as the rest.
+            // An empty chunk marks the end, which takes as long as the data.
             if send.send((due, chunk)).await.is_err() || length == 0 {
                 return Ok(());
             }
         }
     };
     let arrivals = async move {
-        while let Some((due, chunk)) = on_the_way.recv().await {
-            // Timers are as coarse as a millisecond, also for a time that has come.
+        while let Some((due, chunk)) = in_flight.recv().await {
+            // Timers are as coarse as a millisecond, even for a time that has passed.
             if due > now() {
                 sleep_until(due.into()).await;
             }
@@ -238,9 +239,9 @@ async fn carry(
     Ok(())
 }
 
-/// A stream in which something is missing cannot go on. That shows when the link is back, and not before.
+/// Waits until the link is restored, and then fails: a stream with missing bytes cannot continue.
 async fn lost(pair: &Pair, mut links: watch::Receiver<Links>) -> io::Result<()> {
-    // When the network is gone, so is the connection.
+    // If the network was dropped, the connection ends as well.
     let _ = links.wait_for(|links| !links.is(Cut::Silent, pair)).await;
     Err(io::ErrorKind::ConnectionReset.into())
 }
@@ -258,9 +259,9 @@ mod tests {
 
     const EAST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
     const WEST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
-    const SOON: Duration = Duration::from_secs(5);
+    const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// A network with an echo that north offers. East is named, and so is west.
+    /// Network with an echo server in north, and clients in east and west.
     struct Bed {
         network: Network,
         echo: SocketAddr,
@@ -309,11 +310,11 @@ mod tests {
         stream.write_all(sent).await?;
         let mut received = vec![0; sent.len()];
         stream.read_exact(&mut received).await?;
-        ensure!(received == sent, "something else came back");
+        ensure!(received == sent, "the echo differs");
         Ok(since.elapsed())
     }
 
-    /// The fastest of several: a machine that does something else as well may slow down any of them.
+    /// Returns the fastest of several echoes: a busy machine may slow down any of them.
     async fn fastest_echo(stream: &mut TcpStream) -> Result<u128> {
         let mut fastest = Duration::MAX;
         for _ in 0..5 {
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_echo_takes_the_round_trip_time_of_its_link_and_a_change_counts_at_once() -> Result<()> {
+    async fn echo_takes_the_round_trip_time_of_its_link_and_a_change_counts_at_once() -> Result<()> {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(40));
         let (mut east, mut west) = (bed.connect(EAST).await?, bed.connect(WEST).await?);
@@ -338,12 +339,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_does_not_wait_for_what_is_on_its_way_and_arrives_in_order() -> Result<()> {
+    async fn bytes_do_not_wait_for_bytes_in_flight_and_arrive_in_order() -> Result<()> {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(100));
         let mut stream = bed.connect(EAST).await?;
         let since = now();
-        // Twenty bytes at 5 ms from each other: one after the other they would take 2 s.
+        // Twenty bytes, 5 ms apart. One after the other, they would take 2 s.
         for byte in 0..20 {
             stream.write_all(&[byte]).await?;
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -357,11 +358,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_than_is_kept_on_the_way_passes_whole() -> Result<()> {
+    async fn stream_longer_than_the_buffer_arrives_whole() -> Result<()> {
         let bed = Bed::start().await?;
         bed.network.set_rtt("east", "north", Duration::from_millis(2));
         let mut stream = bed.connect(EAST).await?;
-        let sent: Vec<u8> = (0..251).cycle().take(3 * CHUNKS_ON_THE_WAY * CHUNK_BYTES).collect();
+        let sent: Vec<u8> = (0..251).cycle().take(3 * MAX_CHUNKS_IN_FLIGHT * CHUNK_BYTES).collect();
         let (mut from, mut to) = stream.split();
         let mut received = vec![0; sent.len()];
         let writing = async {
@@ -375,13 +376,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_link_breaks_its_connections_and_no_others_until_it_is_restored() -> Result<()> {
+    async fn cut_link_breaks_its_connections_and_no_others_until_it_is_restored() -> Result<()> {
         let bed = Bed::start().await?;
         let (mut east, mut west) = (bed.connect(EAST).await?, bed.connect(WEST).await?);
         echo(&mut east, &[1]).await?;
         bed.network.cut("north", "east", Cut::Reset);
-        await_condition("the open connection breaks", SOON, async || {
-            ensure!(echo(&mut east, &[1]).await.is_err(), "it goes on");
+        await_condition("the open connection breaks", DEFAULT_TIMEOUT, async || {
+            ensure!(echo(&mut east, &[1]).await.is_err(), "the connection still works");
             Ok(())
         })
         .await?;
@@ -393,14 +394,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_link_gives_no_answer_and_no_error_until_it_is_restored() -> Result<()> {
+    async fn silent_link_gives_no_answer_and_no_error_until_it_is_restored() -> Result<()> {
         const A_WHILE: Duration = Duration::from_millis(200);
         let bed = Bed::start().await?;
         let mut east = bed.connect(EAST).await?;
         echo(&mut east, &[1]).await?;
         bed.network.cut("north", "east", Cut::Silent);
-        assert!(timeout(A_WHILE, echo(&mut east, &[2])).await.is_err(), "of an open connection");
-        assert!(timeout(A_WHILE, bed.is_refused(EAST)).await.is_err(), "of a new one");
+        assert!(timeout(A_WHILE, echo(&mut east, &[2])).await.is_err(), "an open connection got an answer");
+        assert!(timeout(A_WHILE, bed.is_refused(EAST)).await.is_err(), "a new connection got an answer");
         assert!(!bed.is_refused(WEST).await);
         bed.network.restore("east", "north");
         assert!(echo(&mut east, &[3]).await.is_err(), "a byte is missing");
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_does_not_say_where_it_is_from_is_turned_away() -> Result<()> {
+    async fn client_from_an_unknown_address_is_refused() -> Result<()> {
         let bed = Bed::start().await?;
         assert!(bed.is_refused(Ipv4Addr::new(127, 0, 1, 99)).await);
         assert!(!bed.is_refused(WEST).await);

@@ -1,6 +1,7 @@
-//! A DNS client that is cheap enough to ask thousands of times and to measure milliseconds with.
+//! DNS client that is cheap enough for thousands of queries and for measuring milliseconds.
 //!
-//! It builds and reads messages with the `domain` crate and nothing of ours; [`crate::dig`] is the independent judge.
+//! It builds and parses messages with the `domain` crate and shares no code with Landfall. The independent client is
+//! [`crate::dig`].
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,68 +15,68 @@ use domain::rdata::{A, Aaaa};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-/// A server on loopback that has not answered by now is not going to.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
+/// Longest wait for an answer from a server on loopback.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connected UDP socket to one server.
+/// UDP socket that is connected to one server.
 #[derive(Debug)]
-pub struct Asker {
+pub struct DnsClient {
     socket: UdpSocket,
     next_id: AtomicU16,
 }
 
-/// A query that is built once and may be sent often.
+/// Query that is built once and may be sent often.
 #[derive(Debug, Clone)]
 pub struct Question {
     wire: Vec<u8>,
 }
 
-/// What came back, as far as a test looks at it.
+/// Parts of a reply that the tests look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub rcode: Rcode,
     pub truncated: bool,
-    /// The A and AAAA records of the answer section, in their order.
+    /// Addresses of the A and AAAA records in the answer section, in their order.
     pub addresses: Vec<IpAddr>,
-    /// How many seconds they may be kept: the least of theirs.
+    /// Smallest TTL of the records, in seconds.
     pub ttl: Option<u32>,
 }
 
 impl Question {
-    /// For the A records of a name, written without the final dot.
+    /// Builds a query for the A records of a name, written without the final dot.
     pub fn a(name: &str) -> Result<Self> {
         Self::new(name, Rtype::A)
     }
 
     pub fn new(name: &str, kind: Rtype) -> Result<Self> {
-        let name: Name<Vec<u8>> = name.parse().map_err(|e| anyhow!("{name} is no DNS name: {e}"))?;
+        let name: Name<Vec<u8>> = name.parse().map_err(|e| anyhow!("{name} is not a DNS name: {e}"))?;
         let mut message = MessageBuilder::new_vec().question();
         message.push(WireQuestion::new(name, kind, Class::IN))?;
         Ok(Self { wire: message.finish() })
     }
 }
 
-impl Asker {
+impl DnsClient {
     pub async fn connect(server: SocketAddr) -> Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         socket.connect(server).await?;
         Ok(Self { socket, next_id: AtomicU16::new(1) })
     }
 
-    /// Sends the question and waits for the reply to it. An error means that none came: nobody listens, or nobody answers.
-    pub async fn ask(&self, question: &Question) -> Result<Reply> {
+    /// Sends the question and returns the reply to it. Fails if no server listens, or if no reply arrives in time.
+    pub async fn query(&self, question: &Question) -> Result<Reply> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let mut query = question.wire.clone();
         query[..2].copy_from_slice(&id);
         self.socket.send(&query).await.context("the query was refused")?;
-        timeout(ANSWER_DEADLINE, self.receive(id)).await.map_err(|_| anyhow!("no answer within {ANSWER_DEADLINE:?}"))?
+        timeout(ANSWER_TIMEOUT, self.receive(id)).await.map_err(|_| anyhow!("no answer within {ANSWER_TIMEOUT:?}"))?
     }
 
-    /// Replies to earlier questions, which came too late, are passed over.
+    /// Skips late replies to earlier questions.
     async fn receive(&self, id: [u8; 2]) -> Result<Reply> {
         let mut buffer = [0; 4096];
         loop {
-            let length = self.socket.recv(&mut buffer).await.context("nobody listens")?;
+            let length = self.socket.recv(&mut buffer).await.context("no server listens")?;
             if buffer[..length].starts_with(&id) {
                 return read(&buffer[..length]);
             }
@@ -84,7 +85,7 @@ impl Asker {
 }
 
 fn read(octets: &[u8]) -> Result<Reply> {
-    let message = Message::from_octets(octets).map_err(|_| anyhow!("{} octets are no DNS message", octets.len()))?;
+    let message = Message::from_octets(octets).map_err(|_| anyhow!("{} octets are not a DNS message", octets.len()))?;
     let answer = message.answer()?;
     let mut addresses = Vec::new();
     let mut ttls = Vec::new();
@@ -102,13 +103,13 @@ fn read(octets: &[u8]) -> Result<Reply> {
 }
 
 impl Reply {
-    /// NOERROR with no address: the name exists, and nobody is there.
+    /// Returns true for NOERROR without an address: the name exists, and no endpoint is ready.
     #[must_use]
     pub fn is_nodata(&self) -> bool {
         self.rcode == Rcode::NOERROR && self.addresses.is_empty()
     }
 
-    /// NOERROR with exactly this address.
+    /// Returns true for NOERROR with exactly this address.
     #[must_use]
     pub fn is(&self, address: &str) -> bool {
         self.rcode == Rcode::NOERROR && self.addresses.iter().map(ToString::to_string).eq([address])

@@ -1,5 +1,5 @@
-//! What stands before an API server, as a load balancer would: it passes on what it is asked, until it is told to answer
-//! with an error of its own. It remembers what it was asked.
+//! Proxy in front of an API server. It forwards requests, or answers them with an error if a test sets one, and it
+//! records all requests.
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -28,83 +28,83 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::control_plane::ControlPlane;
 use crate::wait::now;
 
-/// What a client is asked to wait when there are too many requests, in seconds: API servers say so.
+/// Value of the header `Retry-After` for status 429, in seconds; API servers send the same.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// Dropping it closes the port and all connections.
-pub struct Front {
-    /// Of 127.0.0.1. It shows the API server's certificate.
+/// Proxy in front of an API server. Dropping it closes the port and all connections.
+pub struct ApiProxy {
+    /// Port on 127.0.0.1. The proxy shows the certificate of the API server.
     pub port: u16,
-    desk: Arc<Desk>,
-    /// Counts how often connections were cut.
+    state: Arc<State>,
+    /// Number of times that connections were cut.
     cuts: watch::Sender<u32>,
     _server: JoinSet<()>,
 }
 
-/// A request.
+/// Recorded request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct Recorded {
     pub at: Instant,
     pub method: Method,
-    /// The path and what comes after it.
-    pub what: String,
+    /// Path and query.
+    pub path: String,
 }
 
-struct Desk {
+struct State {
     api_server: Client,
-    book: Mutex<Book>,
+    journal: Mutex<Journal>,
 }
 
 #[derive(Default)]
-struct Book {
-    /// `None`: requests are passed on.
+struct Journal {
+    /// Status for every request. `None`: requests are forwarded.
     error: Option<StatusCode>,
-    refused: Vec<Asked>,
-    passed: Vec<Asked>,
+    refused: Vec<Recorded>,
+    forwarded: Vec<Recorded>,
 }
 
-impl Front {
+impl ApiProxy {
     pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
         let (certificate, key) = control_plane.server_identity();
         let acceptor = acceptor(certificate, key)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port before an API server")?;
         let port = listener.local_addr()?.port();
-        let desk = Arc::new(Desk { api_server: control_plane.nobody().await?, book: Mutex::default() });
+        let state = Arc::new(State { api_server: control_plane.anonymous_client().await?, journal: Mutex::default() });
         let cuts = watch::Sender::new(0);
         let mut server = JoinSet::new();
-        server.spawn(listen(listener, acceptor, Arc::clone(&desk), cuts.subscribe()));
-        Ok(Self { port, desk, cuts, _server: server })
+        server.spawn(listen(listener, acceptor, Arc::clone(&state), cuts.subscribe()));
+        Ok(Self { port, state, cuts, _server: server })
     }
 
-    /// Answers every request with this status from now on. What is being answered, such as a watch, goes on.
+    /// Answers every new request with this status. Replies that have begun, such as watches, continue.
     pub fn refuse_with(&self, error: StatusCode) {
-        self.desk.book().error = Some(error);
+        self.state.journal().error = Some(error);
     }
 
-    /// Passes on every request from now on.
-    pub fn pass_on(&self) {
-        self.desk.book().error = None;
+    /// Forwards every new request.
+    pub fn forward(&self) {
+        self.state.journal().error = None;
     }
 
-    /// Closes all connections. New ones are taken.
+    /// Closes all connections. New ones are accepted.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// The requests that were answered with an error, in their order.
+    /// Requests that were answered with an error, in their order.
     #[must_use]
-    pub fn refused(&self) -> Vec<Asked> {
-        self.desk.book().refused.clone()
+    pub fn refused(&self) -> Vec<Recorded> {
+        self.state.journal().refused.clone()
     }
 
-    /// The requests that were passed on, in their order.
+    /// Requests that were forwarded, in their order.
     #[must_use]
-    pub fn passed(&self) -> Vec<Asked> {
-        self.desk.book().passed.clone()
+    pub fn forwarded(&self) -> Vec<Recorded> {
+        self.state.journal().forwarded.clone()
     }
 }
 
-/// Shows this certificate.
+/// Builds an acceptor for TLS that shows this certificate.
 pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
@@ -112,18 +112,18 @@ pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
     Ok(Arc::new(config).into())
 }
 
-async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>, cuts: watch::Receiver<u32>) {
+async fn listen(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<State>, cuts: watch::Receiver<u32>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => {
-                let (acceptor, desk) = (acceptor.clone(), Arc::clone(&desk));
-                // It sees what is cut after it came.
+                let (acceptor, state) = (acceptor.clone(), Arc::clone(&state));
+                // Only cuts after the connection was accepted count.
                 let mut cuts = cuts.clone();
                 cuts.mark_unchanged();
                 connections.spawn(async move {
                     tokio::select! {
-                        () = serve(stream, acceptor, desk) => {}
+                        () = serve(stream, acceptor, state) => {}
                         _ = cuts.changed() => {}
                     }
                 });
@@ -133,48 +133,48 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>, c
     }
 }
 
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>) {
-    // A client that goes away, or does not believe the certificate, is no concern of the server's.
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<State>) {
+    // A client that closes its connection, or rejects the certificate, is not an error of the proxy.
     let Ok(stream) = acceptor.accept(stream).await else { return };
-    let answer = service_fn(|request| desk.answer(request));
+    let answer = service_fn(|request| state.answer(request));
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
 
-impl Desk {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        // Nothing can fail between two changes of it.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        // The value is consistent between any two statements.
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Either<Body, Full<Bytes>>>, Infallible> {
-        let refusal = self.book().take(&request);
+        let refusal = self.journal().record(&request);
         Ok(match refusal {
-            Some(status) => error(status, "said by what stands before the API server"),
-            None => match self.pass_on(request).await {
+            Some(status) => error(status, "set by the proxy in front of the API server"),
+            None => match self.forward(request).await {
                 Ok(response) => response.map(Either::Left),
                 Err(why) => error(StatusCode::BAD_GATEWAY, &format!("{why:#}")),
             },
         })
     }
 
-    async fn pass_on(&self, request: Request<Incoming>) -> Result<Response<Body>> {
+    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(self.api_server.send(Request::from_parts(head, Body::from(body))).await?)
     }
 }
 
-impl Book {
-    /// Notes a request. Returns the status to refuse it with.
-    fn take(&mut self, request: &Request<Incoming>) -> Option<StatusCode> {
-        let asked = Asked { at: now(), method: request.method().clone(), what: request.uri().to_string() };
-        let page = if self.error.is_some() { &mut self.refused } else { &mut self.passed };
-        page.push(asked);
+impl Journal {
+    /// Records a request. Returns the status to refuse it with.
+    fn record(&mut self, request: &Request<Incoming>) -> Option<StatusCode> {
+        let recorded = Recorded { at: now(), method: request.method().clone(), path: request.uri().to_string() };
+        let list = if self.error.is_some() { &mut self.refused } else { &mut self.forwarded };
+        list.push(recorded);
         self.error
     }
 }
 
-/// As an API server says it.
+/// Builds an error response like that of an API server.
 fn error(status: StatusCode, message: &str) -> Response<Either<Body, Full<Bytes>>> {
     let reason = match status {
         StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",

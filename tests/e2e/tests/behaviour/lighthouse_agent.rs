@@ -1,4 +1,4 @@
-//! Beside a real Lighthouse agent: Landfall answers what the agent wrote, as it changes, and writes none of its objects.
+//! Landfall beside a real Lighthouse agent: answers follow the agent's objects, and Landfall writes none of them.
 
 use std::fs;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::dump::dump;
 use landfall_e2e::lighthouse::{self, LighthouseAgent};
-use landfall_e2e::member::SOON;
+use landfall_e2e::member::DEFAULT_TIMEOUT;
 use landfall_e2e::objects::{self, Health};
 use landfall_e2e::wait::{holds_for, report};
 use landfall_e2e::{Member, Question, await_condition, now, run};
@@ -15,18 +15,17 @@ use serde_json::{Value, json};
 const NAMESPACE: &str = "shop";
 const NAME: &str = "web.shop.svc.clusterset.local";
 
-/// The ranges of the two API servers are the same, and the addresses are chosen so that they differ.
+/// Service IPs. Both API servers have the same range, so the addresses are chosen to differ.
 const EAST: &str = "10.96.1.1";
 const WEST: &str = "10.96.2.1";
 
-/// An agent that is stopped tells nobody: this is how long it is watched that nothing changes.
-const WITHOUT_AGENT: Duration = Duration::from_secs(2);
+/// Time for which nothing may change after an agent was killed.
+const AGENT_OUTAGE: Duration = Duration::from_secs(2);
 
 #[test]
-fn what_a_lighthouse_agent_exports_is_answered_as_it_changes_and_none_of_it_is_ours() -> Result<()> {
+fn answers_follow_a_lighthouse_agent_and_landfall_writes_none_of_its_objects() -> Result<()> {
     run(async {
-        let (east, west) =
-            tokio::try_join!(Member::start("neighbour-east", "east"), Member::start("neighbour-west", "west"))?;
+        let (east, west) = tokio::try_join!(Member::start("agent-east", "east"), Member::start("agent-west", "west"))?;
         // The broker is a namespace of east.
         let (agent, peer) = tokio::try_join!(
             LighthouseAgent::start(&east.cluster, "east", &east.cluster),
@@ -55,7 +54,7 @@ async fn scenario(bed: &mut Bed) -> Result<()> {
         apply(member, service(address)).await?;
         apply(member, endpoints(Health::Ready)).await?;
     }
-    bed.nobody_answers("before it is exported").await?;
+    bed.name_does_not_exist("before it is exported").await?;
 
     apply(&bed.west, export()).await?;
     bed.answered("an export of west", WEST, WEST).await?;
@@ -68,17 +67,17 @@ async fn scenario(bed: &mut Bed) -> Result<()> {
     bed.answered("west is ready again", EAST, WEST).await?;
 
     objects::delete(bed.east.cluster.client(), &export()).await?;
-    bed.answered("east exports it no more", WEST, WEST).await?;
+    bed.answered("east no longer exports it", WEST, WEST).await?;
     apply(&bed.east, export()).await?;
     bed.answered("east exports it again", EAST, WEST).await?;
 
     headless(bed).await?;
     restarts(bed).await?;
-    no_foreign_object_is_ours(&bed.east)?;
-    no_foreign_object_is_ours(&bed.west)
+    landfall_wrote_no_foreign_object(&bed.east)?;
+    landfall_wrote_no_foreign_object(&bed.west)
 }
 
-/// Pods of west are answered in east, all of them and each by its name, while they are ready.
+/// Exports pods of west. East answers with all ready pods, and with each by its name.
 async fn headless(bed: &Bed) -> Result<()> {
     apply(&bed.west, headless_service()).await?;
     apply(&bed.west, pods(&[("db-0", "10.244.2.1", true), ("db-1", "10.244.2.2", true)])).await?;
@@ -90,11 +89,11 @@ async fn headless(bed: &Bed) -> Result<()> {
     bed.pods_in_east("db-0.west.db.shop", &["10.244.2.1"]).await
 }
 
-/// What happens while an agent is stopped is answered when it is back, and until then nothing changes.
+/// Changes made while an agent is down take effect once it is back, and until then nothing changes.
 async fn restarts(bed: &mut Bed) -> Result<()> {
     bed.peer.stop()?;
     apply(&bed.west, endpoints(Health::NotReady)).await?;
-    holds_for("without its agent west stays as it was", WITHOUT_AGENT, async || {
+    holds_for("answers stay the same without the agent of west", AGENT_OUTAGE, async || {
         bed.answered_now(&bed.east, EAST).await?;
         bed.answered_now(&bed.west, WEST).await
     })
@@ -110,33 +109,33 @@ async fn restarts(bed: &mut Bed) -> Result<()> {
 
     objects::delete(bed.east.cluster.client(), &export()).await?;
     objects::delete(bed.west.cluster.client(), &export()).await?;
-    bed.nobody_answers("nobody exports it").await
+    bed.name_does_not_exist("no cluster exports it").await
 }
 
 impl Bed {
-    /// Waits until each cluster answers with this address.
+    /// Waits until east answers with one address and west with the other.
     async fn answered(&self, what: &str, in_east: &str, in_west: &str) -> Result<()> {
         let since = now();
-        await_condition(what, SOON, async || {
+        await_condition(what, DEFAULT_TIMEOUT, async || {
             self.answered_now(&self.east, in_east).await?;
             self.answered_now(&self.west, in_west).await
         })
         .await?;
-        report(&format!("neighbour: {what}: answered after {:?}", since.elapsed()));
+        report(&format!("lighthouse agent: {what}: answered after {:?}", since.elapsed()));
         Ok(())
     }
 
     async fn answered_now(&self, member: &Member, address: &str) -> Result<()> {
-        let reply = member.ask(&Question::a(NAME)?).await?;
+        let reply = member.query(&Question::a(NAME)?).await?;
         ensure!(reply.is(address), "{} answers {reply} instead of {address}", member.cluster.name());
         Ok(())
     }
 
-    /// Waits until east answers with these addresses.
+    /// Waits until east answers with exactly these addresses.
     async fn pods_in_east(&self, name: &str, addresses: &[&str]) -> Result<()> {
         let question = Question::a(&format!("{name}.svc.clusterset.local"))?;
-        await_condition(&format!("{name} is answered"), SOON, async || {
-            let reply = self.east.ask(&question).await?;
+        await_condition(&format!("{name} is answered"), DEFAULT_TIMEOUT, async || {
+            let reply = self.east.query(&question).await?;
             let mut answered: Vec<String> = reply.addresses.iter().map(ToString::to_string).collect();
             answered.sort();
             ensure!(answered == addresses, "{reply} instead of {addresses:?}");
@@ -145,10 +144,10 @@ impl Bed {
         .await
     }
 
-    async fn nobody_answers(&self, what: &str) -> Result<()> {
-        await_condition(what, SOON, async || {
+    async fn name_does_not_exist(&self, what: &str) -> Result<()> {
+        await_condition(what, DEFAULT_TIMEOUT, async || {
             for member in [&self.east, &self.west] {
-                let reply = member.ask(&Question::a(NAME)?).await?;
+                let reply = member.query(&Question::a(NAME)?).await?;
                 ensure!(reply.rcode.to_string() == "NXDOMAIN", "{} answers {reply}", member.cluster.name());
             }
             Ok(())
@@ -157,10 +156,10 @@ impl Bed {
     }
 }
 
-/// The agent wrote, so the log tells; and of these objects nobody of ours did.
-fn no_foreign_object_is_ours(member: &Member) -> Result<()> {
+/// Checks the audit log: the agent wrote its objects, Landfall wrote others, and Landfall wrote none of the agent's.
+fn landfall_wrote_no_foreign_object(member: &Member) -> Result<()> {
     let log = fs::read_to_string(member.cluster.control_plane.audit_log())?;
-    let (mut by_agent, mut ours) = (0, 0);
+    let (mut by_agent, mut by_landfall) = (0, 0);
     for line in log.lines() {
         let event: Value = serde_json::from_str(line).with_context(|| format!("the audit log has {line:?}"))?;
         let (user, resource) = (event["user"]["username"].as_str(), event["objectRef"]["resource"].as_str());
@@ -168,13 +167,13 @@ fn no_foreign_object_is_ours(member: &Member) -> Result<()> {
         let is_foreign = matches!(resource, Some("serviceexports" | "serviceimports" | "endpointslices"));
         ensure!(!(is_foreign && user.contains("landfall")), "{user} wrote to {}", event["objectRef"]);
         by_agent += usize::from(is_foreign && user == lighthouse::USER);
-        ours += usize::from(!is_foreign && user.contains("landfall"));
+        by_landfall += usize::from(!is_foreign && user.contains("landfall"));
     }
     let cluster = member.cluster.name();
-    ensure!(by_agent > 0, "the audit log of {cluster} has nothing of the agent's, so it proves nothing");
-    ensure!(ours > 0, "the audit log of {cluster} has nothing of ours, so it proves nothing");
+    ensure!(by_agent > 0, "the audit log of {cluster} has no write of the agent, so it proves nothing");
+    ensure!(by_landfall > 0, "the audit log of {cluster} has no write of Landfall, so it proves nothing");
     report(&format!(
-        "neighbour: in {cluster} the agent wrote {by_agent} times, Landfall {ours} times and none of the agent's"
+        "lighthouse agent: in {cluster} the agent wrote {by_agent} times, Landfall {by_landfall} times and none of the agent's objects"
     ));
     Ok(())
 }
@@ -205,7 +204,7 @@ fn headless_service() -> Value {
     })
 }
 
-/// The slice of the headless service: name, address and readiness of each pod.
+/// Builds the slice of the headless service from name, address and readiness of each pod.
 fn pods(pods: &[(&str, &str, bool)]) -> Value {
     let mut slice = objects::local_slice("db", &[], Health::Ready);
     slice["metadata"]["namespace"] = json!(NAMESPACE);
@@ -232,7 +231,7 @@ fn service(address: &str) -> Value {
     })
 }
 
-/// What the endpoint slice controller leaves for two pods that are both ready or both not.
+/// Builds the slice that Kubernetes' controller writes for two pods that are both ready or both not.
 fn endpoints(health: Health) -> Value {
     let mut slice = objects::local_slice("web", &["10.244.0.11", "10.244.0.12"], health);
     slice["metadata"]["namespace"] = json!(NAMESPACE);

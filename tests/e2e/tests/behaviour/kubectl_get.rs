@@ -1,14 +1,14 @@
-//! What `kubectl get` prints is the first thing a user looks at.
+//! Columns of `kubectl get`, the first output that a user looks at.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use landfall_e2e::member::{Namespace, SOON};
+use landfall_e2e::member::{DEFAULT_TIMEOUT, Namespace};
 use landfall_e2e::{await_condition, objects, run, two_clusters, with_temp_ns};
 use serde_json::json;
 
 #[test]
-fn kubectl_get_serviceselections_tells_who_gets_how_much_and_why() -> Result<()> {
+fn kubectl_get_serviceselections_shows_shares_and_reasons() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "tables", async |ns| {
             ns.export("pay", &[("north", "10.3.0.1"), ("south", "10.4.0.1"), ("west", "10.2.0.1")]).await?;
@@ -31,7 +31,7 @@ fn kubectl_get_serviceselections_tells_who_gets_how_much_and_why() -> Result<()>
 }
 
 #[test]
-fn kubectl_get_selectionpolicies_tells_whether_they_are_in_force() -> Result<()> {
+fn kubectl_get_selectionpolicies_shows_whether_they_are_in_force() -> Result<()> {
     run(async {
         with_temp_ns(&two_clusters().await?.east, "tables", async |ns| {
             ns.export("pay", &[("north", "10.3.0.1"), ("south", "10.4.0.1")]).await?;
@@ -51,9 +51,9 @@ fn kubectl_get_selectionpolicies_tells_whether_they_are_in_force() -> Result<()>
     })
 }
 
-/// Waits until `kubectl get` prints one row whose cells, asked for by the titles of their columns, pass `check`.
+/// Waits until `kubectl get` prints one row whose cells pass `check`, which gets a cell by the title of its column.
 async fn shows(ns: &Namespace<'_>, kind: &str, check: impl Fn(&dyn Fn(&str) -> String) -> Result<()>) -> Result<()> {
-    await_condition(&format!("kubectl get {kind} prints what it should"), SOON, async || {
+    await_condition(&format!("kubectl get {kind} prints the expected row"), DEFAULT_TIMEOUT, async || {
         let table = ns.kubectl(&["get", kind]).await?.stdout;
         let row = only_row(&table)?;
         check(&|title| row.get(title).copied().unwrap_or("(no such column)").to_owned()).with_context(|| table.clone())
@@ -61,7 +61,7 @@ async fn shows(ns: &Namespace<'_>, kind: &str, check: impl Fn(&dyn Fn(&str) -> S
     .await
 }
 
-/// The one row below the titles, by column. A column begins where its title does; an empty cell is empty.
+/// Parses the only row below the titles, by column. A column begins where its title does, and a cell may be empty.
 fn only_row(table: &str) -> Result<BTreeMap<&str, &str>> {
     let lines: Vec<&str> = table.lines().collect();
     let &[titles, row] = lines.as_slice() else { bail!("not one row: {table:?}") };
