@@ -1,13 +1,13 @@
-# `make` lists what there is to do. Everything builds from the committed Cargo.lock.
+# `make` lists the targets. All builds use the committed Cargo.lock.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-# Cargo uses all cores by itself, and two of it wait for each other.
+# Cargo uses all cores by itself, and two runs of Cargo would wait for each other.
 .NOTPARALLEL:
 MAKEFLAGS += --no-builtin-rules
 
-# Where rustup puts cargo, for a shell that does not know it yet.
+# Folder of rustup's cargo, for shells without it in PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO ?= cargo
@@ -15,7 +15,7 @@ CARGO ?= cargo
 # dependency once to run it and once to check against it. Another selection would compile most of them again.
 BUILD := $(CARGO) build --locked --workspace --bin landfall --example demo
 RELEASE := $(CARGO) build --release --locked -p landfall --bin landfall
-# Per fuzz target.
+# Time for each fuzz target.
 FUZZ_SECONDS ?= 600
 
 PHONY := help demo test check e2e e2e-fleet bench bench-cluster simulate crds fuzz deps fmt clippy doc check-crds check-chart unit
@@ -24,51 +24,51 @@ PHONY := help demo test check e2e e2e-fleet bench bench-cluster simulate crds fu
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: deps ## Three clusters from files: intended and achieved split, then a failure
+demo: deps ## Run three clusters from files: published and measured split, then a failure
 	@$(BUILD)
 	@target/debug/examples/demo
 
-test: deps check unit ## All that needs no cluster: check, then the tests of the workspace
+test: deps check unit ## Run all that needs no cluster: check, then the tests of the workspace
 
-check: fmt clippy doc check-crds check-chart ## Format, lints, documentation, CRDs and chart
+check: fmt clippy doc check-crds check-chart ## Check format, lints, documentation, CRDs and charts
 
-e2e: deps ## Behaviour on real API servers, judged by real clients
+e2e: deps ## Test the behaviour on real API servers with real clients
 	@bash scripts/deps-e2e.sh
 	@bin=$$(bash scripts/controlplane.sh all); \
 	$(BUILD); \
 	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin LANDFALL_BIN=$$PWD/target/debug/landfall \
 	  $(CARGO) test --locked --workspace --no-fail-fast --test behaviour
 
-e2e-fleet: deps ## Several clusters around a broker, minutes long: the loop between them, and faults
+e2e-fleet: deps ## Test several clusters around a broker, and faults between them; takes minutes
 	@bash scripts/deps-e2e.sh
 	@bin=$$(bash scripts/controlplane.sh fleet); \
 	$(RELEASE); \
 	RUST_BACKTRACE=0 LANDFALL_E2E_BIN=$$bin $(CARGO) test --locked -p landfall-e2e --no-fail-fast --test fleet -- --nocapture --test-threads=1
 
-bench: deps ## Benchmarks that need no cluster
+bench: deps ## Run the benchmarks that need no cluster
 	@$(CARGO) bench --locked --workspace --exclude landfall-e2e --bench '*'
 
-bench-cluster: deps ## Benchmarks against a real API server: start, propagation, memory
+bench-cluster: deps ## Run the benchmarks with a real API server: start, propagation, memory
 	@bash scripts/deps-e2e.sh
 	@bin=$$(bash scripts/controlplane.sh all); \
 	$(RELEASE); \
 	LANDFALL_E2E_BIN=$$bin $(CARGO) bench --locked -p landfall-e2e --bench '*'
 
-simulate: deps ## The optimiser and simpler policies on recorded scenarios, against the optimum
+simulate: deps ## Compare the optimizer and simpler policies with the optimum on recorded scenarios
 	@$(RELEASE)
 	@for scenario in crates/sim/tests/scenarios/*.yaml; do \
 	  trace=$${scenario%/*}/traces/$$(basename $$scenario .yaml).json; \
 	  target/release/landfall simulate $$scenario --trace $$trace; echo; \
 	done
 
-crds: deps ## Write the CRDs of the Rust types to deploy/crds and into the charts
+crds: deps ## Generate the CRDs in deploy/crds and in the charts from the Rust types
 	@$(with_fresh_crds); \
 	for pair in $(crd_folders); do \
 	  folder=$${pair#*:}; mkdir -p $$folder; rm -f $$folder/*.yaml; \
 	  cp $$fresh/$${pair%%:*}/*.yaml $$folder; echo "wrote $$folder"; \
 	done
 
-fuzz: ## Nonsense for the parsers, FUZZ_SECONDS each (600); needs cargo-fuzz and a nightly toolchain
+fuzz: ## Fuzz the parsers for FUZZ_SECONDS each (default 600); needs cargo-fuzz and a nightly toolchain
 	@targets=$$($(CARGO) +nightly fuzz list); \
 	for target in $$targets; do \
 	  mkdir -p fuzz/corpus/$$target; \
@@ -77,37 +77,36 @@ fuzz: ## Nonsense for the parsers, FUZZ_SECONDS each (600); needs cargo-fuzz and
 	    -dict=fuzz/dns.dict -max_len=2048 -timeout=10 -max_total_time=$(FUZZ_SECONDS); \
 	done
 
-deps: ## Install or name what is missing on this machine
+deps: ## Install missing build dependencies, or name them
 	@bash scripts/deps.sh
 
-fmt: ## Check the format; cargo fmt mends it
+fmt: ## Check the format; cargo fmt fixes it
 	@$(CARGO) fmt --all --check
 
-clippy: ## Lints of all targets; a warning is an error here, not in the source
+clippy: ## Run the lints of all targets; warnings are errors
 	@$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 
-doc: ## Build the documentation, private items too: it is for those who work on Landfall
+doc: ## Build the documentation for contributors, with private items
 	@RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items --lib --bins --examples
 
-check-crds: ## Check that the committed CRDs, in all folders, are those of the Rust types
+check-crds: ## Check that the committed CRDs match the Rust types
 	@$(with_fresh_crds); \
 	for pair in $(crd_folders); do \
 	  folder=$${pair#*:}; \
-	  diff --unified --recursive $$folder $$fresh/$${pair%%:*} || { echo "$$folder is not what the Rust types say: make crds"; exit 1; }; \
+	  diff --unified --recursive $$folder $$fresh/$${pair%%:*} || { echo "$$folder does not match the Rust types; run make crds"; exit 1; }; \
 	done
 
-check-chart: ## Lint and render the charts, with default and with other values
+check-chart: ## Lint and render the charts with default and with other values
 	@bin=$$(bash scripts/controlplane.sh helm); \
 	for chart in charts/landfall charts/landfall-broker; do $$chart/ci/check.sh $$bin/helm; done
 
-unit: ## The tests of the workspace, except those on real API servers
+unit: ## Run the tests of the workspace except those on real API servers
 	@$(CARGO) test --locked --workspace
 
-# Which CRDs, and where. A broker holds facts and nothing else.
+# Sets of CRDs and their folders. A broker has only ClusterFacts.
 crd_folders := all:deploy/crds all:charts/landfall/crds broker:charts/landfall-broker/crds
 
-# Sets $fresh to a folder, gone at the end, with a folder for "all" and one for "broker", in each one file per CRD:
-# <group>_<plural>.yaml.
+# Sets $fresh to a temporary folder with the folders "all" and "broker". Each has one file per CRD: <group>_<plural>.yaml.
 with_fresh_crds = fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; mkdir $$fresh/all $$fresh/broker; \
 	$(BUILD) --quiet; target/debug/landfall crds | awk -v folder="$$fresh/all" "$$SPLIT_CRDS"; \
 	cp $$fresh/all/landfall.dev_clusterfacts.yaml $$fresh/broker

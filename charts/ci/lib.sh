@@ -1,10 +1,10 @@
-# For the check.sh of each chart, which sources this with $1: Helm, version 3. No cluster is asked.
+# Functions for the check.sh of each chart, which sources this file. Needs no cluster.
 #
-# Before that it sets $chart (its folder), $release and $namespace.
+# $1 is the path of Helm 3. The check.sh sets $chart (its folder), $release and $namespace before it sources this file.
 helm=${1:?usage: check.sh HELM}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# No kubeconfig, plugin or cache of whoever runs this may change the result.
+# No kubeconfig, plugin or cache of the user may change the result.
 export KUBECONFIG=/dev/null HELM_CACHE_HOME=$work/cache HELM_CONFIG_HOME=$work/config HELM_DATA_HOME=$work/data
 
 fail() { printf '%s: %s\n' "${chart##*/}" "$*" >&2; exit 1; }
@@ -23,12 +23,12 @@ objects() {
     END { flush() }' "$1" | sort
 }
 
-# has FILE LINE: the line is there, whatever its indentation. (grep -q would end the pipe, and so sed, too early.)
+# has FILE LINE checks that the file has the line, with any indentation. (grep -q would end the pipe too early for sed.)
 has() { sed 's/^ *//' "$work/$1" | grep -xF -e "$2" > /dev/null || fail "$1: no line: $2"; }
 
 has_no() { ! grep -qF -e "$2" "$work/$1" || fail "$1: has: $2"; }
 
-# refuses WHAT ARGUMENT...: rendering fails, and the message names WHAT.
+# refuses WHAT ARGUMENT... checks that rendering fails and that the message names WHAT.
 refuses() {
   local what=$1; shift
   ! render "$@" > /dev/null 2> "$work/error" || fail "accepted: $*"
@@ -37,13 +37,13 @@ refuses() {
 
 lint() { "$helm" lint --strict --quiet "$chart" "$@" || fail "helm lint $*"; }
 
-# consists_of FILE: the objects in it are those that standard input lists, in any order, and no template left a hole.
+# consists_of FILE checks that its objects are those on standard input, in any order, and that no value is missing.
 consists_of() {
   sort | diff - <(objects "$work/$1") || fail "$1: not the objects that are expected (<)"
   has_no "$1" "<no value>"
 }
 
-# Each file of crds/ is installed.
+# brings_its_crds checks that each file of crds/ is installed.
 brings_its_crds() {
   local crd name
   render --include-crds > "$work/crds"
@@ -55,7 +55,8 @@ brings_its_crds() {
   done
 }
 
-# Helm shows the notes only after an installation, so a copy of the chart has them as a template.
+# notes prints the rendered notes. Helm shows them only after an installation, so a copy of the chart has them as a
+# template.
 notes() {
   if [ ! -e "$work/chart" ]; then
     cp -r "$chart" "$work/chart"
