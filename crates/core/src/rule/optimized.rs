@@ -204,7 +204,6 @@ mod tests {
 
     use super::*;
     use crate::optimize::cost::UnitCost;
-    use crate::optimize::facts::Tuning;
     use crate::optimize::objective::Objective;
     use crate::optimize::report::{Report, planning_input};
     use crate::policy::MinShares;
