@@ -10,7 +10,7 @@
 
 pub mod credentials;
 mod writer;
-mod ends;
+mod io;
 mod session;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use self::credentials::{Credentials, Source, connect, find};
-pub use self::ends::Ends;
+pub use self::io::Ends;
 use landfall_controller::broker::objects::Identity;
 use landfall_controller::change::BrokerState;
 use landfall_controller::change::PeerEvent;

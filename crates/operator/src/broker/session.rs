@@ -8,7 +8,7 @@ use landfall_api::ClusterFacts;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
-use super::ends::Ends;
+use super::io::Ends;
 use super::writer::Writer;
 use crate::error_chain::chain;
 use crate::kubernetes::lease::Leadership;

@@ -14,7 +14,7 @@ pub mod sources;
 mod loads;
 pub mod replicas;
 mod dns_answers;
-pub mod echo;
+pub mod probe_server;
 pub mod probe;
 pub mod links;
 

@@ -140,7 +140,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::measure::echo;
+    use crate::measure::probe_server as echo;
 
     fn id(cluster: &str) -> ClusterId {
         ClusterId::new(cluster).unwrap()

@@ -1,7 +1,7 @@
 //! A DNS replica: answers what the operator published, and the probes of other clusters.
 
 use super::error::StartError;
-use super::feed::{Feed, Tellers};
+use super::pipeline_task::{Feed, Tellers};
 use super::options::{Cluster, Probing};
 use super::tasks::Tasks;
 use super::tasks::done;
@@ -9,7 +9,7 @@ use crate::admin::{self, Admin};
 use crate::admin::{not_synced, registry};
 use crate::error_chain::chain;
 use crate::kubernetes::connect;
-use crate::measure::echo;
+use crate::measure::probe_server as echo;
 use crate::metrics::Metrics;
 use landfall_controller::answers::report;
 use landfall_controller::change::Touched;

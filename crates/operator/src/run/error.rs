@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::admin;
 use crate::kubernetes::connect::ConnectError;
-use crate::measure::echo;
+use crate::measure::probe_server as echo;
 use crate::measure::prometheus::PrometheusError;
 
 /// Why a process could not start, or could not go on. Each message says what to do.

@@ -3,8 +3,8 @@
 pub mod error;
 pub mod options;
 mod tasks;
-mod feed;
-mod outlets;
+mod pipeline_task;
+mod publisher;
 pub mod up;
 mod dns;
 mod operator;

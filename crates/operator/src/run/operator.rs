@@ -1,9 +1,9 @@
 //! The operator: plans, and writes while it leads.
 
 use super::error::StartError;
-use super::feed::{Beginning, Feed, Tellers};
+use super::pipeline_task::{Beginning, Feed, Tellers};
 use super::options::{Cluster, Operating};
-use super::outlets::Outlets;
+use super::publisher::Outlets;
 use super::tasks::Tasks;
 use super::tasks::done;
 use crate::admin::collectors::WriterState;
