@@ -1,7 +1,7 @@
 //! An error and its causes, in one line.
 
-/// Joins the first lines of an error and of all its sources. The outermost error of a refused connection is just "client
-/// error (Connect)", and some errors draw pictures over several lines.
+/// Joins the first lines of an error and of all its sources. The outermost error alone often says too little: that of a
+/// refused connection is just "client error (Connect)". Some errors have several lines.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = first_line(error);
     let mut source = error.source();

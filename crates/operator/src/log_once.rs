@@ -1,16 +1,17 @@
-//! Says each thing once: a server that is away for an hour is one line of the log.
+//! Logs each problem once: an outage of an hour is one line of the log.
 
 use std::collections::BTreeMap;
 
-/// The last message on each topic.
+/// Last message on each topic.
 #[derive(Debug, Default)]
 pub struct LogOnce(BTreeMap<String, String>);
 
 impl LogOnce {
-    /// More topics than a process has at a time. Beyond this all are forgotten, and their messages are logged once more.
+    /// Limit of topics, more than a process has at a time. Beyond it all topics are forgotten, and their messages are logged
+    /// once more.
     const MAX_TOPICS: usize = 1000;
 
-    /// Returns whether the message differs from the last one on this topic, and remembers it.
+    /// Remembers the message. Returns true if it differs from the last one on this topic.
     pub fn is_new(&mut self, topic: &str, message: &str) -> bool {
         if self.0.get(topic).is_some_and(|last| last == message) {
             return false;
@@ -22,12 +23,12 @@ impl LogOnce {
         true
     }
 
-    /// Forgets the topic: its fault is gone, and would be new again.
+    /// Forgets the topic, because its fault is gone. The same message is then new again.
     pub fn resolve(&mut self, topic: &str) {
         self.0.remove(topic);
     }
 
-    /// Forgets the topics that `keep` refuses.
+    /// Forgets the topics for which `keep` returns false.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.0.retain(|topic, _| keep(topic));
     }
@@ -43,10 +44,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_is_new_until_it_was_seen_and_again_after_its_fault_was_resolved() {
+    fn message_is_new_once_and_again_after_its_fault_was_resolved() {
         let mut log = LogOnce::default();
-        let news = ["away", "away", "refused", "away"].map(|message| log.is_new("server", message));
-        assert_eq!(news, [true, false, true, true]);
+        let new = ["away", "away", "refused", "away"].map(|message| log.is_new("server", message));
+        assert_eq!(new, [true, false, true, true]);
         log.resolve("server");
         assert!(log.is_new("server", "away") && log.is_new("other", "away"));
     }

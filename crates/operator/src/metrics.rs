@@ -1,4 +1,4 @@
-//! What Prometheus sees. Labels have few values: never the name of an object.
+//! Counters of the processes. Labels have few values: never the name of an object.
 
 use std::sync::atomic::AtomicI64;
 
@@ -20,7 +20,7 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
-/// Handles to count with; cloning one shares it.
+/// Handles for counting. A clone counts into the same metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     watch_errors: Family<KindLabel, Counter>,
@@ -32,32 +32,34 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Registers the metrics that every process has.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("watch_errors", "Interruptions of a watch, by kind", self.watch_errors.clone());
-        let help = "Objects that are left out because they are malformed, by kind; the log says which";
+        let help = "Objects left out, wholly or in part, because they are malformed, by kind; the log names them";
         registry.register("skipped_objects", help, self.skipped.clone());
     }
 
+    /// Registers the metrics of writes to the API server.
     pub fn register_writes(&self, registry: &mut Registry) {
-        registry.register("writes", "Writes to the API server, by how they ended", self.writes.clone());
+        registry.register("writes", "Writes to the API server, by outcome", self.writes.clone());
     }
 
+    /// Registers the metrics of the broker.
     pub fn register_broker(&self, registry: &mut Registry) {
         let help = "Interruptions of the watch of the broker";
         registry.register("broker_watch_errors", help, self.broker_errors.clone());
-        registry.register(
-            "broker_writes",
-            "Writes of own facts to the broker, by how they ended",
-            self.facts_writes.clone(),
-        );
-        registry.register("broker_written_bytes", "What was written there, as JSON", self.facts_bytes.clone());
+        let help = "Writes of own facts to the broker, one per object, by outcome";
+        registry.register("broker_writes", help, self.facts_writes.clone());
+        let help = "Own facts written to the broker, in bytes of JSON";
+        registry.register("broker_written_bytes", help, self.facts_bytes.clone());
     }
 
+    /// Counts an interruption of the watch of the broker.
     pub fn broker_error(&self) {
         self.broker_errors.inc();
     }
 
-    /// Of one object.
+    /// Counts the write of one object to the broker, and its bytes if it succeeded.
     pub fn facts_written(&self, written: bool, bytes: usize) {
         let outcome = if written { "written" } else { "failed" };
         self.facts_writes.get_or_create(&OutcomeLabel { outcome }).inc();
@@ -71,10 +73,12 @@ impl Metrics {
         self.writes.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
+    /// Counts an interruption of the watch of a kind.
     pub fn watch_error(&self, kind: Kind) {
         self.watch_errors.get_or_create(&KindLabel { kind: kind.name() }).inc();
     }
 
+    /// Sets the number of malformed objects of every kind.
     pub fn set_skipped(&self, count: impl Fn(Kind) -> usize) {
         for kind in Kind::ALL {
             let count = i64::try_from(count(kind)).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt.
+//! Pauses between attempts.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ impl Backoff {
         Self { min, max }
     }
 
-    /// Returns the pause after `failures` failures before the last one.
+    /// Returns the pause after a failure that `failures` others preceded in a row.
     pub fn pause(self, failures: u32) -> Duration {
-        // Beyond 16 doublings every pause of ours is at its maximum.
+        // After 16 doublings every pause of ours has reached its maximum.
         self.min.saturating_mul(1 << failures.min(16)).min(self.max)
     }
 }
