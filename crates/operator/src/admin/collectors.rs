@@ -1,4 +1,4 @@
-//! Metrics that are read at scrape time, so that they cannot drift.
+//! Metrics of one process, read at scrape time so that they cannot drift.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
+use super::encode::{counter, gauge};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::outbox::Outbox;
 
-/// Read at scrape time, so that it cannot drift.
+/// Metrics of the plan.
 #[derive(Debug)]
 pub struct PlanState(pub watch::Receiver<Option<Arc<Plan>>>);
 
@@ -26,10 +26,11 @@ impl Collector for PlanState {
         let services = i64::try_from(services).unwrap_or(i64::MAX);
         gauge(&mut encoder, "services", "Services in the plan", services)?;
         let changed = i64::try_from(changed).unwrap_or(i64::MAX);
-        gauge(&mut encoder, "plan_changed_timestamp_seconds", "When the plan last changed", changed)
+        gauge(&mut encoder, "plan_changed_timestamp_seconds", "Time of the last change of the plan", changed)
     }
 }
 
+/// Metrics of the writes to the API server.
 #[derive(Debug)]
 pub struct WriterState {
     pub outbox: Arc<Outbox>,
@@ -39,9 +40,9 @@ pub struct WriterState {
 impl Collector for WriterState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let pending = i64::try_from(self.outbox.pending()).unwrap_or(i64::MAX);
-        gauge(&mut encoder, "pending_writes", "Objects that are not yet as they should be", pending)?;
+        gauge(&mut encoder, "pending_writes", "Objects that are not yet in their desired state", pending)?;
         let leads = i64::from(*self.leadership.borrow() == Leadership::Leader);
-        gauge(&mut encoder, "leader", "1 while this replica writes", leads)
+        gauge(&mut encoder, "leader", "1 while this replica leads, and so writes", leads)
     }
 }
 
@@ -51,13 +52,13 @@ struct ResponseLabels {
     rcode: &'static str,
 }
 
-/// The counters of a DNS server.
+/// Metrics of a DNS server.
 #[derive(Debug)]
 pub struct Dns(pub Arc<landfall_dns::Metrics>);
 
 impl Collector for Dns {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Queries over DNS, by what became of them";
+        let help = "DNS queries, by response code; dropped: not answered";
         let mut responses = encoder.encode_descriptor("dns_responses", help, None, MetricType::Counter)?;
         for transport in Transport::ALL {
             for code in Code::ALL {
@@ -67,21 +68,11 @@ impl Collector for Dns {
             }
         }
         let truncated = Transport::ALL.into_iter().map(|transport| self.0.truncated(transport)).sum();
-        counter(&mut encoder, "dns_truncated", "Answers that had to leave something out and said so", truncated)?;
+        counter(&mut encoder, "dns_truncated", "Answers that were truncated (TC)", truncated)?;
         counter(&mut encoder, "dns_unsent", "Answers that the system refused to send", self.0.unsent())?;
-        let help = "TCP connections that the system could not give us";
+        let help = "TCP connections that the system could not open";
         counter(&mut encoder, "dns_accept_errors", help, self.0.accept_errors())?;
         let connections = i64::try_from(self.0.connections()).unwrap_or(i64::MAX);
-        gauge(&mut encoder, "dns_connections", "TCP connections that are open", connections)
+        gauge(&mut encoder, "dns_connections", "Open TCP connections", connections)
     }
-}
-
-fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let counter = ConstCounter::new(value);
-    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
-}
-
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
-    let gauge = ConstGauge::new(value);
-    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }

@@ -1,4 +1,4 @@
-//! The metrics of the fleet, read at scrape time.
+//! Metrics of the fleet, read at scrape time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +8,13 @@ use landfall_core::achieved::Achieved;
 use landfall_core::name::ServiceKey;
 use landfall_core::savings::Savings;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use tokio::sync::watch;
 
+use super::encode::{gauge, gauges};
 use landfall_controller::fleet_metrics::Figures;
 
-/// Read at scrape time.
+/// Metrics of the fleet, as the pipeline last published them.
 #[derive(Debug)]
 pub struct FleetState(pub watch::Receiver<Arc<Figures>>);
 
@@ -51,29 +50,26 @@ struct SplitLabels {
 impl Collector for FleetState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let figures = self.0.borrow().clone();
-        number(&mut encoder, "round", "Rounds that this cluster has published", figures.round as f64)?;
+        gauge(&mut encoder, "round", "Rounds that this cluster has published", figures.round as f64)?;
         if let Some(heard) = figures.heard {
-            number(
-                &mut encoder,
-                "broker_heard",
-                "1 while the facts of all clusters are read",
-                f64::from(u8::from(heard)),
-            )?;
+            let help = "1 while the facts of all clusters are read";
+            gauge(&mut encoder, "broker_heard", help, f64::from(u8::from(heard)))?;
         }
-        let help = "1 while another cluster has this one's id, and nothing is written";
-        number(&mut encoder, "duplicate_cluster_id", help, f64::from(u8::from(figures.duplicate)))?;
-        let help = "When the facts of a cluster were last written";
+        let help = "1 while another cluster has the id of this one, which then writes no facts";
+        gauge(&mut encoder, "duplicate_cluster_id", help, f64::from(u8::from(figures.duplicate)))?;
+        let help = "Time of the last write of a cluster's facts, by the broker's clock";
         let written =
             figures.written.iter().map(|(cluster, at)| (ClusterLabel { cluster: cluster.to_string() }, *at as f64));
-        family(&mut encoder, ("facts_written_timestamp_seconds", help), written)?;
+        gauges(&mut encoder, ("facts_written_timestamp_seconds", help), written)?;
         let rejected = figures.rejected.iter().map(|(reason, count)| (ReasonLabel { reason }, *count as f64));
-        family(
-            &mut encoder,
-            ("facts_rejected_objects", "Objects on the broker that are left out, or something in them"),
-            rejected,
-        )?;
+        let help = "Objects on the broker that are left out, wholly or in part";
+        gauges(&mut encoder, ("facts_rejected_objects", help), rejected)?;
         let methods = figures.methods.iter().map(|(method, count)| (MethodLabel { method }, *count as f64));
-        family(&mut encoder, ("optimized_services", "Optimised services, by how their weights came about"), methods)?;
+        gauges(
+            &mut encoder,
+            ("optimized_services", "Optimized services, by how their weights were computed"),
+            methods,
+        )?;
         saved(&mut encoder, &figures.savings)?;
         achieved(&mut encoder, &figures.achieved)
     }
@@ -92,24 +88,23 @@ fn saved(encoder: &mut DescriptorEncoder<'_>, savings: &BTreeMap<ServiceKey, Sav
             [(labels("round-robin"), round_robin), (labels("local-first"), local_first)]
         })
     };
-    let help =
-        "Estimated USD per million requests of this cluster's clients that the plan saves against a simpler policy";
+    let help = "Estimated savings against a simpler policy, in USD per million requests of this cluster's clients";
     let per_million = all().map(|(labels, saved)| (labels, saved.usd_per_million));
-    family(encoder, ("saved_usd_per_million_requests", help), per_million)?;
-    let help = "The same in 30 days, at the present demand";
-    family(encoder, ("saved_usd_per_month", help), all().map(|(labels, saved)| (labels, saved.usd_per_month)))?;
-    let help = "Estimated milliseconds until an answer that the plan saves against a simpler policy";
-    family(encoder, ("saved_ms", help), all().filter_map(|(labels, saved)| Some((labels, saved.ms?))))
+    gauges(encoder, ("saved_usd_per_million_requests", help), per_million)?;
+    let help = "Estimated savings against a simpler policy, in USD per 30 days at the present demand";
+    gauges(encoder, ("saved_usd_per_month", help), all().map(|(labels, saved)| (labels, saved.usd_per_month)))?;
+    let help = "Estimated reduction of the mean response time against a simpler policy, in milliseconds";
+    gauges(encoder, ("saved_ms", help), all().filter_map(|(labels, saved)| Some((labels, saved.ms?))))
 }
 
 fn achieved(encoder: &mut DescriptorEncoder<'_>, achieved: &BTreeMap<ServiceKey, Vec<Achieved>>) -> fmt::Result {
     type Of = fn(&Achieved) -> f64;
     let figures: [(&str, &str, Of); 5] = [
-        ("answers_in_round", "Answers in the last round that named a cluster", |one| one.answers as f64),
-        ("intended_share", "The part of the answers that should have named it", |one| one.intended),
-        ("achieved_share", "The part that did", |one| one.share),
-        ("achieved_share_low", "From where on that part lies, with 95% certainty", |one| one.interval.0),
-        ("achieved_share_high", "Up to where it lies, with 95% certainty", |one| one.interval.1),
+        ("answers_in_round", "Answers in the last round that named the cluster", |one| one.answers as f64),
+        ("intended_share", "Share of the answers that the weights intended for the cluster", |one| one.intended),
+        ("achieved_share", "Share of the answers that named the cluster", |one| one.share),
+        ("achieved_share_low", "Lower bound of the 95% interval of the achieved share", |one| one.interval.0),
+        ("achieved_share_high", "Upper bound of the 95% interval of the achieved share", |one| one.interval.1),
     ];
     for (name, help, of) in figures {
         let values = achieved.iter().flat_map(|(key, all)| {
@@ -122,24 +117,7 @@ fn achieved(encoder: &mut DescriptorEncoder<'_>, achieved: &BTreeMap<ServiceKey,
                 (labels, of(one))
             })
         });
-        family(encoder, (name, help), values)?;
-    }
-    Ok(())
-}
-
-fn number(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
-    let gauge = ConstGauge::new(value);
-    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
-}
-
-fn family<L: EncodeLabelSet>(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    values: impl Iterator<Item = (L, f64)>,
-) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in values {
-        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        gauges(encoder, (name, help), values)?;
     }
     Ok(())
 }

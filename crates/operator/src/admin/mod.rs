@@ -1,5 +1,6 @@
-//! The port for probes and scrapes: `/live`, `/ready`, `/metrics`, and `/answers` of a DNS replica.
+//! The admin port: `/live`, `/ready`, `/metrics`, and `/answers` of a DNS replica.
 
+mod encode;
 pub mod collectors;
 pub mod fleet;
 
@@ -25,37 +26,42 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Connections at once: a kubelet, a few scrapers, and a person.
-const CONNECTIONS: usize = 32;
-/// For a client to say what it wants, and for all of the exchange.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Limit of connections: enough for a kubelet, a few scrapers and a user.
+const MAX_CONNECTIONS: usize = 32;
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Limit for a client to send its request, and for the whole exchange.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Error)]
-#[error("cannot listen on {address} for probes and metrics; is another process using the port?")]
+#[error(
+    "cannot listen on {address} for health checks and metrics; if another process uses the port, choose one with --admin"
+)]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
 }
 
-/// What the port tells.
+/// Content of the port.
 pub struct Admin {
     pub registry: Registry,
-    /// What is still missing, in words; empty when traffic may come.
+    /// Returns the names of what is missing before traffic may come. Empty when the process is ready.
     pub missing: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
-    /// How often whom was named (`measure::page`). `None`: this process answers nobody.
+    /// Writes the counts of answers (`landfall_controller::answers::report`). `None` in a process that answers no queries.
     pub answers: Option<Box<dyn Fn() -> String + Send + Sync>>,
 }
 
+/// Binds the port.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
                     let admin = Arc::clone(&admin);
                     connections.spawn(async move {
@@ -66,15 +72,15 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
                         let mut http = http1::Builder::new();
                         let connection = http
                             .timer(TokioTimer::new())
-                            .header_read_timeout(PATIENCE)
+                            .header_read_timeout(EXCHANGE_TIMEOUT)
                             .keep_alive(false)
                             .serve_connection(TokioIo::new(stream), service);
-                        // A client that goes away in the middle is its own affair.
-                        let _ = tokio::time::timeout(PATIENCE, connection).await;
+                        // An error means that the client has gone, which needs no answer.
+                        let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await;
                     });
                 }
-                // Out of file descriptors, or a client that is gone already: neither ends the port.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                // There are no file descriptors left, or the client has gone: neither ends the server.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
         }
@@ -123,6 +129,7 @@ fn with_type(mut response: Response<Full<Bytes>>, content_type: &'static str) ->
     response
 }
 
+/// Returns a registry with the metrics that every process has.
 pub fn registry(metrics: &Metrics, plan: &watch::Receiver<Option<Arc<Plan>>>) -> Registry {
     let mut registry = Registry::with_prefix("landfall");
     metrics.register(&mut registry);
@@ -130,6 +137,7 @@ pub fn registry(metrics: &Metrics, plan: &watch::Receiver<Option<Arc<Plan>>>) ->
     registry
 }
 
+/// Returns what is missing until there is a plan.
 pub fn not_synced(plan: &watch::Receiver<Option<Arc<Plan>>>) -> Vec<&'static str> {
     if plan.borrow().is_some() { Vec::new() } else { vec!["the first complete list of objects"] }
 }
