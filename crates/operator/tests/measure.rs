@@ -1,4 +1,4 @@
-//! What is asked of a Prometheus and of an API server, and what becomes of what they say.
+//! Requests to a Prometheus and to an API server for measurements, and the handling of their answers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
@@ -20,19 +20,20 @@ use tokio::task::JoinSet;
 
 const NOW: u64 = 1_800_000_000;
 
-/// A web server on loopback that says the same to everybody. `None`: it says nothing.
+/// A web server on loopback that gives every request the same answer.
 struct Web {
     url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
 impl Web {
+    /// Starts the server with a status and a body. `None`: it does not answer.
     async fn start(answer: Option<(u16, String)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requests);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -41,10 +42,11 @@ impl Web {
                 connections.spawn(serve(stream, answer.clone(), Arc::clone(&log)));
             }
         });
-        Self { url, asked, _tasks: tasks }
+        Self { url, requests, _tasks: tasks }
     }
 
-    async fn says(status: u16, body: &str) -> Result<Option<f64>, PrometheusError> {
+    /// Queries a server with this answer.
+    async fn query(status: u16, body: &str) -> Result<Option<f64>, PrometheusError> {
         let web = Self::start(Some((status, body.to_owned()))).await;
         Prometheus::new(&web.url).unwrap().query("up").await
     }
@@ -60,7 +62,7 @@ async fn serve(stream: TcpStream, answer: Option<(u16, String)>, log: Arc<Mutex<
             Ok::<_, Infallible>(response.unwrap())
         }
     });
-    // A client that goes away is no failure.
+    // A client that closes the connection is no failure.
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
@@ -69,28 +71,28 @@ fn vector(samples: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_query_is_asked_below_the_path_of_the_url_and_arrives_as_it_was_written() {
+async fn query_is_sent_below_the_path_of_the_url_and_arrives_unchanged() {
     let body = vector(r#"{"metric": {}, "value": [1.5, "12.5"]}"#);
     let web = Web::start(Some((200, body))).await;
     for path in ["", "/", "/prometheus", "/prometheus/"] {
         let prometheus = Prometheus::new(&format!("{}{path}", web.url)).unwrap();
         assert_eq!(prometheus.query(r#"sum(rate(x{a="b"}[1m])) + 1"#).await.unwrap(), Some(12.5));
     }
-    let asked = web.asked.lock().unwrap().clone();
+    let requests = web.requests.lock().unwrap().clone();
     let query = "/api/v1/query?query=sum%28rate%28x%7Ba%3D%22b%22%7D%5B1m%5D%29%29%20%2B%201";
-    assert_eq!(asked, ["", "", "/prometheus", "/prometheus"].map(|path| format!("{path}{query}")));
+    assert_eq!(requests, ["", "", "/prometheus", "/prometheus"].map(|path| format!("{path}{query}")));
 }
 
 #[tokio::test]
-async fn who_is_no_prometheus_or_has_no_number_is_told_apart() {
-    assert_eq!(Web::says(200, &vector("")).await.unwrap(), None);
+async fn empty_results_failed_queries_and_other_servers_are_distinguished() {
+    assert_eq!(Web::query(200, &vector("")).await.unwrap(), None);
     let bad = r#"{"status": "error", "errorType": "bad_data", "error": "unknown function"}"#;
-    assert!(matches!(Web::says(400, bad).await, Err(PrometheusError::Query(why)) if why == "unknown function"));
-    let redirected = Web::says(302, "").await;
+    assert!(matches!(Web::query(400, bad).await, Err(PrometheusError::Query(why)) if why == "unknown function"));
+    let redirected = Web::query(302, "").await;
     assert!(matches!(redirected, Err(PrometheusError::NoPrometheus(status)) if status == 302), "{redirected:?}");
-    let endless = Web::says(200, &vector(&" ".repeat(2 << 20))).await;
+    let endless = Web::query(200, &vector(&" ".repeat(2 << 20))).await;
     assert!(matches!(endless, Err(PrometheusError::TooLarge)), "{endless:?}");
-    // Nobody listens where somebody just did.
+    // The server is gone and its port refuses connections.
     let web = Web::start(None).await;
     let url = web.url.clone();
     drop(web);
@@ -99,13 +101,13 @@ async fn who_is_no_prometheus_or_has_no_number_is_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_does_not_come_is_not_waited_for() {
+async fn query_without_an_answer_times_out() {
     let web = Web::start(None).await;
-    let silent = Prometheus::new(&web.url).unwrap().query("up").await;
-    assert!(matches!(silent, Err(PrometheusError::Timeout)), "{silent:?}");
+    let result = Prometheus::new(&web.url).unwrap().query("up").await;
+    assert!(matches!(result, Err(PrometheusError::Timeout)), "{result:?}");
 }
 
-/// An API server, from a path to a status and a body.
+/// Returns a client of an API server, given as a function from a path to a status and a body.
 fn api_server(server: fn(&str) -> (u16, Value)) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let (status, body) = server(&request.uri().to_string());
@@ -119,7 +121,7 @@ fn refused(code: u16) -> (u16, Value) {
     (code, json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "no", "code": code}))
 }
 
-/// All pods ask for one core, and come in two pages.
+/// API server with pods that each request one core, in two pages.
 fn pods(path: &str) -> (u16, Value) {
     let page = |names: [&str; 2], token: &str| {
         let container = json!({"name": "web", "resources": {"requests": {"cpu": "1"}}});
@@ -140,12 +142,12 @@ fn pods(path: &str) -> (u16, Value) {
                 json!({"kind": "PodMetricsList", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}, "items": items}),
             )
         }
-        other => panic!("asked for {other}"),
+        other => panic!("unexpected request for {other}"),
     }
 }
 
 #[tokio::test]
-async fn the_cpu_of_pods_is_read_from_all_pages_of_a_namespace() {
+async fn cpu_of_pods_is_read_from_all_pages_of_a_namespace() {
     let usage = usage(&api_server(pods), "shop", NOW).await.unwrap();
     let near = |number: Option<f64>, expected: f64| (number.unwrap() - expected).abs() < 1e-9;
     assert!(near(usage.utilisation(["a"]), 0.25) && near(usage.utilisation(["a", "b", "c", "d"]), 0.5), "{usage:?}");
@@ -153,7 +155,7 @@ async fn the_cpu_of_pods_is_read_from_all_pages_of_a_namespace() {
 }
 
 #[tokio::test]
-async fn without_a_metrics_server_nothing_is_known_and_nothing_wrong() {
+async fn missing_metrics_server_means_no_usage_and_no_error() {
     for server in [|_: &str| refused(404), |_: &str| refused(403)] {
         assert_eq!(usage(&api_server(server), "shop", NOW).await.unwrap().utilisation(["a"]), None);
     }
@@ -162,9 +164,9 @@ async fn without_a_metrics_server_nothing_is_known_and_nothing_wrong() {
     assert!(usage(&api_server(|_| refused(500)), "shop", NOW).await.is_err());
 }
 
-/// What an API server says of one that was there a moment ago, and what it says after it noticed.
+/// The messages are those of an API server before and after it notices that the metrics-server is gone.
 #[tokio::test]
-async fn a_metrics_server_that_is_gone_is_one_failure_however_it_is_put() {
+async fn stopped_metrics_server_is_the_same_error_for_every_message_of_the_api_server() {
     for server in [
         |_: &str| (503, json!("error trying to reach service: dial tcp 10.96.4.2:443: connect: connection refused")),
         |_: &str| (503, json!("service unavailable")),
@@ -174,5 +176,5 @@ async fn a_metrics_server_that_is_gone_is_one_failure_however_it_is_put() {
     }
     let gone: fn(&str) -> (u16, Value) = |path| if path.starts_with("/api/") { refused(503) } else { pods(path) };
     let why = usage(&api_server(gone), "shop", NOW).await.unwrap_err().to_string();
-    assert!(!why.contains("metrics-server"), "it is the API server itself: {why}");
+    assert!(!why.contains("metrics-server"), "the API server itself fails: {why}");
 }

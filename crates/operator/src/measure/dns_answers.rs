@@ -1,4 +1,4 @@
-//! Answers of the DNS replicas, collected every two seconds.
+//! Collects the counts of answers from the DNS replicas every two seconds.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,20 +15,20 @@ use landfall_controller::answers::counters::{FORGET, Tallies, add};
 use landfall_controller::change::Change;
 use landfall_controller::measured::Measured;
 
-/// Between two looks at the counters of the DNS replicas: what one that dies takes with it.
-const COLLECT: Duration = Duration::from_secs(2);
-/// In looks: how often replicas are searched.
-const SEARCH_EVERY: u32 = 10;
-/// Topic of the log.
+/// Interval of reading the counts. A replica that dies loses at most the answers of one interval.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(2);
+/// Reads after which replicas are searched again.
+const READS_PER_SEARCH: u32 = 10;
+/// Topic of log lines about the search.
 const REPLICAS: &str = "DNS replicas";
 
 pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
-    let mut ticks = interval(COLLECT);
+    let mut ticks = interval(COLLECT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut state = Collector::default();
-    for turn in 0_u32.. {
+    for read in 0_u32.. {
         ticks.tick().await;
-        if turn % SEARCH_EVERY == 0 || state.replicas.is_empty() {
+        if read % READS_PER_SEARCH == 0 || state.replicas.is_empty() {
             state.search(sources).await;
         }
         let measured = state.collect(sources).await;
@@ -38,16 +38,18 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
     }
 }
 
+/// State of the collection.
 #[derive(Default)]
 struct Collector {
     tallies: Tallies,
     replicas: Vec<SocketAddr>,
-    /// When counters were last read.
-    last: Option<Instant>,
+    /// Time of the last read that any replica answered.
+    last_read: Option<Instant>,
     log: LogOnce,
 }
 
 impl Collector {
+    /// Finds the replicas. Keeps the known ones if that fails.
     async fn search(&mut self, sources: &Sources) {
         match &sources.replicas {
             Replicas::Given(replicas) => self.replicas.clone_from(replicas),
@@ -55,39 +57,38 @@ impl Collector {
                 match timeout(REQUEST_TIMEOUT, replicas(&sources.client, (namespace, service))).await {
                     Ok(Ok(found)) => {
                         match found.is_empty() {
-                            true => {
-                                self.complain(REPLICAS, &format!("none is ready behind Service {namespace}/{service}"))
-                            }
+                            true => self.log(REPLICAS, &format!("none is ready behind Service {namespace}/{service}")),
                             false => self.log.resolve(REPLICAS),
                         }
                         self.replicas = found;
                     }
-                    Ok(Err(error)) => self.complain(REPLICAS, &chain(&error)),
-                    Err(_) => self.complain(REPLICAS, "no answer in time"),
+                    Ok(Err(error)) => self.log(REPLICAS, &chain(&error)),
+                    Err(_) => self.log(REPLICAS, "no answer in time"),
                 }
             }
         }
     }
 
+    /// Reads the counts of all replicas.
     async fn collect(&mut self, sources: &Sources) -> Measured {
         let mut measured = Measured::default();
-        let mut heard = false;
+        let mut any_answered = false;
         let mut probes = BTreeSet::new();
         for (replica, page) in collect(&self.replicas).await {
             match page {
                 Ok(page) => {
-                    heard = true;
+                    any_answered = true;
                     probes.extend(page.probe.iter().copied());
                     add(&mut measured.answers, self.tallies.step(&replica.to_string(), page, (sources.clock)()));
                     self.log.resolve(&replica.to_string());
                 }
-                Err(error) => self.complain(&replica.to_string(), &chain(&error)),
+                Err(error) => self.log(&replica.to_string(), &chain(&error)),
             }
         }
         let now = Instant::now();
-        if heard {
-            let since = self.last.replace(now).unwrap_or(now);
-            // After a longer silence it is not known what was answered meanwhile.
+        if any_answered {
+            let since = self.last_read.replace(now).unwrap_or(now);
+            // After a longer gap the answers in between are unknown.
             let seconds = (now - since).as_secs_f64();
             measured.seconds = if seconds > FORGET as f64 { 0.0 } else { seconds };
             measured.probe_addresses = probes.into_iter().collect();
@@ -95,7 +96,7 @@ impl Collector {
         measured
     }
 
-    fn complain(&mut self, of: &str, why: &str) {
+    fn log(&mut self, of: &str, why: &str) {
         if self.log.is_new(of, why) {
             log_not_measured(of, why);
         }

@@ -1,4 +1,4 @@
-//! The ways to the other clusters, as probes find them: whether there is anybody, at once, and what the way is like, in steps.
+//! Paths to the other clusters, as measured by probes. Reachability is updated at once, quality in steps.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,67 +14,68 @@ use landfall_controller::change::Change;
 use landfall_controller::facts::PeerLink;
 use landfall_controller::targets::Targets;
 
-/// How many probes, at one per second, make a step of the filters.
-const STEP: Duration = Duration::from_secs(30);
-/// Outcomes that wait for us.
-const QUEUE: usize = 256;
+/// Interval between two steps of the filters, so a step has the probes of 30 s.
+const STEP_INTERVAL: Duration = Duration::from_secs(30);
+/// Limit of queued outcomes. A full queue holds back the probes.
+const MAX_QUEUED_OUTCOMES: usize = 256;
 
-/// Probes until nobody wants to know any more.
+/// Probes until the receiver of changes is gone.
 pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, changes: mpsc::Sender<Change>) {
-    let (sender, mut outcomes) = mpsc::channel(QUEUE);
+    let (sender, mut outcomes) = mpsc::channel(MAX_QUEUED_OUTCOMES);
     let mut probes = std::pin::pin!(probe::run(targets.clone(), source, sender));
-    let mut ways = Ways::default();
-    let mut steps = interval(STEP);
+    let mut links = Links::default();
+    let mut steps = interval(STEP_INTERVAL);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     steps.tick().await;
     loop {
-        let news = tokio::select! {
+        let changed = tokio::select! {
             () = &mut probes => return,
             () = changes.closed() => return,
-            Some(probed) = outcomes.recv() => ways.probed(&probed),
-            _ = steps.tick() => ways.step(&targets.borrow()),
+            Some(probed) = outcomes.recv() => links.record(&probed),
+            _ = steps.tick() => links.step(&targets.borrow()),
         };
-        if news && changes.send(Change::Links(ways.links())).await.is_err() {
+        if changed && changes.send(Change::Links(links.peer_links())).await.is_err() {
             return;
         }
     }
 }
 
+/// Paths to the peers.
 #[derive(Debug, Default)]
-struct Ways {
+struct Links {
     peers: BTreeMap<ClusterId, NetworkPath>,
 }
 
-impl Ways {
-    /// Whether a peer went or came back, or the way to it is known for the first time, or has become another one.
-    fn probed(&mut self, probed: &Probed) -> bool {
-        let way = self.peers.entry(probed.cluster.clone()).or_default();
-        let before = (way.is_reachable(), way.quality());
-        way.record_probe(probed.rtt.map(|rtt| rtt.as_secs_f64() * 1e3));
-        if way.should_end_round() {
-            way.end_round();
+impl Links {
+    /// Records the outcome of a probe. Returns true if the reachability or the quality of the path changed.
+    fn record(&mut self, probed: &Probed) -> bool {
+        let path = self.peers.entry(probed.cluster.clone()).or_default();
+        let before = (path.is_reachable(), path.quality());
+        path.record_probe(probed.rtt.map(|rtt| rtt.as_secs_f64() * 1e3));
+        if path.should_end_round() {
+            path.end_round();
         }
-        before != (way.is_reachable(), way.quality())
+        before != (path.is_reachable(), path.quality())
     }
 
-    /// Ends a step. Peers that have no address any more are forgotten.
+    /// Ends a step, and forgets peers without an address. Returns true if anything changed.
     fn step(&mut self, targets: &Targets) -> bool {
-        let before = self.links();
+        let before = self.peer_links();
         self.peers.retain(|peer, _| targets.contains_key(peer));
-        for way in self.peers.values_mut() {
-            way.end_round();
+        for path in self.peers.values_mut() {
+            path.end_round();
         }
-        before != self.links()
+        before != self.peer_links()
     }
 
-    fn links(&self) -> BTreeMap<ClusterId, PeerLink> {
-        let link = |(peer, way): (&ClusterId, &NetworkPath)| {
-            let known = way.quality();
+    fn peer_links(&self) -> BTreeMap<ClusterId, PeerLink> {
+        let link = |(peer, path): (&ClusterId, &NetworkPath)| {
+            let quality = path.quality();
             let link = PeerLink {
-                rtt_ms: known.map(|known| known.rtt_ms),
-                jitter_ms: known.map(|known| known.jitter_ms),
-                loss: known.map(|known| known.loss),
-                reachable: Some(way.is_reachable()),
+                rtt_ms: quality.map(|quality| quality.rtt_ms),
+                jitter_ms: quality.map(|quality| quality.jitter_ms),
+                loss: quality.map(|quality| quality.loss),
+                reachable: Some(path.is_reachable()),
             };
             (peer.clone(), link)
         };
@@ -95,27 +96,27 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_goes_or_comes_back_is_news_and_one_probe_more_is_not() {
-        let mut ways = Ways::default();
-        let news: Vec<bool> = (0..6).map(|_| ways.probed(&probed(Some(20)))).collect();
-        assert_eq!(news, [false, false, false, false, true, false], "five tell what the way is like");
-        assert_eq!(ways.links()[&id()].rtt_ms, Some(20.0));
-        let gone: Vec<bool> = (0..4).map(|_| ways.probed(&probed(None))).collect();
-        assert_eq!(gone, [false, false, true, false]);
-        assert_eq!(ways.links()[&id()].reachable, Some(false));
-        assert!(ways.probed(&probed(Some(20))) && ways.links()[&id()].reachable == Some(true));
+    fn change_of_reachability_is_reported_and_another_equal_probe_is_not() {
+        let mut links = Links::default();
+        let changed: Vec<bool> = (0..6).map(|_| links.record(&probed(Some(20)))).collect();
+        assert_eq!(changed, [false, false, false, false, true, false], "five probes show the quality");
+        assert_eq!(links.peer_links()[&id()].rtt_ms, Some(20.0));
+        let changed: Vec<bool> = (0..4).map(|_| links.record(&probed(None))).collect();
+        assert_eq!(changed, [false, false, true, false]);
+        assert_eq!(links.peer_links()[&id()].reachable, Some(false));
+        assert!(links.record(&probed(Some(20))) && links.peer_links()[&id()].reachable == Some(true));
     }
 
     #[test]
-    fn a_step_is_news_when_the_way_has_become_another_one() {
+    fn step_reports_a_path_whose_quality_changed() {
         let targets = Targets::from([(id(), Vec::new())]);
-        let mut ways = Ways::default();
+        let mut links = Links::default();
         let probe =
-            |ways: &mut Ways, times: u32, ms: u64| (0..times).filter(|_| ways.probed(&probed(Some(ms)))).count();
-        assert_eq!(probe(&mut ways, 35, 20), 1, "when enough was known");
-        assert!(!ways.step(&targets));
-        assert_eq!(probe(&mut ways, 20, 28), 0, "not by so little");
-        assert!(ways.step(&targets));
-        assert!(ways.step(&Targets::new()) && ways.links().is_empty(), "it has no address any more");
+            |links: &mut Links, times: u32, ms: u64| (0..times).filter(|_| links.record(&probed(Some(ms)))).count();
+        assert_eq!(probe(&mut links, 35, 20), 1, "once there are enough probes");
+        assert!(!links.step(&targets));
+        assert_eq!(probe(&mut links, 20, 28), 0, "the change is too small");
+        assert!(links.step(&targets));
+        assert!(links.step(&Targets::new()) && links.peer_links().is_empty(), "the peer has no address any more");
     }
 }

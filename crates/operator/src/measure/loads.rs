@@ -1,4 +1,4 @@
-//! Loads of the own exports, read from Prometheus and `metrics.k8s.io`.
+//! Reads the loads of the own exports from Prometheus and `metrics.k8s.io`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use landfall_controller::change::Change;
 use landfall_controller::measured::{Measured, Reading};
 use landfall_controller::targets::{Meter, Meters};
 
-/// Between two readings of a meter.
-const READ: Duration = Duration::from_secs(10);
-/// Readings under way at once.
-const READINGS: usize = 8;
+/// Interval between two reads of an export.
+const READ_INTERVAL: Duration = Duration::from_secs(10);
+/// Limit of concurrent reads.
+const MAX_CONCURRENT_READS: usize = 8;
 
 pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
-    let mut ticks = interval(READ);
+    let mut ticks = interval(READ_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut log = LogOnce::default();
     loop {
@@ -40,6 +40,7 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
     }
 }
 
+/// Reads all exports once.
 async fn read(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap<ServiceKey, Reading> {
     let usages = usages(sources, meters, log).await;
     let one = |(key, meter): (&ServiceKey, &Meter)| {
@@ -47,33 +48,34 @@ async fn read(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap
         let pods: Vec<String> = meter.pods.iter().map(ToString::to_string).collect();
         let busy = usages.get(key.namespace()).and_then(|usage| usage.utilisation(pods.iter().map(String::as_str)));
         async move {
-            let load = ask(sources, &key, queries.load.as_deref()).await;
-            let utilisation = ask(sources, &key, queries.utilisation.as_deref()).await;
+            let load = query(sources, &key, queries.load.as_deref()).await;
+            let utilisation = query(sources, &key, queries.utilisation.as_deref()).await;
             (key, load, utilisation, busy)
         }
     };
-    let readings: Vec<_> = futures::stream::iter(meters.iter().map(one)).buffer_unordered(READINGS).collect().await;
+    let readings: Vec<_> =
+        futures::stream::iter(meters.iter().map(one)).buffer_unordered(MAX_CONCURRENT_READS).collect().await;
     let mut read = BTreeMap::new();
     for (key, load, utilisation, busy) in readings {
         let whys: BTreeSet<String> =
-            [&load, &utilisation].into_iter().filter_map(|asked| asked.clone().err()).collect();
-        report(log, &format!("Prometheus about {key}"), whys);
-        let value = |asked: Result<Option<f64>, String>| asked.ok().flatten();
+            [&load, &utilisation].into_iter().filter_map(|result| result.clone().err()).collect();
+        log_problems(log, &format!("Prometheus about {key}"), whys);
+        let value = |result: Result<Option<f64>, String>| result.ok().flatten();
         let reading = Reading { load_rps: value(load), utilisation: value(utilisation).or(busy) };
         read.insert(key, reading);
     }
     read
 }
 
-/// Of the namespaces in which anything is exported that no query is for.
+/// Reads the CPU of pods in the namespaces that have an export without a query for its utilization.
 async fn usages(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap<String, Usage> {
-    let asked = |meter: &Meter| sources.prometheus.is_some() && meter.queries.utilisation.is_some();
+    let has_query = |meter: &Meter| sources.prometheus.is_some() && meter.queries.utilisation.is_some();
     let namespaces: BTreeSet<&str> = meters
         .iter()
-        .filter(|(_, meter)| !asked(meter) && !meter.pods.is_empty())
+        .filter(|(_, meter)| !has_query(meter) && !meter.pods.is_empty())
         .map(|(key, _)| key.namespace())
         .collect();
-    // One after the other, those of a metrics-server that hangs would hold up all readings.
+    // In sequence, the timeouts of a metrics-server that hangs would add up and delay all reads.
     let one = |namespace: &str| {
         let namespace = namespace.to_owned();
         async move {
@@ -83,24 +85,29 @@ async fn usages(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeM
             (namespace, usage.and_then(|usage| usage.map_err(|error| chain(&error))))
         }
     };
-    let asked: Vec<_> =
-        futures::stream::iter(namespaces.into_iter().map(one)).buffer_unordered(READINGS).collect().await;
-    report(log, "metrics.k8s.io", asked.iter().filter_map(|(_, usage)| usage.as_ref().err().cloned()).collect());
-    asked.into_iter().filter_map(|(namespace, usage)| Some((namespace, usage.ok()?))).collect()
+    let results: Vec<_> =
+        futures::stream::iter(namespaces.into_iter().map(one)).buffer_unordered(MAX_CONCURRENT_READS).collect().await;
+    log_problems(
+        log,
+        "metrics.k8s.io",
+        results.iter().filter_map(|(_, usage)| usage.as_ref().err().cloned()).collect(),
+    );
+    results.into_iter().filter_map(|(namespace, usage)| Some((namespace, usage.ok()?))).collect()
 }
 
-async fn ask(sources: &Sources, key: &ServiceKey, query: Option<&str>) -> Result<Option<f64>, String> {
+/// Runs the query of an export. Returns `None` if there is no query, or no value for it.
+async fn query(sources: &Sources, key: &ServiceKey, query: Option<&str>) -> Result<Option<f64>, String> {
     match (&sources.prometheus, query) {
         (Some(prometheus), Some(query)) => {
             prometheus.query(&of_service(query, key)).await.map_err(|error| error.to_string())
         }
-        (None, Some(_)) => Err("the policy has a query, and the operator no --prometheus".to_owned()),
+        (None, Some(_)) => Err("the policy has a query; start the operator with --prometheus to use it".to_owned()),
         (_, None) => Ok(None),
     }
 }
 
-/// Logs all that is wrong with a topic in one line: two faults that take turns would be logged again and again.
-fn report(log: &mut LogOnce, of: &str, whys: BTreeSet<String>) {
+/// Logs all problems of a topic in one line. On lines of their own, two alternating problems would be logged again and again.
+fn log_problems(log: &mut LogOnce, of: &str, whys: BTreeSet<String>) {
     let why = Vec::from_iter(whys).join("; and ");
     if why.is_empty() {
         log.resolve(of);
@@ -127,7 +134,7 @@ mod tests {
     use super::super::sources::Replicas;
     use super::*;
 
-    /// Of an API server that answers whatever it is asked with this status, and lists nothing. 0: it does not answer.
+    /// Returns sources with an API server that answers every request with this status and an empty list. 0: no answer.
     fn sources(status: &Arc<AtomicU16>) -> Sources {
         let status = Arc::clone(status);
         let service = tower::service_fn(move |_: Request<Body>| {
@@ -151,7 +158,7 @@ mod tests {
         }
     }
 
-    /// One export in each of three namespaces, without any query.
+    /// Returns one export in each of three namespaces, without a query.
     fn meters() -> Meters {
         let meter = Meter { queries: Queries::default(), pods: BTreeSet::from(["pod".into()]) };
         let keys = ["shop", "bank", "post"].map(|namespace| ServiceKey::new(namespace, "web").unwrap());
@@ -159,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_with_pod_metrics_is_one_complaint_and_none_when_all_is_well_again() {
+    async fn problems_of_pod_metrics_are_one_topic_until_they_are_gone() {
         let status = Arc::new(AtomicU16::new(200));
         let (sources, meters) = (sources(&status), meters());
         let mut log = LogOnce::default();
@@ -172,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_metrics_server_that_hangs_is_waited_for_in_all_namespaces_at_once() {
+    async fn hanging_metrics_server_is_waited_for_in_all_namespaces_at_once() {
         let began = Instant::now();
         let mut log = LogOnce::default();
         assert!(usages(&sources(&Arc::default()), &meters(), &mut log).await.is_empty());

@@ -1,4 +1,4 @@
-//! Measures the surroundings: paths to the peers in every process, answers and loads while this replica leads.
+//! Measures the paths to the peers in every process, and answers and loads while this replica leads.
 //!
 //! ```text
 //! DNS replicas of all clusters ◀─ probe ── links ───────▶ Change::Links          (every process)
@@ -24,7 +24,7 @@ use self::sources::Sources;
 use crate::kubernetes::lease::Leadership;
 use landfall_controller::change::Change;
 
-/// Measures while this replica leads, until nobody wants to know any more.
+/// Measures while this replica leads, until the receiver of changes is gone.
 pub async fn run(sources: Sources, mut leadership: watch::Receiver<Leadership>, changes: mpsc::Sender<Change>) {
     loop {
         if leadership.wait_for(|leadership| *leadership == Leadership::Leader).await.is_err() {
@@ -43,7 +43,8 @@ pub async fn run(sources: Sources, mut leadership: watch::Receiver<Leadership>, 
     }
 }
 
-/// Returns when the receiver is gone. Whoever is slow to say what a load is holds up nobody who counts answers.
+/// Measures until the receiver of changes is gone. Answers and loads are read independently: a slow source of loads does
+/// not delay the count of answers.
 async fn measure(sources: &Sources, changes: &mpsc::Sender<Change>) {
     tokio::select! {
         () = dns_answers::run(sources, changes) => {}

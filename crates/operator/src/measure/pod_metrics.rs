@@ -1,5 +1,5 @@
-//! How busy pods are, where nobody configured a better measure: the CPU that they use, by `metrics.k8s.io`, as a part of what
-//! they asked for. It is what a HorizontalPodAutoscaler would go by.
+//! Utilization of pods without a configured query: the CPU that they use, by `metrics.k8s.io`, relative to their requests. A
+//! HorizontalPodAutoscaler uses the same number.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,29 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// A metrics-server measures every 15 s. What is older than this is of pods that are gone, or of a server that is stuck.
-const MOST_AGE: u64 = 180;
-/// Pods are large, and of each but a few bytes are read.
-const PAGE: u32 = 500;
+/// Limit of the age of a measurement. A metrics-server measures every 15 s, so older ones are of pods that are gone, or of a
+/// server that is stuck.
+const MAX_AGE_SECONDS: u64 = 180;
+/// Pods per page. Pods are large, and only a few bytes of each are needed.
+const PAGE_SIZE: u32 = 500;
 
-/// Why nothing is known of the pods of a namespace that should be.
+/// Reason why the usage of pods cannot be read.
 #[derive(Debug, Error)]
 pub enum UsageError {
-    /// An API server finds other words for it from moment to moment, and from one connection to the next.
+    /// The message of the API server is not kept, because it varies from request to request.
     #[error("a metrics-server is registered and does not answer")]
     Gone,
-    #[error("the API server cannot be asked for pods and what they use")]
+    #[error("cannot read pods and their usage from the API server")]
     ApiServer(#[from] kube::Error),
 }
 
-/// The CPU of the pods of a namespace.
+/// CPU of the pods of a namespace.
 #[derive(Debug, Default)]
 pub struct Usage {
     pods: BTreeMap<String, Cpu>,
 }
 
-/// In cores, of those containers that ask for any.
+/// CPU in cores, summed over the containers that request any.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cpu {
     used: f64,
@@ -40,8 +41,8 @@ struct Cpu {
 }
 
 impl Usage {
-    /// Of these pods together: 1 when they use what they asked for, and more if they may. `None`: none of them asks for any, or
-    /// nobody measured it lately.
+    /// Returns the utilization of these pods together: 1 when they use what they requested; it may be higher. Returns `None`
+    /// if none of them requests CPU or has a recent measurement.
     pub fn utilisation<'a>(&self, pods: impl IntoIterator<Item = &'a str>) -> Option<f64> {
         let measured = pods.into_iter().filter_map(|pod| self.pods.get(pod));
         let (used, requested) =
@@ -50,7 +51,8 @@ impl Usage {
     }
 }
 
-/// `now` is in seconds since 1970. Where metrics are not served, or not for us, nothing is known of any pod.
+/// Reads the usage of the pods of a namespace, at `now` in seconds since 1970. Returns an empty usage if metrics or pods are
+/// not served, or access to them is forbidden.
 pub async fn usage(client: &Client, namespace: &str, now: u64) -> Result<Usage, UsageError> {
     let metrics = match get::<List<PodMetrics>>(client, &metrics_path(namespace)).await {
         Ok(Some(metrics)) => metrics,
@@ -67,10 +69,10 @@ pub async fn usage(client: &Client, namespace: &str, now: u64) -> Result<Usage, 
         pods.extend(page.items);
         next = Some(page.metadata.r#continue).filter(|token| !token.is_empty());
     }
-    Ok(joined(&pods, &metrics.items, now))
+    Ok(join(&pods, &metrics.items, now))
 }
 
-/// `None`: it is not served, or not for us.
+/// Reads a path. Returns `None` if it is not served, or access to it is forbidden.
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> kube::Result<Option<T>> {
     let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
     match client.request(request).await {
@@ -84,10 +86,10 @@ fn metrics_path(namespace: &str) -> String {
     format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods")
 }
 
-/// A token is base64 for URLs, and nothing in it must be quoted.
+/// Returns the path of a page of pods. A token needs no quoting, because it is base64 for URLs.
 fn pods_path(namespace: &str, token: &str) -> String {
     let rest = if token.is_empty() { String::new() } else { format!("&continue={token}") };
-    format!("/api/v1/namespaces/{namespace}/pods?limit={PAGE}{rest}")
+    format!("/api/v1/namespaces/{namespace}/pods?limit={PAGE_SIZE}{rest}")
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,34 +160,36 @@ impl Resources {
     }
 }
 
-fn joined(pods: &[Pod], metrics: &[PodMetrics], now: u64) -> Usage {
+/// Joins the requests and the usage of pods by name.
+fn join(pods: &[Pod], metrics: &[PodMetrics], now: u64) -> Usage {
     let requested: BTreeMap<&str, &[Container]> =
         pods.iter().map(|pod| (pod.metadata.name.as_str(), pod.spec.containers.as_slice())).collect();
-    let of = |pod: &PodMetrics| {
+    let with_cpu = |pod: &PodMetrics| {
         let containers = requested.get(pod.metadata.name.as_str()).filter(|_| is_fresh(pod, now))?;
         Some((pod.metadata.name.clone(), cpu(containers, &pod.containers)))
     };
-    Usage { pods: metrics.iter().filter_map(of).collect() }
+    Usage { pods: metrics.iter().filter_map(with_cpu).collect() }
 }
 
 fn is_fresh(pod: &PodMetrics, now: u64) -> bool {
     let measured = pod.timestamp.and_then(|at| u64::try_from(at.as_second()).ok());
-    measured.is_some_and(|at| now.saturating_sub(at) <= MOST_AGE)
+    measured.is_some_and(|at| now.saturating_sub(at) <= MAX_AGE_SECONDS)
 }
 
-/// What a container uses that asks for nothing, as many sidecars, is no part of what the others asked for.
+/// Sums the CPU of the containers of a pod. A container without requests, such as many sidecars, does not count: its usage
+/// is not part of what the others requested.
 fn cpu(containers: &[Container], used: &[Used]) -> Cpu {
-    let of = |container: &Container| {
+    let cpu_of = |container: &Container| {
         let resources = &container.resources;
         let requested = resources.requests.cores().or_else(|| resources.limits.cores()).filter(|cores| *cores > 0.0)?;
         let used = used.iter().find(|used| used.name == container.name)?.usage.cores()?;
         Some(Cpu { used, requested })
     };
     let sum = |sum: Cpu, cpu: Cpu| Cpu { used: sum.used + cpu.used, requested: sum.requested + cpu.requested };
-    containers.iter().filter_map(of).fold(Cpu::default(), sum)
+    containers.iter().filter_map(cpu_of).fold(Cpu::default(), sum)
 }
 
-/// A quantity of Kubernetes, such as `250m`. `None`: it is none, or below 0.
+/// Parses a Kubernetes quantity, such as `250m`. Returns `None` if it is malformed or below 0.
 fn cores(quantity: &str) -> Option<f64> {
     const SUFFIXES: [(&str, f64); 15] = [
         ("Ki", 1024.0),
@@ -208,7 +212,7 @@ fn cores(quantity: &str) -> Option<f64> {
         .iter()
         .find_map(|(suffix, factor)| Some((quantity.strip_suffix(suffix)?, *factor)))
         .unwrap_or((quantity, 1.0));
-    // Rust reads words for numbers, which Kubernetes does not.
+    // Rust also parses words such as `inf`, which Kubernetes does not.
     let digits = number.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '.' | '+' | '-'));
     let cores = number.parse::<f64>().ok().filter(|_| digits)? * factor;
     (cores.is_finite() && cores >= 0.0).then_some(cores)
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_are_as_busy_as_what_they_use_together_of_what_they_asked_for() {
+    fn utilisation_is_the_sum_of_usage_over_the_sum_of_requests() {
         let pods = [
             pod("a", &[("web", requests("500m"))]),
             pod("b", &[("web", requests("1500m")), ("sidecar", json!({}))]),
@@ -257,34 +261,34 @@ mod tests {
             used("b", 10, &[("web", "750m"), ("sidecar", "400m")]),
             used("other", 10, &[("web", "4")]),
         ];
-        let usage = joined(&pods, &metrics, NOW);
+        let usage = join(&pods, &metrics, NOW);
         assert!(near(usage.utilisation(["a", "b"]), 0.5), "{usage:?}");
-        assert!(near(usage.utilisation(["a", "new"]), 0.5), "of a new one nothing is known yet");
-        assert!(near(usage.utilisation(["other"]), 4.0), "more than it asked for");
+        assert!(near(usage.utilisation(["a", "new"]), 0.5), "a new pod has no measurement yet");
+        assert!(near(usage.utilisation(["other"]), 4.0), "more than requested");
         assert_eq!(usage.utilisation([]), None);
     }
 
     #[test]
-    fn without_requests_limits_count_and_without_both_nothing_is_known() {
+    fn limits_count_without_requests_and_pods_without_both_have_no_utilisation() {
         let pods = [
             pod("limited", &[("web", json!({"limits": {"cpu": "2"}}))]),
             pod("free", &[("web", json!({}))]),
             pod("zero", &[("web", json!({"requests": {"cpu": "0"}}))]),
         ];
         let metrics = ["limited", "free", "zero"].map(|name| used(name, 0, &[("web", "500m")]));
-        let usage = joined(&pods, &metrics, NOW);
+        let usage = join(&pods, &metrics, NOW);
         assert!(near(usage.utilisation(["limited"]), 0.25));
         assert_eq!(usage.utilisation(["free", "zero"]), None);
     }
 
     #[test]
-    fn what_was_measured_too_long_ago_is_not_known() {
+    fn old_measurements_do_not_count() {
         let pods = [pod("a", &[("web", requests("1"))])];
-        let usage = |age| joined(&pods, &[used("a", age, &[("web", "500m")])], NOW).utilisation(["a"]);
-        assert!(near(usage(MOST_AGE), 0.5));
-        assert_eq!(usage(MOST_AGE + 1), None);
+        let usage = |age| join(&pods, &[used("a", age, &[("web", "500m")])], NOW).utilisation(["a"]);
+        assert!(near(usage(MAX_AGE_SECONDS), 0.5));
+        assert_eq!(usage(MAX_AGE_SECONDS + 1), None);
         let timeless = PodMetrics { timestamp: None, ..used("a", 0, &[("web", "500m")]) };
-        assert_eq!(joined(&pods, &[timeless], NOW).utilisation(["a"]), None);
+        assert_eq!(join(&pods, &[timeless], NOW).utilisation(["a"]), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Probes the other clusters, once per second each: is there somebody, and how long does a byte take to come back?
+//! Probes each peer once per second: measures the time until a byte comes back, if it does.
 
 use landfall_controller::targets::Targets;
 use std::collections::VecDeque;
@@ -15,48 +15,50 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-const PERIOD: Duration = Duration::from_secs(1);
-/// For all addresses of a peer together. Nobody on Earth is further away than a third of this.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Probes at once. As many peers can be silent and each is still probed every second.
-const UNDER_WAY: usize = 64;
-/// Addresses that are tried in one probe; the others have their turn in the next ones.
-const ADDRESSES: usize = 4;
-/// What is sent: nothing that a server of another kind would say by itself.
-const BYTE: u8 = 0xE7;
+/// Interval between two probes of a peer.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Limit for one probe, over all addresses of the peer. A round trip between any two places on Earth takes a third of it at
+/// most.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Limit of concurrent probes. As many peers can be silent without delaying the probes of others.
+const MAX_CONCURRENT_PROBES: usize = 64;
+/// Limit of addresses that one probe tries. The next probes try the others.
+const MAX_ADDRESSES: usize = 4;
+/// Byte that is sent. No server of another protocol sends it first.
+const PROBE_BYTE: u8 = 0xE7;
 
-/// How a probe ended.
+/// Outcome of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
     pub cluster: ClusterId,
-    /// How long a byte took there and back. `None`: nobody sent it back.
+    /// Round trip of the byte. `None`: it did not come back.
     pub rtt: Option<Duration>,
 }
 
-/// Until nobody wants the outcomes any more. `source`: the local address that probes leave from, for peers of its family.
-/// A peer without an address is not probed, and there is no outcome for it.
+/// Probes until the receiver of outcomes is gone. `source` is the local address that probes leave from, for peers of its
+/// address family. A peer without an address is not probed, so it has no outcome.
 pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, outcomes: mpsc::Sender<Probed>) {
-    let mut ticks = interval(PERIOD);
+    let mut ticks = interval(PROBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut turn = 0_usize;
+    let mut round = 0_usize;
     let mut due = VecDeque::new();
-    let mut under_way = JoinSet::new();
+    let mut in_flight = JoinSet::new();
     loop {
         let next = due.front().map(|(at, _): &(Instant, ClusterId)| *at);
         tokio::select! {
             () = outcomes.closed() => return,
             now = ticks.tick() => {
-                turn = turn.wrapping_add(1);
+                round = round.wrapping_add(1);
                 spread(&targets.borrow(), now, &mut due);
             }
-            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && under_way.len() < UNDER_WAY => {
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && in_flight.len() < MAX_CONCURRENT_PROBES => {
                 let Some((_, cluster)) = due.pop_front() else { continue };
-                let addresses = targets.borrow().get(&cluster).map_or_else(Vec::new, |all| in_turn(all, turn));
+                let addresses = targets.borrow().get(&cluster).map_or_else(Vec::new, |all| rotated(all, round));
                 if !addresses.is_empty() {
-                    under_way.spawn(async move { Probed { rtt: probe(addresses, source).await, cluster } });
+                    in_flight.spawn(async move { Probed { rtt: probe(addresses, source).await, cluster } });
                 }
             }
-            Some(ended) = under_way.join_next() => {
+            Some(ended) = in_flight.join_next() => {
                 let probed = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 if outcomes.send(probed).await.is_err() {
                     return;
@@ -66,10 +68,10 @@ pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, outc
     }
 }
 
-/// Adds a probe of each target, evenly over the period: all at once would measure each other. Who still waits for its last
-/// one keeps its place, so that among too many all have their turn.
+/// Schedules a probe of each target, evenly over the interval, because simultaneous probes would delay each other. A target
+/// that still waits for its last probe keeps its place, so that each is probed even if there are too many.
 fn spread(targets: &Targets, now: Instant, due: &mut VecDeque<(Instant, ClusterId)>) {
-    let step = PERIOD / u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
+    let step = PROBE_INTERVAL / u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
     let mut at = now;
     for cluster in targets.keys() {
         if !due.iter().any(|(_, waits)| waits == cluster) {
@@ -79,16 +81,16 @@ fn spread(targets: &Targets, now: Instant, due: &mut VecDeque<(Instant, ClusterI
     }
 }
 
-/// Some of the addresses, another one first in each turn.
-fn in_turn(addresses: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
-    let skipped = turn.checked_rem(addresses.len()).unwrap_or(0);
-    addresses.iter().cycle().skip(skipped).take(addresses.len().min(ADDRESSES)).copied().collect()
+/// Returns some of the addresses, with a different one first in each round.
+fn rotated(addresses: &[SocketAddr], round: usize) -> Vec<SocketAddr> {
+    let skipped = round.checked_rem(addresses.len()).unwrap_or(0);
+    addresses.iter().cycle().skip(skipped).take(addresses.len().min(MAX_ADDRESSES)).copied().collect()
 }
 
-/// Whoever answers first. The next address is tried as soon as one has failed, or has had its part of the time; what was
-/// begun goes on, because a peer far away is not to be given up in favour of its other address.
+/// Returns the round trip of the address that answers first. The next address is tried once an attempt has failed or has had
+/// its part of the time. Earlier attempts continue, so that a distant peer is not given up for its other address.
 async fn probe(addresses: Vec<SocketAddr>, source: Option<IpAddr>) -> Option<Duration> {
-    let head_start = PATIENCE / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let head_start = PROBE_TIMEOUT / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let any_answers = async {
         let mut rest = addresses.into_iter();
         let mut attempts = FuturesUnordered::new();
@@ -104,18 +106,18 @@ async fn probe(addresses: Vec<SocketAddr>, source: Option<IpAddr>) -> Option<Dur
             }
         }
     };
-    timeout(PATIENCE, any_answers).await.ok().flatten()
+    timeout(PROBE_TIMEOUT, any_answers).await.ok().flatten()
 }
 
-/// The time of the byte alone: whoever completes a handshake need not be the peer.
+/// Measures the round trip of the byte, without the handshake, which a gateway may complete for the peer.
 async fn round_trip(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Duration> {
     let mut stream = connect(address, source).await?;
     stream.set_nodelay(true)?;
     let began = Instant::now();
-    stream.write_u8(BYTE).await?;
+    stream.write_u8(PROBE_BYTE).await?;
     let byte = stream.read_u8().await?;
     let rtt = began.elapsed();
-    if byte == BYTE { Ok(rtt) } else { Err(io::Error::other("it speaks something else")) }
+    if byte == PROBE_BYTE { Ok(rtt) } else { Err(io::Error::other("the address answers with another byte")) }
 }
 
 async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
@@ -124,8 +126,8 @@ async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpS
         socket.bind(SocketAddr::new(source, 0))?;
     }
     let stream = socket.connect(address).await?;
-    // On one host, a port where nobody listens can be the one that the connection to it leaves from. It is then connected
-    // to itself (RFC 9293, 3.5), and would answer.
+    // On one host, a port without a listener can be the local port of the connection to it. The socket is then connected to
+    // itself (RFC 9293, 3.5), and would send the byte back.
     if stream.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -140,19 +142,19 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::measure::probe_server as echo;
+    use crate::measure::probe_server;
 
     fn id(cluster: &str) -> ClusterId {
         ClusterId::new(cluster).unwrap()
     }
 
-    async fn echo(tasks: &mut JoinSet<()>) -> SocketAddr {
-        let (listener, address) = echo::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        tasks.spawn(echo::serve(listener));
+    async fn answering(tasks: &mut JoinSet<()>) -> SocketAddr {
+        let (listener, address) = probe_server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        tasks.spawn(probe_server::serve(listener));
         address
     }
 
-    /// Whose kernel completes the handshake, and nobody is there.
+    /// Returns an address where the kernel completes the handshake and no process answers.
     async fn silent() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -172,22 +174,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_sends_the_byte_back_is_there() {
+    async fn peer_that_sends_the_byte_back_is_measured() {
         let mut tasks = JoinSet::new();
-        let address = echo(&mut tasks).await;
+        let address = answering(&mut tasks).await;
         let rtt = probe(vec![address], None).await.unwrap();
-        assert!(rtt > Duration::ZERO && rtt < PATIENCE, "{rtt:?}");
+        assert!(rtt > Duration::ZERO && rtt < PROBE_TIMEOUT, "{rtt:?}");
         assert!(probe(vec![address], Some([127, 0, 0, 2].into())).await.is_some());
         assert!(probe(vec![address], Some("::1".parse().unwrap())).await.is_some(), "of another family");
         assert!(probe(vec![address], Some([192, 0, 2, 1].into())).await.is_none(), "not an address of this host");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_handshake_alone_or_another_answer_is_nobody() {
+    async fn handshake_alone_and_another_byte_are_no_answer() {
         let (_listener, address) = silent().await;
         let began = Instant::now();
         assert_eq!(probe(vec![address], None).await, None);
-        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+        assert_eq!(began.elapsed().as_secs(), PROBE_TIMEOUT.as_secs());
 
         let (listener, address) = silent().await;
         let mut tasks = JoinSet::new();
@@ -201,21 +203,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn any_address_that_answers_will_do() {
+    async fn one_address_that_answers_is_enough() {
         let mut tasks = JoinSet::new();
-        let (good, refusing) = (echo(&mut tasks).await, refusing().await);
+        let (good, refusing) = (answering(&mut tasks).await, refusing().await);
         let began = Instant::now();
         assert!(probe(vec![refusing, refusing, good], None).await.is_some());
-        assert!(began.elapsed() < PATIENCE / 4, "one that refuses costs no time: {:?}", began.elapsed());
+        assert!(began.elapsed() < PROBE_TIMEOUT / 4, "an address that refuses costs no time: {:?}", began.elapsed());
         let (_listener, silent) = silent().await;
         assert!(probe(vec![silent, silent, good], None).await.is_some());
         assert_eq!(probe(vec![silent, silent, refusing], None).await, None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_peer_is_probed_every_second_whatever_the_others_do() {
+    async fn each_peer_is_probed_every_second_regardless_of_the_others() {
         let mut helpers = JoinSet::new();
-        let good = echo(&mut helpers).await;
+        let good = answering(&mut helpers).await;
         let (_listener, silent) = silent().await;
         let targets = [("good", vec![good]), ("silent", vec![silent]), ("unknown", vec![])];
         let targets = targets.map(|(cluster, addresses)| (id(cluster), addresses)).into();
@@ -238,9 +240,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn more_silent_peers_than_probes_at_once_all_have_their_turn() {
+    async fn each_of_more_silent_peers_than_concurrent_probes_is_probed() {
         let (_listener, silent) = silent().await;
-        let peers = 2 * UNDER_WAY;
+        let peers = 2 * MAX_CONCURRENT_PROBES;
         let targets = (0..peers).map(|i| (id(&format!("c{i}")), vec![silent])).collect();
         let (_tasks, _sender, mut probed) = started(targets);
         let mut counts = BTreeMap::new();
@@ -252,31 +254,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_ends_when_nobody_wants_the_outcomes() {
+    async fn probing_ends_when_the_receiver_of_outcomes_is_gone() {
         let (mut tasks, _sender, probed) = started(Targets::new());
         drop(probed);
         assert!(tasks.join_next().await.unwrap().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn probes_are_spread_over_the_second_and_who_waits_keeps_its_place() {
+    async fn probes_are_spread_over_the_second_and_a_waiting_target_keeps_its_place() {
         let targets: Targets = ["a", "b", "c", "d"].map(|cluster| (id(cluster), Vec::new())).into();
         let now = Instant::now();
         let mut due = VecDeque::from([(now, id("c"))]);
-        spread(&targets, now + PERIOD, &mut due);
+        spread(&targets, now + PROBE_INTERVAL, &mut due);
         let due: Vec<_> = due.iter().map(|(at, cluster)| ((*at - now).as_millis(), cluster.as_str())).collect();
         assert_eq!(due, [(0, "c"), (1000, "a"), (1250, "b"), (1750, "d")]);
     }
 
     #[test]
-    fn addresses_take_turns_and_no_more_than_four_are_tried() {
-        let ports = |turn| -> Vec<u16> {
+    fn addresses_rotate_and_four_at_most_are_tried() {
+        let ports = |round| -> Vec<u16> {
             let all: Vec<SocketAddr> = (1..=6).map(|port| ([127, 0, 0, 1], port).into()).collect();
-            in_turn(&all, turn).iter().map(SocketAddr::port).collect()
+            rotated(&all, round).iter().map(SocketAddr::port).collect()
         };
         assert_eq!((ports(0), ports(5), ports(6)), (vec![1, 2, 3, 4], vec![6, 1, 2, 3], vec![1, 2, 3, 4]));
-        assert_eq!(in_turn(&[], 3), []);
+        assert_eq!(rotated(&[], 3), []);
         let one = [SocketAddr::from(([127, 0, 0, 1], 9))];
-        assert_eq!(in_turn(&one, 7), one);
+        assert_eq!(rotated(&one, 7), one);
     }
 }

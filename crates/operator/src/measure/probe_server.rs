@@ -1,6 +1,6 @@
-//! Answers the probes of other clusters: a byte for a byte.
+//! Answers the probes of other clusters by sending a byte back.
 //!
-//! The byte shows that this process runs. A handshake alone would be completed by the kernel, or by a gateway on the way.
+//! The byte shows that this process runs. A handshake alone could be completed by the kernel, or by a gateway on the path.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,24 +12,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Probes at once; the next one waits until one of them ends. A probe takes two round trips, so this is enough for
-/// several hundred per second from the other side of the world.
-const CONNECTIONS: usize = 256;
-/// For all of a probe. Who probes has given up after half of it.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long to leave the system alone when it has no connection to give.
+/// Limit of connections. A further probe waits until one of them ends. A probe takes two round trips, so this is enough for
+/// several hundred probes per second from the other side of the world.
+const MAX_CONNECTIONS: usize = 256;
+/// Limit for one probe. The peer has given up after half of it.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Error)]
 #[error(
-    "cannot listen on {address} for probes of other clusters; is another process using the port? --probe takes another one"
+    "cannot listen on {address} for probes of other clusters; if another process uses the port, choose one with --probe"
 )]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
 }
 
-/// Returns where it listens as well: port 0 takes any.
+/// Binds the port. Also returns the address, because the system chooses the port if it is 0.
 pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
@@ -39,14 +39,14 @@ pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Bind
     bound.await.map_err(|source| BindError { address, source })
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                // How it ended is the affair of who asked.
-                Ok((stream, _)) => drop(connections.spawn(timeout(PATIENCE, echo(stream)))),
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                // The result of a probe matters to the peer alone.
+                Ok((stream, _)) => drop(connections.spawn(timeout(PROBE_TIMEOUT, echo(stream)))),
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
@@ -54,8 +54,8 @@ pub async fn serve(listener: TcpListener) {
     }
 }
 
-/// Who closes first has to remember the connection for a minute (TIME_WAIT). That is left to the client: it has made one
-/// connection per second and peer, and here are those of all of them.
+/// Sends one byte back. The side that closes first keeps the connection for a minute (TIME_WAIT). That is left to the
+/// client, which makes one connection per second and peer, while those of all peers end here.
 async fn echo(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let byte = stream.read_u8().await?;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_byte_comes_back_and_a_second_one_ends_it() {
+    async fn first_byte_comes_back_and_second_one_ends_the_connection() {
         let (_tasks, address) = started().await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_u8(7).await.unwrap();
@@ -85,21 +85,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silent_clients_keep_nobody_out_for_longer_than_two_seconds() {
+    async fn silent_clients_block_others_for_two_seconds_at_most() {
         let (_tasks, address) = started().await;
         let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..MAX_CONNECTIONS {
             silent.push(TcpStream::connect(address).await.unwrap());
         }
         let began = tokio::time::Instant::now();
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_u8(7).await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), 7);
-        assert!(began.elapsed() <= PATIENCE + Duration::from_millis(10), "{:?}", began.elapsed());
+        assert!(began.elapsed() <= PROBE_TIMEOUT + Duration::from_millis(10), "{:?}", began.elapsed());
     }
 
     #[tokio::test]
-    async fn a_port_that_is_taken_is_refused_with_what_to_do() {
+    async fn error_for_a_port_in_use_has_the_address_and_the_flag() {
         let (_tasks, address) = started().await;
         let error = bind(address).await.unwrap_err();
         assert!(error.to_string().contains(&address.to_string()) && error.to_string().contains("--probe"), "{error}");

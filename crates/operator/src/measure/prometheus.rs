@@ -1,5 +1,5 @@
-//! Numbers that only a user's own Prometheus knows: a query in, a number out. Whatever speaks its HTTP API will do (Thanos,
-//! Mimir, VictoriaMetrics).
+//! Runs queries of policies on a user's own Prometheus, or another server with its HTTP API (Thanos, Mimir,
+//! VictoriaMetrics).
 
 use std::time::Duration;
 
@@ -15,24 +15,28 @@ use tokio::time::timeout;
 
 use crate::error_chain::chain;
 
-/// For the whole of one query. Whoever needs longer for one number is in trouble, and a round should not wait for it.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// A number takes a few hundred bytes. This is what is read of a query that was forgotten to be aggregated, to say so.
-const MOST_BYTES: usize = 1 << 20;
+/// Limit for one query. A server that needs longer for one number is overloaded, and a round must not wait for it.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit of the size of an answer. One number takes a few hundred bytes; larger answers are read to name the missing
+/// aggregation.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
+/// Reason why a query has no result.
 #[derive(Debug, Error)]
 pub enum PrometheusError {
-    #[error("{url} is no URL of a Prometheus ({why}); expected http:// or https://, a host, and a path at most")]
+    #[error(
+        "{url} is not the URL of a Prometheus ({why}); expected http:// or https://, a host, and optionally a path"
+    )]
     Url { url: String, why: String },
     #[error("cannot set up a client for {url}: {why}")]
     Client { url: String, why: String },
-    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    #[error("no answer within {} s", QUERY_TIMEOUT.as_secs())]
     Timeout,
-    #[error("cannot be asked: {0}")]
+    #[error("cannot reach Prometheus: {0}")]
     Unreachable(String),
-    #[error("more than {MOST_BYTES} bytes of answer, where one number is expected; aggregate it: sum(...)")]
+    #[error("the answer has more than {MAX_ANSWER_BYTES} bytes, where one number is expected; aggregate it: sum(...)")]
     TooLarge,
-    #[error("status {0} and nothing that a Prometheus would say; does the URL need another path?")]
+    #[error("status {0} and not an answer of Prometheus; the URL may need another path")]
     NoPrometheus(StatusCode),
     #[error("the query fails: {0}")]
     Query(String),
@@ -40,27 +44,27 @@ pub enum PrometheusError {
     ResultType(String),
     #[error("{0} samples, where one is expected; aggregate it: sum(...)")]
     Several(usize),
-    #[error("the value is {0}, where a number from 0 on is expected")]
+    #[error("the value is {0}, where a number of at least 0 is expected")]
     Value(String),
 }
 
-/// Where to ask.
+/// A client of one Prometheus.
 #[derive(Clone)]
 pub struct Prometheus {
     client: kube::Client,
 }
 
 impl Prometheus {
-    /// Connects to nothing yet; must be called in a runtime. A certificate is believed if the system knows its authority, or
-    /// the file that SSL_CERT_FILE names.
+    /// Creates a client. Does not connect yet, but must be called in a runtime. A certificate is accepted if the system knows
+    /// its authority, or the file named by SSL_CERT_FILE has it.
     pub fn new(url: &str) -> Result<Self, PrometheusError> {
         let uri = base(url)?;
         let plain = uri.scheme_str() == Some("http");
-        // The client of the API server is one for HTTP as well, and already there.
+        // The client library of the API server is an HTTP client too, and already a dependency.
         let mut config = kube::Config::new(uri);
         config.default_retry = false;
         if plain {
-            // Else it could not be made where the system has no certificates.
+            // Otherwise creating the client would fail on systems without certificates.
             config.root_cert = Some(Vec::new());
         }
         let client = kube::Client::try_from(config)
@@ -68,19 +72,20 @@ impl Prometheus {
         Ok(Self { client })
     }
 
-    /// The value of an instant query. `None`: nothing matches it, as when an export has no traffic yet.
+    /// Returns the value of an instant query. Returns `None` if no series matches, for example before an export has traffic.
     pub async fn query(&self, query: &str) -> Result<Option<f64>, PrometheusError> {
-        let (status, body) = timeout(TIMEOUT, self.ask(query)).await.map_err(|_| PrometheusError::Timeout)??;
+        let (status, body) =
+            timeout(QUERY_TIMEOUT, self.request(query)).await.map_err(|_| PrometheusError::Timeout)??;
         number(status, &body)
     }
 
-    async fn ask(&self, query: &str) -> Result<(StatusCode, Vec<u8>), PrometheusError> {
+    async fn request(&self, query: &str) -> Result<(StatusCode, Vec<u8>), PrometheusError> {
         let unreachable = |error: &dyn std::error::Error| PrometheusError::Unreachable(chain(error));
-        let path = format!("/api/v1/query?query={}", encoded(query));
+        let path = format!("/api/v1/query?query={}", percent_encoded(query));
         let request = Request::get(path).body(Body::empty()).map_err(|error| unreachable(&error))?;
         let response = self.client.send(request).await.map_err(|error| unreachable(&error))?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
             Some(_) => PrometheusError::TooLarge,
             None => unreachable(&*error),
@@ -89,32 +94,33 @@ impl Prometheus {
     }
 }
 
-/// Puts a service into a query, for `$namespace` and `$service`. Both are DNS labels: nothing in them means anything to PromQL,
-/// in a string or in a regular expression, so there is nothing to quote.
+/// Replaces `$namespace` and `$service` in a query. Both values are DNS labels, which need no quoting in the strings and
+/// regular expressions of PromQL.
 pub fn of_service(query: &str, key: &ServiceKey) -> String {
     query.replace("$namespace", key.namespace()).replace("$service", key.name())
 }
 
+/// Parses the URL of a Prometheus.
 fn base(url: &str) -> Result<Uri, PrometheusError> {
     let refused = |why: &str| PrometheusError::Url { url: url.to_owned(), why: why.to_owned() };
     let uri: Uri = url.parse().map_err(|error: hyper::http::uri::InvalidUri| refused(&error.to_string()))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(refused("it has no scheme of HTTP"));
+        return Err(refused("its scheme is neither http nor https"));
     }
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
     if authority.contains('@') {
-        // Seen by all who may list processes.
-        return Err(PrometheusError::Url { url: "what was given".to_owned(), why: "it has a password".to_owned() });
+        // Other users of the host can read the arguments of a process, so a password there is refused, and not repeated.
+        return Err(PrometheusError::Url { url: "the given text".to_owned(), why: "it has a password".to_owned() });
     }
     let name = uri.host().unwrap_or_default();
     if authority.len() > name.len() && uri.port_u16().is_none() {
-        return Err(refused("its port is no number"));
+        return Err(refused("its port is not a number"));
     }
     if uri.query().is_some() { Err(refused("it has a query")) } else { Ok(uri) }
 }
 
-/// For the query of a URL: all but what RFC 3986 calls unreserved.
-fn encoded(text: &str) -> String {
+/// Percent-encodes all bytes that RFC 3986 does not call unreserved.
+fn percent_encoded(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
@@ -136,6 +142,7 @@ struct Data {
     result: Value,
 }
 
+/// Reads an answer as one number. Returns `None` for an empty result.
 fn number(status: StatusCode, body: &[u8]) -> Result<Option<f64>, PrometheusError> {
     let data = match serde_json::from_slice(body) {
         Ok(Answer::Success { data }) => data,
@@ -151,7 +158,7 @@ fn number(status: StatusCode, body: &[u8]) -> Result<Option<f64>, PrometheusErro
     }
 }
 
-/// Of `[1700000000.5, "12.5"]`: when, and what.
+/// Reads the value of a sample such as `[1700000000.5, "12.5"]`, where the first element is the time.
 fn value(sample: &Value) -> Result<f64, PrometheusError> {
     let text = sample[1].as_str().ok_or_else(|| PrometheusError::ResultType("histogram".to_owned()))?;
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
@@ -162,7 +169,7 @@ fn value(sample: &Value) -> Result<f64, PrometheusError> {
 mod tests {
     use super::*;
 
-    fn said(body: &str) -> Result<Option<f64>, String> {
+    fn result(body: &str) -> Result<Option<f64>, String> {
         number(StatusCode::OK, body.as_bytes()).map_err(|error| error.to_string())
     }
 
@@ -171,50 +178,50 @@ mod tests {
     }
 
     #[test]
-    fn one_sample_is_a_number_and_none_is_nothing() {
+    fn one_sample_is_a_number_and_no_sample_is_none() {
         let scalar = r#"{"status": "success", "data": {"resultType": "scalar", "result": [1435781451.781, "1.5"]}}"#;
-        assert_eq!(said(scalar), Ok(Some(1.5)));
-        assert_eq!(said(&vector(r#"{"metric": {"pod": "a"}, "value": [1435781451.781, "1e+06"]}"#)), Ok(Some(1e6)));
-        assert_eq!(said(&vector(r#"{"metric": {}, "value": [1435781451, "0"]}"#)), Ok(Some(0.0)));
-        assert_eq!(said(&vector("")), Ok(None));
+        assert_eq!(result(scalar), Ok(Some(1.5)));
+        assert_eq!(result(&vector(r#"{"metric": {"pod": "a"}, "value": [1435781451.781, "1e+06"]}"#)), Ok(Some(1e6)));
+        assert_eq!(result(&vector(r#"{"metric": {}, "value": [1435781451, "0"]}"#)), Ok(Some(0.0)));
+        assert_eq!(result(&vector("")), Ok(None));
     }
 
     #[test]
-    fn what_is_not_one_number_from_zero_on_is_refused_and_the_message_says_what_to_do() {
+    fn result_that_is_not_one_number_of_at_least_zero_is_refused_with_a_remedy() {
         let sample = r#"{"metric": {}, "value": [1, "2"]}"#;
-        let several = said(&vector(&[sample; 3].join(", "))).unwrap_err();
+        let several = result(&vector(&[sample; 3].join(", "))).unwrap_err();
         assert!(several.starts_with("3 samples") && several.contains("sum("), "{several}");
         for value in ["NaN", "+Inf", "-Inf", "-1", "many", ""] {
             let sample = format!(r#"{{"metric": {{}}, "value": [1, "{value}"]}}"#);
-            assert!(said(&vector(&sample)).unwrap_err().starts_with(&format!("the value is {value},")), "{value}");
+            assert!(result(&vector(&sample)).unwrap_err().starts_with(&format!("the value is {value},")), "{value}");
         }
         let matrix = r#"{"status": "success", "data": {"resultType": "matrix", "result": []}}"#;
-        assert!(said(matrix).unwrap_err().contains("is a matrix"));
+        assert!(result(matrix).unwrap_err().contains("is a matrix"));
         let text = r#"{"status": "success", "data": {"resultType": "string", "result": [1, "2"]}}"#;
-        assert!(said(text).unwrap_err().contains("is a string"));
+        assert!(result(text).unwrap_err().contains("is a string"));
         let histogram = r#"{"metric": {}, "histogram": [1, {"count": "2", "sum": "3", "buckets": []}]}"#;
-        assert!(said(&vector(histogram)).unwrap_err().contains("is a histogram"));
+        assert!(result(&vector(histogram)).unwrap_err().contains("is a histogram"));
     }
 
     #[test]
-    fn a_failure_is_told_as_prometheus_tells_it() {
+    fn failed_query_has_the_message_of_prometheus() {
         let error = r#"{"status": "error", "errorType": "bad_data", "error": "parse error: unclosed parenthesis"}"#;
-        assert!(said(error).unwrap_err().ends_with("parse error: unclosed parenthesis"));
+        assert!(result(error).unwrap_err().ends_with("parse error: unclosed parenthesis"));
         for other in ["", "<html>", "{}", r#"{"status": "success"}"#, r#"{"status": "success", "data": {}}"#] {
-            assert!(said(other).unwrap_err().contains("another path"), "{other}");
+            assert!(result(other).unwrap_err().contains("another path"), "{other}");
         }
     }
 
     #[test]
-    fn a_service_is_put_into_a_query_and_a_query_into_a_url() {
+    fn service_is_inserted_into_the_query_and_the_query_encoded_for_the_url() {
         let key = ServiceKey::new("shop", "web-1").unwrap();
         let query = of_service(r#"sum(rate(requests{ns="$namespace", svc=~"$service"}[1m]))"#, &key);
         assert_eq!(query, r#"sum(rate(requests{ns="shop", svc=~"web-1"}[1m]))"#);
-        assert_eq!(encoded("a{b=\"ü\"} + 1&c"), "a%7Bb%3D%22%C3%BC%22%7D%20%2B%201%26c");
+        assert_eq!(percent_encoded("a{b=\"ü\"} + 1&c"), "a%7Bb%3D%22%C3%BC%22%7D%20%2B%201%26c");
     }
 
     #[test]
-    fn a_url_has_a_scheme_and_a_host_and_neither_a_query_nor_a_password() {
+    fn url_has_a_scheme_and_a_host_and_neither_a_query_nor_a_password() {
         for url in ["http://prometheus.monitoring:9090", "https://p.example/prometheus/", "http://127.0.0.1:1/a/b"] {
             assert!(base(url).is_ok(), "{url}");
         }

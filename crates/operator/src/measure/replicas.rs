@@ -1,4 +1,4 @@
-//! Finds the DNS replicas of this cluster, and asks them how often they named whom.
+//! Finds the DNS replicas of this cluster, and reads their counts of answers.
 
 use landfall_controller::answers::report;
 use std::collections::BTreeMap;
@@ -24,19 +24,19 @@ use tokio::time::timeout;
 
 use landfall_controller::answers::report::{MOST_OCTETS, Page, PageError};
 
-/// For one replica to say all.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Replicas that are asked at once: with pages of 8 MiB, all of them are 64 MiB.
-const AT_ONCE: usize = 8;
-/// Of DNS replicas.
+/// Limit for reading one replica.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// Limit of replicas that are read at once. With pages of 8 MiB each, they take 64 MiB.
+const MAX_CONCURRENT_READS: usize = 8;
+/// Admin port of a DNS replica.
 const ADMIN_PORT: u16 = 8081;
 
-/// Why a replica was not understood.
+/// Reason why the counts of a replica could not be read.
 #[derive(Debug, Error)]
 pub enum CollectError {
-    #[error("cannot be connected to: {0}")]
+    #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
-    #[error("did not answer within {} s", PATIENCE.as_secs())]
+    #[error("did not answer within {} s", READ_TIMEOUT.as_secs())]
     Silent,
     #[error("does not speak HTTP: {0}")]
     Http(#[from] hyper::Error),
@@ -46,13 +46,13 @@ pub enum CollectError {
     Page(#[from] PageError),
 }
 
-/// One result per replica, in the same order.
+/// Reads all replicas. Returns one result for each, in the same order.
 pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Page, CollectError>)> {
-    let ask = |&replica: &SocketAddr| async move {
-        let page = timeout(PATIENCE, fetch(replica)).await.unwrap_or(Err(CollectError::Silent));
+    let read = |&replica: &SocketAddr| async move {
+        let page = timeout(READ_TIMEOUT, fetch(replica)).await.unwrap_or(Err(CollectError::Silent));
         (replica, page)
     };
-    futures::stream::iter(replicas.iter().map(ask)).buffered(AT_ONCE).collect().await
+    futures::stream::iter(replicas.iter().map(read)).buffered(MAX_CONCURRENT_READS).collect().await
 }
 
 async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
@@ -70,7 +70,7 @@ async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
         let body = Limited::new(response.into_body(), MOST_OCTETS).collect().await.map_err(body_error)?;
         Ok(report::read(&body.to_bytes(), replica.ip())?)
     };
-    // The connection moves only while it is polled. It can end before all of what it brought was taken.
+    // The connection makes progress only while it is polled. It can end before the whole answer was read from it.
     match select(std::pin::pin!(exchange), std::pin::pin!(connection)).await {
         Either::Left((page, _)) => page,
         Either::Right((_, exchange)) => exchange.await,
@@ -87,8 +87,8 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> CollectError {
     }
 }
 
-/// The admin ports of the replicas that are ready, as the EndpointSlices of their Service say. Each once, also where it has
-/// an address of either family.
+/// Returns the admin ports of the ready replicas, from the EndpointSlices of their Service. A replica with an address of
+/// each family is returned once.
 pub async fn replicas(client: &Client, (namespace, service): (&str, &str)) -> kube::Result<Vec<SocketAddr>> {
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
     let of_service = ListParams::default().labels(&format!("{LOCAL_SERVICE_NAME}={service}"));
@@ -100,7 +100,7 @@ fn ready(slices: &[EndpointSlice]) -> Vec<SocketAddr> {
     let is_ready = |endpoint: &&Endpoint| endpoint.conditions.as_ref().is_none_or(|c| c.ready != Some(false));
     let mut by_pod: BTreeMap<String, IpAddr> = BTreeMap::new();
     for endpoint in endpoints.filter(is_ready) {
-        // More than one are of the same pod; neither is a name.
+        // All addresses of an endpoint are of one pod. A name is not an address.
         let Some(address) = endpoint.addresses.iter().find_map(|address| address.parse::<IpAddr>().ok()) else {
             continue;
         };
@@ -124,8 +124,8 @@ mod tests {
     use super::*;
     use crate::admin::{self, Admin};
 
-    /// An admin port that says this.
-    async fn saying(tasks: &mut JoinSet<()>, answers: Option<String>) -> SocketAddr {
+    /// Starts an admin port with this page of counts.
+    async fn start(tasks: &mut JoinSet<()>, answers: Option<String>) -> SocketAddr {
         let listener = admin::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let answers = answers.map(|answers| Box::new(move || answers.clone()) as Box<_>);
@@ -139,11 +139,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn replicas_are_asked_by_http_and_each_one_is_answered_for() {
+    async fn replicas_are_read_by_http_with_one_result_each() {
         let mut tasks = JoinSet::new();
         let page = r#"{"boot":"1","probe":["0.0.0.0:8053"],"answers":{"shop/web":{"east":3}}}"#;
-        let well = saying(&mut tasks, Some(page.to_owned())).await;
-        let other = saying(&mut tasks, None).await;
+        let well = start(&mut tasks, Some(page.to_owned())).await;
+        let other = start(&mut tasks, None).await;
         let collected = collect(&[well, other]).await;
         let (from, page) = &collected[0];
         assert_eq!(
@@ -161,22 +161,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_of_megabytes_is_read_and_one_that_is_too_long_is_not() {
+    async fn page_of_megabytes_is_read_and_one_that_is_too_long_is_not() {
         let mut tasks = JoinSet::new();
         let padded = |length: usize| format!(r#"{{"boot":"1","answers":{{}}}}{}"#, " ".repeat(length - 25));
-        let large = saying(&mut tasks, Some(padded(MOST_OCTETS))).await;
-        let too_large = saying(&mut tasks, Some(padded(MOST_OCTETS + 1))).await;
+        let large = start(&mut tasks, Some(padded(MOST_OCTETS))).await;
+        let too_large = start(&mut tasks, Some(padded(MOST_OCTETS + 1))).await;
         assert!(collect(&[large]).await[0].1.is_ok());
         assert_eq!(error(too_large).await, "the page is longer than 8 MiB");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_silent_or_speaks_something_else_holds_nobody_up() {
+    async fn silent_replica_and_one_with_another_protocol_are_errors_within_the_limit() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         assert_eq!(error(silent.local_addr().unwrap()).await, "did not answer within 2 s");
         let gone = silent.local_addr().unwrap();
         drop(silent);
-        assert!(error(gone).await.starts_with("cannot be connected to"));
+        assert!(error(gone).await.starts_with("cannot connect"));
 
         let gibberish = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = gibberish.local_addr().unwrap();

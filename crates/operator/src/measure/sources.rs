@@ -1,4 +1,4 @@
-//! What the leader reads, and where it finds it.
+//! Sources of the measurements of a leader.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,26 +9,29 @@ use tokio::sync::watch;
 use super::prometheus::Prometheus;
 use landfall_controller::targets::Meters;
 
-/// Whom to ask.
+/// DNS replicas of this cluster.
 #[derive(Debug, Clone)]
 pub enum Replicas {
-    /// Behind this Service.
+    /// The ready replicas behind a Service.
     Found { namespace: String, service: String },
-    /// As somebody says.
+    /// Configured admin ports.
     Given(Vec<SocketAddr>),
 }
 
+/// Sources of the measurements.
 pub struct Sources {
     pub client: Client,
     pub replicas: Replicas,
     pub prometheus: Option<Prometheus>,
+    /// Own exports to be measured.
     pub meters: watch::Receiver<Meters>,
     pub clock: fn() -> u64,
 }
 
-/// Longest wait for one answer of the API server.
+/// Limit for one request to the API server.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Logs why something is not measured.
 pub(super) fn log_not_measured(of: &str, why: &str) {
     tracing::warn!(of, why, "not measured");
 }

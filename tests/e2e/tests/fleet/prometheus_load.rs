@@ -70,7 +70,7 @@ async fn scenario(ns: &Namespace<'_>, prometheus: &Prometheus) -> Result<()> {
         MEASUREMENT_TIMEOUT + DEFAULT_TIMEOUT,
         async || {
             let warnings = self::warnings(ns, "pay")?;
-            ensure!(warnings.iter().any(|it| it.contains("cannot be asked")), "{warnings:?}");
+            ensure!(warnings.iter().any(|it| it.contains("cannot reach Prometheus")), "{warnings:?}");
             Ok(())
         },
     )
