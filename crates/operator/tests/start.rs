@@ -1,4 +1,4 @@
-//! What a process finds out before it begins.
+//! Id and location of the local cluster, as read at the start.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
@@ -16,7 +16,7 @@ const BETA_ID: &str = "/apis/about.k8s.io/v1beta1/clusterproperties/cluster.clus
 const ALPHA_ID: &str = "/apis/about.k8s.io/v1alpha1/clusterproperties/cluster.clusterset.k8s.io";
 const BETA_LOCATION: &str = "/apis/about.k8s.io/v1beta1/clusterproperties/location.landfall.dev";
 
-/// An API server that has these paths and says so of all others.
+/// Returns a client of an API server with these objects by path. All other paths get the status `otherwise`.
 fn server(objects: &[(&str, Value)], otherwise: u16) -> Client {
     let objects: Vec<(String, Value)> = objects.iter().map(|(path, body)| ((*path).to_owned(), body.clone())).collect();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -44,7 +44,7 @@ async fn id(objects: &[(&str, Value)], otherwise: u16) -> Result<String, Connect
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_is_called_as_submariner_says_else_as_its_property_does() {
+async fn id_is_the_one_of_submariner_otherwise_the_one_of_the_property() {
     let beta = || (BETA_ID, property("v1beta1", "cluster.clusterset.k8s.io", "west"));
     let alpha = || (ALPHA_ID, property("v1alpha1", "cluster.clusterset.k8s.io", "north"));
     assert_eq!(id(&[(SUBMARINERS, submariners("east")), beta()], 404).await.unwrap(), "east");
@@ -54,7 +54,7 @@ async fn a_cluster_is_called_as_submariner_says_else_as_its_property_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_that_nothing_names_is_not_started_and_the_message_says_what_to_do() {
+async fn missing_id_is_an_error_that_says_what_to_do() {
     let unnamed = (SUBMARINERS, submariners(""));
     for (objects, otherwise) in [(vec![], 404), (vec![unnamed.clone()], 403)] {
         let message = id(&objects, otherwise).await.unwrap_err().to_string();
@@ -65,11 +65,11 @@ async fn a_cluster_that_nothing_names_is_not_started_and_the_message_says_what_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_is_where_its_property_says_and_one_that_is_no_place_is_left_out() {
-    let said = |value: &str| server(&[(BETA_LOCATION, property("v1beta1", "location.landfall.dev", value))], 404);
-    let place = location(&said("aws/eu-west-1")).await.unwrap().unwrap();
-    assert_eq!((place.provider.as_deref(), place.region.as_deref()), (Some("aws"), Some("eu-west-1")));
-    for silent in [said(""), said("aws/eu west 1"), server(&[], 404), server(&[], 403)] {
-        assert_eq!(location(&silent).await.unwrap(), None);
+async fn location_is_the_one_of_the_property_and_an_invalid_one_is_left_out() {
+    let cluster = |value: &str| server(&[(BETA_LOCATION, property("v1beta1", "location.landfall.dev", value))], 404);
+    let found = location(&cluster("aws/eu-west-1")).await.unwrap().unwrap();
+    assert_eq!((found.provider.as_deref(), found.region.as_deref()), (Some("aws"), Some("eu-west-1")));
+    for without in [cluster(""), cluster("aws/eu west 1"), server(&[], 404), server(&[], 403)] {
+        assert_eq!(location(&without).await.unwrap(), None);
     }
 }

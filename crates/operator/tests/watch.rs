@@ -1,4 +1,4 @@
-//! What a watch makes of an API server that has some kinds and not others.
+//! Events of a watch on an API server that serves some kinds and not others.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// More than it takes for a denial to be believed.
+/// Attempts after which a denial is final.
 const MANY: u32 = 60;
 
-/// An API server, request by request: from a path and the number of the request to a status and a body. `None`: an answer
-/// that never comes, as to a watch while nothing happens.
+/// An API server, as a function from a path and the number of the request to a status and a body. `None`: no answer, as to a
+/// watch without events.
 type Server = fn(&str, u32) -> Option<(u16, Value)>;
 
 struct Watched {
@@ -65,7 +65,7 @@ impl Watched {
         }
     }
 
-    /// The changes up to the end of a list.
+    /// Returns the events up to the end of a list.
     async fn until_complete(&mut self) -> Vec<String> {
         let mut changes = Vec::new();
         while !changes.last().is_some_and(|last: &String| last.ends_with("complete")) {
@@ -87,7 +87,7 @@ fn refused(code: u16, reason: &str) -> Option<(u16, Value)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_are_found_in_the_core_group() {
+async fn nodes_are_watched_in_the_core_group() {
     let mut watched = Watched::start(Kind::Node, |path, _| match path {
         "/api/v1" => resources("v1", "nodes", "Node"),
         path if path.starts_with("/api/v1/nodes?") && path.contains("watch=") => None,
@@ -95,13 +95,13 @@ async fn nodes_are_found_in_the_core_group() {
             let item = json!({"metadata": {"name": "a"}, "spec": {"providerID": "aws:///us-east-1a/i-0"}});
             Some((200, json!({"kind": "NodeList", "metadata": {"resourceVersion": "7"}, "items": [item]})))
         }
-        other => panic!("asked for {other}"),
+        other => panic!("unexpected request for {other}"),
     });
     assert_eq!(watched.until_complete().await, ["Node: list", "node a", "Node: complete"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_optional_kind_that_is_not_installed_has_no_objects_until_it_is() {
+async fn optional_kind_has_no_objects_until_it_is_installed() {
     let mut watched = Watched::start(Kind::NetworkPricing, |path, number| match path {
         "/apis/landfall.dev/v1alpha1" if number < 3 => refused(404, "NotFound"),
         "/apis/landfall.dev/v1alpha1" => resources("landfall.dev/v1alpha1", "networkpricings", "NetworkPricing"),
@@ -116,19 +116,19 @@ async fn an_optional_kind_that_is_not_installed_has_no_objects_until_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_optional_kind_that_is_forbidden_is_believed_to_be_only_after_a_while() {
+async fn denial_of_an_optional_kind_is_final_only_after_many_attempts() {
     let mut watched = Watched::start(Kind::Node, |path, _| match path {
         "/api/v1" => resources("v1", "nodes", "Node"),
         _ => refused(403, "Forbidden"),
     });
     let changes = watched.until_complete().await;
-    let asked = watched.requests.load(Ordering::Relaxed);
-    assert!(asked >= 2 * MANY, "it was believed after {asked} requests");
+    let requests = watched.requests.load(Ordering::Relaxed);
+    assert!(requests >= 2 * MANY, "it was final after {requests} requests");
     assert!(changes.iter().filter(|change| change.ends_with("interrupted")).count() >= MANY as usize - 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_required_kind_nothing_is_complete() {
+async fn missing_required_kind_never_has_a_complete_list() {
     let mut watched = Watched::start(Kind::SelectionPolicy, |_, _| refused(404, "NotFound"));
     for _ in 0..3 * MANY {
         assert_eq!(watched.next().await, "SelectionPolicy: interrupted");
@@ -136,7 +136,7 @@ async fn without_a_required_kind_nothing_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_in_trouble_is_not_one_without_objects() {
+async fn server_error_is_not_an_empty_list() {
     let mut watched = Watched::start(Kind::Node, |path, _| match path {
         "/api/v1" => resources("v1", "nodes", "Node"),
         _ => refused(500, "InternalError"),
@@ -148,7 +148,7 @@ async fn a_server_in_trouble_is_not_one_without_objects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replica_is_sent_the_slices_of_the_clusterset_and_an_operator_all() {
+async fn scope_clusterset_selects_its_slices_and_scope_all_selects_every_slice() {
     let complete = ["EndpointSlice: list", "EndpointSlice: complete"];
     let mut all = Watched::start_in(Scope::All, Kind::EndpointSlice, |path, _| slices(path, false));
     assert_eq!(all.until_complete().await, complete);
@@ -157,12 +157,12 @@ async fn a_replica_is_sent_the_slices_of_the_clusterset_and_an_operator_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_people_say_of_clusters_is_looked_for_in_our_own_namespace_alone() {
+async fn cluster_facts_of_users_are_watched_in_our_own_namespace_alone() {
     let scope = Scope::All.of(Kind::ClusterFacts, "ours");
     let mut watched = Watched::start_in(scope, Kind::ClusterFacts, |path, _| match path {
         "/apis/landfall.dev/v1alpha1" => resources("landfall.dev/v1alpha1", "clusterfacts", "ClusterFacts"),
         path if !path.starts_with("/apis/landfall.dev/v1alpha1/namespaces/ours/clusterfacts?") => {
-            panic!("asked for {path}")
+            panic!("unexpected request for {path}")
         }
         path if path.contains("watch=") => None,
         _ => Some((200, json!({"kind": "ClusterFactsList", "metadata": {"resourceVersion": "7"}, "items": []}))),
@@ -171,12 +171,12 @@ async fn what_people_say_of_clusters_is_looked_for_in_our_own_namespace_alone() 
     assert_eq!(Scope::All.of(Kind::Node, "ours"), Scope::All);
 }
 
-/// `selected`: by the label of the clusterset. Panics when it is otherwise.
+/// API server with EndpointSlices. Panics unless a request has the label selector of the clusterset exactly if `selected`.
 fn slices(path: &str, selected: bool) -> Option<(u16, Value)> {
     match path {
         "/apis/discovery.k8s.io/v1" => resources("discovery.k8s.io/v1", "endpointslices", "EndpointSlice"),
         path if path.contains("labelSelector=multicluster.kubernetes.io%2Fservice-name") != selected => {
-            panic!("asked for {path}")
+            panic!("unexpected request for {path}")
         }
         path if path.contains("watch=") => None,
         _ => Some((200, json!({"kind": "EndpointSliceList", "metadata": {"resourceVersion": "7"}, "items": []}))),

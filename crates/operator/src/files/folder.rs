@@ -1,7 +1,7 @@
-//! Objects from a directory: one folder per cluster, manifests as `kubectl get -o yaml` prints them.
+//! Reads objects from a directory: one folder per cluster, manifests as `kubectl get -o yaml` prints them.
 //!
-//! A folder remembers which file brought which objects, so that a changed file is a few changes and not a new start. What
-//! cannot be read is named and skipped, and the object stays as it was before.
+//! A folder remembers which file has which objects, so that a changed file leads to a few changes and not to a new start. A
+//! document that cannot be read is named and skipped, and its object keeps its previous version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,21 +15,23 @@ use notify::Watcher;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::stopping::{Stopping, send};
 use landfall_controller::change::{Change, ObjectEvent};
 use landfall_controller::manifest::{Document, documents};
 use landfall_controller::object::{Kind, ObjectRef};
 
+/// Reason why a directory cannot be used.
 #[derive(Debug, Error)]
 pub enum FilesError {
     #[error("cannot read {}, which should be a folder with one sub-folder per cluster", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{} has no sub-folder; make one per cluster, named by the cluster's id, and put its manifests there", path.display())]
     Empty { path: PathBuf },
-    #[error("folder {} is not named by the id of a cluster", path.display())]
+    #[error("the name of folder {} is not a cluster id; rename it", path.display())]
     Name { path: PathBuf, source: InvalidName },
 }
 
-/// Why a folder cannot be followed any more.
+/// Reason why a folder cannot be followed any more.
 #[derive(Debug, Error)]
 pub enum FollowError {
     #[error("cannot watch {} for changes", path.display())]
@@ -38,17 +40,17 @@ pub enum FollowError {
     Panicked { source: tokio::task::JoinError },
 }
 
-/// Events that wait to be read.
-const EVENTS: usize = 1024;
-/// After the first change of several, such as those of a `git checkout`, so that they are read together.
-const SETTLE: Duration = Duration::from_millis(5);
+/// Limit of queued events. A full queue holds back the thread that reads them from the system.
+const MAX_QUEUED_EVENTS: usize = 1024;
+/// Pause after the first of several changes, such as those of a `git checkout`, so that they are read together.
+const SETTLE_PAUSE: Duration = Duration::from_millis(5);
 
-/// After a file went: programs that replace a file remove the old one before they have written the new one.
-const REPLACED: Duration = Duration::from_millis(100);
-/// Between two looks for a folder that is gone.
-const ABSENT: Duration = Duration::from_millis(200);
+/// Pause after a file was removed. Programs that replace a file remove the old one before the new one is complete.
+const REPLACE_PAUSE: Duration = Duration::from_millis(100);
+/// Interval of looking for a folder that was removed.
+const ABSENT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is wrong in a file.
+/// A problem in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileProblem {
     pub path: PathBuf,
@@ -71,16 +73,17 @@ pub struct Folder {
     files: BTreeMap<PathBuf, File>,
 }
 
+/// Content of one file.
 #[derive(Debug, Default)]
 struct File {
     objects: BTreeSet<(Kind, ObjectRef)>,
     problems: Vec<FileProblem>,
 }
 
-/// The folders of a directory, by cluster id. Nothing in them is read yet.
+/// Returns the folders of a directory, ordered by cluster id. Does not read their files yet.
 pub fn folders(dir: &Path) -> Result<Vec<Folder>, FilesError> {
     let unreadable = |source| FilesError::Unreadable { path: dir.to_owned(), source };
-    // The system tells of changes by absolute paths.
+    // The system reports changes by absolute paths.
     let absolute = std::path::absolute(dir).map_err(unreadable)?;
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(&absolute).map_err(unreadable)? {
@@ -95,7 +98,7 @@ pub fn folders(dir: &Path) -> Result<Vec<Folder>, FilesError> {
     if folders.is_empty() { Err(FilesError::Empty { path: dir.to_owned() }) } else { Ok(folders) }
 }
 
-/// Manifests beside the folders, which are nobody's.
+/// Returns the manifests beside the folders, which belong to no cluster.
 pub fn strays(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut strays: Vec<PathBuf> =
@@ -105,7 +108,7 @@ pub fn strays(dir: &Path) -> Vec<PathBuf> {
 }
 
 impl Folder {
-    /// Everything in the folder, as complete lists of all kinds.
+    /// Reads everything in the folder. Returns complete lists of all kinds.
     pub fn load(&mut self) -> Vec<ObjectEvent> {
         let mut changes: Vec<ObjectEvent> = Kind::ALL.into_iter().map(ObjectEvent::ListBegins).collect();
         for path in manifests(&self.path) {
@@ -115,7 +118,7 @@ impl Folder {
         changes
     }
 
-    /// What a change of that path, or its removal, changes: a file, or a folder and all that was or is in it.
+    /// Reads a path that changed or was removed: a file, or a folder with all files that were or are in it.
     pub fn reload_below(&mut self, path: &Path) -> Vec<ObjectEvent> {
         if is_manifest(path) && !path.is_dir() {
             return self.reload(path);
@@ -148,7 +151,7 @@ impl Folder {
                     changes.push(ObjectEvent::Apply { object, origin: Some(Arc::clone(&origin)) });
                 }
                 Err(malformed) => {
-                    // What it was before stays in force; when it cannot even be told which object it is, all of them.
+                    // The object keeps its previous version. If it cannot be identified, all objects of the file do.
                     match malformed.object {
                         Some(object) => file.objects.extend(before.objects.contains(&object).then_some(object)),
                         None => file.objects.extend(before.objects.iter().cloned()),
@@ -164,7 +167,7 @@ impl Folder {
         changes
     }
 
-    /// Objects that are in two files: which of them counts depends on which was read last.
+    /// Returns a line for each object that two files have: its version then depends on which file was read last.
     pub fn duplicates(&self) -> Vec<String> {
         let mut first: BTreeMap<&(Kind, ObjectRef), &Path> = BTreeMap::new();
         let mut found = Vec::new();
@@ -179,16 +182,18 @@ impl Folder {
         found
     }
 
+    /// Returns the problems of all files.
     pub fn problems(&self) -> impl Iterator<Item = &FileProblem> {
         self.files.values().flat_map(|file| &file.problems)
     }
 
-    /// An object that another file has too is not gone, but as that file says.
+    /// Returns the changes that follow when a file does not have these objects any more. An object that another file has too
+    /// is not deleted, but read from that file.
     fn deletions(&self, objects: BTreeSet<(Kind, ObjectRef)>) -> Vec<ObjectEvent> {
         let mut changes = Vec::new();
         for object in objects {
             match self.files.iter().find(|(_, file)| file.objects.contains(&object)) {
-                Some((other, _)) => changes.extend(applied_from(other, &object)),
+                Some((other, _)) => changes.extend(read_object(other, &object)),
                 None => changes.push(ObjectEvent::Delete(object.0, object.1)),
             }
         }
@@ -196,17 +201,17 @@ impl Folder {
     }
 }
 
-/// What a file says of one object.
-fn applied_from(path: &Path, wanted: &(Kind, ObjectRef)) -> Option<ObjectEvent> {
+/// Reads one object from a file.
+fn read_object(path: &Path, wanted: &(Kind, ObjectRef)) -> Option<ObjectEvent> {
     let text = std::fs::read_to_string(path).ok()?;
     let mut objects = documents(&text).into_iter().filter_map(|document| document.read.ok());
     let object = objects.find(|object| (object.kind(), object.reference()) == *wanted)?;
     Some(ObjectEvent::Apply { object, origin: Some(path.into()) })
 }
 
-/// Loads the folder, and then whatever changes in it, until the receiver is gone. `problems` is what is wrong with the
-/// files at the moment. `readers` is how many folders may be read at once: with one per core the first cluster answers
-/// long before the last one is read.
+/// Loads the folder, then reads all changes in it, until the receiver is gone. `problems` gets the present problems of the
+/// files. `readers` limits how many folders are read at once: with one per core the first cluster answers long before the
+/// last one is read.
 pub async fn follow(
     mut folder: Folder,
     changes: mpsc::Sender<Change>,
@@ -231,18 +236,18 @@ pub async fn follow(
             let found: Vec<FileProblem> = folder.problems().cloned().collect();
             std::mem::replace(known, found.clone()) != found
         });
-        if send(&changes, read_changes).await.is_err() {
+        if send_all(&changes, read_changes).await.is_err() {
             return Ok(());
         }
         let touched = next_paths(&mut events, &folder.path).await;
         if touched.contains(&folder.path) {
-            // The folder itself went or was replaced, or events were lost: what is watched may not be it any more.
+            // The folder itself was removed or replaced, or events were lost: the watch may be of a folder that is gone.
             drop(watcher);
-            if !folder.path.is_dir() && send(&changes, folder.reload_below(&folder.path.clone())).await.is_err() {
+            if !folder.path.is_dir() && send_all(&changes, folder.reload_below(&folder.path.clone())).await.is_err() {
                 return Ok(());
             }
             while !folder.path.is_dir() && !changes.is_closed() {
-                tokio::time::sleep(ABSENT).await;
+                tokio::time::sleep(ABSENT_INTERVAL).await;
             }
             (watcher, events) = watch_below(&folder.path)?;
         }
@@ -250,29 +255,26 @@ pub async fn follow(
     }
 }
 
-/// The receiver is gone: all is ending.
-struct Ending;
-
-async fn send(changes: &mpsc::Sender<Change>, read: Vec<ObjectEvent>) -> Result<(), Ending> {
+async fn send_all(changes: &mpsc::Sender<Change>, read: Vec<ObjectEvent>) -> Result<(), Stopping> {
     for change in read {
-        changes.send(change.into()).await.map_err(|_| Ending)?;
+        send(changes, change).await?;
     }
     Ok(())
 }
 
-/// What happened to a path.
+/// A change of a path.
 #[derive(Debug)]
 enum Event {
-    /// It is there, and complete.
+    /// The path exists and is complete.
     Settled(PathBuf),
-    /// It was removed or renamed; what takes its place may not be complete yet, and will be told of when it is.
+    /// The path was removed or renamed. Its replacement may not be complete yet; another event follows when it is.
     Gone(PathBuf),
 }
 
-/// What changed since the last time, all that comes together together.
+/// Waits for changes, and returns the paths of those that come together.
 async fn next_paths(events: &mut mpsc::Receiver<Event>, folder: &Path) -> BTreeSet<PathBuf> {
     let Some(first) = events.recv().await else { return BTreeSet::from([folder.to_owned()]) };
-    let wait = if matches!(first, Event::Gone(_)) { REPLACED } else { SETTLE };
+    let wait = if matches!(first, Event::Gone(_)) { REPLACE_PAUSE } else { SETTLE_PAUSE };
     tokio::time::sleep(wait).await;
     let mut found = vec![first];
     while let Ok(event) = events.try_recv() {
@@ -285,37 +287,37 @@ async fn next_paths(events: &mut mpsc::Receiver<Event>, folder: &Path) -> BTreeS
     found.into_iter().filter_map(settled).collect()
 }
 
-/// Tells of every path below `folder` that was written to its end, moved, made or removed; of the folder itself when
-/// events were lost.
+/// Watches a folder. Reports every path below it that was written and closed, moved, created or removed, and the folder
+/// itself if events were lost.
 fn watch_below(folder: &Path) -> Result<(notify::RecommendedWatcher, mpsc::Receiver<Event>), FollowError> {
     let unwatchable = |source| FollowError::Unwatchable { path: folder.to_owned(), source };
-    let (events, told) = mpsc::channel(EVENTS);
+    let (events, queue) = mpsc::channel(MAX_QUEUED_EVENTS);
     let root = folder.to_owned();
-    // Holding back the thread that listens to the system is better than losing a change.
-    let tell = move |event: notify::Result<notify::Event>| match event {
+    // Holding back the thread that reads from the system is better than losing a change.
+    let on_event = move |event: notify::Result<notify::Event>| match event {
         Ok(event) if !event.need_rescan() => {
-            let of = event_of(event.kind);
-            event.paths.into_iter().filter_map(of).for_each(|event| drop(events.blocking_send(event)));
+            let event_of = classify(event.kind);
+            event.paths.into_iter().filter_map(event_of).for_each(|event| drop(events.blocking_send(event)));
         }
         Ok(_) | Err(_) => drop(events.blocking_send(Event::Settled(root.clone()))),
     };
-    let mut watcher = notify::recommended_watcher(tell).map_err(unwatchable)?;
+    let mut watcher = notify::recommended_watcher(on_event).map_err(unwatchable)?;
     watcher.watch(folder, notify::RecursiveMode::Recursive).map_err(unwatchable)?;
-    Ok((watcher, told))
+    Ok((watcher, queue))
 }
 
-/// A file that is being written is looked at when it is closed; half a manifest would be a different fleet. Where the
-/// system does not tell of closing, every change counts.
-fn event_of(kind: notify::EventKind) -> fn(PathBuf) -> Option<Event> {
+/// Returns the function from a path to its event. A file that is being written is read when it is closed, because half a
+/// manifest would be a different fleet. Where the system does not report closing, every change counts.
+fn classify(kind: notify::EventKind) -> fn(PathBuf) -> Option<Event> {
     use notify::EventKind;
     use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
-    let tells_of_closing = cfg!(target_os = "linux");
+    let reports_closing = cfg!(target_os = "linux");
     match kind {
         EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => |path| Some(Event::Gone(path)),
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => |path| Some(Event::Settled(path)),
         EventKind::Access(_) => |_| None,
         EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) | EventKind::Create(CreateKind::File)
-            if tells_of_closing =>
+            if reports_closing =>
         {
             |_| None
         }
@@ -325,7 +327,7 @@ fn event_of(kind: notify::EventKind) -> fn(PathBuf) -> Option<Event> {
     }
 }
 
-/// All manifests below a folder, in order.
+/// Returns all manifests below a folder, in order.
 fn manifests(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Clusters from folders of manifests.
+//! Reads clusters from folders of manifests.
 
 pub mod folder;
 pub mod fleet;

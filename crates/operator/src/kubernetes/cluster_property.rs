@@ -1,18 +1,20 @@
-//! What an administrator says of a cluster in ClusterProperties, the About API of the Kubernetes SIG Multicluster. They are
-//! read once, at the start: what a cluster is called and where it stands does not change while it runs.
+//! Properties of a cluster that an administrator sets in ClusterProperties, the About API of the Kubernetes SIG
+//! Multicluster. They are read once, at the start: the id and the location of a cluster do not change while it runs.
 
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::{Client, Error};
 
-/// Its name in the clusterset.
+/// Name of the property that has the id of the cluster in the clusterset.
 pub const CLUSTER_ID: &str = "cluster.clusterset.k8s.io";
-/// Where it is, as [`Location::parse_override`](landfall_core::pricing::Location::parse_override) reads it.
+/// Name of the property that has the location of the cluster, as
+/// [`Location::parse_override`](landfall_core::pricing::Location::parse_override) reads it.
 pub const LOCATION: &str = "location.landfall.dev";
 
-/// The preferred one first.
+/// Versions of the API, the preferred one first.
 const VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];
 
-/// The value of a property. `None`: there is none, which is as well where the API is not installed, or not for us.
+/// Returns the value of a property. Returns `None` if the property does not exist, the API is not installed, or access to
+/// it is forbidden.
 pub async fn property(client: &Client, name: &str) -> kube::Result<Option<String>> {
     for version in VERSIONS {
         let resource = ApiResource {

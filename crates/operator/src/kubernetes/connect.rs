@@ -1,4 +1,4 @@
-//! What must be right before anything can run, and what to say when it is not.
+//! Connects to the API server, and checks what every process needs from it.
 
 use crate::log_once::LogOnce;
 use crate::retry::Backoff;
@@ -19,7 +19,8 @@ use landfall_controller::object::Kind;
 /// Target of the log lines about connecting, for filters.
 pub const LOG_TARGET: &str = "landfall::connect";
 
-/// A denial is believed after a second, or after half a minute where the server was silent before and so is just starting.
+/// Limits at the start. A denial is final after about a second, or after half a minute if the server was silent before and
+/// so is probably just starting.
 const LIMITS: Limits = Limits {
     denials: 5,
     denials_after_silence: 120,
@@ -30,10 +31,10 @@ const LIMITS: Limits = Limits {
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest silence of a connection. A watch lasts 50 s at most.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest wait for one answer.
+/// Limit for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why the API server cannot be used. Each message says what to do.
+/// Reason why the API server cannot be used. Each message says what to do.
 #[derive(Debug, Error)]
 pub enum ConnectError {
     #[error("cannot use kubeconfig {}: {why}", path.display())]
@@ -57,7 +58,7 @@ pub enum ConnectError {
     NoClusterId { namespace: String },
 }
 
-/// Connects to nothing yet.
+/// Creates a client of the API server. Does not connect yet.
 pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     let config = match kubeconfig {
         Some(path) => {
@@ -72,17 +73,17 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     Client::try_from(with_our_timeouts(config)).map_err(|error| ConnectError::NoConfig { why: chain(&error) })
 }
 
-/// As all our clients are.
+/// Sets the timeouts that all our clients have.
 pub fn with_our_timeouts(mut config: Config) -> Config {
-    // The client would wait for as many seconds as a starting server asks for. Everybody here tries again by himself, sooner.
+    // The client would wait as many seconds as a starting server asks for. All callers here retry by themselves, sooner.
     config.default_retry = false;
-    // A server that vanished without a word is noticed when nothing came for this long; a watch lasts 50 s at most.
+    // Notices a server that vanished without closing the connection.
     config.read_timeout = Some(IDLE_TIMEOUT);
     config.reset_reader_on_write = true;
     config
 }
 
-/// Waits until the API server answers, and then checks that the kinds are served that nothing works without.
+/// Waits until the API server answers, then checks that it serves the required kinds.
 pub async fn preflight(client: &Client) -> Result<(), ConnectError> {
     let required = [Kind::ServiceImport, Kind::SelectionPolicy, Kind::ServiceSelection];
     retry_until_answered(|| async {
@@ -97,7 +98,7 @@ pub async fn preflight(client: &Client) -> Result<(), ConnectError> {
     .await
 }
 
-/// Repeats a request until the server answers it, or denies it for long enough.
+/// Repeats a request until the server answers it, or until a denial is final.
 pub(super) async fn retry_until_answered<T, F>(mut request: impl FnMut() -> F) -> Result<T, ConnectError>
 where
     F: Future<Output = kube::Result<Result<T, ConnectError>>>,
@@ -117,14 +118,14 @@ where
         let pause = match attempt {
             Attempt::Denied(denial) => {
                 let next = patience.step(Outcome::Denied);
-                if next.is_believed {
+                if next.is_final {
                     return Err(denial);
                 }
                 next.pause
             }
             Attempt::Lost(why) => {
                 if log.is_new(LOG_TARGET, &why) {
-                    let message = "the API server does not answer; trying again until it does";
+                    let message = "the API server does not answer; retrying until it does";
                     tracing::warn!(target: LOG_TARGET, why, "{message}");
                 }
                 patience.step(Outcome::Lost).pause
@@ -134,7 +135,7 @@ where
     }
 }
 
-/// How one attempt failed.
+/// Failure of one attempt.
 enum Attempt {
     Denied(ConnectError),
     Lost(String),

@@ -1,17 +1,18 @@
-//! Which of our kinds an API server serves, and in which version.
+//! Finds out in which version an API server serves a kind.
 
 use kube::Client;
 use kube::api::ApiResource;
 
 use landfall_controller::object::Kind;
 
+/// Result of looking for a kind.
 #[derive(Debug, Clone)]
 pub enum Discovered {
     Served(ApiResource),
     Missing,
 }
 
-/// Looks for the versions that we read, the preferred one first.
+/// Returns the first version of the kind that the server serves, of those that we read, in order of preference.
 pub async fn served(client: &Client, kind: Kind) -> kube::Result<Discovered> {
     for (version, api_version) in kind.versions().iter().zip(kind.api_versions()) {
         let resources = match kind.group() {

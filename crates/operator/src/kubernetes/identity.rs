@@ -1,4 +1,4 @@
-//! Which cluster this is, and where.
+//! Id and location of the local cluster.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
@@ -8,7 +8,7 @@ use landfall_core::pricing::Location;
 use super::cluster_property;
 use super::connect::{ConnectError, retry_until_answered};
 
-/// What Submariner calls this cluster, else its ClusterProperty.
+/// Returns the id of this cluster: the one that Submariner has, otherwise the one in its ClusterProperty.
 pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, ConnectError> {
     let api = kube::Api::<landfall_api::Submariner>::namespaced(client.clone(), namespace);
     retry_until_answered(|| async {
@@ -27,7 +27,7 @@ pub async fn cluster_id(client: &Client, namespace: &str) -> Result<ClusterId, C
     .await
 }
 
-/// What no two clusters have alike: the UID of the namespace kube-system.
+/// Returns the UID of the namespace kube-system, which no two clusters share.
 pub async fn instance(client: &Client) -> Result<String, ConnectError> {
     let api = kube::Api::<Namespace>::all(client.clone());
     retry_until_answered(|| async {
@@ -37,14 +37,14 @@ pub async fn instance(client: &Client) -> Result<String, ConnectError> {
     .await
 }
 
-/// Where its ClusterProperty says that this cluster is. One that is no place is named and left out.
+/// Returns the location in the ClusterProperty of this cluster. A value that is not a location is logged and left out.
 pub async fn location(client: &Client) -> Result<Option<Location>, ConnectError> {
-    let said =
+    let value =
         retry_until_answered(|| async { cluster_property::property(client, cluster_property::LOCATION).await.map(Ok) })
             .await?;
-    let place = said.map(|said| Location::parse_override(&said)).transpose();
-    Ok(place.unwrap_or_else(|why| {
-        tracing::warn!(%why, "ClusterProperty {} is left out; going by the nodes", cluster_property::LOCATION);
+    let location = value.map(|value| Location::parse_override(&value)).transpose();
+    Ok(location.unwrap_or_else(|why| {
+        tracing::warn!(%why, "ClusterProperty {} left out; using the location of the nodes", cluster_property::LOCATION);
         None
     }))
 }

@@ -1,7 +1,7 @@
-//! Which of the replicas leads: the one that holds the Lease.
+//! Leader election: the replica that holds the Lease leads.
 //!
-//! A holder is judged by our own clock: it is dead when its Lease has not changed for the lease time since *we* saw it
-//! change, so that clocks that differ do no harm. A leader stops writing before another one can believe it dead.
+//! A holder is judged by our own clock. It counts as dead once its Lease has not changed for the lease duration since *we*
+//! saw a change, so clocks that differ do no harm. A leader stops writing before another replica may take over.
 
 use std::time::Duration;
 
@@ -15,51 +15,55 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error_chain::chain;
 
-/// A leader that died is replaced after this time and one attempt more: within 12 s.
-const LEASE: Duration = Duration::from_secs(10);
-/// A leader that could not renew for this long stops writing: 2 s before another one may start.
+/// Time without a renewal after which another replica may take the Lease. With one more attempt, a leader that died is
+/// replaced within 12 s.
+const LEASE_DURATION: Duration = Duration::from_secs(10);
+/// Time without a renewal after which a leader stops writing: 2 s before another replica may start.
 const RENEW_DEADLINE: Duration = Duration::from_secs(8);
-/// Between two attempts of a leader to renew.
-const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// Between two looks of a replica that waits: a leader that resigns is replaced within this time.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// For one request.
-const REQUEST: Duration = Duration::from_secs(2);
+/// Pause of a leader between two renewals.
+const RENEW_INTERVAL: Duration = Duration::from_secs(2);
+/// Pause of a waiting replica between two attempts. A leader that resigns is replaced within this time.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Limit for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Role of this replica in the election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leadership {
     Waiting,
     Leader,
 }
 
+/// A replica that takes part in the election.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     pub namespace: String,
+    /// Name of the Lease.
     pub lease: &'static str,
-    /// Different for each replica.
+    /// Unique name of the replica.
     pub identity: String,
     pub clock: fn() -> MicroTime,
 }
 
-/// Tries to get and to keep the Lease until `stop` is cancelled, and then gives it up.
+/// Tries to take and to keep the Lease until `stop` is cancelled, then gives it up.
 pub async fn run(client: Client, candidate: Candidate, leadership: watch::Sender<Leadership>, stop: CancellationToken) {
     let api: Api<Lease> = Api::namespaced(client, &candidate.namespace);
     let mut term = Term { renewed: None, seen: None };
     loop {
         let now = Instant::now();
-        let limit = term.left(now).unwrap_or(REQUEST).min(REQUEST);
+        let limit = term.left(now).unwrap_or(REQUEST_TIMEOUT).min(REQUEST_TIMEOUT);
         let outcome = timeout(limit, attempt(&api, &candidate, &mut term, now)).await;
         match &outcome {
             Ok(Ok(held)) => term.renewed = held.then_some(now),
-            Ok(Err(error)) => tracing::warn!(error = chain(error), "no access to the lease"),
-            Err(_) => tracing::warn!("the API server did not answer about the lease in time"),
+            Ok(Err(error)) => tracing::warn!(error = chain(error), "cannot read or write the Lease; retrying"),
+            Err(_) => tracing::warn!("the API server did not answer about the Lease in time; retrying"),
         }
         let left = term.left(Instant::now());
         publish(&leadership, left.is_some());
         let pause = match (left, &outcome) {
-            (Some(left), Ok(Ok(_))) => RENEW_EVERY.min(left),
-            (Some(left), _) => LOOK_EVERY.min(left),
-            (None, _) => LOOK_EVERY,
+            (Some(left), Ok(Ok(_))) => RENEW_INTERVAL.min(left),
+            (Some(left), _) => RETRY_INTERVAL.min(left),
+            (None, _) => RETRY_INTERVAL,
         };
         tokio::select! {
             () = sleep(pause) => {}
@@ -71,8 +75,8 @@ pub async fn run(client: Client, candidate: Candidate, leadership: watch::Sender
     }
     leadership.send_replace(Leadership::Waiting);
     if term.renewed.is_some() {
-        // Best effort: without it another replica waits for the lease time.
-        let _ = timeout(REQUEST, resign(&api, &candidate)).await;
+        // Best effort: if this fails, another replica waits for the lease duration.
+        let _ = timeout(REQUEST_TIMEOUT, resign(&api, &candidate)).await;
     }
 }
 
@@ -86,23 +90,23 @@ fn publish(leadership: &watch::Sender<Leadership>, leads: bool) {
     }
 }
 
-/// What a replica remembers between two looks.
+/// State of a replica between two attempts.
 struct Term {
-    /// When we last renewed it, if it is ours.
+    /// Time of our last renewal. `None`: the Lease is not ours.
     renewed: Option<Instant>,
-    /// The version of the Lease that we saw last, and when we first saw it.
+    /// Last version of the Lease that we saw, and when we saw it first.
     seen: Option<(String, Instant)>,
 }
 
 impl Term {
-    /// How long we may still write without renewing it; `None`: not at all.
+    /// Returns for how long we may still write without a renewal. Returns `None` if we may not write.
     fn left(&self, now: Instant) -> Option<Duration> {
         let left = RENEW_DEADLINE.saturating_sub(now.duration_since(self.renewed?));
         (!left.is_zero()).then_some(left)
     }
 }
 
-/// Whether the Lease is ours now.
+/// Takes or renews the Lease if possible. Returns true if it is ours now.
 async fn attempt(api: &Api<Lease>, candidate: &Candidate, term: &mut Term, now: Instant) -> kube::Result<bool> {
     let Some(mut lease) = api.get_opt(candidate.lease).await? else {
         let lease = held(candidate, None, ObjectMeta { name: Some(candidate.lease.to_owned()), ..Default::default() });
@@ -122,12 +126,12 @@ async fn attempt(api: &Api<Lease>, candidate: &Candidate, term: &mut Term, now: 
     accepted(api.replace(candidate.lease, &PostParams::default(), &lease).await)
 }
 
-/// Ours already, given up, or not renewed for the lease time.
+/// Returns true if the Lease is ours already, was given up, or was not renewed for the lease duration.
 fn may_take(holder: &str, identity: &str, unchanged: Duration) -> bool {
-    holder == identity || holder.is_empty() || unchanged >= LEASE
+    holder == identity || holder.is_empty() || unchanged >= LEASE_DURATION
 }
 
-/// Somebody who was faster is no error.
+/// Returns false for a conflict: another replica was faster, which is not an error.
 fn accepted(result: kube::Result<Lease>) -> kube::Result<bool> {
     match result {
         Ok(_) => Ok(true),
@@ -136,7 +140,8 @@ fn accepted(result: kube::Result<Lease>) -> kube::Result<bool> {
     }
 }
 
-/// The metadata carry the version that was read, so that of two replicas that write one is refused.
+/// Returns the Lease as held by this candidate. `metadata` has the version that was read, so that of two concurrent writes
+/// one is refused.
 fn held(candidate: &Candidate, before: Option<LeaseSpec>, metadata: ObjectMeta) -> Lease {
     let now = (candidate.clock)();
     let before = before.unwrap_or_default();
@@ -144,7 +149,7 @@ fn held(candidate: &Candidate, before: Option<LeaseSpec>, metadata: ObjectMeta) 
     let transitions = before.lease_transitions.unwrap_or(0);
     let spec = LeaseSpec {
         holder_identity: Some(candidate.identity.clone()),
-        lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+        lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
         acquire_time: if ours { before.acquire_time } else { Some(now.clone()) },
         renew_time: Some(now),
         lease_transitions: Some(if ours { transitions } else { transitions + 1 }),
@@ -168,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_taken_when_it_is_ours_or_free_or_its_holder_has_been_silent_for_the_lease_time() {
+    fn lease_is_taken_if_it_is_ours_or_free_or_was_not_renewed_for_its_duration() {
         let silent = |seconds| Duration::from_secs(seconds);
         assert!(may_take("me", "me", silent(0)));
         assert!(may_take("", "me", silent(0)));

@@ -1,5 +1,5 @@
-//! What should be written and is not yet. The pipeline fills it by comparing what should be with what is; the leader
-//! empties it. It holds at most one entry per object, so it cannot grow beyond what there is.
+//! Pending writes. The pipeline fills the outbox by comparing the desired state with the present one; the leader empties
+//! it. The outbox has at most one entry per target, so its size is bounded by the number of objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,39 +11,42 @@ use tokio::time::Instant;
 use crate::retry::Backoff;
 use landfall_controller::publish::write::{Desired, Target, Write};
 
-/// Waits after a failed write: an API server that is away should not be met with everything at once, and a namespace that
-/// is being deleted refuses until it is gone.
+/// Pauses after a failed write. An API server that comes back must not get all writes at once, and a namespace that is
+/// being deleted refuses writes until it is gone.
 const BACKOFF: Backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// How long a written object may take to come back by the watch before it is written again.
-const ECHO: Duration = Duration::from_secs(10);
+/// Limit for a written object to come back by the watch. After that it is written again.
+const WATCH_BACK: Duration = Duration::from_secs(10);
 
+/// The pending write of one target.
 #[derive(Debug)]
 struct Entry {
     write: Write,
     effect: u64,
-    state: State,
+    state: EntryState,
     failures: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum EntryState {
+    /// To be written from this time on.
     Due(Instant),
     InFlight,
-    /// It does no good to write it, until something else should be written.
+    /// Not written until a different state is desired, because the API server drops it.
     Parked,
 }
 
-/// How a write went.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteResult {
     Written,
     Failed,
-    /// The API server took it, and did not keep it.
+    /// The API server accepted the write and did not store it.
     NotKept,
 }
 
+/// Pending writes by target.
 #[derive(Debug, Default)]
 pub struct Outbox {
     entries: Mutex<BTreeMap<Target, Entry>>,
@@ -51,7 +54,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Stores what a target needs, in place of what it needed before.
+    /// Sets what a target needs, in place of what it needed before.
     pub fn set(&self, desired: Desired, now: Instant) {
         let mut entries = self.lock();
         let write = match desired {
@@ -64,46 +67,47 @@ impl Outbox {
         let target = write.target();
         let effect = write.effect();
         if let Some(entry) = entries.get_mut(&target).filter(|entry| entry.effect == effect) {
-            // The same, made from a newer version of the object.
+            // The same effect, made from a newer version of the object.
             entry.write = write;
             return;
         }
-        entries.insert(target, Entry { write, effect, state: State::Due(now), failures: 0 });
+        entries.insert(target, Entry { write, effect, state: EntryState::Due(now), failures: 0 });
         drop(entries);
         self.filled.notify_one();
     }
 
-    /// Forgets what is for objects that are not there any more.
+    /// Removes the entries for which `keep` returns false, because their objects do not exist any more.
     pub fn retain(&self, mut keep: impl FnMut(&Target) -> bool) {
         self.lock().retain(|target, _| keep(target));
     }
 
-    /// A new term begins: what was under way when the last one ended is due again.
+    /// Begins a new term of leadership: writes in flight at the end of the last term are due again.
     pub fn begin_term(&self, now: Instant) {
         let mut entries = self.lock();
-        let under_way = entries.values_mut().filter(|entry| entry.state == State::InFlight);
-        under_way.for_each(|entry| entry.state = State::Due(now));
+        let in_flight = entries.values_mut().filter(|entry| entry.state == EntryState::InFlight);
+        in_flight.for_each(|entry| entry.state = EntryState::Due(now));
     }
 
-    /// Something to write now, or how long until there is; `None`: not before something is put in.
+    /// Returns a write that is due, and marks it as in flight. If none is due, returns the time until the next one is, or
+    /// `Err(None)` if none is scheduled.
     pub fn take(&self, now: Instant) -> Result<Write, Option<Duration>> {
         let mut entries = self.lock();
         let mut earliest: Option<Instant> = None;
         for entry in entries.values_mut() {
             match entry.state {
-                State::Due(at) if at <= now => {
-                    entry.state = State::InFlight;
+                EntryState::Due(at) if at <= now => {
+                    entry.state = EntryState::InFlight;
                     return Ok(entry.write.clone());
                 }
-                State::Due(at) => earliest = Some(earliest.map_or(at, |earliest| earliest.min(at))),
-                State::InFlight | State::Parked => {}
+                EntryState::Due(at) => earliest = Some(earliest.map_or(at, |earliest| earliest.min(at))),
+                EntryState::InFlight | EntryState::Parked => {}
             }
         }
         Err(earliest.map(|at| at - now))
     }
 
-    /// How a write went. A written object stays here until it has come back by the watch, so that what happens meanwhile
-    /// does not write it again.
+    /// Records the result of a write. The entry of a written object stays until the object comes back by the watch, so that
+    /// other changes in between do not write it again.
     pub fn done(&self, written: &Write, outcome: WriteResult, now: Instant) {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(&written.target()).filter(|entry| entry.effect == written.effect()) else {
@@ -111,20 +115,20 @@ impl Outbox {
         };
         let retry = BACKOFF.pause(entry.failures);
         (entry.state, entry.failures) = match outcome {
-            WriteResult::Written => (State::Due(now + ECHO), 0),
-            WriteResult::Failed => (State::Due(now + retry), entry.failures + 1),
-            WriteResult::NotKept => (State::Parked, 0),
+            WriteResult::Written => (EntryState::Due(now + WATCH_BACK), 0),
+            WriteResult::Failed => (EntryState::Due(now + retry), entry.failures + 1),
+            WriteResult::NotKept => (EntryState::Parked, 0),
         };
     }
 
-    /// Resolves when something was put in since the last call.
+    /// Waits until something was added since the last call.
     pub async fn filled(&self) {
         self.filled.notified().await;
     }
 
-    /// How many objects are not yet as they should be, and can be.
+    /// Returns the number of targets that differ from their desired state and can still reach it.
     pub fn pending(&self) -> usize {
-        self.lock().values().filter(|entry| entry.state != State::Parked).count()
+        self.lock().values().filter(|entry| entry.state != EntryState::Parked).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Target, Entry>> {
@@ -145,29 +149,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_put_in_is_given_out_once() {
+    async fn write_is_taken_once() {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.set(Desired::Write(write("a")), now);
         assert_eq!(outbox.take(now), Ok(write("a")));
-        assert_eq!(outbox.take(now), Err(None), "it is under way");
+        assert_eq!(outbox.take(now), Err(None), "it is in flight");
         outbox.filled().await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_written_is_not_written_again_while_its_echo_is_awaited() {
+    async fn written_object_is_not_written_again_while_its_watch_event_is_awaited() {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
         outbox.done(&write("a"), WriteResult::Written, now);
         outbox.set(Desired::Write(write("a")), now);
-        assert_eq!(outbox.take(now), Err(Some(ECHO)));
-        assert_eq!(outbox.take(now + ECHO), Ok(write("a")), "it never came");
+        assert_eq!(outbox.take(now), Err(Some(WATCH_BACK)));
+        assert_eq!(outbox.take(now + WATCH_BACK), Ok(write("a")), "it never came");
         outbox.set(Desired::InSync(write("a").target()), now);
         assert_eq!(outbox.pending(), 0, "it came");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_failed_is_tried_again_later_and_later() {
+    async fn failed_write_is_retried_after_growing_pauses() {
         let (outbox, mut now) = (Outbox::default(), Instant::now());
         outbox.set(Desired::Write(write("a")), now);
         let mut waits = Vec::new();
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_changed_while_it_was_under_way_is_due_at_once() {
+    async fn change_during_a_write_is_due_at_once() {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_new_leader_writes_what_was_under_way_when_the_last_term_ended() {
+    async fn write_in_flight_at_the_end_of_a_term_is_due_in_the_next_one() {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
@@ -202,13 +206,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_kept_is_not_written_again_until_something_else_should_be() {
+    async fn write_that_is_not_kept_is_not_repeated_until_another_state_is_desired() {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.set(Desired::Write(write("a")), now);
         outbox.take(now).unwrap();
         outbox.done(&write("a"), WriteResult::NotKept, now);
         outbox.set(Desired::Write(write("a")), now);
-        assert_eq!((outbox.take(now + ECHO), outbox.pending()), (Err(None), 0));
+        assert_eq!((outbox.take(now + WATCH_BACK), outbox.pending()), (Err(None), 0));
         outbox.set(Desired::Write(write("b")), now);
         assert_eq!(outbox.take(now), Ok(write("b")));
     }

@@ -1,38 +1,39 @@
-//! How long a denial is doubted, and how often a server is asked again.
+//! Decides when a denial is final, and how often a server is asked again.
 //!
-//! A server that is starting knows neither all of its kinds nor who may do what. A fleet must not vanish with it, so "not
-//! found" and "forbidden" are believed only after a while.
+//! A server that is starting does not know all of its kinds and permissions yet. The fleet must not vanish because of that,
+//! so "not found" and "forbidden" are final only after several attempts.
 
 use std::time::Duration;
 
 use crate::retry::Backoff;
 
-/// How one attempt ended.
+/// Result of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The server says that there is no such thing, or that it is not for us.
+    /// The server answers "not found" or "forbidden".
     Denied,
-    /// The server answers, and not as it should.
+    /// The server answers with another error.
     Refused,
     /// The server does not answer.
     Lost,
 }
 
-/// The limits of one kind of request.
+/// Limits for one kind of request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Denials in a row that are believed.
+    /// Denials in a row after which the denial is final.
     pub denials: u32,
-    /// The same where the server was silent before, and so is just starting.
+    /// The same if the server was silent before, and so is probably just starting.
     pub denials_after_silence: u32,
     /// Pauses while the server is away or starting.
     pub backoff: Backoff,
-    /// Attempts after which a server that answers is asked less often, with this pause.
+    /// Attempts after which a server that answers is asked less often.
     pub slow_after: u32,
+    /// Pause between two of the later attempts.
     pub slow_pause: Duration,
 }
 
-/// The attempts so far.
+/// Counts of the attempts so far.
 #[derive(Debug, Clone)]
 pub(super) struct Patience {
     limits: Limits,
@@ -41,11 +42,11 @@ pub(super) struct Patience {
     was_silent: bool,
 }
 
-/// What to do after an attempt.
+/// Decision after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Next {
-    /// Whether the denial is believed.
-    pub is_believed: bool,
+    /// True if the denial is final.
+    pub is_final: bool,
     pub pause: Duration,
 }
 
@@ -54,11 +55,12 @@ impl Patience {
         Self { limits, attempts: 0, denials: 0, was_silent: false }
     }
 
-    /// Begins anew after an attempt that succeeded for long enough.
+    /// Restarts the counts after an attempt that succeeded for long enough. Denials in a row stay counted.
     pub(super) fn reset(&mut self) {
         *self = Self { denials: self.denials, ..Self::new(self.limits) };
     }
 
+    /// Counts an attempt, and decides what follows.
     pub(super) fn step(&mut self, outcome: Outcome) -> Next {
         let limits = &self.limits;
         self.denials = if outcome == Outcome::Denied { self.denials.saturating_add(1) } else { 0 };
@@ -67,7 +69,7 @@ impl Patience {
         let pause = if slow { limits.slow_pause } else { limits.backoff.pause(self.attempts) };
         self.attempts = self.attempts.saturating_add(1);
         let enough = if self.was_silent { limits.denials_after_silence } else { limits.denials };
-        Next { is_believed: self.denials >= enough, pause }
+        Next { is_final: self.denials >= enough, pause }
     }
 }
 
@@ -82,26 +84,26 @@ mod tests {
         Patience::new(Limits { denials: 3, denials_after_silence: 5, backoff, slow_after: 4, slow_pause: MS(5000) })
     }
 
-    fn believed(patience: &mut Patience, outcomes: &[Outcome]) -> Vec<bool> {
-        outcomes.iter().map(|outcome| patience.step(*outcome).is_believed).collect()
+    fn are_final(patience: &mut Patience, outcomes: &[Outcome]) -> Vec<bool> {
+        outcomes.iter().map(|outcome| patience.step(*outcome).is_final).collect()
     }
 
     #[test]
-    fn denial_is_believed_after_enough_in_a_row() {
+    fn denial_is_final_after_enough_in_a_row() {
         use Outcome::{Denied, Refused};
         let outcomes = [Denied, Denied, Refused, Denied, Denied, Denied, Denied];
-        assert_eq!(believed(&mut patience(), &outcomes), [false, false, false, false, false, true, true]);
+        assert_eq!(are_final(&mut patience(), &outcomes), [false, false, false, false, false, true, true]);
     }
 
     #[test]
-    fn denial_of_a_server_that_was_silent_is_doubted_for_longer() {
+    fn denial_by_a_server_that_was_silent_is_final_later() {
         use Outcome::{Denied, Lost};
         let outcomes = [Lost, Denied, Denied, Denied, Denied, Denied];
-        assert_eq!(believed(&mut patience(), &outcomes), [false, false, false, false, false, true]);
+        assert_eq!(are_final(&mut patience(), &outcomes), [false, false, false, false, false, true]);
     }
 
     #[test]
-    fn server_that_answers_no_for_long_is_asked_less_often_and_one_that_is_away_is_not() {
+    fn server_that_denies_for_long_is_asked_less_often_and_silent_server_is_not() {
         let mut patience = patience();
         let pauses: Vec<Duration> = (0..6).map(|_| patience.step(Outcome::Denied).pause).collect();
         assert_eq!(pauses, [MS(50), MS(100), MS(200), MS(400), MS(5000), MS(5000)]);

@@ -1,7 +1,6 @@
-//! Objects from an API server: one watch per kind, each of which survives whatever happens to the server.
+//! Watches the objects of an API server, one watch per kind. A watch survives restarts and outages of the server.
 //!
-//! The text of an object is kept as it came and read here, so that one that cannot be read costs that object and not the
-//! list it came in.
+//! Each object is received as text and parsed here, so that a malformed object costs only itself and not the whole list.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,11 +22,12 @@ use super::patience::{Limits, Outcome, Patience};
 use crate::error_chain::chain;
 use crate::log_once::LogOnce;
 use crate::retry::Backoff;
+use crate::stopping::{Stopping, send};
 use landfall_controller::change::ObjectEvent;
 use landfall_controller::object::{Json, Kind, Object, ObjectRef, Problem};
 
-/// A server that comes back is noticed within half a second, and a handful of refused connections a second is no load for
-/// anything. A server that denies a kind for 60 attempts in a row means it, and is asked less often.
+/// Limits of a watch. A server that comes back is noticed within half a second, and a few refused connections a second are
+/// no load. A denial of 60 attempts in a row is final, and the server is then asked less often.
 const LIMITS: Limits = Limits {
     denials: 60,
     denials_after_silence: 60,
@@ -37,34 +37,36 @@ const LIMITS: Limits = Limits {
 };
 /// Pause before a watch that failed is resumed from where it was.
 const RESUME_PAUSE: Duration = Duration::from_millis(50);
-/// A watch that lasted this long was a healthy one, and its end is a new beginning.
-const HEALTHY: Duration = Duration::from_secs(10);
-/// How often in a row a watch may fail and be resumed from where it was, before everything is listed again.
-const FAILURES: u32 = 3;
-/// For the answer whether a kind is served.
-const DISCOVERY: Duration = Duration::from_secs(10);
-/// A connection that died in silence is noticed after this time and 5 s more.
+/// Duration from which a watch counts as healthy. Its end does not count as a further failure.
+const MIN_HEALTHY: Duration = Duration::from_secs(10);
+/// Limit of failures in a row after which a watch is resumed from where it was. After one more everything is listed again.
+const MAX_RESUMES: u32 = 3;
+/// Limit for finding out whether a kind is served.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Duration of one watch request. A dead connection is noticed after this time and 5 s more.
 const WATCH_SECONDS: u32 = 50;
 
-/// Of ClusterFacts, which other clusters write. Ours are half as large at most.
-const MOST_FACTS_BYTES: usize = 512 * 1024;
+/// Limit of the size of a ClusterFacts object, which other clusters write. Our own objects have at most half of it.
+const MAX_FACTS_BYTES: usize = 512 * 1024;
 
-/// Which objects are of use; of kinds that are no EndpointSlices all of them, or all of a namespace.
+/// Objects to be watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// All that the clusters say in a namespace of the broker.
+    /// ClusterFacts of all clusters, in this namespace of the broker.
     Broker(String),
-    /// All of one namespace of this cluster.
+    /// Objects in one namespace of this cluster.
     Namespace(String),
-    /// Those of the local services too: who counts pods.
+    /// Objects in all namespaces. EndpointSlices include those of local services, which have the pods to be counted.
     All,
-    /// Those of the clusterset: who answers. The others are many, and change with every pod.
+    /// Objects in all namespaces, but of EndpointSlices only those of the clusterset: enough for answering queries. The
+    /// others are many, and change with every pod.
     Clusterset,
 }
 
 impl Scope {
-    /// The same for objects of this kind, with `own` as our namespace. What people say of clusters is there. In another one is
-    /// what clusters say, where the broker is a namespace of this cluster: nobody is to believe that before the board has seen it.
+    /// Returns the scope for objects of this kind, where `own` is our namespace. ClusterFacts are read from `own` alone,
+    /// where users write them. If the broker is another namespace of this cluster, the ClusterFacts there come from other
+    /// clusters, and only the inbox of the broker may read them.
     #[must_use]
     pub fn of(self, kind: Kind, own: &str) -> Self {
         if kind == Kind::ClusterFacts { Self::Namespace(own.to_owned()) } else { self }
@@ -82,19 +84,19 @@ pub async fn watch<E: From<ObjectEvent>>(
     let mut patience = Patience::new(LIMITS);
     let mut log = LogOnce::default();
     let mut was_served = false;
-    // A process that may not see what other clusters report must not take it for nothing.
+    // A process that may not read the broker must not take it for an empty one.
     let optional = !kind.is_required() && !matches!(scope, Scope::Broker(_));
     loop {
         let ended = match discover(&client, kind).await {
             Ok(resource) => {
                 was_served = true;
                 let began = Instant::now();
-                let followed = follow(&client, (kind, &scope), &resource, &events).await;
-                if began.elapsed() >= HEALTHY {
+                let result = send_events(&client, (kind, &scope), &resource, &events).await;
+                if began.elapsed() >= MIN_HEALTHY {
                     patience.reset();
                     log.resolve(kind.name());
                 }
-                match followed {
+                match result {
                     Ok(ended) => ended,
                     Err(Stopping) => return,
                 }
@@ -102,9 +104,9 @@ pub async fn watch<E: From<ObjectEvent>>(
             Err(ended) => ended,
         };
         let next = patience.step(ended.outcome());
-        // A kind that was never served is not installed: that must not keep the other kinds from being planned.
+        // A kind that was never served is not installed. Plans must not wait for it.
         let never_served = matches!(ended, Ended::Missing(_)) && !was_served;
-        if optional && (never_served || next.is_believed) && send_empty_list(kind, &events).await.is_err() {
+        if optional && (never_served || next.is_final) && send_empty_list(kind, &events).await.is_err() {
             return;
         }
         on_interruption();
@@ -113,14 +115,14 @@ pub async fn watch<E: From<ObjectEvent>>(
             return;
         }
         if log.is_new(kind.name(), &why) {
-            tracing::warn!(%kind, why, "not watching; going on with what was seen last, and trying again");
+            tracing::warn!(%kind, why, "watch interrupted; keeping the objects seen last, and retrying");
         }
         sleep(next.pause).await;
     }
 }
 
 async fn discover(client: &Client, kind: Kind) -> Result<ApiResource, Ended> {
-    match timeout(DISCOVERY, served(client, kind)).await {
+    match timeout(DISCOVERY_TIMEOUT, served(client, kind)).await {
         Ok(Ok(Discovered::Served(resource))) => Ok(resource),
         Ok(Ok(Discovered::Missing)) => Err(Ended::Missing(not_served(kind))),
         Ok(Err(error)) => Err(Ended::of(&error)),
@@ -128,15 +130,15 @@ async fn discover(client: &Client, kind: Kind) -> Result<ApiResource, Ended> {
     }
 }
 
-/// Why a watch ended.
+/// Reason why a watch ended.
 enum Ended {
-    /// The server does not know the kind.
+    /// The server does not serve the kind.
     Missing(String),
-    /// The kind is not for us.
+    /// Access to the kind is forbidden.
     Forbidden(String),
-    /// The server answers, and not as it should.
+    /// The server answers with another error.
     Refused(String),
-    /// It does not answer.
+    /// The server does not answer.
     Lost(String),
 }
 
@@ -161,28 +163,22 @@ impl Ended {
     }
 }
 
-/// The receiver is gone: the process is stopping.
-struct Stopping;
-
-async fn send<E: From<ObjectEvent>>(events: &mpsc::Sender<E>, event: ObjectEvent) -> Result<(), Stopping> {
-    events.send(event.into()).await.map_err(|_| Stopping)
-}
-
 fn not_served(kind: Kind) -> String {
     let remedy = match kind.group() {
-        "landfall.dev" => "; `landfall crds` prints its definition, and it is read as soon as that is there",
+        "landfall.dev" => "; install its CRD with `landfall crds | kubectl apply -f -`",
         _ => "",
     };
     format!("{} is not served{remedy}", kind.resource())
 }
 
-/// A kind that is not installed has no objects.
+/// Reports that there are no objects of this kind.
 async fn send_empty_list<E: From<ObjectEvent>>(kind: Kind, events: &mpsc::Sender<E>) -> Result<(), Stopping> {
     send(events, ObjectEvent::ListBegins(kind)).await?;
     send(events, ObjectEvent::ListEnds(kind)).await
 }
 
-async fn follow<E: From<ObjectEvent>>(
+/// Sends the events of one watch until it ends.
+async fn send_events<E: From<ObjectEvent>>(
     client: &Client,
     (kind, scope): (Kind, &Scope),
     resource: &ApiResource,
@@ -203,7 +199,7 @@ async fn follow<E: From<ObjectEvent>>(
     while let Some(event) = stream.next().await {
         let read = match event {
             Ok(Event::Init) => {
-                // Said before the server was asked, so it is no sign of life.
+                // This event precedes the request, so it does not show that the server answers.
                 send(events, ObjectEvent::ListBegins(kind)).await?;
                 continue;
             }
@@ -212,7 +208,7 @@ async fn follow<E: From<ObjectEvent>>(
             Ok(Event::Delete(raw)) => ObjectEvent::Delete(kind, raw.reference()),
             Err(error) => match interruption(&error) {
                 Some(ended) => return Ok(ended),
-                None if failures >= FAILURES => return Ok(Ended::Lost(chain(&error))),
+                None if failures >= MAX_RESUMES => return Ok(Ended::Lost(chain(&error))),
                 None => {
                     failures += 1;
                     sleep(RESUME_PAUSE).await;
@@ -226,7 +222,7 @@ async fn follow<E: From<ObjectEvent>>(
     Ok(Ended::Lost("the stream of events ended".to_owned()))
 }
 
-/// `None`: the watcher goes on by itself, from where it was.
+/// Returns why the watch ends. Returns `None` if the watcher resumes it by itself, from where it was.
 fn interruption(error: &watcher::Error) -> Option<Ended> {
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => Some(Ended::of(error)),
@@ -235,7 +231,7 @@ fn interruption(error: &watcher::Error) -> Option<Ended> {
     }
 }
 
-/// An object as it came, and of its metadata what a watch needs.
+/// The text of an object, and the part of its metadata that a watch needs.
 #[derive(Clone)]
 struct Raw {
     metadata: ObjectMeta,
@@ -250,8 +246,8 @@ impl Raw {
 
     fn read(&self, kind: Kind) -> ObjectEvent {
         let bytes = self.text.get().len();
-        if kind == Kind::ClusterFacts && bytes > MOST_FACTS_BYTES {
-            let what = format!("it has {bytes} bytes; at most {MOST_FACTS_BYTES} are read");
+        if kind == Kind::ClusterFacts && bytes > MAX_FACTS_BYTES {
+            let what = format!("it has {bytes} bytes; at most {MAX_FACTS_BYTES} are read");
             return ObjectEvent::Malformed(Problem { origin: None, kind, object: self.reference(), what });
         }
         match Object::read(kind, Json(self.text.get())) {
@@ -276,11 +272,11 @@ impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Default, Deserialize)]
         #[serde(default)]
-        struct Head {
+        struct HasMetadata {
             metadata: Meta,
         }
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        let Head { metadata } = serde_json::from_str(text.get()).unwrap_or_default();
+        let HasMetadata { metadata } = serde_json::from_str(text.get()).unwrap_or_default();
         let metadata = ObjectMeta {
             name: Some(metadata.name),
             namespace: Some(metadata.namespace),

@@ -1,4 +1,4 @@
-//! The writes themselves, and only while this replica leads.
+//! Writes to the API server, only while this replica leads.
 
 use crate::metrics::Metrics;
 use std::fmt::Debug;
@@ -26,12 +26,12 @@ use landfall_controller::object::ObjectRef;
 use landfall_controller::publish::conditions::stored_as_sent;
 use landfall_controller::publish::write::{Target, Write};
 
-/// Writes under way at once: enough to publish 1,000 services in seconds, few enough not to crowd others out.
-const CONCURRENT: usize = 16;
-/// For one request.
-const REQUEST: Duration = Duration::from_secs(10);
+/// Limit of writes in flight: enough to publish 1,000 services in seconds, few enough to leave the server to other clients.
+const MAX_CONCURRENT_WRITES: usize = 16;
+/// Limit for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Empties the outbox while `leadership` is held; never returns otherwise than by being dropped.
+/// Empties the outbox while `leadership` is held. Returns when the sender of `leadership` is gone.
 pub async fn run(
     client: Client,
     outbox: Arc<Outbox>,
@@ -52,13 +52,13 @@ pub async fn run(
 
 async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, metrics: &Metrics) {
     outbox.begin_term(Instant::now());
-    let mut under_way = FuturesUnordered::new();
+    let mut in_flight = FuturesUnordered::new();
     loop {
         let mut pause = None;
-        while under_way.len() < CONCURRENT {
+        while in_flight.len() < MAX_CONCURRENT_WRITES {
             match outbox.take(Instant::now()) {
-                Ok(write) => under_way.push(async {
-                    let result = timeout(REQUEST, write_one(client.clone(), write.clone(), clock())).await;
+                Ok(write) => in_flight.push(async {
+                    let result = timeout(REQUEST_TIMEOUT, write_one(client.clone(), write.clone(), clock())).await;
                     (write, result.unwrap_or(Err(WriteError::Timeout)))
                 }),
                 Err(next) => {
@@ -68,7 +68,7 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, metric
             }
         }
         tokio::select! {
-            Some((write, result)) = under_way.next() => {
+            Some((write, result)) = in_flight.next() => {
                 let outcome = match &result {
                     Ok(()) => WriteResult::Written,
                     Err(WriteError::NotKept) => WriteResult::NotKept,
@@ -77,7 +77,8 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, metric
                 outbox.done(&write, outcome, Instant::now());
                 metrics.written(category(&result));
                 if let Err(error) = result {
-                    tracing::warn!(target = %describe(&write.target()), error = chain(&error), "not written");
+                    let next = if outcome == WriteResult::NotKept { "" } else { "; retrying" };
+                    tracing::warn!(target = %describe(&write.target()), error = chain(&error), "object not written{next}");
                 }
             }
             () = outbox.filled() => {}
@@ -88,14 +89,14 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, metric
 
 #[derive(Debug, Error)]
 enum WriteError {
-    #[error("no answer within {} s", REQUEST.as_secs())]
+    #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Timeout,
     #[error(
-        "the installed definition of Submariner drops conditions; `landfall crds` prints one that keeps them, and without \
-         it this is not tried again"
+        "the installed CRD of Submariner drops conditions, so the write is not repeated; install a CRD that keeps them with \
+         `landfall crds | kubectl apply -f -`"
     )]
     NotKept,
-    #[error("the API server refuses it")]
+    #[error("the API server refuses the write")]
     Refused(#[source] Box<Status>),
     #[error("the API server cannot be reached")]
     Unreachable(#[source] kube::Error),
@@ -107,6 +108,7 @@ impl From<kube::Error> for WriteError {
     }
 }
 
+/// Returns the label of a result in the metrics.
 fn category(result: &Result<(), WriteError>) -> &'static str {
     match result {
         Ok(()) => "written",
@@ -166,8 +168,8 @@ async fn write_one(client: Client, write: Write, now: Time) -> Result<(), WriteE
     }
 }
 
-/// Sends the whole list, and only to the version that it was made from, so that what others wrote since is never lost: the
-/// installed definition may say that the list is replaced as a whole.
+/// Writes the whole list of conditions, but only onto the version of the object that the list was made from. The installed
+/// CRD may replace the list as a whole, and conditions that other programs wrote since must not be lost.
 async fn write_conditions(
     client: Client,
     ObjectRef { namespace, name }: &ObjectRef,
