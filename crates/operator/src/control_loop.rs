@@ -1,4 +1,4 @@
-//! Wakes the pipeline for changes and for time. The one sender of plans.
+//! Runs the pipeline when changes arrive and when its deadline passes. The only sender of plans.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use tokio_util::sync::CancellationToken;
 use landfall_controller::change::{Change, Touched};
 use landfall_controller::pipeline::Pipeline;
 
-/// How many changes are taken at once: all that came while the last ones were planned, so that a burst is one plan.
-/// Bounded so that a large list does not hold back the rest for long.
-const BATCH: usize = 4096;
+/// Limit of changes in one batch. Changes that arrive during planning form the next batch, so that a burst is planned once.
+/// The limit keeps a large list from delaying everything else for long.
+const MAX_BATCH: usize = 4096;
 
-/// Whoever wants to know more than the plan. Told after every batch of changes, also before there is a plan.
+/// A consumer of more than the plan, such as metrics. Called after every batch of changes, also before there is a plan.
 pub trait Observer: Send {
-    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched);
+    /// Handles the state of the pipeline after a batch. `touched` is what the batch changed.
+    fn batch_applied(&mut self, pipeline: &Pipeline, touched: &Touched);
 }
 
 impl<F: FnMut(&Pipeline, &Touched) + Send> Observer for F {
-    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched) {
+    fn batch_applied(&mut self, pipeline: &Pipeline, touched: &Touched) {
         self(pipeline, touched);
     }
 }
@@ -33,12 +34,12 @@ pub async fn run(
     mut observer: impl Observer,
     (clock, stop): (fn() -> u64, CancellationToken),
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
         let deadline = pipeline.next_deadline(clock()).unwrap_or(Duration::from_secs(3600));
         tokio::select! {
             () = stop.cancelled() => return,
-            taken = changes.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+            taken = changes.recv_many(&mut batch, MAX_BATCH) => if taken == 0 { return },
             () = tokio::time::sleep(deadline) => {}
         }
         let before = pipeline.plan().cloned();
@@ -48,8 +49,8 @@ pub async fn run(
             plans.send_replace(after.cloned());
         }
         for problem in &touched.problems {
-            tracing::warn!(%problem, "object left out; what it said before stays in force");
+            tracing::warn!(%problem, "object left out; its previous version stays in force");
         }
-        observer.settled(&pipeline, &touched);
+        observer.batch_applied(&pipeline, &touched);
     }
 }

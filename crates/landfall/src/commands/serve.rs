@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use landfall_core::name::ClusterId;
 use landfall_operator::run;
+use landfall_operator::run::options::{OperatorOptions, ProbeOptions, ProcessOptions};
 
 use crate::args::{Cluster, DnsArgs, OperatorArgs};
 use crate::output;
@@ -17,7 +18,7 @@ const LOG_FILTER: &str = "info,kube_client=off";
 
 pub fn operator(args: OperatorArgs) -> Result<u8> {
     init_log(LOG_FILTER);
-    let operating = run::options::Operating {
+    let options = OperatorOptions {
         identity: args.identity.unwrap_or_else(identity),
         broker: args.broker_kubeconfig.map(|path| (path, args.broker_namespace)),
         dns_replicas: args.dns_replica,
@@ -25,8 +26,8 @@ pub fn operator(args: OperatorArgs) -> Result<u8> {
         probe_source: args.probe_source,
         prometheus: args.prometheus,
     };
-    let cluster = run::options::Cluster { location: args.location, ..cluster(args.cluster, args.admin)? };
-    runtime()?.block_on(async { anyhow::Ok(run::operator(cluster, operating, cancelled_by_signals()?).await?) })?;
+    let process = ProcessOptions { location: args.location, ..process(args.cluster, args.admin)? };
+    runtime()?.block_on(async { anyhow::Ok(run::operator(process, options, cancelled_by_signals()?).await?) })?;
     Ok(output::OK)
 }
 
@@ -39,12 +40,11 @@ pub fn dns(args: DnsArgs) -> Result<u8> {
     if let Some(threads) = args.threads {
         config.udp_threads = threads;
     }
-    let cluster = cluster(args.cluster, args.admin)?;
-    let probing =
-        run::options::Probing { listen: args.probe, advertise: args.probe_advertise, source: args.probe_source };
+    let process = process(args.cluster, args.admin)?;
+    let probing = ProbeOptions { listen: args.probe, advertise: args.probe_advertise, source: args.probe_source };
     let drain = Duration::from_secs(args.drain);
     runtime()?
-        .block_on(async { anyhow::Ok(run::dns(cluster, config, probing, drain, cancelled_by_signals()?).await?) })?;
+        .block_on(async { anyhow::Ok(run::dns(process, config, probing, drain, cancelled_by_signals()?).await?) })?;
     Ok(output::OK)
 }
 
@@ -53,9 +53,9 @@ fn identity() -> String {
     format!("landfall-{}-{:08x}", std::process::id(), RandomState::new().hash_one(()) >> 32)
 }
 
-fn cluster(args: Cluster, admin: SocketAddr) -> Result<run::options::Cluster> {
+fn process(args: Cluster, admin: SocketAddr) -> Result<ProcessOptions> {
     let id = args.cluster_id.filter(|id| !id.is_empty());
-    Ok(run::options::Cluster {
+    Ok(ProcessOptions {
         kubeconfig: args.kubeconfig,
         id: id.map(|id| ClusterId::new(&id)).transpose().context("--cluster-id")?,
         namespace: args.namespace,

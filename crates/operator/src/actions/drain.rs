@@ -30,17 +30,17 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Result of draining a cluster, or of undoing that.
 #[derive(Debug)]
 pub enum Drained {
-    /// Nothing was written, because the cluster is in the desired state already. Says which state that is.
+    /// Nothing was written, because the cluster is in the desired state already. The text names the state.
     Already(String),
     /// Written, and the other clusters can read it on the broker.
     Published,
     /// Written, but not on the broker yet.
     NotPublished,
-    /// Written, but the broker cannot be read. Says why.
+    /// Written, but the broker cannot be read, for this reason.
     Unknown(String),
 }
 
-/// Why a cluster was not drained.
+/// Reason why a cluster was not drained.
 #[derive(Debug, Error)]
 pub enum DrainError {
     #[error(transparent)]
@@ -55,7 +55,7 @@ pub enum DrainError {
     NotStored,
     #[error("spec.drain of ClusterFacts {object} belongs to {}; remove it there", managers.join(", "))]
     KeptByOthers { object: String, managers: Vec<String> },
-    #[error("the clock of the API server is wrong")]
+    #[error("the clock of the API server is wrong; correct it, because the drain is timed by it")]
     ServerClock,
     #[error(
         "the API server did not answer within {} s; check that it is running and reachable",
@@ -179,7 +179,7 @@ impl<'a> DrainObject<'a> {
         };
         let deadline = Instant::now() + PUBLISH_TIMEOUT;
         while Instant::now() < deadline {
-            let changes = match broker::look(&source, identity.clone(), unix_seconds).await {
+            let changes = match broker::read_once(&source, identity.clone(), unix_seconds).await {
                 Ok(changes) => changes,
                 Err(why) => return Ok(Drained::Unknown(why)),
             };

@@ -36,11 +36,11 @@ pub struct Inspection {
     pub clusters: Vec<Pipeline>,
     /// Time of the inspection, in seconds since 1970. `None` if facts do not age, as in a folder.
     pub now: Option<u64>,
-    /// What is wrong, one line each.
+    /// Problems that were found, one line each.
     pub findings: Vec<String>,
 }
 
-/// Why a cluster could not be read.
+/// Reason why a cluster could not be read.
 #[derive(Debug, Error)]
 pub enum InspectError {
     #[error(transparent)]
@@ -74,7 +74,7 @@ pub async fn cluster(options: &ClusterOptions) -> Result<Inspection, InspectErro
     Ok(Inspection { clusters: vec![pipeline], now: Some(unix_seconds()), findings })
 }
 
-/// Removes from `pending` each kind whose list has arrived, and notes there why a list does not arrive.
+/// Reads a cluster. Removes from `pending` each kind whose list has arrived, and notes there why a list does not arrive.
 async fn read(
     client: &Client,
     options: &ClusterOptions,
@@ -106,7 +106,7 @@ async fn read(
 async fn broker_facts(client: &Client, options: &ClusterOptions, identity: Identity) -> Vec<PeerEvent> {
     let lost =
         |why: String| vec![PeerEvent::Broker(Some(BrokerState { lost: Some(why.into()), ..BrokerState::default() }))];
-    broker::look(&options.broker_source(client), identity, unix_seconds).await.unwrap_or_else(lost)
+    broker::read_once(&options.broker_source(client), identity, unix_seconds).await.unwrap_or_else(lost)
 }
 
 /// Applies the lists of all kinds until the pipeline has a plan.

@@ -1,4 +1,4 @@
-//! What a command does with a cluster once: reads it, or drains it.
+//! Actions of commands that run once: read a cluster, or drain it.
 
 pub mod options;
 pub mod inspect;

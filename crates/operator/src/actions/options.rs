@@ -1,8 +1,8 @@
-//! Which cluster an action is about, and how to reach it and its broker.
+//! Options of an action: the cluster, and how to reach it and its broker.
 
 use std::path::PathBuf;
 
-use crate::broker::credentials::Source;
+use crate::broker::credentials::BrokerSource;
 use kube::Client;
 use landfall_core::name::ClusterId;
 
@@ -22,11 +22,8 @@ pub struct ClusterOptions {
 }
 
 impl ClusterOptions {
-    /// Returns where the credentials of the broker are.
-    pub fn broker_source(&self, client: &Client) -> Source {
-        match self.broker.clone() {
-            Some((path, namespace)) => Source::Kubeconfig { path, namespace },
-            None => Source::Submariner { client: client.clone(), namespace: self.submariner_namespace.clone() },
-        }
+    /// Returns the source of the broker's credentials.
+    pub fn broker_source(&self, client: &Client) -> BrokerSource {
+        BrokerSource::new(self.broker.clone(), client, &self.submariner_namespace)
     }
 }

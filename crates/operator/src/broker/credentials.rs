@@ -1,7 +1,7 @@
-//! How to reach the broker, and as whom.
+//! Address and credentials of the broker.
 //!
-//! Submariner keeps that in its resource, and a Secret beside it in newer versions; without Submariner it is in a kubeconfig.
-//! Both are looked at again and again: a token that is renewed must not need a restart.
+//! Submariner keeps them in its resource, newer versions of it in a Secret beside that. Without Submariner they are in a
+//! kubeconfig. Both are read periodically, so that a renewed token does not need a restart.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use thiserror::Error;
 use crate::error_chain::chain;
 use crate::kubernetes::connect::with_our_timeouts;
 
-/// The namespace that Submariner makes on a broker.
+/// Default namespace of the clusterset on a broker, as created by Submariner.
 pub const NAMESPACE: &str = "submariner-k8s-broker";
 
-/// Where the credentials are.
+/// Source of the credentials.
 #[derive(Clone)]
-pub enum Source {
+pub enum BrokerSource {
     Kubeconfig {
         path: PathBuf,
         namespace: String,
@@ -34,32 +34,43 @@ pub enum Source {
     },
 }
 
+impl BrokerSource {
+    /// Returns the given kubeconfig of the broker and namespace there, otherwise the Submariner resource of this cluster.
+    pub fn new(kubeconfig: Option<(PathBuf, String)>, client: &Client, submariner_namespace: &str) -> Self {
+        match kubeconfig {
+            Some((path, namespace)) => Self::Kubeconfig { path, namespace },
+            None => Self::Submariner { client: client.clone(), namespace: submariner_namespace.to_owned() },
+        }
+    }
+}
+
+/// Reason why there are no credentials, although a broker is configured.
 #[derive(Debug, Error)]
 pub enum CredentialsError {
     #[error("cannot use --broker-kubeconfig {}: {why}", path.display())]
     Kubeconfig { path: PathBuf, why: String },
     #[error("cannot read the Submariner resource in namespace {namespace}: {why}")]
     Submariner { namespace: String, why: String },
-    #[error("cannot read Secret {namespace}/{name}, which brokerK8sSecret names: {why}")]
+    #[error("cannot read Secret {namespace}/{name}, which brokerK8sSecret of the Submariner resource names: {why}")]
     Secret { namespace: String, name: String, why: String },
     #[error("the Submariner resource names a broker, but no token: set brokerK8sSecret or brokerK8sApiServerToken")]
     NoToken,
 }
 
-/// Enough to connect.
+/// Address and credentials of the broker.
 #[derive(Clone)]
 pub struct Credentials {
     kubeconfig: Kubeconfig,
     pub namespace: String,
-    /// Another number when anything changed.
+    /// Hash of all that is needed to connect. It changes when any of that does.
     pub fingerprint: u64,
 }
 
-/// `None`: nobody says that there is a broker.
-pub async fn find(source: &Source) -> Result<Option<Credentials>, CredentialsError> {
+/// Reads the credentials. Returns `None` if no broker is configured.
+pub async fn find(source: &BrokerSource) -> Result<Option<Credentials>, CredentialsError> {
     match source {
-        Source::Kubeconfig { path, namespace } => read(path, namespace).map(Some),
-        Source::Submariner { client, namespace } => {
+        BrokerSource::Kubeconfig { path, namespace } => read_kubeconfig(path, namespace).map(Some),
+        BrokerSource::Submariner { client, namespace } => {
             let api: Api<Submariner> = Api::namespaced(client.clone(), namespace);
             let unreadable = |why: String| CredentialsError::Submariner { namespace: namespace.clone(), why };
             let all = match api.list(&Default::default()).await {
@@ -69,21 +80,22 @@ pub async fn find(source: &Source) -> Result<Option<Credentials>, CredentialsErr
             };
             let named = all.iter().find(|one| one.metadata.name.as_deref() == Some("submariner"));
             match named.or_else(|| all.first()) {
-                Some(submariner) => of_submariner(client, namespace, &submariner.spec).await,
+                Some(submariner) => read_submariner(client, namespace, &submariner.spec).await,
                 None => Ok(None),
             }
         }
     }
 }
 
-fn read(path: &Path, namespace: &str) -> Result<Credentials, CredentialsError> {
+fn read_kubeconfig(path: &Path, namespace: &str) -> Result<Credentials, CredentialsError> {
     let wrong = |why| CredentialsError::Kubeconfig { path: path.to_owned(), why };
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|error| wrong(chain(&error)))?;
     Ok(Credentials { kubeconfig, namespace: namespace.to_owned(), fingerprint: fingerprint(&text) })
 }
 
-async fn of_submariner(
+/// Reads the credentials in the Submariner resource, and in its Secret. Returns `None` if the resource has no broker.
+async fn read_submariner(
     client: &Client,
     namespace: &str,
     spec: &SubmarinerSpec,
@@ -106,7 +118,7 @@ async fn of_submariner(
     let text = |key: &str| data.get(key).and_then(|value| String::from_utf8(value.0.clone()).ok());
     let token = text("token").or_else(|| spec.broker_token.clone().map(|token| token.0));
     let token = token.filter(|token| !token.is_empty()).ok_or(CredentialsError::NoToken)?;
-    // Both are base64 of PEM, which is what a kubeconfig holds too.
+    // Both are PEM as base64, as in a kubeconfig.
     let in_secret = data.get("ca.crt").and_then(|value| serde_json::to_value(value).ok()?.as_str().map(str::to_owned));
     let certificate = in_secret.or_else(|| given(&spec.broker_ca));
     let broker_namespace = given(&spec.broker_namespace).or_else(|| text("namespace"));
@@ -143,7 +155,7 @@ fn fingerprint(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Connects to nothing yet.
+/// Creates a client of the broker. Does not connect yet.
 pub async fn connect(credentials: &Credentials) -> Result<Client, String> {
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(credentials.kubeconfig.clone(), &options).await;

@@ -1,4 +1,4 @@
-//! What a connection to the broker is tied to.
+//! Inputs and outputs of the exchange with the broker.
 
 use std::sync::Arc;
 
@@ -10,12 +10,13 @@ use tokio::sync::{mpsc, watch};
 use crate::kubernetes::lease::Leadership;
 use crate::metrics::Metrics;
 
-/// Everything that goes in and out.
-pub struct Ends {
+/// Inputs and outputs of the exchange with the broker.
+pub struct BrokerIo {
     pub identity: Identity,
-    /// The newest facts of this cluster.
+    /// Newest facts of this cluster, to be written.
     pub own: watch::Receiver<Option<Arc<Facts>>>,
     pub leadership: watch::Receiver<Leadership>,
+    /// Queue of the pipeline, for the facts of all clusters and the state of the broker.
     pub changes: mpsc::Sender<Change>,
     pub clock: fn() -> u64,
     pub metrics: Metrics,

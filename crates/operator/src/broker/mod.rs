@@ -1,12 +1,12 @@
-//! What clusters tell each other: ClusterFacts on the broker, a Kubernetes API server that all of them reach.
+//! Exchanges facts between clusters: ClusterFacts on the broker, a Kubernetes API server that all clusters reach.
 //!
 //! ```text
-//! own facts ── build ──▶ objects ── write ──▶ broker ── watch ──▶ board (whose, how old, how absurd) ──▶ PeerEvent::Reported
+//! own facts ── objects ──▶ writer ──▶ broker ── watch ──▶ inbox (owner, age, limits) ──▶ PeerEvents for the pipeline
 //! ```
 //!
-//! What comes back is what is planned from, the own facts included: a cluster that knew more about itself than the others do
-//! would plan something else for all than they do. While the broker is away nothing comes back, nothing grows older, and so
-//! nothing changes but health.
+//! Plans use only what comes back from the broker, own facts included. A cluster that knew more about itself than the others
+//! do would compute a different plan for all of them. While the broker is away no facts arrive and none age, so plans follow
+//! health alone.
 
 pub mod credentials;
 mod writer;
@@ -17,96 +17,102 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use self::credentials::{Credentials, Source, connect, find};
-pub use self::io::Ends;
+use self::credentials::{BrokerSource, Credentials, connect, find};
+pub use self::io::BrokerIo;
+use crate::stopping::send;
 use landfall_controller::broker::objects::Identity;
 use landfall_controller::change::BrokerState;
 use landfall_controller::change::PeerEvent;
 
-/// Between two looks for other credentials.
-const CREDENTIALS: Duration = Duration::from_secs(5);
-/// In looks: an API server that restarts says for a moment that there are no such resources, and a fleet must not go with it.
-const GONE_AFTER: u32 = 6;
-/// For one look.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two reads of the credentials.
+const CREDENTIALS_INTERVAL: Duration = Duration::from_secs(5);
+/// Reads in a row without a configured broker after which the broker is gone. An API server that restarts may deny for a
+/// moment that the resource exists, and the fleet must not vanish because of that.
+const MAX_MISSING_READS: u32 = 6;
+/// Limit for one read, of the credentials or of the broker.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Goes on until the receiver of changes is gone.
-pub async fn run(source: Source, mut ends: Ends) {
-    let mut said: Option<Option<BrokerState>> = None;
+/// Exchanges facts until the receiver of changes is gone.
+pub async fn run(source: BrokerSource, mut io: BrokerIo) {
+    let mut reported: Option<Option<BrokerState>> = None;
     loop {
-        let found = timeout(PATIENCE, find(&source)).await;
-        let lost = match found {
+        let state = match timeout(READ_TIMEOUT, find(&source)).await {
             Ok(Ok(Some(credentials))) => {
                 tracing::info!(namespace = credentials.namespace, "using a broker");
-                said = None;
-                let ended = follow(&source, credentials, &mut ends).await;
-                match ended {
+                reported = None;
+                match use_credentials(&source, credentials, &mut io).await {
                     Ended::Renewed => continue,
                     Ended::Stopping => return,
-                    Ended::Unusable(why) => why,
+                    Ended::Unusable(why) => lost(&why),
                 }
             }
-            Ok(Ok(None)) => {
-                if said.replace(None) != Some(None) && ends.changes.send(PeerEvent::Broker(None).into()).await.is_err()
-                {
-                    return;
-                }
-                sleep(CREDENTIALS).await;
-                continue;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the credentials of the broker were not answered in time".to_owned(),
+            Ok(Ok(None)) => None,
+            Ok(Err(error)) => lost(&error.to_string()),
+            Err(_) => lost("the credentials of the broker could not be read in time"),
         };
-        let state = Some(BrokerState { lost: Some(lost.as_str().into()), ..BrokerState::default() });
-        if said.as_ref() != Some(&state) {
-            tracing::warn!(why = lost, "no broker; going on with what was heard last, and trying again");
-            said = Some(state.clone());
-            if ends.changes.send(PeerEvent::Broker(state).into()).await.is_err() {
+        if reported.as_ref() != Some(&state) {
+            if let Some(why) = state.as_ref().and_then(|state| state.lost.as_deref()) {
+                tracing::warn!(why, "no connection to the broker; keeping the facts read last, and retrying");
+            }
+            reported = Some(state.clone());
+            if send(&io.changes, PeerEvent::Broker(state)).await.is_err() {
                 return;
             }
         }
-        sleep(CREDENTIALS).await;
+        sleep(CREDENTIALS_INTERVAL).await;
     }
 }
 
-/// What is known of the broker at this moment, for who looks once.
-pub async fn look(source: &Source, identity: Identity, clock: fn() -> u64) -> Result<Vec<PeerEvent>, String> {
-    let found = timeout(PATIENCE, find(source)).await.map_err(|_| "no answer in time".to_owned())?;
+fn lost(why: &str) -> Option<BrokerState> {
+    Some(BrokerState { lost: Some(why.into()), ..BrokerState::default() })
+}
+
+/// Reads the facts of all clusters and the state of the broker once.
+pub async fn read_once(
+    source: &BrokerSource,
+    identity: Identity,
+    clock: fn() -> u64,
+) -> Result<Vec<PeerEvent>, String> {
+    let found = timeout(READ_TIMEOUT, find(source)).await;
+    let found = found.map_err(|_| "the credentials of the broker could not be read in time".to_owned())?;
     let Some(credentials) = found.map_err(|error| error.to_string())? else { return Ok(vec![PeerEvent::Broker(None)]) };
     let client = connect(&credentials).await?;
-    timeout(PATIENCE, session::once(&client, &credentials.namespace, identity, clock))
+    timeout(READ_TIMEOUT, session::read_once(&client, &credentials.namespace, identity, clock))
         .await
         .map_err(|_| "the broker does not answer in time".to_owned())?
 }
 
+/// Reason why credentials are not used any more.
 enum Ended {
-    /// There are other credentials.
+    /// The credentials changed.
     Renewed,
+    /// No client can be created with the credentials.
     Unusable(String),
+    /// The receiver of changes is gone.
     Stopping,
 }
 
-/// Uses these credentials until there are others.
-async fn follow(source: &Source, credentials: Credentials, ends: &mut Ends) -> Ended {
+/// Runs a session with these credentials until they change.
+async fn use_credentials(source: &BrokerSource, credentials: Credentials, io: &mut BrokerIo) -> Ended {
     let client = match connect(&credentials).await {
         Ok(client) => client,
         Err(why) => return Ended::Unusable(format!("the credentials of the broker cannot be used: {why}")),
     };
     let renewed = async {
-        let mut missing = 0;
-        while missing < GONE_AFTER {
-            sleep(CREDENTIALS).await;
-            match timeout(PATIENCE, find(source)).await {
-                // What cannot be read now may still be right.
+        let mut missing_reads = 0;
+        while missing_reads < MAX_MISSING_READS {
+            sleep(CREDENTIALS_INTERVAL).await;
+            match timeout(READ_TIMEOUT, find(source)).await {
+                // Credentials that cannot be read now may still be valid.
                 Err(_) | Ok(Err(_)) => {}
-                Ok(Ok(Some(found))) if found.fingerprint == credentials.fingerprint => missing = 0,
+                Ok(Ok(Some(found))) if found.fingerprint == credentials.fingerprint => missing_reads = 0,
                 Ok(Ok(Some(_))) => return,
-                Ok(Ok(None)) => missing += 1,
+                Ok(Ok(None)) => missing_reads += 1,
             }
         }
     };
     tokio::select! {
-        () = session::run(&client, &credentials.namespace, ends) => Ended::Stopping,
+        () = session::run(&client, &credentials.namespace, io) => Ended::Stopping,
         () = renewed => Ended::Renewed,
     }
 }

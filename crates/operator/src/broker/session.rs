@@ -1,4 +1,4 @@
-//! One connection to the broker: reads what all say, and writes what this cluster says.
+//! A session with the broker: reads the facts of all clusters, and writes those of this one.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use landfall_api::ClusterFacts;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
-use super::io::Ends;
+use super::io::BrokerIo;
 use super::writer::Writer;
 use crate::error_chain::chain;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::watch::{self as source, Scope};
 use crate::log_once::LogOnce;
+use crate::stopping::{Stopping, send};
 use landfall_controller::broker::host_clock::HostClock;
 use landfall_controller::broker::inbox::{Inbox, Taken, written};
 use landfall_controller::broker::objects::{self, Identity, name};
@@ -21,38 +22,38 @@ use landfall_controller::change::{BrokerState, ObjectEvent, PeerEvent};
 use landfall_controller::facts::Facts;
 use landfall_controller::object::{Kind, Object};
 
-/// Changes that wait for us.
-const QUEUE: usize = 256;
-/// How often writes that failed are thought of again, and our own clock is looked at.
-const TICK: Duration = Duration::from_secs(1);
-/// For one request.
-const REQUEST: Duration = Duration::from_secs(10);
+/// Limit of queued events of the watch. A full queue holds back the watch.
+const MAX_QUEUED_EVENTS: usize = 256;
+/// Interval at which failed writes are considered again and the clock of this host is checked.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// Limit for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns when the receiver of changes is gone.
-pub(super) async fn run(client: &Client, namespace: &str, ends: &mut Ends) {
-    let (sender, mut queue) = mpsc::channel::<ObjectEvent>(QUEUE);
-    let metrics = ends.metrics.clone();
+/// Runs until the receiver of changes is gone.
+pub(super) async fn run(client: &Client, namespace: &str, io: &mut BrokerIo) {
+    let (sender, mut queue) = mpsc::channel::<ObjectEvent>(MAX_QUEUED_EVENTS);
+    let metrics = io.metrics.clone();
     let scope = Scope::Broker(namespace.to_owned());
     let watch = source::watch(client.clone(), Kind::ClusterFacts, scope, sender, move || metrics.broker_error());
     let mut watch = std::pin::pin!(watch);
-    let mut session = Session::new(Api::namespaced(client.clone(), namespace), ends);
-    let mut tick = interval(TICK);
+    let mut session = Session::new(Api::namespaced(client.clone(), namespace), io);
+    let mut tick = interval(TICK_INTERVAL);
     loop {
         let outcome = tokio::select! {
             () = &mut watch => return,
-            Some(event) = queue.recv() => session.take(event, ends).await,
-            _ = tick.tick() => session.look_at_clocks(ends).await,
-            changed = ends.own.changed() => changed.map_err(|_| Stopping),
-            changed = ends.leadership.changed() => changed.map_err(|_| Stopping),
+            Some(event) = queue.recv() => session.take(event, io).await,
+            _ = tick.tick() => session.check_host_clock(io).await,
+            changed = io.own.changed() => changed.map_err(|_| Stopping),
+            changed = io.leadership.changed() => changed.map_err(|_| Stopping),
         };
-        if outcome.is_err() || session.write(ends).await.is_err() {
+        if outcome.is_err() || session.write(io).await.is_err() {
             return;
         }
     }
 }
 
-/// Returns all that is on the broker now.
-pub(super) async fn once(
+/// Returns the present facts of all clusters and the state of the broker.
+pub(super) async fn read_once(
     client: &Client,
     namespace: &str,
     identity: Identity,
@@ -67,31 +68,29 @@ pub(super) async fn once(
         inbox.take(ObjectEvent::Apply { object, origin: None }, clock());
     }
     let taken = inbox.take(ObjectEvent::ListEnds(Kind::ClusterFacts), clock());
-    if let Some(broker) = ask_time(&api, &identity).await {
+    if let Some(broker) = broker_time(&api, &identity).await {
         inbox.compare_clocks(clock(), broker);
     }
     Ok(inbox.report(&taken, clock()))
 }
 
-/// The receiver of changes is gone.
-struct Stopping;
-
+/// State of a session.
 struct Session {
     api: Api<ClusterFacts>,
     inbox: Inbox,
     writer: Writer,
     host_clock: HostClock,
-    /// Begin of the session.
+    /// Start of the session.
     began: Instant,
-    /// Faults of objects.
+    /// Rejected objects.
     log: LogOnce,
 }
 
 impl Session {
-    fn new(api: Api<ClusterFacts>, ends: &Ends) -> Self {
+    fn new(api: Api<ClusterFacts>, io: &BrokerIo) -> Self {
         Self {
-            inbox: Inbox::new(ends.identity.clone()),
-            writer: Writer::new(api.clone(), ends.identity.clone()),
+            inbox: Inbox::new(io.identity.clone()),
+            writer: Writer::new(api.clone(), io.identity.clone()),
             api,
             host_clock: HostClock::default(),
             began: Instant::now(),
@@ -99,24 +98,25 @@ impl Session {
         }
     }
 
-    async fn take(&mut self, event: ObjectEvent, ends: &Ends) -> Result<(), Stopping> {
+    /// Takes in an event of the watch, and reports what follows from it.
+    async fn take(&mut self, event: ObjectEvent, io: &BrokerIo) -> Result<(), Stopping> {
         if let Some(named) = self.inbox.undone(&event) {
             self.writer.forget(named);
         }
-        let taken = self.inbox.take(event, (ends.clock)());
+        let taken = self.inbox.take(event, (io.clock)());
         if taken.ask_time {
-            self.compare_clocks(ends).await;
+            self.compare_clocks(io).await;
         }
-        self.report(&taken, ends).await
+        self.report(&taken, io).await
     }
 
-    /// Sends what was taken in to the pipeline.
-    async fn report(&mut self, taken: &Taken, ends: &Ends) -> Result<(), Stopping> {
-        for event in self.inbox.report(taken, (ends.clock)()) {
+    /// Sends the pipeline the events that follow from what was taken in.
+    async fn report(&mut self, taken: &Taken, io: &BrokerIo) -> Result<(), Stopping> {
+        for event in self.inbox.report(taken, (io.clock)()) {
             if let PeerEvent::Broker(Some(state)) = &event {
                 self.log_rejected(state);
             }
-            ends.changes.send(event.into()).await.map_err(|_| Stopping)?;
+            send(&io.changes, event).await?;
         }
         Ok(())
     }
@@ -131,45 +131,49 @@ impl Session {
     }
 
     /// Writes the own facts, if this replica leads and they may be written.
-    async fn write(&mut self, ends: &Ends) -> Result<(), Stopping> {
-        let now = (ends.clock)();
-        let leads = *ends.leadership.borrow() == Leadership::Leader;
-        let own = ends.own.borrow().clone();
+    async fn write(&mut self, io: &BrokerIo) -> Result<(), Stopping> {
+        let now = (io.clock)();
+        let leads = *io.leadership.borrow() == Leadership::Leader;
+        let own = io.own.borrow().clone();
         let Some(own) = own.filter(|_| leads && self.inbox.may_write(now)) else { return Ok(()) };
-        self.writer.write(&own, self.inbox.since(now), &ends.metrics).await;
-        let taken = self.inbox.set_unwritten(self.writer.trouble());
-        self.report(&taken, ends).await
+        self.writer.write(&own, self.inbox.since(now), &io.metrics).await;
+        let taken = self.inbox.set_unwritten(self.writer.problem());
+        self.report(&taken, io).await
     }
 
-    async fn look_at_clocks(&mut self, ends: &Ends) -> Result<(), Stopping> {
+    /// Compares the clocks again if the clock of this host was set.
+    async fn check_host_clock(&mut self, io: &BrokerIo) -> Result<(), Stopping> {
         if self.inbox.is_lost() {
             return Ok(());
         }
-        let Some(seconds) = self.host_clock.step((ends.clock)(), self.began.elapsed()) else { return Ok(()) };
-        tracing::warn!(seconds, "the clock of this host was set");
-        let taken = self.compare_clocks(ends).await;
-        self.report(&taken, ends).await
+        let Some(seconds) = self.host_clock.step((io.clock)(), self.began.elapsed()) else { return Ok(()) };
+        tracing::warn!(seconds, "the clock of this host was set; comparing it with the broker's again");
+        let taken = self.compare_clocks(io).await;
+        self.report(&taken, io).await
     }
 
-    async fn compare_clocks(&mut self, ends: &Ends) -> Taken {
-        match ask_time(&self.api, &ends.identity).await {
-            Some(broker) => self.inbox.compare_clocks((ends.clock)(), broker),
+    async fn compare_clocks(&mut self, io: &BrokerIo) -> Taken {
+        match broker_time(&self.api, &io.identity).await {
+            Some(broker) => self.inbox.compare_clocks((io.clock)(), broker),
             None => Taken::default(),
         }
     }
 }
 
-/// Asks the broker for its time: a write that is only tried is answered with the time at which it would have been made. If
-/// that is refused, the skew that is known stays until we really write.
-async fn ask_time(api: &Api<ClusterFacts>, identity: &Identity) -> Option<u64> {
+/// Returns the time of the broker, from a dry run of a write: the answer has the time that the write would have. Returns
+/// `None` if the dry run fails; the known skew then stays until the next real write.
+async fn broker_time(api: &Api<ClusterFacts>, identity: &Identity) -> Option<u64> {
     let named = name(identity.cluster.as_str(), 0);
     let mut object = ClusterFacts::new(&named, objects::head(&Facts::silent(identity.cluster.clone())));
     object.spec.part = Some(0);
     let params = PatchParams { dry_run: true, ..PatchParams::apply("landfall-clock").force() };
-    match timeout(REQUEST, api.patch(&named, &params, &Patch::Apply(&object))).await {
+    match timeout(REQUEST_TIMEOUT, api.patch(&named, &params, &Patch::Apply(&object))).await {
         Ok(Ok(answer)) => written(&answer),
         Ok(Err(error)) => {
-            tracing::warn!(error = chain(&error), "the broker does not tell the time");
+            tracing::warn!(
+                error = chain(&error),
+                "cannot read the time of the broker; keeping the clock skew known so far"
+            );
             None
         }
         Err(_) => None,

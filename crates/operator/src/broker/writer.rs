@@ -1,4 +1,4 @@
-//! The own facts, on their way to the broker.
+//! Writes the facts of this cluster to the broker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,27 +15,28 @@ use crate::retry::Backoff;
 use landfall_controller::broker::objects::{Identity, name, parts};
 use landfall_controller::facts::Facts;
 
-/// For one request.
-const REQUEST: Duration = Duration::from_secs(10);
-/// After a write that failed: a broker that says "too many requests" is asked less and less often.
+/// Limit for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pauses after a failed write. A broker that answers "too many requests" is asked less and less often.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), RETRY_MAX);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// A part in which nothing changed is written again after so many rounds, so that it does not look forgotten.
-const UNCHANGED: i64 = 3;
+/// Rounds after which an unchanged part is written again, so that it does not look abandoned.
+const MAX_UNCHANGED_ROUNDS: i64 = 3;
 
+/// State of the own objects on the broker.
 pub(super) struct Writer {
     api: Api<ClusterFacts>,
     identity: Identity,
-    /// What is written, by part.
+    /// Parts as they were written.
     written: BTreeMap<i32, ClusterFactsSpec>,
-    /// The facts that are written as a whole.
+    /// Facts of which all parts are written.
     done: Option<Arc<Facts>>,
     failures: u32,
-    /// Of the last attempt.
+    /// Error of the last attempt.
     failure: Option<Arc<str>>,
-    /// Not before.
+    /// Earliest time of the next attempt.
     next: Option<Instant>,
-    /// Parts of an earlier process may be more than ours are.
+    /// True once the surplus parts of an earlier process are deleted.
     cleaned: bool,
 }
 
@@ -53,7 +54,7 @@ impl Writer {
         }
     }
 
-    /// Writes what of these facts is not written yet, unless the last attempt failed a moment ago.
+    /// Writes the parts of these facts that are not written yet, unless an attempt failed a moment ago.
     pub(super) async fn write(&mut self, facts: &Arc<Facts>, since: u64, metrics: &Metrics) {
         let waits = self.next.is_some_and(|next| Instant::now() < next);
         if waits || self.done.as_ref().is_some_and(|done| Arc::ptr_eq(done, facts)) {
@@ -67,7 +68,7 @@ impl Writer {
             Err(why) => {
                 let pause = BACKOFF.pause(self.failures);
                 if self.failures == 0 {
-                    tracing::warn!(why, "facts not written to the broker; trying again");
+                    tracing::warn!(why, "facts not written to the broker; retrying");
                 }
                 self.failures += 1;
                 self.failure = Some(why.into());
@@ -76,7 +77,7 @@ impl Writer {
         }
     }
 
-    /// Somebody deleted or replaced this object: it is to be written again.
+    /// Schedules an object to be written again, because another client deleted or replaced it.
     pub(super) fn forget(&mut self, named: &str) {
         let before = self.written.len();
         self.written.retain(|number, _| name(self.identity.cluster.as_str(), *number) != named);
@@ -85,21 +86,22 @@ impl Writer {
         }
     }
 
-    /// Why nothing is written. The first failure may be a broker that restarts.
-    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+    /// Returns why the facts are not written. Returns `None` after a single failure, which may be a restart of the broker.
+    pub(super) fn problem(&self) -> Option<Arc<str>> {
         self.failure.clone().filter(|_| self.failures > 1)
     }
 
+    /// Writes all parts that changed, then deletes surplus ones.
     async fn write_parts(&mut self, facts: &Facts, since: u64, metrics: &Metrics) -> Result<(), String> {
         let parts: Vec<(i32, ClusterFactsSpec)> = (0..).zip(parts(facts, &self.identity, since)).collect();
         let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);
         let mut refused = None;
-        // The first part last: what is said counts when it is there.
+        // The first part is written last: readers use the facts once it is there.
         for (number, spec) in parts.into_iter().rev() {
             if self
                 .written
                 .get(&number)
-                .is_some_and(|before| *before == spec || number > 0 && is_as_before(before, &spec))
+                .is_some_and(|before| *before == spec || number > 0 && is_unchanged(before, &spec))
             {
                 continue;
             }
@@ -111,25 +113,26 @@ impl Writer {
             metrics.facts_written(patched.is_ok(), bytes);
             match patched {
                 Ok(_) => drop(self.written.insert(number, spec)),
-                // The others may be taken all the same, and the first must be: it tells of the cluster as a whole.
+                // The broker may still accept the others, and the first one matters most: it has the facts of the cluster.
                 Err(Failure::Refused(why)) => refused = refused.or(Some(why)),
                 Err(Failure::Lost(why)) => return Err(why),
             }
         }
         refused.map_or(Ok(()), Err)?;
-        self.remove_beyond(count).await
+        self.delete_from(count).await
     }
 
-    async fn remove_beyond(&mut self, count: i32) -> Result<(), String> {
-        let mut beyond: Vec<i32> = self.written.range(count..).map(|(number, _)| *number).collect();
+    /// Deletes the parts from number `count` on.
+    async fn delete_from(&mut self, count: i32) -> Result<(), String> {
+        let mut surplus: Vec<i32> = self.written.range(count..).map(|(number, _)| *number).collect();
         if !self.cleaned {
             let all = request(self.api.list(&ListParams::default())).await.map_err(Failure::why)?.items;
             let own = all.into_iter().filter(|object| object.spec.cluster == self.identity.cluster.as_str());
-            beyond.extend(own.filter_map(|object| object.spec.part).filter(|part| *part >= count));
+            surplus.extend(own.filter_map(|object| object.spec.part).filter(|part| *part >= count));
         }
-        for number in beyond {
+        for number in surplus {
             let named = name(self.identity.cluster.as_str(), number);
-            match timeout(REQUEST, self.api.delete(&named, &DeleteParams::default())).await {
+            match timeout(REQUEST_TIMEOUT, self.api.delete(&named, &DeleteParams::default())).await {
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
                 Ok(result) => drop(result.map_err(|error| chain(&error))?),
                 Err(_) => return Err("no answer in time".to_owned()),
@@ -141,18 +144,19 @@ impl Writer {
     }
 }
 
-/// The same but for the time, which is not long ago.
-fn is_as_before(before: &ClusterFactsSpec, now: &ClusterFactsSpec) -> bool {
+/// Returns true if the part differs in the time alone and was written recently.
+fn is_unchanged(before: &ClusterFactsSpec, now: &ClusterFactsSpec) -> bool {
     let rounds = now.generation.unwrap_or(0).saturating_sub(before.generation.unwrap_or(0));
     let then =
         ClusterFactsSpec { generation: now.generation, observed_time: now.observed_time.clone(), ..before.clone() };
-    rounds < UNCHANGED && then == *now
+    rounds < MAX_UNCHANGED_ROUNDS && then == *now
 }
 
+/// Failure of one request.
 enum Failure {
-    /// This object is not taken.
+    /// The broker does not accept this object.
     Refused(String),
-    /// Nothing is, now.
+    /// The broker accepts nothing at the moment.
     Lost(String),
 }
 
@@ -170,7 +174,7 @@ impl Failure {
 }
 
 async fn request<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-    match timeout(REQUEST, request).await {
+    match timeout(REQUEST_TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| Failure::of(&error)),
         Err(_) => Err(Failure::Lost("no answer in time".to_owned())),
     }
@@ -190,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes whatever is written, but for one object, and notes the names.
+    /// Returns a client of a broker that accepts every object but one. `written` gets the names of the objects.
     fn broker(refuses: &'static str, written: &Arc<Mutex<Vec<String>>>) -> Client {
         let written = Arc::clone(written);
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -213,7 +217,7 @@ mod tests {
         Client::new(service, "landfall-broker")
     }
 
-    /// Three parts of facts: what is written of them in two attempts, and why not more.
+    /// Writes three parts of facts in two attempts. Returns the names of the accepted objects, and the error that is left.
     async fn written(refuses: &'static str) -> (Vec<String>, Option<String>) {
         let mut facts = Facts::silent(ClusterId::new("east").unwrap());
         for i in 0..1000 {
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_part_is_written_once_and_the_first_one_last() {
+    async fn parts_are_written_once_each_and_the_first_one_last() {
         assert_eq!(
             written("nothing").await,
             (vec!["east-2".to_owned(), "east-1".to_owned(), "east-0".to_owned()], None)
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_that_the_broker_refuses_costs_itself_and_is_told() {
+    async fn refused_part_does_not_stop_the_others_and_is_reported() {
         let (written, why) = written("east-1").await;
         assert_eq!(written, ["east-2", "east-0"]);
         assert!(why.is_some_and(|why| why.contains("exceeded quota")));

@@ -1,15 +1,15 @@
 //! A DNS replica: answers what the operator published, and the probes of other clusters.
 
 use super::error::StartError;
-use super::pipeline_task::{Feed, Tellers};
-use super::options::{Cluster, Probing};
+use super::options::{ProbeOptions, ProcessOptions};
+use super::pipeline_task::{ChangeSources, PipelineTask};
 use super::tasks::Tasks;
 use super::tasks::done;
 use crate::admin::{self, Admin};
 use crate::admin::{not_synced, registry};
 use crate::error_chain::chain;
 use crate::kubernetes::connect;
-use crate::measure::probe_server as echo;
+use crate::measure::probe_server;
 use crate::metrics::Metrics;
 use landfall_controller::answers::report;
 use landfall_controller::change::Touched;
@@ -23,18 +23,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// A DNS replica: answers what the operator published, and the probes of other clusters.
+/// Runs a DNS replica until `stop` is cancelled. It then goes on answering for the duration `drain`.
 pub async fn dns(
-    cluster: Cluster,
+    process: ProcessOptions,
     config: landfall_dns::Config,
-    probing: Probing,
+    probing: ProbeOptions,
     drain: Duration,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let server = landfall_dns::bind(config).map_err(|error| StartError::Dns(chain(&error)))?;
-    let listener = admin::bind(cluster.admin).await?;
-    let (probes, probed_at) = echo::bind(probing.listen).await?;
-    let client = connect::client(cluster.kubeconfig.as_deref()).await?;
+    let listener = admin::bind(process.admin).await?;
+    let (probes, probed_at) = probe_server::bind(probing.listen).await?;
+    let client = connect::client(process.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
     let (plans, plan) = watch::channel(None);
 
@@ -42,28 +42,29 @@ pub async fn dns(
     registry.register_collector(Box::new(admin::collectors::Dns(server.metrics())));
     let advertised = if probing.advertise.is_empty() { vec![probed_at] } else { probing.advertise };
     let answers = Box::new(answers(plan.clone(), advertised));
-    let ready = { (plan.clone(), stop.clone()) };
-    let missing = move || match ready.1.is_cancelled() {
-        true => vec!["its end"],
-        false => not_synced(&ready.0),
+    let (synced, stopping) = (plan.clone(), stop.clone());
+    let missing = move || match stopping.is_cancelled() {
+        true => vec!["the end of this process"],
+        false => not_synced(&synced),
     };
     let admin = Admin { registry, missing: Box::new(missing), answers: Some(answers) };
 
     let serving = CancellationToken::new();
     let observer = |_: &Pipeline, _: &Touched| {};
     let probe_source = probing.source;
-    let feed = Feed { client, cluster, rules_from: RulesFrom::Selections, probe_source, plans, metrics };
-    let feed = feed.run(observer, |_| Tellers::new(), serving.clone());
+    let rules_from = RulesFrom::Selections;
+    let pipeline = PipelineTask { client, process, rules_from, probe_source, plans, metrics };
+    let pipeline = pipeline.run(observer, |_| ChangeSources::new(), serving.clone());
     let mut tasks = Tasks::new(serving.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
-    tasks.spawn("probe port", done(echo::serve(probes)));
-    tasks.spawn("pipeline", feed);
+    tasks.spawn("probe port", done(probe_server::serve(probes)));
+    tasks.spawn("pipeline", pipeline);
     tasks.spawn_drained("DNS server", {
         let serving = serving.clone();
         async move { server.serve(plan, serving).await.map_err(|error| StartError::Dns(chain(&error))) }
     });
     tasks.spawn_drained("drain", async move {
-        // Clients go on asking until they have heard that this replica is going.
+        // Clients send queries until they have learnt that this replica is not ready any more.
         tokio::select! {
             () = serving.cancelled() => {}
             () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => serving.cancel(),
@@ -73,7 +74,7 @@ pub async fn dns(
     tasks.first_to_end().await
 }
 
-/// The page that says how often this process named whom, under an id that no other one has.
+/// Returns the writer of the page with the counts of answers. The page has an id that no other process has.
 fn answers(
     plan: watch::Receiver<Option<Arc<Plan>>>,
     probe: Vec<SocketAddr>,

@@ -1,13 +1,13 @@
-//! Why a process ends.
+//! Errors that end a process.
 
 use thiserror::Error;
 
 use crate::admin;
 use crate::kubernetes::connect::ConnectError;
-use crate::measure::probe_server as echo;
+use crate::measure::probe_server;
 use crate::measure::prometheus::PrometheusError;
 
-/// Why a process could not start, or could not go on. Each message says what to do.
+/// Reason why a process cannot start or continue. Each message says what to do.
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -17,7 +17,7 @@ pub enum StartError {
     #[error(transparent)]
     Admin(#[from] admin::BindError),
     #[error(transparent)]
-    Probe(#[from] echo::BindError),
+    Probe(#[from] probe_server::BindError),
     #[error("{0}")]
     Dns(String),
     #[error("{component} ended unexpectedly{}", why.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]

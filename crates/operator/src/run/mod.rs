@@ -1,4 +1,4 @@
-//! The processes: make each component, one set of tasks, and the first one to end ends all.
+//! The processes. Each creates its components and runs them as one set of tasks; the first task to end ends all.
 
 pub mod error;
 pub mod options;

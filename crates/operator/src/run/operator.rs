@@ -1,16 +1,17 @@
 //! The operator: plans, and writes while it leads.
 
 use super::error::StartError;
-use super::pipeline_task::{Beginning, Feed, Tellers};
-use super::options::{Cluster, Operating};
-use super::publisher::Outlets;
+use super::options::{OperatorOptions, ProcessOptions};
+use super::pipeline_task::{ChangeSources, LocalCluster, PipelineTask};
+use super::publisher::Publisher;
 use super::tasks::Tasks;
 use super::tasks::done;
 use crate::admin::collectors::WriterState;
 use crate::admin::fleet::FleetState;
 use crate::admin::{self, Admin};
 use crate::admin::{not_synced, registry};
-use crate::broker::credentials::Source;
+use crate::broker::BrokerIo;
+use crate::broker::credentials::BrokerSource;
 use crate::kubernetes::connect;
 use crate::kubernetes::lease::{self, Candidate, Leadership};
 use crate::kubernetes::outbox::Outbox;
@@ -22,107 +23,157 @@ use crate::metrics::Metrics;
 use crate::{broker, clock};
 use kube::Client;
 use landfall_controller::broker::objects::Identity;
+use landfall_controller::facts::Facts;
 use landfall_controller::fleet_metrics::Figures;
 use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::targets::Meters;
 use landfall_core::plan::Plan;
+use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// Name of the Lease of the leader.
 const LEASE: &str = "landfall-operator";
 
-/// The operator: plans, and writes while it leads. Returns when `stop` was cancelled, or with what went wrong.
-pub async fn operator(cluster: Cluster, operating: Operating, stop: CancellationToken) -> Result<(), StartError> {
-    let listener = admin::bind(cluster.admin).await?;
-    let client = connect::client(cluster.kubeconfig.as_deref()).await?;
-    let prometheus = operating.prometheus.as_deref().map(Prometheus::new).transpose()?;
+/// Runs the operator until `stop` is cancelled or a component fails.
+pub async fn operator(
+    process: ProcessOptions,
+    options: OperatorOptions,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let listener = admin::bind(process.admin).await?;
+    let client = connect::client(process.kubeconfig.as_deref()).await?;
+    let prometheus = options.prometheus.as_deref().map(Prometheus::new).transpose()?;
     let metrics = Metrics::default();
     let outbox = Arc::new(Outbox::default());
-    let (plans, plan) = watch::channel(None);
-    let (leads, leadership) = watch::channel(Leadership::Waiting);
-    let (own, published) = watch::channel(None);
-    let (meters, metered) = watch::channel(Meters::new());
-    let (figures, figured) = watch::channel(Arc::<Figures>::default());
+    let (senders, receivers) = channels();
 
-    let mut registry = registry(&metrics, &plan);
-    metrics.register_writes(&mut registry);
-    metrics.register_broker(&mut registry);
-    let writer = WriterState { outbox: Arc::clone(&outbox), leadership: leadership.clone() };
-    registry.register_collector(Box::new(writer));
-    registry.register_collector(Box::new(FleetState(figured)));
-    let planned = plan.clone();
+    let registry = operator_registry(&metrics, &outbox, &receivers);
+    let plan = receivers.plan.clone();
     let admin = Admin { registry, missing: Box::new(move || not_synced(&plan)), answers: None };
-
     let candidate = Candidate {
-        namespace: cluster.namespace.clone(),
+        namespace: process.namespace.clone(),
         lease: LEASE,
-        identity: operating.identity,
+        identity: options.identity,
         clock: clock::micro_time,
     };
-    let outlets = Outlets { outbox: Arc::clone(&outbox), clock: clock::time, own, meters, figures };
-    let broker = broker_of(operating.broker, &client, &cluster);
-    let replicas = replicas_of((operating.dns_replicas, operating.dns_service), &cluster);
-    let sources = Sources { client: client.clone(), replicas, prometheus, meters: metered, clock: clock::unix_seconds };
-    let (leader, broker_metrics) = (leadership.clone(), metrics.clone());
-    let tellers = move |Beginning { local, instance, changes }: Beginning| -> Tellers {
-        let ends = broker::Ends {
-            identity: Identity { cluster: local, instance },
-            own: published,
-            leadership: leader.clone(),
-            changes: changes.clone(),
-            clock: clock::unix_seconds,
-            metrics: broker_metrics,
-        };
-        vec![Box::pin(broker::run(broker, ends)), Box::pin(measure::run(sources, leader, changes))]
+    let broker = BrokerSource::new(options.broker, &client, &process.submariner_namespace);
+    let replicas = replicas(options.dns_replicas, options.dns_service, &process.namespace);
+    let (meters, clock) = (receivers.meters, clock::unix_seconds);
+    let sources = Sources { client: client.clone(), replicas, prometheus, meters, clock };
+    let leadership = receivers.leadership;
+    let other_sources = change_sources((broker, receivers.own), sources, leadership.clone(), metrics.clone());
+    let publisher = Publisher {
+        outbox: Arc::clone(&outbox),
+        clock: clock::time,
+        own: senders.own,
+        meters: senders.meters,
+        figures: senders.figures,
     };
-    let feed = Feed {
+    let pipeline = PipelineTask {
         client: client.clone(),
-        cluster,
+        process,
         rules_from: RulesFrom::Policies,
-        probe_source: operating.probe_source,
-        plans,
+        probe_source: options.probe_source,
+        plans: senders.plan,
         metrics: metrics.clone(),
     };
+
     let mut tasks = Tasks::new(stop.clone());
     tasks.spawn("admin port", done(admin::serve(listener, Arc::new(admin))));
-    tasks.spawn("pipeline", feed.run(outlets, tellers, stop.clone()));
+    tasks.spawn("pipeline", pipeline.run(publisher, other_sources, stop.clone()));
     tasks.spawn("writer", done(writer::run(client.clone(), outbox, leadership, clock::time, metrics)));
-    tasks.spawn_drained("lease", done(elect(client, candidate, (planned, leads), stop)));
+    tasks.spawn_drained("lease", done(elect(client, candidate, (receivers.plan, senders.leadership), stop)));
     tasks.first_to_end().await
 }
 
-fn broker_of(given: Option<(PathBuf, String)>, client: &Client, cluster: &Cluster) -> Source {
-    match given {
-        Some((path, namespace)) => Source::Kubeconfig { path, namespace },
-        None => Source::Submariner { client: client.clone(), namespace: cluster.submariner_namespace.clone() },
+/// Sending ends of the latest values that the components exchange.
+struct Senders {
+    plan: watch::Sender<Option<Arc<Plan>>>,
+    leadership: watch::Sender<Leadership>,
+    own: watch::Sender<Option<Arc<Facts>>>,
+    meters: watch::Sender<Meters>,
+    figures: watch::Sender<Arc<Figures>>,
+}
+
+/// Receiving ends of the same values.
+struct Receivers {
+    plan: watch::Receiver<Option<Arc<Plan>>>,
+    leadership: watch::Receiver<Leadership>,
+    own: watch::Receiver<Option<Arc<Facts>>>,
+    meters: watch::Receiver<Meters>,
+    figures: watch::Receiver<Arc<Figures>>,
+}
+
+fn channels() -> (Senders, Receivers) {
+    let plan = watch::channel(None);
+    let leadership = watch::channel(Leadership::Waiting);
+    let own = watch::channel(None);
+    let meters = watch::channel(Meters::new());
+    let figures = watch::channel(Arc::<Figures>::default());
+    (
+        Senders { plan: plan.0, leadership: leadership.0, own: own.0, meters: meters.0, figures: figures.0 },
+        Receivers { plan: plan.1, leadership: leadership.1, own: own.1, meters: meters.1, figures: figures.1 },
+    )
+}
+
+/// Returns a registry with all metrics of the operator.
+fn operator_registry(metrics: &Metrics, outbox: &Arc<Outbox>, receivers: &Receivers) -> Registry {
+    let mut registry = registry(metrics, &receivers.plan);
+    metrics.register_writes(&mut registry);
+    metrics.register_broker(&mut registry);
+    let writer = WriterState { outbox: Arc::clone(outbox), leadership: receivers.leadership.clone() };
+    registry.register_collector(Box::new(writer));
+    registry.register_collector(Box::new(FleetState(receivers.figures.clone())));
+    registry
+}
+
+/// Returns the configured DNS replicas, otherwise those behind the Service.
+fn replicas(configured: Vec<SocketAddr>, service: String, namespace: &str) -> Replicas {
+    match configured.is_empty() {
+        true => Replicas::Found { namespace: namespace.to_owned(), service },
+        false => Replicas::Given(configured),
     }
 }
 
-fn replicas_of((given, service): (Vec<SocketAddr>, String), cluster: &Cluster) -> Replicas {
-    match given.is_empty() {
-        true => Replicas::Found { namespace: cluster.namespace.clone(), service },
-        false => Replicas::Given(given),
+/// Returns the sources of changes other than the watches: the broker and the measurements.
+fn change_sources(
+    (broker, own): (BrokerSource, watch::Receiver<Option<Arc<Facts>>>),
+    sources: Sources,
+    leadership: watch::Receiver<Leadership>,
+    metrics: Metrics,
+) -> impl FnOnce(LocalCluster) -> ChangeSources {
+    move |LocalCluster { id, instance, changes }| {
+        let io = BrokerIo {
+            identity: Identity { cluster: id, instance },
+            own,
+            leadership: leadership.clone(),
+            changes: changes.clone(),
+            clock: clock::unix_seconds,
+            metrics,
+        };
+        vec![Box::pin(broker::run(broker, io)), Box::pin(measure::run(sources, leadership, changes))]
     }
 }
 
-/// Whoever has nothing to write should not keep others from it: the election begins with the first plan.
+/// Takes part in the election from the first plan on. Before that, this replica has nothing to write, and must not keep
+/// another one from leading.
 async fn elect(
     client: Client,
     candidate: Candidate,
-    (mut planned, leads): (watch::Receiver<Option<Arc<Plan>>>, watch::Sender<Leadership>),
+    (mut plan, leadership): (watch::Receiver<Option<Arc<Plan>>>, watch::Sender<Leadership>),
     stop: CancellationToken,
 ) {
     let synced = tokio::select! {
-        synced = planned.wait_for(Option::is_some) => synced.is_ok(),
+        synced = plan.wait_for(Option::is_some) => synced.is_ok(),
         () = stop.cancelled() => false,
     };
     if synced {
-        lease::run(client, candidate, leads, stop).await;
+        lease::run(client, candidate, leadership, stop).await;
     } else {
-        // When the pipeline has ended by itself, it is the one to say why.
+        // If the pipeline has ended, its own error is the one to report.
         stop.cancelled().await;
     }
 }

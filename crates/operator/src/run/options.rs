@@ -6,43 +6,47 @@ use std::path::PathBuf;
 use landfall_core::name::ClusterId;
 use landfall_core::pricing::Location;
 
-/// Which cluster this is, and how to reach its API server.
+/// Options of every process: the local cluster, and how to reach its API server.
 #[derive(Debug, Clone)]
-pub struct Cluster {
-    /// `None`: in-cluster, or the default one.
+pub struct ProcessOptions {
+    /// Path to a kubeconfig. `None`: the credentials of the pod, otherwise the default kubeconfig.
     pub kubeconfig: Option<PathBuf>,
-    /// `None`: as the Submariner resource says.
+    /// Id of the cluster. `None`: read from the cluster itself.
     pub id: Option<ClusterId>,
-    /// Our own namespace.
+    /// Namespace of this process.
     pub namespace: String,
+    /// Namespace of the Submariner resource.
     pub submariner_namespace: String,
-    /// Where it is, which overrides what its nodes say.
+    /// Location of the cluster, which overrides that of its nodes.
     pub location: Option<Location>,
+    /// Address of the admin port.
     pub admin: SocketAddr,
 }
 
-/// What an operator is told beside its cluster.
+/// Further options of an operator.
 #[derive(Debug, Clone)]
-pub struct Operating {
-    /// In the leader election, different for each replica.
+pub struct OperatorOptions {
+    /// Unique name of the replica in the leader election.
     pub identity: String,
-    /// A kubeconfig of the broker and the namespace there. `None`: as the Submariner resource says.
+    /// Kubeconfig of the broker, and the namespace of the clusterset there. `None`: the broker of the Submariner resource.
     pub broker: Option<(PathBuf, String)>,
-    /// The admin ports of the DNS replicas. Empty: those behind their Service.
+    /// Admin ports of the DNS replicas. Empty: those of the ready replicas behind their Service.
     pub dns_replicas: Vec<SocketAddr>,
-    /// Its name.
+    /// Name of the Service of the DNS replicas.
     pub dns_service: String,
+    /// Local address that probes of other clusters leave from. `None`: chosen by the routing table.
     pub probe_source: Option<IpAddr>,
-    /// The URL of a Prometheus.
+    /// URL of a Prometheus for the queries of policies.
     pub prometheus: Option<String>,
 }
 
-/// How other clusters probe a DNS replica.
+/// Options of a DNS replica about probes.
 #[derive(Debug, Clone)]
-pub struct Probing {
+pub struct ProbeOptions {
+    /// Address on which probes of other clusters are answered.
     pub listen: SocketAddr,
-    /// The addresses by which others reach that. Empty: as it listens.
+    /// Addresses at which other clusters reach `listen`. Empty: `listen` itself.
     pub advertise: Vec<SocketAddr>,
-    /// Where own probes of other clusters leave from.
+    /// Local address that probes of other clusters leave from. `None`: chosen by the routing table.
     pub source: Option<IpAddr>,
 }

@@ -1,4 +1,4 @@
-//! Everything that tells the pipeline something, and the pipeline itself.
+//! The pipeline of a process, with the sources of its changes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::error::StartError;
-use super::options::Cluster;
+use super::options::ProcessOptions;
 use crate::clock::unix_seconds;
 use crate::control_loop::{self, Observer};
 use crate::kubernetes::watch as source;
@@ -24,78 +24,78 @@ use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
 use landfall_controller::pipeline::{Pipeline, required};
 use landfall_controller::targets::{Targets, probe_targets};
 
-/// Changes that wait for the pipeline. A full queue holds back the watches, which is what a slow consumer should do.
-const CHANGES: usize = 1024;
+/// Limit of queued changes. A full queue holds back the watches.
+const MAX_QUEUED_CHANGES: usize = 1024;
 
-/// What is known when the API server has answered for the first time.
-pub(super) struct Beginning {
-    pub(super) local: ClusterId,
-    /// Of the namespace kube-system: no other cluster has it.
+/// The local cluster, which is known once the API server has answered.
+pub(super) struct LocalCluster {
+    pub(super) id: ClusterId,
+    /// UID of the namespace kube-system, which no other cluster has.
     pub(super) instance: String,
+    /// Queue of the pipeline.
     pub(super) changes: mpsc::Sender<Change>,
 }
 
-/// What tells something besides the watches.
-pub(super) type Tellers = Vec<BoxFuture<'static, ()>>;
+/// Sources of changes other than the watches.
+pub(super) type ChangeSources = Vec<BoxFuture<'static, ()>>;
 
-/// Who plans from what.
-pub(super) struct Feed {
+/// Inputs and outputs of the pipeline of a process.
+pub(super) struct PipelineTask {
     pub(super) client: kube::Client,
-    pub(super) cluster: Cluster,
+    pub(super) process: ProcessOptions,
     pub(super) rules_from: RulesFrom,
-    /// Probes leave from there.
+    /// Local address that probes leave from.
     pub(super) probe_source: Option<IpAddr>,
     pub(super) plans: watch::Sender<Option<Arc<Plan>>>,
     pub(super) metrics: Metrics,
 }
 
-impl Feed {
-    /// Watches into the pipeline. Ends only with an error, or when `stop` is cancelled.
+impl PipelineTask {
+    /// Runs the pipeline on the watches and on `other_sources`, until `stop` is cancelled or a source fails.
     pub(super) async fn run(
         self,
         mut observer: impl Observer,
-        tellers: impl FnOnce(Beginning) -> Tellers,
+        other_sources: impl FnOnce(LocalCluster) -> ChangeSources,
         stop: CancellationToken,
     ) -> Result<(), StartError> {
-        let Self { client, cluster, rules_from, probe_source, plans, metrics } = self;
+        let Self { client, process, rules_from, probe_source, plans, metrics } = self;
         connect::preflight(&client).await?;
-        let local = match cluster.id {
+        let local = match process.id {
             Some(id) => id,
-            None => identity::cluster_id(&client, &cluster.submariner_namespace).await?,
+            None => identity::cluster_id(&client, &process.submariner_namespace).await?,
         };
         tracing::info!(cluster = %local, "the API server answers; watching");
-        let (changes, queue) = mpsc::channel(CHANGES);
-        let mut sources = watches(&client, (rules_from, &cluster.namespace), &metrics, &changes);
+        let (changes, queue) = mpsc::channel(MAX_QUEUED_CHANGES);
+        let mut sources = watches(&client, (rules_from, &process.namespace), &metrics, &changes);
         let mut pipeline = Pipeline::new(
             Perspective {
                 local: local.clone(),
-                namespace: cluster.namespace.into(),
-                submariner_namespace: Some(cluster.submariner_namespace.into()),
+                namespace: process.namespace.into(),
+                submariner_namespace: Some(process.submariner_namespace.into()),
                 rules_from,
             },
             Age::Live,
         );
         if rules_from == RulesFrom::Policies {
-            let place = match cluster.location {
-                Some(place) => Some(place),
+            let location = match process.location {
+                Some(location) => Some(location),
                 None => identity::location(&client).await?,
             };
-            pipeline = pipeline.awaiting_broker(place);
+            pipeline = pipeline.awaiting_broker(location);
             let instance = identity::instance(&client).await?;
-            tellers(Beginning { local, instance, changes: changes.clone() }).into_iter().for_each(|teller| {
-                sources.spawn(teller);
-            });
+            let others = other_sources(LocalCluster { id: local, instance, changes: changes.clone() });
+            others.into_iter().for_each(|source| drop(sources.spawn(source)));
         }
         let (targets, probed) = watch::channel(Targets::new());
         sources.spawn(links::run(probed, probe_source, changes));
         let observer = |pipeline: &Pipeline, touched: &Touched| {
-            let of = |kind: Kind| pipeline.stores().problems().filter(|problem| problem.kind == kind).count();
-            metrics.set_skipped(of);
-            targets.send_if_modified(|known| {
+            let skipped = |kind: Kind| pipeline.stores().problems().filter(|problem| problem.kind == kind).count();
+            metrics.set_skipped(skipped);
+            targets.send_if_modified(|last| {
                 let now = probe_targets(pipeline);
-                std::mem::replace(known, now.clone()) != now
+                std::mem::replace(last, now.clone()) != now
             });
-            observer.settled(pipeline, touched);
+            observer.batch_applied(pipeline, touched);
         };
         tokio::select! {
             biased;
@@ -107,6 +107,7 @@ impl Feed {
     }
 }
 
+/// Starts the watches of all kinds that the pipeline needs.
 fn watches(
     client: &kube::Client,
     (rules_from, own): (RulesFrom, &str),

@@ -1,4 +1,4 @@
-//! What the operator's pipeline tells the other components after every turn.
+//! Publishes the results of the operator's pipeline to its other components.
 
 use std::sync::Arc;
 
@@ -16,36 +16,38 @@ use landfall_controller::publish::desired::{desired_writes, is_present};
 use landfall_controller::targets;
 use landfall_controller::targets::Meters;
 
-pub(super) struct Outlets {
+/// Receivers of the results.
+pub(super) struct Publisher {
+    /// Writes for the API server.
     pub(super) outbox: Arc<Outbox>,
     pub(super) clock: fn() -> Time,
-    /// For the broker.
+    /// Own facts for the broker.
     pub(super) own: watch::Sender<Option<Arc<Facts>>>,
-    /// For whoever measures.
+    /// Own exports to be measured.
     pub(super) meters: watch::Sender<Meters>,
-    /// For whoever scrapes.
+    /// Metrics of the fleet for the admin port.
     pub(super) figures: watch::Sender<Arc<Figures>>,
 }
 
-impl Observer for Outlets {
-    fn settled(&mut self, pipeline: &Pipeline, touched: &Touched) {
+impl Observer for Publisher {
+    fn batch_applied(&mut self, pipeline: &Pipeline, touched: &Touched) {
         for desired in desired_writes(pipeline, touched, &(self.clock)()) {
             self.outbox.set(desired, Instant::now());
         }
         if touched.policies {
             self.outbox.retain(|target| is_present(pipeline, target));
         }
-        self.own.send_if_modified(|known| {
+        self.own.send_if_modified(|last| {
             let now = pipeline.published().cloned();
-            let before = std::mem::replace(known, now.clone());
+            let before = std::mem::replace(last, now.clone());
             before.as_ref().map(Arc::as_ptr) != now.as_ref().map(Arc::as_ptr)
         });
         if touched.is_nothing() {
             return;
         }
-        self.meters.send_if_modified(|known| {
+        self.meters.send_if_modified(|last| {
             let now = targets::meters(pipeline);
-            std::mem::replace(known, now.clone()) != now
+            std::mem::replace(last, now.clone()) != now
         });
         let now = Figures::of(pipeline, &self.figures.borrow());
         self.figures.send_replace(Arc::new(now));

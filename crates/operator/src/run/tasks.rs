@@ -1,4 +1,4 @@
-//! The components of a process: all end together.
+//! The tasks of a process, which end together.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::StartError;
 
-/// How long components may take to end after they were asked to.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Limit for tasks to finish after they were asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The components of a process. When one ends unasked, all end.
+/// The tasks of a process. When one ends unasked, all end.
 pub(super) struct Tasks {
     tasks: JoinSet<(&'static str, Result<(), StartError>)>,
-    /// Those that have something to finish once they are asked to stop.
+    /// Tasks that finish their work after they were asked to stop.
     drained: JoinSet<(&'static str, Result<(), StartError>)>,
     stop: CancellationToken,
 }
@@ -23,6 +23,7 @@ impl Tasks {
         Self { tasks: JoinSet::new(), drained: JoinSet::new(), stop }
     }
 
+    /// Starts a task that may be dropped at any time.
     pub(super) fn spawn(
         &mut self,
         name: &'static str,
@@ -31,6 +32,7 @@ impl Tasks {
         self.tasks.spawn(async move { (name, task.await) });
     }
 
+    /// Starts a task that gets time to finish after it was asked to stop.
     pub(super) fn spawn_drained(
         &mut self,
         name: &'static str,
@@ -39,6 +41,8 @@ impl Tasks {
         self.drained.spawn(async move { (name, task.await) });
     }
 
+    /// Waits for the first task to end or for the request to stop, and stops all tasks. Returns an error if a task ended
+    /// unasked.
     pub(super) async fn first_to_end(mut self) -> Result<(), StartError> {
         let ended = tokio::select! {
             () = self.stop.cancelled() => None,
@@ -48,8 +52,8 @@ impl Tasks {
         let asked = self.stop.is_cancelled();
         self.stop.cancel();
         let finish = async { while self.drained.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, finish).await.is_err() {
-            tracing::warn!("not everything ended in time; leaving it behind");
+        if tokio::time::timeout(DRAIN_TIMEOUT, finish).await.is_err() {
+            tracing::warn!("some tasks did not finish in time; ending the process without them");
         }
         match ended {
             None => Ok(()),
@@ -61,7 +65,7 @@ impl Tasks {
     }
 }
 
-/// Makes a component of a task that can only end, and not fail.
+/// Adapts a task that cannot fail.
 pub(super) async fn done(task: impl Future<Output = ()>) -> Result<(), StartError> {
     task.await;
     Ok(())

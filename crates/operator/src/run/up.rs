@@ -1,5 +1,5 @@
-//! The tasks of file mode: for each cluster a reader of files, a pipeline and a DNS server, and between the clusters the
-//! exchange of facts.
+//! The tasks of file mode: a reader of files, a pipeline and a DNS server for each cluster, and the exchange of facts between
+//! the clusters.
 
 use crate::control_loop;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ use landfall_controller::summary::ClusterPlan;
 /// Limit of the queue in front of a pipeline. A full queue holds back the reader of the files.
 const MAX_QUEUED_CHANGES: usize = 1024;
 
-/// Why a task of file mode ended.
+/// Reason why a task of file mode ended.
 #[derive(Debug, Error)]
 pub enum UpError {
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum UpError {
     Serve(ServeError),
 }
 
-/// A running cluster, as seen from outside its tasks.
+/// A running cluster, as other tasks see it.
 #[derive(Debug)]
 pub struct ClusterView {
     pub cluster: ClusterId,
@@ -44,7 +44,7 @@ pub struct ClusterView {
     pub file_problems: watch::Receiver<Vec<FileProblem>>,
 }
 
-/// The newest plan of a cluster, and what is wrong with its objects.
+/// Newest plan of a cluster, and the problems of its objects.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterState {
     pub plan: Option<ClusterPlan>,
@@ -83,7 +83,7 @@ pub fn start(
     views
 }
 
-/// What a pipeline is observed for.
+/// Receivers of the results of a pipeline.
 struct Outputs {
     state: watch::Sender<ClusterState>,
     own_facts: watch::Sender<Option<Arc<Facts>>>,
@@ -102,9 +102,9 @@ fn start_cluster(
         let next = ClusterState { plan: ClusterPlan::of(pipeline), findings: findings::problems(pipeline) };
         outputs.state.send_replace(next);
         let own = Arc::new(pipeline.own_facts());
-        outputs.own_facts.send_if_modified(|known| {
-            let changed = known.as_ref() != Some(&own);
-            *known = Some(own);
+        outputs.own_facts.send_if_modified(|last| {
+            let changed = last.as_ref() != Some(&own);
+            *last = Some(own);
             changed
         });
     };
