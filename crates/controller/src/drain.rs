@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::pipeline::Pipeline;
 use landfall_core::drain::{Deficit, deficit_without};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
@@ -10,6 +9,7 @@ use landfall_core::policy::Mode;
 use landfall_core::snapshot::{RuleSource, ServiceKind};
 
 use crate::findings::broker_problem;
+use crate::pipeline::Pipeline;
 
 /// Reasons against draining a cluster.
 #[derive(Debug)]

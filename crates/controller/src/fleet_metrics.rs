@@ -1,7 +1,7 @@
 //! Metrics of the fleet: age of the facts, how weights were computed, savings, and achieved shares.
 //!
-//! Labels name services and clusters here, because the values belong to them. Their number is bounded by the plan, and they
-//! disappear with it.
+//! Labels name services and clusters here, because the values belong to them. Their number is bounded by the plan, and
+//! they disappear with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

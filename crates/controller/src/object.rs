@@ -126,8 +126,8 @@ impl Kind {
         self.row().versions
     }
 
-    /// Returns true if nothing can be planned without this kind. The CRDs of other kinds may be missing; those kinds then
-    /// have no objects.
+    /// Returns true if nothing can be planned without this kind. The CRDs of other kinds may be missing; those kinds
+    /// then have no objects.
     pub fn is_required(self) -> bool {
         self.row().need == Need::Required
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::pipeline::Pipeline;
 use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::snapshot::RuleSource;
+
+use crate::pipeline::Pipeline;
 
 /// Plan for the clients of one cluster.
 #[derive(Debug, Clone)]
@@ -25,8 +26,8 @@ impl ClusterPlan {
 
 /// One service, summarized over the clients of all clusters.
 ///
-/// A mean over some requests would look like a mean over all. The means are therefore `None` unless path, price and demand
-/// of all requests are known, up to rounding.
+/// A mean over some requests would look like a mean over all. The means are therefore `None` unless path, price and
+/// demand of all requests are known, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ServiceSummary {
     /// `None` if a cluster does not know its demand.
@@ -39,8 +40,8 @@ pub struct ServiceSummary {
     pub fullest: Option<f64>,
 }
 
-/// Summarizes the optimized services over the clients of all clusters, by service name. Services with a clusterset IP are
-/// left out: the network chooses the cluster, so the result is not known.
+/// Summarizes the optimized services over the clients of all clusters, by service name. Services with a clusterset IP
+/// are left out: the network chooses the cluster, so the result is not known.
 pub fn summarize(plans: &[ClusterPlan]) -> BTreeMap<String, ServiceSummary> {
     let mut totals: BTreeMap<String, Total> = BTreeMap::new();
     for source in plans {

@@ -20,8 +20,8 @@ pub enum Accepted {
     Submariner(Submariner),
     Policy(Box<SelectionPolicy>),
     Import(Import),
-    /// Import that a Lighthouse agent keeps for each exporting cluster. It offers no service, but `subctl` and users put the
-    /// weights of that export there.
+    /// Import that a Lighthouse agent keeps for each exporting cluster. It offers no service, but `subctl` and users
+    /// put the weights of that export there.
     ExportWeights(ExportWeights),
     Slice(Slice),
     Pods(ReadyPods),
@@ -97,8 +97,8 @@ pub struct ExportWeights {
 pub struct Slice {
     pub key: ServiceKey,
     pub cluster: ClusterId,
-    /// True if the name ends in the cluster id: an old agent wrote the slice, and a newer agent replaced it without deleting
-    /// it.
+    /// True if the name ends in the cluster id: an old agent wrote the slice, and a newer agent replaced it without
+    /// deleting it.
     pub legacy: bool,
     /// Sorted, without duplicates.
     pub ready: Arc<[Endpoint]>,

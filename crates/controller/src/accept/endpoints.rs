@@ -54,7 +54,8 @@ fn accept_pods(slice: &api::EndpointSlice) -> Accepted {
     Accepted::Pods(ReadyPods { key, ready: ready.into_iter().collect() })
 }
 
-/// Parses an address. Returns `None` if it is not of the slice's family, or if clients in other clusters cannot connect to it.
+/// Parses an address. Returns `None` if it is not of the slice's family, or if clients in other clusters cannot connect
+/// to it.
 fn usable(address_type: &str, address: &str) -> Option<IpAddr> {
     let address: IpAddr = address.parse().ok()?;
     let sane = match address {

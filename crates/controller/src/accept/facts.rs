@@ -1,5 +1,5 @@
-//! Facts of a cluster. They come from outside and are not trusted: an invalid value is left out and reported, and the rest is
-//! accepted.
+//! Facts of a cluster. They come from outside and are not trusted: an invalid value is left out and reported, and the
+//! rest is accepted.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -118,8 +118,8 @@ fn answers(reported: &[api::ServiceFacts], left_out: &mut LeftOut) -> BTreeMap<S
     answers
 }
 
-/// Returns the probe addresses. A peer must not make this cluster connect to its own hosts, or to a link-local address that
-/// serves credentials.
+/// Returns the probe addresses. A peer must not make this cluster connect to its own hosts, or to a link-local address
+/// that serves credentials.
 fn probe_addresses(reported: &[String], left_out: &mut LeftOut) -> Vec<SocketAddr> {
     let parsed = |(i, text): (usize, &String)| {
         let address =

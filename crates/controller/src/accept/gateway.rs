@@ -44,7 +44,8 @@ pub(super) fn accept_gateway(gateway: &api::Gateway) -> (Accepted, Option<Refuse
     (Accepted::Gateway(gateway), left_out)
 }
 
-/// Parses a duration as Go prints it, such as `1h2m0.5s`, `23.41ms` or `850µs`. Returns `None` for other or negative values.
+/// Parses a duration as Go prints it, such as `1h2m0.5s`, `23.41ms` or `850µs`. Returns `None` for other or negative
+/// values.
 fn go_duration(text: &str) -> Option<Duration> {
     let mut seconds = 0.0;
     let mut rest = text;

@@ -1,9 +1,9 @@
 //! ServiceImports: services of the clusterset, and the annotations that users add to them.
 
-use landfall_api::labels::{PREFER_LOCAL, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE, WEIGHT_PREFIX};
 use std::collections::BTreeMap;
 
 use landfall_api as api;
+use landfall_api::labels::{PREFER_LOCAL, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE, WEIGHT_PREFIX};
 use landfall_core::name::ClusterId;
 use landfall_core::policy::{LocalPreference, Weight};
 use landfall_core::snapshot::ServiceKind;
@@ -79,8 +79,8 @@ fn weight_annotations(meta: &api::Meta) -> impl Iterator<Item = Result<(ClusterI
     })
 }
 
-/// Parses weights such as `c2:10,c3:5`, the format that was designed for `subctl export`. The aggregated import is for all
-/// exporters, so each weight needs a cluster.
+/// Parses weights such as `c2:10,c3:5`, the format that was designed for `subctl export`. The aggregated import is for
+/// all exporters, so each weight needs a cluster.
 fn weights_by_exporter(key: &str, value: &str) -> Result<BTreeMap<ClusterId, Weight>, Refused> {
     let expected = "a list of exporting clusters and their weights, such as c2:10,c3:5";
     let refused = || Refused::Annotation { key: key.to_owned(), value: value.to_owned(), expected };

@@ -1,5 +1,5 @@
-//! Validates objects. Each object is checked here once, when it arrives, and reduced to the fields that are used. A refused
-//! object is reported, and its previous version stays in force.
+//! Validates objects. Each object is checked here once, when it arrives, and reduced to the fields that are used. A
+//! refused object is reported, and its previous version stays in force.
 
 mod accepted;
 mod endpoints;
@@ -32,8 +32,8 @@ pub use self::settings::{Optimized, Preset, PrometheusQueries};
 use self::submariner::accept_submariner;
 use crate::object::Object;
 
-/// Accepts an object. Also returns the first of its parts that had to be left out: a service must not disappear because an
-/// annotation has a typing mistake.
+/// Accepts an object. Also returns the first of its parts that had to be left out: a service must not disappear because
+/// an annotation has a typing mistake.
 pub fn accept(object: Object) -> Result<(Accepted, Option<Refused>), Refused> {
     let whole = |accepted| (accepted, None);
     match object {

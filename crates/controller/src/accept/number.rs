@@ -29,8 +29,8 @@ impl Range {
         if enough && number <= self.max { Ok(number) } else { Err(self.refused(field, number, Substitute::None)) }
     }
 
-    /// Checks a measured number. One that is too large is replaced with the maximum. One that is too small, or not finite, is
-    /// left out.
+    /// Checks a measured number. One that is too large is replaced with the maximum. One that is too small, or not
+    /// finite, is left out.
     pub(super) fn clip(self, field: &str, number: Option<f64>) -> (Option<f64>, Option<OutOfRange>) {
         match number {
             Some(number) if number.is_finite() && number > self.max => {
@@ -99,13 +99,13 @@ mod tests {
             assert_eq!(range.check("f", valid), Ok(valid));
         }
         assert_eq!(above.check("f", 1e6), Ok(1e6));
-        for (range, wrong, says) in [
+        for (range, wrong, message) in [
             (range, 1.5, "f: 1.5 is not a number from 0.1 to 0.99"),
             (range, f64::NAN, "f: NaN is not a number from 0.1 to 0.99"),
             (above, 0.0, "f: 0 is not a number above 0, at most 1000000"),
             (above, f64::INFINITY, "f: inf is not a number above 0, at most 1000000"),
         ] {
-            assert_eq!(range.check("f", wrong).unwrap_err().to_string(), says);
+            assert_eq!(range.check("f", wrong).unwrap_err().to_string(), message);
         }
     }
 
@@ -120,8 +120,8 @@ mod tests {
         let message = "f: 11 is not a number from 0 to 10; the maximum is used instead";
         assert_eq!(clipped(Some(11.0)), (Some(10.0), message.to_owned()));
         for (number, text) in [(-1.0, "-1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
-            let says = format!("f: {text} is not a number from 0 to 10; it is left out");
-            assert_eq!(clipped(Some(number)), (None, says));
+            let message = format!("f: {text} is not a number from 0 to 10; it is left out");
+            assert_eq!(clipped(Some(number)), (None, message));
         }
     }
 }

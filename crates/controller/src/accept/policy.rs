@@ -75,8 +75,8 @@ fn targets(namespace: &str, targets: &[api::TargetRef]) -> Result<Vec<ServiceKey
     targets.iter().enumerate().map(target).collect()
 }
 
-/// Refuses fields that belong to another mode than the one that is set. Without a mode they are accepted, because the mode
-/// may come from the Submariner resource.
+/// Refuses fields that belong to another mode than the one that is set. Without a mode they are accepted, because the
+/// mode may come from the Submariner resource.
 fn fits_mode(spec: &api::SelectionPolicySpec) -> Result<(), Refused> {
     let Some(set) = spec.load_balancing.map(mode) else { return Ok(()) };
     let needs = [

@@ -42,8 +42,8 @@ pub(super) fn accept_selection(selection: api::ServiceSelection) -> Result<Accep
     Ok(Accepted::Selection(Selection { key, rule: Arc::new(rule), fingerprint, ours }))
 }
 
-/// Hash that is equal for two selections with the same content. Times and round-trip times are left out: they change all the
-/// time, and each change would be a write.
+/// Hash that is equal for two selections with the same content. Times and round-trip times are left out: they change
+/// all the time, and each change would be a write.
 pub fn fingerprint(status: &ServiceSelectionStatus) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&status.source, &status.mode, &status.reason, &status.policy, &status.summary).hash(&mut hasher);

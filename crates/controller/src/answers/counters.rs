@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::answers::report::{AnswersReport, Counts};
 
-/// After this time without a report, the time of a process's new answers is unknown. A collector that has run for this time
-/// knows all older processes.
+/// After this time without a report, the time of a process's new answers is unknown. A collector that has run for this
+/// time knows all older processes.
 pub const SILENCE_TIMEOUT_SECONDS: u64 = 600;
 /// Limit of remembered processes: enough for the largest DNS deployments, with restarts.
 const MAX_PROCESSES: usize = 1024;
 
-/// Last counts of each DNS process, by process id. Addresses are no key: a process can have several addresses, and an address
-/// can have several processes in turn.
+/// Last counts of each DNS process, by process id. Addresses are no key: a process can have several addresses, and an
+/// address can have several processes in turn.
 #[derive(Debug, Default)]
 pub struct AnswerCounters {
     /// Time of the first report, in seconds.
@@ -32,9 +32,9 @@ struct Process {
 impl AnswerCounters {
     /// Handles a report of the replica at an address, at `now` seconds. Returns its answers since the previous report.
     ///
-    /// A process counts from 0 if it replaced another one at the same address, or if it appears after the collector knows all
-    /// older processes. The first report of any other process is only a starting point: the time of its answers is unknown,
-    /// and the answers of days must not count as those of one round.
+    /// A process counts from 0 if it replaced another one at the same address, or if it appears after the collector
+    /// knows all older processes. The first report of any other process is only a starting point: the time of its
+    /// answers is unknown, and the answers of days must not count as those of one round.
     pub fn step(&mut self, replica: &str, report: AnswersReport, now: u64) -> Counts {
         let started = *self.started.get_or_insert(now);
         self.forget(now);
@@ -50,8 +50,8 @@ impl AnswerCounters {
         new
     }
 
-    /// Drops the counts of processes whose last report is too old. The process itself stays known, so that it is not taken
-    /// for a new one later.
+    /// Drops the counts of processes whose last report is too old. The process itself stays known, so that it is not
+    /// taken for a new one later.
     fn forget(&mut self, now: u64) {
         for process in
             self.processes.values_mut().filter(|process| now.saturating_sub(process.seen) > SILENCE_TIMEOUT_SECONDS)

@@ -4,8 +4,8 @@
 //! {"boot": "9f3c…", "probe": ["0.0.0.0:8053"], "answers": {"shop/web": {"east": 123, "west": 45}}}
 //! ```
 //!
-//! `boot` is unique to each process, and counts start with the process. Answers with a clusterset IP count for the cluster
-//! `""`. Counts of 0 are left out.
+//! `boot` is unique to each process, and counts start with the process. Answers with a clusterset IP count for the
+//! cluster `""`. Counts of 0 are left out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,8 +17,8 @@ use thiserror::Error;
 
 /// Limit of a report. 10,000 services with 20 clusters each take 4 MB.
 pub const MAX_REPORT_BYTES: usize = 8 << 20;
-/// Limit of a count. A float represents it exactly, and more than a thousand of them can be added. A million answers per
-/// second reach it after 285 years.
+/// Limit of a count. A float represents it exactly, and more than a thousand of them can be added. A million answers
+/// per second reach it after 285 years.
 const MAX_ANSWERS: u64 = 1 << 53;
 const MAX_PROCESS_ID_BYTES: usize = 64;
 /// Limit of probe addresses of one replica.
@@ -118,8 +118,7 @@ fn by_cluster(counts: BTreeMap<String, u64>) -> Result<BTreeMap<Option<ClusterId
 mod tests {
     use std::sync::Arc;
 
-    use landfall_core::export::Family;
-    use landfall_core::export::{Endpoint, Export};
+    use landfall_core::export::{Endpoint, Export, Family};
     use landfall_core::plan::plan;
     use landfall_core::snapshot::{NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 

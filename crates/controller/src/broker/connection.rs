@@ -64,7 +64,8 @@ impl BrokerConnection {
         self != Self::Pending
     }
 
-    /// Returns the time from which facts dated `at` age: outages are added, because no newer facts could arrive in them.
+    /// Returns the time from which facts dated `at` age: outages are added, because no newer facts could arrive in
+    /// them.
     pub fn effective_time(self, at: u64, now: u64) -> u64 {
         let outage = match self {
             _ if at == 0 => 0,

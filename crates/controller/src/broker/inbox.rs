@@ -1,9 +1,9 @@
 //! Checks the objects on the broker, and dates the facts in them.
 //!
-//! Every object there was written by a peer. The name must match the owner; the broker's admission policy enforces this. The
-//! object must be small enough, and its numbers must pass [`accept`]. **Only the broker's clock counts**: the age of an
-//! object comes from the time at which the API server last wrote it. A cluster whose clock is an hour off therefore has facts
-//! as fresh as those of any other cluster.
+//! Every object there was written by a peer. The name must match the owner; the broker's admission policy enforces
+//! this. The object must be small enough, and its numbers must pass [`accept`]. **Only the broker's clock counts**: the
+//! age of an object comes from the time at which the API server last wrote it. The clock of a cluster may be an hour
+//! off, and its facts are as fresh as those of any other cluster.
 //!
 //! ```text
 //! ObjectEvent ─ take ─▶ Taken ─ (ask the broker's time) ─ report ─▶ PeerEvents for the pipeline
@@ -20,8 +20,7 @@ use landfall_core::optimize::growth_limit::GrowthLimit;
 use super::objects::{Identity, name};
 use super::rejection::{MAX_CLUSTERS, Rejection};
 use crate::accept::{Accepted, accept};
-use crate::change::BrokerState;
-use crate::change::{ObjectEvent, PeerEvent};
+use crate::change::{BrokerState, ObjectEvent, PeerEvent};
 use crate::facts::ClusterFacts;
 use crate::object::Object;
 
@@ -149,7 +148,8 @@ impl Inbox {
         events
     }
 
-    /// Compares the local clock with the broker's, in seconds since 1970. If the skew changed, all facts are dated again.
+    /// Compares the local clock with the broker's, in seconds since 1970. If the skew changed, all facts are dated
+    /// again.
     pub fn compare_clocks(&mut self, here: u64, broker: u64) -> Taken {
         let changed = if self.skew_moved(here, broker) { ChangedFacts::All } else { ChangedFacts::None };
         Taken { ask_time: false, changed }
@@ -171,8 +171,8 @@ impl Inbox {
         self.lost.is_some()
     }
 
-    /// Returns true if the local facts may be written: the objects on the broker must have been read, and no older cluster
-    /// may have the local id.
+    /// Returns true if the local facts may be written: the objects on the broker must have been read, and no older
+    /// cluster may have the local id.
     pub fn may_write(&self, now: u64) -> bool {
         self.reported.is_some() && self.lost.is_none() && self.older_duplicate(now).is_none()
     }
@@ -192,8 +192,8 @@ impl Inbox {
 
     /// Stores an object. Returns the cluster whose facts changed.
     ///
-    /// A cluster writes its first part last. Until then its facts are incomplete: a service that moved between parts can be
-    /// in both or in neither.
+    /// A cluster writes its first part last. Until then its facts are incomplete: a service that moved between parts
+    /// can be in both or in neither.
     fn store(&mut self, object: api::ClusterFacts, now: u64) -> ChangedFacts {
         let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
         self.note_listed(&named);
@@ -259,7 +259,8 @@ impl Inbox {
         if clusters.len() >= MAX_CLUSTERS && !clusters.contains(&facts.cluster) {
             return Err(Rejection::TooMany);
         }
-        // The local numbers are clipped too: with other numbers than its peers, the local cluster would plan differently.
+        // The local numbers are clipped too: with other numbers than its peers, the local cluster would plan
+        // differently.
         let growth = self.growth.entry(facts.cluster.clone()).or_default();
         let clipped = growth.clip(Arc::make_mut(&mut facts.services), now);
         let unusual = (clipped > 0).then_some(Rejection::Unusual(clipped));
@@ -297,8 +298,8 @@ impl Inbox {
         self.reported = None;
     }
 
-    /// Removes an object. Returns the cluster whose facts changed. If the newest part still counts the removed one, that one
-    /// is missing, not gone: its facts stay until they are too old.
+    /// Removes an object. Returns the cluster whose facts changed. If the newest part still counts the removed one,
+    /// that one is missing, not gone: its facts stay until they are too old.
     fn remove(&mut self, named: &str) -> Option<ClusterId> {
         self.rejected.remove(named);
         self.duplicates.remove(named);

@@ -1,12 +1,12 @@
 //! Builds the objects on the broker from the facts of the local cluster: pure.
 //!
-//! The first object has the facts of the cluster as a whole. Services are split over the objects in order, so that a new or
-//! removed service moves few others to another object.
+//! The first object has the facts of the cluster as a whole. Services are split over the objects in order, so that a
+//! new or removed service moves few others to another object.
 
-use landfall_api::time::from_unix_seconds;
 use std::collections::BTreeMap;
 
 use landfall_api as api;
+use landfall_api::time::from_unix_seconds;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::report::Report;
 use landfall_core::pricing::Location;
@@ -148,8 +148,8 @@ fn service(facts: &ClusterFacts, key: &ServiceKey) -> api::ServiceFacts {
     }
 }
 
-/// Rounds to four digits. The error is below 0.1 %, which is less than the precision of these numbers and than the hysteresis
-/// of weights.
+/// Rounds to four digits. The error is below 0.1 %, which is less than the precision of these numbers and than the
+/// hysteresis of weights.
 fn short(number: f64) -> f64 {
     if number == 0.0 || !number.is_finite() {
         return 0.0;

@@ -12,7 +12,8 @@ use serde::Serialize;
 #[serde(rename_all = "camelCase")]
 pub struct Inputs {
     pub facts: FactsInput,
-    /// Facts as if all exporters were ready. Absent if they are. The failover priorities of unready exporters come from these.
+    /// Facts as if all exporters were ready. Absent if they are. The failover priorities of unready exporters come from
+    /// these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_all_were_ready: Option<FactsInput>,
     pub objective: ObjectiveInput,

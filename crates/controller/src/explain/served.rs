@@ -1,7 +1,7 @@
 //! The shares that DNS serves now. They come from the published ServiceSelection, not from a new plan.
 //!
-//! A plan that is made for one look lacks inputs of the operator: its own counts of answers, and the facts from a broker that
-//! is named only in the operator's arguments.
+//! A plan that is made for one look lacks inputs of the operator: its own counts of answers, and the facts from a
+//! broker that is named only in the operator's arguments.
 
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ impl From<&Share> for ServedShare {
     }
 }
 
-/// Returns the service as DNS replicas plan it. Returns `None` if they answer with a clusterset IP, so that shares have no
-/// effect.
+/// Returns the service as DNS replicas plan it. Returns `None` if they answer with a clusterset IP, so that shares have
+/// no effect.
 pub(super) fn answered(pipeline: &Pipeline, key: &ServiceKey, planned: &ServicePlan) -> Option<ServicePlan> {
     let Service { kind, exports, .. } = &*planned.service;
     let rule_source = published(pipeline.stores(), key);

@@ -29,8 +29,8 @@ pub struct ClusterFacts {
     pub links: BTreeMap<ClusterId, PeerLink>,
     /// Price of traffic from this cluster to each other cluster.
     pub egress_usd_per_gb: BTreeMap<ClusterId, f64>,
-    /// Each report is dated with the window of the object that carried it. Shared, because many copies of the facts differ
-    /// only in other fields.
+    /// Each report is dated with the window of the object that carried it. Shared, because many copies of the facts
+    /// differ only in other fields.
     pub services: Arc<BTreeMap<ServiceKey, Report>>,
     /// DNS answers per second by exporting cluster, in the same window. Shared for the same reason.
     pub answers_rps: Arc<BTreeMap<ServiceKey, ByCluster<f64>>>,
@@ -90,7 +90,8 @@ impl ClusterFacts {
         }
     }
 
-    /// Merges the facts of several objects; for each entry the newest object wins. Returns `None` if there are no objects.
+    /// Merges the facts of several objects; for each entry the newest object wins. Returns `None` if there are no
+    /// objects.
     pub fn merged<'a>(parts: impl Iterator<Item = &'a Self>) -> Option<Self> {
         let mut parts: Vec<&Self> = parts.collect();
         parts.sort_by_key(|part| (part.observed, part.generation));

@@ -39,8 +39,8 @@ fn unreachable_peers(facts: &ClusterFacts) -> BTreeSet<&str> {
     facts.links.iter().filter(|(_, link)| unreachable(link)).map(|(cluster, _)| cluster.as_str()).collect()
 }
 
-/// Returns true if a path differs significantly from the published one: its reachability changed, or its round-trip time did
-/// by more than 5 ms and 25 %.
+/// Returns true if a path differs significantly from the published one: its reachability changed, or its round-trip
+/// time did by more than 5 ms and 25 %.
 pub fn links_changed_significantly(
     before: &BTreeMap<ClusterId, PeerLink>,
     now: &BTreeMap<ClusterId, PeerLink>,

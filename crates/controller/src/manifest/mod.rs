@@ -16,8 +16,8 @@ pub struct Document {
     /// First line, counted from 1. For an item of a list, the first line of the list.
     pub line: usize,
     pub read: Result<Object, Malformed>,
-    /// Unknown and renamed fields, one message per field. The rest of the object is used. A NetworkPricing with an unknown
-    /// field is malformed instead.
+    /// Unknown and renamed fields, one message per field. The rest of the object is used. A NetworkPricing with an
+    /// unknown field is malformed instead.
     pub unknown: Vec<String>,
 }
 
@@ -111,8 +111,8 @@ impl Header {
         self.api_version.is_empty() || self.kind.is_empty()
     }
 
-    /// Returns an error if the document has one of our kinds in a version that Landfall does not read. Other kinds are left
-    /// out silently.
+    /// Returns an error if the document has one of our kinds in a version that Landfall does not read. Other kinds are
+    /// left out silently.
     fn unknown_version(&self, line: usize) -> Vec<Document> {
         let (group, _) = group_and_version(&self.api_version);
         let ours = Kind::ALL.into_iter().find(|kind| kind.name() == self.kind && kind.group() == group);
@@ -181,8 +181,8 @@ fn json_document(line: usize, text: &str) -> Vec<Document> {
     vec![Document::read(line, kind, Json(text), |error| malformed(&header, &error.to_string()))]
 }
 
-/// Returns the documents of a YAML stream and their first lines. A line that starts with `---` always separates documents,
-/// because block scalars are indented.
+/// Returns the documents of a YAML stream and their first lines. A line that starts with `---` always separates
+/// documents, because block scalars are indented.
 fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     let mut documents = Vec::new();
     let (mut start, mut start_line, mut at) = (0, 1, 0);
@@ -238,8 +238,9 @@ fn nameless(line: usize) -> Document {
     Document::nameless(line, "invalid manifest: apiVersion or kind is missing".to_owned())
 }
 
-/// Reads kind and version in the form in which `kubectl` prints them, without parsing the document. Returns `None` if they
-/// have another form. Most documents of a large file are often of other kinds, and the rest should be parsed only once.
+/// Reads kind and version in the form in which `kubectl` prints them, without parsing the document. Returns `None` if
+/// they have another form. Most documents of a large file are often of other kinds, and the rest should be parsed only
+/// once.
 fn quick_header(text: &str) -> Option<Header> {
     let value = |key: &str| {
         let line = text.lines().find(|line| line.starts_with(key))?;

@@ -1,5 +1,5 @@
-//! Finds unknown fields. An API server refuses or drops them. In a file they would be ignored silently, and a policy with a
-//! typing mistake would become a different policy.
+//! Finds unknown fields. An API server refuses or drops them. In a file they would be ignored silently, and a policy
+//! with a typing mistake would become a different policy.
 
 use std::cell::RefCell;
 

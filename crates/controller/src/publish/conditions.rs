@@ -30,8 +30,8 @@ pub fn policy_status(
     Some(SelectionPolicyStatus { services, conditions })
 }
 
-/// Returns the conditions of a Submariner resource. Returns `None` if they are up to date. Only the resource that is in force
-/// has a condition for the broker, and only if there is one.
+/// Returns the conditions of a Submariner resource. Returns `None` if they are up to date. Only the resource that is in
+/// force has a condition for the broker, and only if there is one.
 pub fn submariner_conditions(
     submariner: &Submariner,
     (in_force, broker): (bool, Option<&BrokerState>),
@@ -48,8 +48,8 @@ pub fn submariner_conditions(
     (next != *before).then_some(next)
 }
 
-/// Returns true if the API server stored our conditions as they were sent, and no others of ours. Times are not compared,
-/// because the API server may store fewer digits.
+/// Returns true if the API server stored our conditions as they were sent, and no others of ours. Times are not
+/// compared, because the API server may store fewer digits.
 pub fn stored_as_sent(sent: &[Condition], stored: &[Condition]) -> bool {
     let ours = |conditions: &'_ [Condition]| -> BTreeSet<[String; 4]> {
         let ours = conditions
@@ -140,7 +140,8 @@ fn condition(r#type: &str, verdict: &Verdict, generation: i64, now: &Time) -> Co
     }
 }
 
-/// Merges our condition into the existing ones and keeps those of other writers. Returns `None` if only the time would change.
+/// Merges our condition into the existing ones and keeps those of other writers. Returns `None` if only the time would
+/// change.
 fn merged(existing: &[Condition], mut ours: Condition) -> Option<Vec<Condition>> {
     let mut conditions = existing.to_vec();
     let Some(before) = conditions.iter_mut().find(|condition| condition.type_ == ours.type_) else {

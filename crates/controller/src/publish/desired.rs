@@ -20,8 +20,8 @@ use crate::object::{Kind, ObjectRef};
 use crate::observe::precedence::{Precedence, submariner, submariners};
 use crate::pipeline::Pipeline;
 
-/// Prefix of the names of peer records. Cluster ids have no dot, so an object that a user names after a cluster is never
-/// mistaken for a peer record.
+/// Prefix of the names of peer records. Cluster ids have no dot, so an object that a user names after a cluster is
+/// never mistaken for a peer record.
 const PEER_RECORD: &str = "peer.";
 
 /// Returns the desired write of each touched target. Returns none before the first plan.
@@ -109,8 +109,8 @@ fn policies(pipeline: &Pipeline, plan: &Plan, now: &Time) -> Vec<Desired> {
     stores.settings.policies.iter().map(one).collect()
 }
 
-/// Returns the desired peer records: the probe addresses of the peers, for DNS replicas, which have no access to the broker. An
-/// operator that starts during an outage of the broker needs them too.
+/// Returns the desired peer records: the probe addresses of the peers, for DNS replicas, which have no access to the
+/// broker. An operator that starts during an outage of the broker needs them too.
 fn peer_records(pipeline: &Pipeline) -> Vec<Desired> {
     let (stores, perspective) = (pipeline.stores(), pipeline.perspective());
     if !matches!(pipeline.hearing(), BrokerConnection::Connected { .. }) {

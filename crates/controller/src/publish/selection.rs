@@ -31,8 +31,8 @@ pub fn savings_status(planned: &ServicePlan, view: &NetworkView) -> Option<Savin
     })
 }
 
-/// Returns the status of the ServiceSelection of one service, without time and savings. Savings take as long as planning, and
-/// are added by the caller.
+/// Returns the status of the ServiceSelection of one service, without time and savings. Savings take as long as
+/// planning, and are added by the caller.
 pub fn selection_status(
     planned: &ServicePlan,
     view: &NetworkView,
@@ -76,8 +76,8 @@ pub fn selection_status(
     }
 }
 
-/// Returns what the present shares save for the clients of the local cluster. Returns `None` if the service is not optimized,
-/// or too many facts are unknown.
+/// Returns what the present shares save for the clients of the local cluster. Returns `None` if the service is not
+/// optimized, or too many facts are unknown.
 pub fn savings_of(planned: &ServicePlan, view: &NetworkView) -> Option<savings::Savings> {
     match planned.service.rule_source.served() {
         RuleSource::Optimized(policy, known, _) if planned.clusterset_ips().is_empty() => {

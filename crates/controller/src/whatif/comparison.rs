@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::explain::BillLine;
-use crate::pipeline::Pipeline;
-use crate::whatif::{Outcome, TrialPolicy};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::rule::Fallback;
 use serde::Serialize;
+
+use crate::explain::BillLine;
+use crate::pipeline::Pipeline;
+use crate::whatif::{Outcome, TrialPolicy};
 
 /// One service, before and after the change.
 #[derive(Debug, Serialize)]
@@ -44,8 +45,8 @@ impl ServiceChange {
     }
 }
 
-/// Shares of the clients of one source cluster, in thousandths. `None` if the source has no demand, because nothing is then
-/// planned for it.
+/// Shares of the clients of one source cluster, in thousandths. `None` if the source has no demand, because nothing is
+/// then planned for it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceChange {

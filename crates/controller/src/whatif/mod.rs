@@ -1,7 +1,7 @@
 //! What-if: shares and costs after hypothetical changes of the present fleet. Pure.
 //!
-//! Edits change the facts as if the clusters had reported them. The rows of all clusters are then planned by the same code as
-//! always. Previous plans count neither before nor after the change, so every difference comes from the change.
+//! Edits change the facts as if the clusters had reported them. The rows of all clusters are then planned by the same
+//! code as always. Previous plans count neither before nor after the change, so every difference comes from the change.
 
 mod edit;
 mod trial;
@@ -22,8 +22,7 @@ use landfall_core::rule::Fallback;
 use landfall_core::rule::optimized::optimized_rule;
 use landfall_core::rule::weighted::weighted_rule;
 use landfall_core::savings::{Bill, CostModel, Split, split};
-use landfall_core::snapshot::Health;
-use landfall_core::snapshot::{Link, NetworkView, RuleSource};
+use landfall_core::snapshot::{Health, Link, NetworkView, RuleSource};
 
 pub use self::edit::{Amount, AppliedTrial, Edit};
 pub use self::trial::{TrialError, TrialPolicy, apply_trials};
@@ -65,8 +64,8 @@ pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
     pipelines.iter().flat_map(of).collect()
 }
 
-/// Returns the services that are optimized in at least one cluster. Services with a clusterset IP are left out: the network
-/// chooses the cluster.
+/// Returns the services that are optimized in at least one cluster. Services with a clusterset IP are left out: the
+/// network chooses the cluster.
 pub fn optimized_services(pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
     let is_optimized = |planned: &ServicePlan| {
         matches!(planned.service.rule_source.served(), RuleSource::Optimized(..)) && planned.clusterset_ips().is_empty()
@@ -79,8 +78,8 @@ pub fn optimized_services(pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
 
 /// Plans a service with all `edits`. Returns `None` if no pipeline imports the service.
 ///
-/// Each pipeline plans the row of its own cluster; the first one also plans the rows of clusters without a pipeline. `now` is in
-/// seconds since 1970; if it is `None`, facts do not age.
+/// Each pipeline plans the row of its own cluster; the first one also plans the rows of clusters without a pipeline.
+/// `now` is in seconds since 1970; if it is `None`, facts do not age.
 pub fn outcome(pipelines: &[Pipeline], key: &ServiceKey, edits: &[Edit], now: Option<u64>) -> Option<Outcome> {
     let services: Vec<EditedService> =
         pipelines.iter().filter_map(|pipeline| EditedService::new(pipeline, key, edits, now)).collect();
@@ -142,8 +141,8 @@ impl EditedService {
         let unmultiplied = multiplied.filter(|cluster| demand(cluster).is_none()).cloned().collect();
         let mut input = fleet.saying(clusters).known(key, &objective, &exports);
         if before.method != Method::Fallback {
-            // Measured loads predate the edits, so they cannot contradict edited demands. And editing one report does not make
-            // up for missing facts of the rest of the fleet.
+            // Measured loads predate the edits, so they cannot contradict edited demands. And editing one report does
+            // not make up for missing facts of the rest of the fleet.
             input.method = before.method;
         }
         Some(Self { view, policy, exports, input, unmultiplied })

@@ -1,6 +1,5 @@
 //! Policies on trial, as if all clusters had them: pure.
 
-use crate::change::ObjectEvent;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -13,12 +12,13 @@ use thiserror::Error;
 
 use super::edit::{AppliedTrial, Edit};
 use crate::accept::{Accepted, Refused, accept};
+use crate::change::ObjectEvent;
 use crate::facts::ClusterFacts;
 use crate::object::{Kind, Object, ObjectRef};
 use crate::pipeline::Pipeline;
 
-/// Prefix that gives a policy precedence. Of several policies for the same services the oldest applies, and of those without a
-/// date the first by name. No name of an object starts with this character, and it sorts before all that do.
+/// Prefix that gives a policy precedence. Of several policies for the same services the oldest applies, and of those
+/// without a date the first by name. No name of an object starts with this character, and it sorts before all that do.
 const PRECEDENCE_PREFIX: char = '!';
 
 #[derive(Debug, Error)]
@@ -40,8 +40,8 @@ pub struct TrialPolicy {
 }
 
 impl TrialPolicy {
-    /// Creates a trial. The creation time and the enforcement of the object are ignored, because the policy is shown as if it
-    /// were enforced.
+    /// Creates a trial. The creation time and the enforcement of the object are ignored, because the policy is shown as
+    /// if it were enforced.
     pub fn new(object: Object) -> Result<Self, TrialError> {
         let name = object.reference();
         let Object::SelectionPolicy(mut object) = object else { return Err(TrialError::Kind) };
@@ -65,7 +65,8 @@ impl TrialPolicy {
         pipelines.iter().flat_map(|pipeline| self.target_services_in(pipeline)).collect()
     }
 
-    /// Returns the target services, and the services of the present policy with the same name, which the trial replaces.
+    /// Returns the target services, and the services of the present policy with the same name, which the trial
+    /// replaces.
     pub fn affected_services(&self, pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
         let name = self.name.to_string();
         let plans = pipelines.iter().filter_map(Pipeline::plan);
@@ -109,7 +110,8 @@ impl TrialPolicy {
     }
 }
 
-/// Applies trials to all pipelines, at `now` in seconds since 1970. Returns the edits that [`outcome`](super::outcome) needs.
+/// Applies trials to all pipelines, at `now` in seconds since 1970. Returns the edits that [`outcome`](super::outcome)
+/// needs.
 ///
 /// A trial has precedence over other policies for the same targets. More specific policies still override it.
 pub fn apply_trials(trials: &[TrialPolicy], pipelines: &mut [Pipeline], now: u64) -> Vec<Edit> {
@@ -120,7 +122,8 @@ pub fn apply_trials(trials: &[TrialPolicy], pipelines: &mut [Pipeline], now: u64
     edits
 }
 
-/// Changes the report of a service as if its cluster planned it with `objective`. Reports of other services are removed.
+/// Changes the report of a service as if its cluster planned it with `objective`. Reports of other services are
+/// removed.
 pub(super) fn plan_with(facts: &mut Arc<ClusterFacts>, key: &ServiceKey, objective: &Objective) {
     let Some(reported) = facts.services.get(key) else { return };
     let parameter_hash = reported.parameter_hash.map(|_| objective.parameter_hash());
