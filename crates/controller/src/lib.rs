@@ -1,7 +1,7 @@
 //! Decides for one cluster, and does nothing else: no clock, no file, no socket, no client, no log.
 //!
 //! ```text
-//! Change, now ─▶ pipeline ─▶ Plan, Write, own ClusterFacts, Targets, FleetMetrics, Explanation
+//! Change, now ─▶ pipeline ─▶ Plan, Write, own ClusterFacts, ProbeTargets, FleetMetrics, Explanation
 //! ```
 
 pub mod object;

@@ -26,7 +26,7 @@ use landfall_core::snapshot::RuleSource;
 use serde::Serialize;
 
 use self::costs::costs;
-pub use self::costs::{BillLine, Costs};
+pub use self::costs::{BillLine, CostComparison};
 pub use self::inputs::Inputs;
 pub use self::served::{Served, ServedShare};
 use self::sources::SourceLookup;
@@ -136,7 +136,7 @@ pub struct Plan {
     pub binding: Vec<String>,
     pub next_changes: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub costs: Option<Costs>,
+    pub costs: Option<CostComparison>,
     /// Facts that were not believed, and what they counted as.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clamped: Vec<String>,

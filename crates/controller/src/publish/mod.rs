@@ -1,4 +1,4 @@
-//! What should be in the API server.
+//! Builds the objects, statuses and conditions that should be in the API server.
 
 pub mod conditions;
 pub mod desired;

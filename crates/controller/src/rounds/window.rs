@@ -47,7 +47,7 @@ impl AnswerWindow {
         self.count_more(measured.answers);
         for (key, reading) in measured.readings {
             self.loads.entry(key.clone()).or_default().add(reading.load_rps);
-            self.utilisations.entry(key).or_default().add(reading.utilisation);
+            self.utilisations.entry(key).or_default().add(reading.utilization);
         }
     }
 
@@ -121,7 +121,7 @@ impl AnswerWindow {
 
     pub(super) fn reading(&self, key: &ServiceKey) -> Reading {
         let of = |means: &BTreeMap<ServiceKey, Mean>| means.get(key).copied().and_then(Mean::value);
-        Reading { load_rps: of(&self.loads), utilisation: of(&self.utilisations) }
+        Reading { load_rps: of(&self.loads), utilization: of(&self.utilisations) }
     }
 }
 
@@ -162,9 +162,9 @@ mod tests {
     fn meters_that_say_nothing_are_not_averaged() {
         let mut window = AnswerWindow::default();
         for load_rps in [Some(10.0), None, Some(30.0), Some(f64::NAN)] {
-            let readings = BTreeMap::from([(key(), Reading { load_rps, utilisation: None })]);
+            let readings = BTreeMap::from([(key(), Reading { load_rps, utilization: None })]);
             window.add(Measured { readings, ..Measured::default() });
         }
-        assert_eq!(window.reading(&key()), Reading { load_rps: Some(20.0), utilisation: None });
+        assert_eq!(window.reading(&key()), Reading { load_rps: Some(20.0), utilization: None });
     }
 }

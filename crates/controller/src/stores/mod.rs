@@ -32,10 +32,10 @@ use self::problems::Problems;
 use self::services::Removed;
 pub use self::services::{Services, Slices};
 pub use self::settings::Settings;
-use crate::accept::{Accepted, Import, Pods, accept};
+use crate::accept::{Accepted, Import, ReadyPods, accept};
 use crate::change::{ObjectEvent, PeerEvent, Touched};
-use crate::facts::significance::{News, news};
-use crate::facts::{Facts, PeerLink};
+use crate::facts::significance::{Replan, significant_change};
+use crate::facts::{ClusterFacts, PeerLink};
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
 #[derive(Debug, Default)]
@@ -208,7 +208,7 @@ impl Stores {
     }
 
     /// Every pod of the cluster that becomes ready or goes comes by here, and most are of no service that is optimized.
-    fn insert_pods(&mut self, object: ObjectRef, pods: Pods, touched: &mut Touched) {
+    fn insert_pods(&mut self, object: ObjectRef, pods: ReadyPods, touched: &mut Touched) {
         let (kind, key) = (Kind::EndpointSlice, pods.key.clone());
         if !self.services.pods.contains(&key, &object.name) {
             self.delete(kind, &object, touched);
@@ -276,14 +276,14 @@ impl Stores {
     }
 
     /// Touches the services for which the facts of a peer changed significantly. The others wait for the next round.
-    fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
+    fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<ClusterFacts>>, touched: &mut Touched) {
         touched.peers.insert(cluster.clone());
         if !self.settings.optimize() {
             return;
         }
-        match news(before.as_deref(), self.facts.peers.get(cluster).map(Arc::as_ref)) {
-            News::All => touched.all = true,
-            News::Services(services) => touched.services.extend(services),
+        match significant_change(before.as_deref(), self.facts.peers.get(cluster).map(Arc::as_ref)) {
+            Replan::All => touched.all = true,
+            Replan::Services(services) => touched.services.extend(services),
         }
     }
 }

@@ -13,11 +13,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
-use landfall_controller::fleet_metrics::Figures;
+use landfall_controller::fleet_metrics::FleetMetrics;
 
 /// Read at scrape time.
 #[derive(Debug)]
-pub struct FleetState(pub watch::Receiver<Arc<Figures>>);
+pub struct FleetState(pub watch::Receiver<Arc<FleetMetrics>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabel {
@@ -52,7 +52,7 @@ impl Collector for FleetState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let figures = self.0.borrow().clone();
         number(&mut encoder, "round", "Rounds that this cluster has published", figures.round as f64)?;
-        if let Some(heard) = figures.heard {
+        if let Some(heard) = figures.broker_connected {
             number(
                 &mut encoder,
                 "broker_heard",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use landfall_controller::broker::objects::Identity;
 use landfall_controller::change::Change;
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 use tokio::sync::{mpsc, watch};
 
 use crate::kubernetes::lease::Leadership;
@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 pub struct Ends {
     pub identity: Identity,
     /// The newest facts of this cluster.
-    pub own: watch::Receiver<Option<Arc<Facts>>>,
+    pub own: watch::Receiver<Option<Arc<ClusterFacts>>>,
     pub leadership: watch::Receiver<Leadership>,
     pub changes: mpsc::Sender<Change>,
     pub clock: fn() -> u64,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use landfall_api::ClusterFacts;
+use landfall_api as api;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
@@ -18,7 +18,7 @@ use landfall_controller::broker::host_clock::HostClock;
 use landfall_controller::broker::inbox::{Inbox, Taken, written};
 use landfall_controller::broker::objects::{self, Identity, name};
 use landfall_controller::change::{BrokerState, ObjectEvent, PeerEvent};
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 use landfall_controller::object::{Kind, Object};
 
 /// Changes that wait for us.
@@ -58,7 +58,7 @@ pub(super) async fn once(
     identity: Identity,
     clock: fn() -> u64,
 ) -> Result<Vec<PeerEvent>, String> {
-    let api: Api<ClusterFacts> = Api::namespaced(client.clone(), namespace);
+    let api: Api<api::ClusterFacts> = Api::namespaced(client.clone(), namespace);
     let all = api.list(&Default::default()).await.map_err(|error| chain(&error))?.items;
     let mut inbox = Inbox::new(identity.clone());
     inbox.take(ObjectEvent::ListBegins(Kind::ClusterFacts), clock());
@@ -77,7 +77,7 @@ pub(super) async fn once(
 struct Stopping;
 
 struct Session {
-    api: Api<ClusterFacts>,
+    api: Api<api::ClusterFacts>,
     inbox: Inbox,
     writer: Writer,
     host_clock: HostClock,
@@ -88,7 +88,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(api: Api<ClusterFacts>, ends: &Ends) -> Self {
+    fn new(api: Api<api::ClusterFacts>, ends: &Ends) -> Self {
         Self {
             inbox: Inbox::new(ends.identity.clone()),
             writer: Writer::new(api.clone(), ends.identity.clone()),
@@ -137,7 +137,7 @@ impl Session {
         let own = ends.own.borrow().clone();
         let Some(own) = own.filter(|_| leads && self.inbox.may_write(now)) else { return Ok(()) };
         self.writer.write(&own, self.inbox.since(now), &ends.metrics).await;
-        let taken = self.inbox.set_unwritten(self.writer.trouble());
+        let taken = self.inbox.set_write_error(self.writer.trouble());
         self.report(&taken, ends).await
     }
 
@@ -161,9 +161,10 @@ impl Session {
 
 /// Asks the broker for its time: a write that is only tried is answered with the time at which it would have been made. If
 /// that is refused, the skew that is known stays until we really write.
-async fn ask_time(api: &Api<ClusterFacts>, identity: &Identity) -> Option<u64> {
+async fn ask_time(api: &Api<api::ClusterFacts>, identity: &Identity) -> Option<u64> {
     let named = name(identity.cluster.as_str(), 0);
-    let mut object = ClusterFacts::new(&named, objects::head(&Facts::silent(identity.cluster.clone())));
+    let mut object =
+        api::ClusterFacts::new(&named, objects::cluster_part(&ClusterFacts::empty(identity.cluster.clone())));
     object.spec.part = Some(0);
     let params = PatchParams { dry_run: true, ..PatchParams::apply("landfall-clock").force() };
     match timeout(REQUEST, api.patch(&named, &params, &Patch::Apply(&object))).await {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use landfall_api as api;
+use landfall_api::ClusterFactsSpec;
 use landfall_api::labels::FIELD_MANAGER;
-use landfall_api::{ClusterFacts, ClusterFactsSpec};
 use tokio::time::{Instant, timeout};
 
 use crate::error_chain::chain;
 use crate::metrics::Metrics;
 use crate::retry::Backoff;
 use landfall_controller::broker::objects::{Identity, name, parts};
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -24,12 +25,12 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 const UNCHANGED: i64 = 3;
 
 pub(super) struct Writer {
-    api: Api<ClusterFacts>,
+    api: Api<api::ClusterFacts>,
     identity: Identity,
     /// What is written, by part.
     written: BTreeMap<i32, ClusterFactsSpec>,
     /// The facts that are written as a whole.
-    done: Option<Arc<Facts>>,
+    done: Option<Arc<ClusterFacts>>,
     failures: u32,
     /// Of the last attempt.
     failure: Option<Arc<str>>,
@@ -40,7 +41,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(api: Api<ClusterFacts>, identity: Identity) -> Self {
+    pub(super) fn new(api: Api<api::ClusterFacts>, identity: Identity) -> Self {
         Self {
             api,
             identity,
@@ -54,7 +55,7 @@ impl Writer {
     }
 
     /// Writes what of these facts is not written yet, unless the last attempt failed a moment ago.
-    pub(super) async fn write(&mut self, facts: &Arc<Facts>, since: u64, metrics: &Metrics) {
+    pub(super) async fn write(&mut self, facts: &Arc<ClusterFacts>, since: u64, metrics: &Metrics) {
         let waits = self.next.is_some_and(|next| Instant::now() < next);
         if waits || self.done.as_ref().is_some_and(|done| Arc::ptr_eq(done, facts)) {
             return;
@@ -90,7 +91,7 @@ impl Writer {
         self.failure.clone().filter(|_| self.failures > 1)
     }
 
-    async fn write_parts(&mut self, facts: &Facts, since: u64, metrics: &Metrics) -> Result<(), String> {
+    async fn write_parts(&mut self, facts: &ClusterFacts, since: u64, metrics: &Metrics) -> Result<(), String> {
         let parts: Vec<(i32, ClusterFactsSpec)> = (0..).zip(parts(facts, &self.identity, since)).collect();
         let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);
         let mut refused = None;
@@ -105,7 +106,7 @@ impl Writer {
             }
             let named = name(self.identity.cluster.as_str(), number);
             let bytes = serde_json::to_vec(&spec).map_or(0, |json| json.len());
-            let object = ClusterFacts::new(&named, spec.clone());
+            let object = api::ClusterFacts::new(&named, spec.clone());
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let patched = request(self.api.patch(&named, &params, &Patch::Apply(&object))).await;
             metrics.facts_written(patched.is_ok(), bytes);
@@ -215,7 +216,7 @@ mod tests {
 
     /// Three parts of facts: what is written of them in two attempts, and why not more.
     async fn written(refuses: &'static str) -> (Vec<String>, Option<String>) {
-        let mut facts = Facts::silent(ClusterId::new("east").unwrap());
+        let mut facts = ClusterFacts::empty(ClusterId::new("east").unwrap());
         for i in 0..1000 {
             let key = ServiceKey::new("shop", &format!("web-{i}")).unwrap();
             let report = Report { demand_rps: Some(1.0), ..Report::default() };

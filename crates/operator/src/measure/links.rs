@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::probe::{self, Probed};
 use landfall_controller::change::Change;
 use landfall_controller::facts::PeerLink;
-use landfall_controller::targets::Targets;
+use landfall_controller::targets::ProbeTargets;
 
 /// How many probes, at one per second, make a step of the filters.
 const STEP: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_secs(30);
 const QUEUE: usize = 256;
 
 /// Probes until nobody wants to know any more.
-pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, changes: mpsc::Sender<Change>) {
+pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>, changes: mpsc::Sender<Change>) {
     let (sender, mut outcomes) = mpsc::channel(QUEUE);
     let mut probes = std::pin::pin!(probe::run(targets.clone(), source, sender));
     let mut ways = Ways::default();
@@ -58,7 +58,7 @@ impl Ways {
     }
 
     /// Ends a step. Peers that have no address any more are forgotten.
-    fn step(&mut self, targets: &Targets) -> bool {
+    fn step(&mut self, targets: &ProbeTargets) -> bool {
         let before = self.links();
         self.peers.retain(|peer, _| targets.contains_key(peer));
         for way in self.peers.values_mut() {
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_step_is_news_when_the_way_has_become_another_one() {
-        let targets = Targets::from([(id(), Vec::new())]);
+        let targets = ProbeTargets::from([(id(), Vec::new())]);
         let mut ways = Ways::default();
         let probe =
             |ways: &mut Ways, times: u32, ms: u64| (0..times).filter(|_| ways.probed(&probed(Some(ms)))).count();
@@ -116,6 +116,6 @@ mod tests {
         assert!(!ways.step(&targets));
         assert_eq!(probe(&mut ways, 20, 28), 0, "not by so little");
         assert!(ways.step(&targets));
-        assert!(ways.step(&Targets::new()) && ways.links().is_empty(), "it has no address any more");
+        assert!(ways.step(&ProbeTargets::new()) && ways.links().is_empty(), "it has no address any more");
     }
 }

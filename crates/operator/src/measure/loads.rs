@@ -15,7 +15,7 @@ use crate::error_chain::chain;
 use crate::log_once::LogOnce;
 use landfall_controller::change::Change;
 use landfall_controller::measured::{Measured, Reading};
-use landfall_controller::targets::{Meter, Meters};
+use landfall_controller::targets::{LoadTarget, LoadTargets};
 
 /// Between two readings of a meter.
 const READ: Duration = Duration::from_secs(10);
@@ -40,15 +40,15 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
     }
 }
 
-async fn read(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap<ServiceKey, Reading> {
+async fn read(sources: &Sources, meters: &LoadTargets, log: &mut LogOnce) -> BTreeMap<ServiceKey, Reading> {
     let usages = usages(sources, meters, log).await;
-    let one = |(key, meter): (&ServiceKey, &Meter)| {
+    let one = |(key, meter): (&ServiceKey, &LoadTarget)| {
         let (key, queries) = (key.clone(), meter.queries.clone());
         let pods: Vec<String> = meter.pods.iter().map(ToString::to_string).collect();
         let busy = usages.get(key.namespace()).and_then(|usage| usage.utilisation(pods.iter().map(String::as_str)));
         async move {
             let load = ask(sources, &key, queries.load.as_deref()).await;
-            let utilisation = ask(sources, &key, queries.utilisation.as_deref()).await;
+            let utilisation = ask(sources, &key, queries.utilization.as_deref()).await;
             (key, load, utilisation, busy)
         }
     };
@@ -59,15 +59,15 @@ async fn read(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap
             [&load, &utilisation].into_iter().filter_map(|asked| asked.clone().err()).collect();
         report(log, &format!("Prometheus about {key}"), whys);
         let value = |asked: Result<Option<f64>, String>| asked.ok().flatten();
-        let reading = Reading { load_rps: value(load), utilisation: value(utilisation).or(busy) };
+        let reading = Reading { load_rps: value(load), utilization: value(utilisation).or(busy) };
         read.insert(key, reading);
     }
     read
 }
 
 /// Of the namespaces in which anything is exported that no query is for.
-async fn usages(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap<String, Usage> {
-    let asked = |meter: &Meter| sources.prometheus.is_some() && meter.queries.utilisation.is_some();
+async fn usages(sources: &Sources, meters: &LoadTargets, log: &mut LogOnce) -> BTreeMap<String, Usage> {
+    let asked = |meter: &LoadTarget| sources.prometheus.is_some() && meter.queries.utilization.is_some();
     let namespaces: BTreeSet<&str> = meters
         .iter()
         .filter(|(_, meter)| !asked(meter) && !meter.pods.is_empty())
@@ -120,7 +120,7 @@ mod tests {
     use hyper::{Request, Response};
     use kube::Client;
     use kube::client::Body;
-    use landfall_controller::accept::Queries;
+    use landfall_controller::accept::PrometheusQueries;
     use tokio::sync::watch;
     use tokio::time::Instant;
 
@@ -146,14 +146,14 @@ mod tests {
             client: Client::new(service, "default"),
             replicas: Replicas::Given(Vec::new()),
             prometheus: None,
-            meters: watch::channel(Meters::new()).1,
+            meters: watch::channel(LoadTargets::new()).1,
             clock: || 0,
         }
     }
 
     /// One export in each of three namespaces, without any query.
-    fn meters() -> Meters {
-        let meter = Meter { queries: Queries::default(), pods: BTreeSet::from(["pod".into()]) };
+    fn meters() -> LoadTargets {
+        let meter = LoadTarget { queries: PrometheusQueries::default(), pods: BTreeSet::from(["pod".into()]) };
         let keys = ["shop", "bank", "post"].map(|namespace| ServiceKey::new(namespace, "web").unwrap());
         keys.into_iter().map(|key| (key, meter.clone())).collect()
     }

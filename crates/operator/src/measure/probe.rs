@@ -1,6 +1,6 @@
 //! Probes the other clusters, once per second each: is there somebody, and how long does a byte take to come back?
 
-use landfall_controller::targets::Targets;
+use landfall_controller::targets::ProbeTargets;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +35,7 @@ pub struct Probed {
 
 /// Until nobody wants the outcomes any more. `source`: the local address that probes leave from, for peers of its family.
 /// A peer without an address is not probed, and there is no outcome for it.
-pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, outcomes: mpsc::Sender<Probed>) {
+pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>, outcomes: mpsc::Sender<Probed>) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0_usize;
@@ -68,7 +68,7 @@ pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, outc
 
 /// Adds a probe of each target, evenly over the period: all at once would measure each other. Who still waits for its last
 /// one keeps its place, so that among too many all have their turn.
-fn spread(targets: &Targets, now: Instant, due: &mut VecDeque<(Instant, ClusterId)>) {
+fn spread(targets: &ProbeTargets, now: Instant, due: &mut VecDeque<(Instant, ClusterId)>) {
     let step = PERIOD / u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
     let mut at = now;
     for cluster in targets.keys() {
@@ -163,7 +163,7 @@ mod tests {
         silent().await.1
     }
 
-    fn started(targets: Targets) -> (JoinSet<()>, watch::Sender<Targets>, mpsc::Receiver<Probed>) {
+    fn started(targets: ProbeTargets) -> (JoinSet<()>, watch::Sender<ProbeTargets>, mpsc::Receiver<Probed>) {
         let (sender, targets) = watch::channel(targets);
         let (outcomes, probed) = mpsc::channel(16);
         let mut tasks = JoinSet::new();
@@ -253,14 +253,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_ends_when_nobody_wants_the_outcomes() {
-        let (mut tasks, _sender, probed) = started(Targets::new());
+        let (mut tasks, _sender, probed) = started(ProbeTargets::new());
         drop(probed);
         assert!(tasks.join_next().await.unwrap().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn probes_are_spread_over_the_second_and_who_waits_keeps_its_place() {
-        let targets: Targets = ["a", "b", "c", "d"].map(|cluster| (id(cluster), Vec::new())).into();
+        let targets: ProbeTargets = ["a", "b", "c", "d"].map(|cluster| (id(cluster), Vec::new())).into();
         let now = Instant::now();
         let mut due = VecDeque::from([(now, id("c"))]);
         spread(&targets, now + PERIOD, &mut due);

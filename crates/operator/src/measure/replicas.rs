@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use landfall_controller::answers::report::{MOST_OCTETS, Page, PageError};
+use landfall_controller::answers::report::{AnswersReport, AnswersReportError, MAX_REPORT_BYTES};
 
 /// For one replica to say all.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,11 +43,11 @@ pub enum CollectError {
     #[error("answered {0}; it is not a DNS replica, or of another version")]
     Status(StatusCode),
     #[error("the page {0}")]
-    Page(#[from] PageError),
+    Page(#[from] AnswersReportError),
 }
 
 /// One result per replica, in the same order.
-pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Page, CollectError>)> {
+pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<AnswersReport, CollectError>)> {
     let ask = |&replica: &SocketAddr| async move {
         let page = timeout(PATIENCE, fetch(replica)).await.unwrap_or(Err(CollectError::Silent));
         (replica, page)
@@ -55,7 +55,7 @@ pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Page, C
     futures::stream::iter(replicas.iter().map(ask)).buffered(AT_ONCE).collect().await
 }
 
-async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
+async fn fetch(replica: SocketAddr) -> Result<AnswersReport, CollectError> {
     let stream = TcpStream::connect(replica).await.map_err(CollectError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
@@ -67,7 +67,7 @@ async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
         if response.status() != StatusCode::OK {
             return Err(CollectError::Status(response.status()));
         }
-        let body = Limited::new(response.into_body(), MOST_OCTETS).collect().await.map_err(body_error)?;
+        let body = Limited::new(response.into_body(), MAX_REPORT_BYTES).collect().await.map_err(body_error)?;
         Ok(report::read(&body.to_bytes(), replica.ip())?)
     };
     // The connection moves only while it is polled. It can end before all of what it brought was taken.
@@ -79,7 +79,7 @@ async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
 
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> CollectError {
     if error.is::<LengthLimitError>() {
-        return PageError::TooLong.into();
+        return AnswersReportError::TooLong.into();
     }
     match error.downcast::<hyper::Error>() {
         Ok(error) => (*error).into(),
@@ -164,8 +164,8 @@ mod tests {
     async fn a_page_of_megabytes_is_read_and_one_that_is_too_long_is_not() {
         let mut tasks = JoinSet::new();
         let padded = |length: usize| format!(r#"{{"boot":"1","answers":{{}}}}{}"#, " ".repeat(length - 25));
-        let large = saying(&mut tasks, Some(padded(MOST_OCTETS))).await;
-        let too_large = saying(&mut tasks, Some(padded(MOST_OCTETS + 1))).await;
+        let large = saying(&mut tasks, Some(padded(MAX_REPORT_BYTES))).await;
+        let too_large = saying(&mut tasks, Some(padded(MAX_REPORT_BYTES + 1))).await;
         assert!(collect(&[large]).await[0].1.is_ok());
         assert_eq!(error(too_large).await, "the page is longer than 8 MiB");
     }

@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::prometheus::Prometheus;
-use landfall_controller::targets::Meters;
+use landfall_controller::targets::LoadTargets;
 
 /// Whom to ask.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Sources {
     pub client: Client,
     pub replicas: Replicas,
     pub prometheus: Option<Prometheus>,
-    pub meters: watch::Receiver<Meters>,
+    pub meters: watch::Receiver<LoadTargets>,
     pub clock: fn() -> u64,
 }
 

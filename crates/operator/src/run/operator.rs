@@ -22,9 +22,9 @@ use crate::metrics::Metrics;
 use crate::{broker, clock};
 use kube::Client;
 use landfall_controller::broker::objects::Identity;
-use landfall_controller::fleet_metrics::Figures;
+use landfall_controller::fleet_metrics::FleetMetrics;
 use landfall_controller::observe::perspective::RulesFrom;
-use landfall_controller::targets::Meters;
+use landfall_controller::targets::LoadTargets;
 use landfall_core::plan::Plan;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,8 +44,8 @@ pub async fn operator(cluster: Cluster, operating: Operating, stop: Cancellation
     let (plans, plan) = watch::channel(None);
     let (leads, leadership) = watch::channel(Leadership::Waiting);
     let (own, published) = watch::channel(None);
-    let (meters, metered) = watch::channel(Meters::new());
-    let (figures, figured) = watch::channel(Arc::<Figures>::default());
+    let (meters, metered) = watch::channel(LoadTargets::new());
+    let (figures, figured) = watch::channel(Arc::<FleetMetrics>::default());
 
     let mut registry = registry(&metrics, &plan);
     metrics.register_writes(&mut registry);
