@@ -5,7 +5,7 @@ use std::fmt;
 use landfall_core::optimize::facts::Tuning;
 
 use crate::baselines::Baseline;
-use crate::optimized::{Optimized, Variant};
+use crate::agents::{Optimized, Variant};
 use crate::policy::Policy;
 use crate::world::World;
 

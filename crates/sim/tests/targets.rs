@@ -7,7 +7,7 @@ mod replayed;
 
 use landfall_core::optimize::facts::Tuning;
 use landfall_sim::baselines::Baseline;
-use landfall_sim::optimized::{Optimized, Variant};
+use landfall_sim::agents::{Optimized, Variant};
 use landfall_sim::run::{Outcome, run};
 use landfall_sim::world::World;
 use replayed::{Replay, replay};

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use landfall_core::optimize::facts::Tuning;
 use landfall_sim::contender::Contender;
 use landfall_sim::generate::generate;
-use landfall_sim::optimum::optima;
+use landfall_sim::foresight::optima;
 use landfall_sim::report::{self, RATES, Report, Trade};
 use landfall_sim::run::{Outcome, Run};
 use landfall_sim::scenario::Scenario;

@@ -13,7 +13,7 @@ mod scale;
 mod split;
 mod style;
 mod time;
-mod utilisation;
+mod utilization;
 
 use crate::run::Outcome;
 use crate::scenario::{Mode, Scenario};
@@ -65,7 +65,7 @@ impl Report<'_> {
 
     /// The same pictures as on the page.
     pub fn pictures(&self) -> [Picture; 4] {
-        [split::split(self), utilisation::utilisation(self), cost::cost(self), pareto::pareto(self)]
+        [split::split(self), utilization::utilisation(self), cost::cost(self), pareto::pareto(self)]
     }
 
     fn summary(&self) -> Option<&Summary> {

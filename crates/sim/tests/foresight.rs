@@ -8,7 +8,7 @@ use landfall_sim::generate::generate;
 use landfall_sim::judge::erlang::Tables;
 use landfall_sim::judge::{Verdict, judge};
 use landfall_sim::matrix::Matrix;
-use landfall_sim::optimum::{Unsolved, Why, optima};
+use landfall_sim::foresight::{Unsolved, Why, optima};
 use landfall_sim::scenario::Scenario;
 use landfall_sim::trace::Trace;
 use landfall_sim::world::{Round, World};
