@@ -151,7 +151,7 @@ fn report_and_pictures_are_self_contained_and_reproducible() {
         let (page, folder) = (page.to_str().unwrap(), pictures.to_str().unwrap());
         let policies = "nearest,optimized,waterfall-rtt";
         printed(&[&scenario(), "--trace", &trace(), "--policy", policies, "--report", page, "--pictures", folder]);
-        let files = ["split.svg", "utilisation.svg", "cost.svg", "pareto.svg"].map(|file| pictures.join(file));
+        let files = ["split.svg", "utilization.svg", "cost.svg", "pareto.svg"].map(|file| pictures.join(file));
         let all = files.into_iter().chain([PathBuf::from(page)]);
         all.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
     };

@@ -1,4 +1,4 @@
-//! The optimiser as it runs in the product: one agent per cluster, each with its own view of what was published.
+//! The optimizer as it runs in the product: one agent per cluster, each with its own view of what was published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use landfall_core::optimize::report::{CostMatrix, Method, PlanningInput, Report,
 use landfall_core::optimize::{Solution, solve_jointly};
 
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Past, Policy, Seen};
+use crate::policy::{EarlyMeasurement, Moment, PastRound, SharingPolicy};
 use crate::world::World;
 
 /// What of the product is switched on.
@@ -25,7 +25,7 @@ pub enum Variant {
     Fallback,
 }
 
-pub struct Optimized {
+pub struct Agents {
     variant: Variant,
     objective: Objective,
     ids: Vec<ClusterId>,
@@ -37,7 +37,7 @@ pub struct Optimized {
     prices: ByCluster<f64>,
 }
 
-impl Optimized {
+impl Agents {
     pub fn new(world: &World, variant: Variant, tuning: Tuning) -> Self {
         // In files clusters may be called anything; here their order is what counts.
         let id = |i: usize| ClusterId::new(&format!("c{i:05}")).expect("a letter and digits are a label");
@@ -158,14 +158,14 @@ impl Optimized {
     }
 }
 
-impl Policy for Optimized {
+impl SharingPolicy for Agents {
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
         self.early.clear();
         self.close(moment);
         self.decide(moment, now(moment, 0.0))
     }
 
-    fn react(&mut self, moment: &Moment<'_>, seen: &Seen<'_>) -> Option<Matrix<f64>> {
+    fn react(&mut self, moment: &Moment<'_>, seen: &EarlyMeasurement<'_>) -> Option<Matrix<f64>> {
         if self.variant != Variant::Whole {
             return None;
         }
@@ -179,7 +179,7 @@ impl Policy for Optimized {
     }
 }
 
-fn measured(past: &Past, i: usize) -> ExportMeasurement {
+fn measured(past: &PastRound, i: usize) -> ExportMeasurement {
     ExportMeasurement {
         load: Load::Measured(past.load_rps[i]),
         nominal_rps: past.advertised_rps[i],

@@ -1,37 +1,38 @@
-//! All that can be run, by name: the optimiser, the optimiser with less of it switched on, and its rivals.
+//! All that can be run, by name: the optimizer, the optimizer with less of it switched on, and its rivals.
 
 use std::fmt;
 
 use landfall_core::optimize::facts::Tuning;
 
+use crate::agents::{Agents, Variant};
 use crate::baselines::Baseline;
-use crate::agents::{Optimized, Variant};
-use crate::policy::Policy;
+use crate::policy::SharingPolicy;
 use crate::world::World;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    Ours(Variant),
-    Rival(Baseline),
+    Optimizer(Variant),
+    Baseline(Baseline),
 }
 
 impl Contender {
-    /// The whole optimiser: what the product does.
-    pub const PRODUCT: Self = Self::Ours(Variant::Whole);
+    /// The whole optimizer: what the product does.
+    pub const PRODUCT: Self = Self::Optimizer(Variant::Whole);
 
-    const OURS: [Self; 3] = [Self::PRODUCT, Self::Ours(Variant::RoundsOnly), Self::Ours(Variant::Fallback)];
+    const OPTIMIZERS: [Self; 3] =
+        [Self::PRODUCT, Self::Optimizer(Variant::RoundsOnly), Self::Optimizer(Variant::Fallback)];
 
-    /// Ours first.
+    /// Optimizer first.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::OURS.into_iter().chain(Baseline::ALL.into_iter().map(Self::Rival))
+        Self::OPTIMIZERS.into_iter().chain(Baseline::ALL.into_iter().map(Self::Baseline))
     }
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Ours(Variant::Whole) => "optimized",
-            Self::Ours(Variant::RoundsOnly) => "optimized-rounds",
-            Self::Ours(Variant::Fallback) => "fallback",
-            Self::Rival(baseline) => baseline.as_str(),
+            Self::Optimizer(Variant::Whole) => "optimized",
+            Self::Optimizer(Variant::RoundsOnly) => "optimized-rounds",
+            Self::Optimizer(Variant::Fallback) => "fallback",
+            Self::Baseline(baseline) => baseline.as_str(),
         }
     }
 
@@ -40,10 +41,10 @@ impl Contender {
     }
 
     /// For one run. The tuning is of ours alone.
-    pub fn policy(self, world: &World, tuning: Tuning) -> Box<dyn Policy> {
+    pub fn policy(self, world: &World, tuning: Tuning) -> Box<dyn SharingPolicy> {
         match self {
-            Self::Ours(variant) => Box::new(Optimized::new(world, variant, tuning)),
-            Self::Rival(baseline) => baseline.policy(),
+            Self::Optimizer(variant) => Box::new(Agents::new(world, variant, tuning)),
+            Self::Baseline(baseline) => baseline.policy(),
         }
     }
 }

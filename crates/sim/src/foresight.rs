@@ -22,24 +22,24 @@ use clarabel::solver::{
 use thiserror::Error;
 
 use crate::judge::REJECTION_MS;
-use crate::judge::erlang::{LONGEST_WAIT_MS, Tables};
+use crate::judge::erlang::{MAX_WAIT_MS, WaitTables};
 use crate::matrix::Matrix;
 use crate::world::{Round, World};
 
 /// What the background has to its exporter, as the judge has it.
 const BACKGROUND_RTT_MS: f64 = 0.5;
 
-const REJECTED_MS: f64 = LONGEST_WAIT_MS + REJECTION_MS;
+const REJECTED_MS: f64 = MAX_WAIT_MS + REJECTION_MS;
 
 /// Who must fill the fleet to this part or more has no headroom to keep.
 const FULL: f64 = 0.99;
 
-/// More than the average utilisation an exporter may always take: else there would be nothing to choose.
+/// More than the average utilization an exporter may always take: else there would be nothing to choose.
 const LEEWAY: f64 = 0.002;
 
 /// Beyond the judge's table the next point has this part of the free capacity of the last one, until there is hardly any.
 const THINNER: f64 = 0.95;
-const LEAST_FREE: f64 = 1e-6;
+const MIN_FREE: f64 = 1e-6;
 
 /// The next line is one that is steeper by this part (or by this, where it is flat).
 const STEEPER: f64 = 0.02;
@@ -50,13 +50,13 @@ const ALMOST: f64 = 1e-5;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("round {round}: the least cost could not be computed: {why}")]
-pub struct Unsolved {
+pub struct NoOptimum {
     pub round: usize,
-    pub why: Why,
+    pub why: Cause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Why {
+pub enum Cause {
     #[error("a cost, a demand or a capacity is not a finite number")]
     NotFinite,
     #[error("the solver refused the problem")]
@@ -67,14 +67,18 @@ pub enum Why {
 
 /// ms-eq per request, for each round; 0 without requests. With a headroom no exporter serves more than that part of its
 /// capacity, unless all must. `progress` gets the number of rounds that are done.
-pub fn optima(world: &World, headroom: Option<f64>, progress: &mut dyn FnMut(usize)) -> Result<Vec<f64>, Unsolved> {
-    let mut tables = Tables::default();
+pub fn optimum_ms(
+    world: &World,
+    headroom: Option<f64>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<f64>, NoOptimum> {
+    let mut tables = WaitTables::default();
     let mut optima: Vec<f64> = Vec::with_capacity(world.rounds.len());
     for (t, round) in world.rounds.iter().enumerate() {
         let known = world.rounds[..t].iter().position(|earlier| alike(earlier, round));
         let optimum = match known {
             Some(earlier) => optima[earlier],
-            None => optimum(&mut tables, world, round, headroom).map_err(|why| Unsolved { round: t, why })?,
+            None => optimum(&mut tables, world, round, headroom).map_err(|why| NoOptimum { round: t, why })?,
         };
         optima.push(optimum);
         progress(t + 1);
@@ -91,49 +95,49 @@ fn alike(a: &Round, b: &Round) -> bool {
         && a.egress_usd_per_gb == b.egress_usd_per_gb
 }
 
-fn optimum(tables: &mut Tables, world: &World, round: &Round, headroom: Option<f64>) -> Result<f64, Why> {
+fn optimum(tables: &mut WaitTables, world: &World, round: &Round, headroom: Option<f64>) -> Result<f64, Cause> {
     let costs_ms = costs_ms(world, round);
     if !is_finite(world, round, &costs_ms) {
-        return Err(Why::NotFinite);
+        return Err(Cause::NotFinite);
     }
-    let problem = Problem::new(world, round, &costs_ms);
+    let problem = RoundProblem::new(world, round, &costs_ms);
     if problem.asked_rps <= 0.0 {
         return Ok(0.0);
     }
     let part = problem.most_utilised(headroom);
-    let most_rps = |exporter: &Exporter| problem.asked_rps.min(part * exporter.capacity_rps);
-    let curves: Vec<Curve> =
-        problem.exporters.iter().map(|exporter| Curve::new(tables, exporter, most_rps(exporter))).collect();
+    let most_rps = |exporter: &OpenExporter| problem.asked_rps.min(part * exporter.capacity_rps);
+    let curves: Vec<WaitBound> =
+        problem.exporters.iter().map(|exporter| WaitBound::new(tables, exporter, most_rps(exporter))).collect();
     let chosen_ms = if curves.is_empty() { 0.0 } else { least(&problem, &curves)? };
     Ok(chosen_ms + problem.settled_ms / problem.asked_rps)
 }
 
 /// Who has a choice, among whom, and what is settled before.
-struct Problem {
-    exporters: Vec<Exporter>,
-    sources: Vec<Source>,
+struct RoundProblem {
+    exporters: Vec<OpenExporter>,
+    sources: Vec<ChoosingSource>,
     asked_rps: f64,
     /// What the way of those costs who have no choice, and their rejection when nobody can take them: ms per second.
     settled_ms: f64,
 }
 
-struct Exporter {
+struct OpenExporter {
     capacity_rps: f64,
     service_ms: f64,
     /// From those that have no choice.
     pinned_rps: f64,
 }
 
-struct Source {
+struct ChoosingSource {
     demand_rps: f64,
     /// By exporter: what its way costs more than the cheapest one.
     extra_ms: Vec<f64>,
 }
 
-impl Problem {
+impl RoundProblem {
     fn new(world: &World, round: &Round, costs_ms: &Matrix<f64>) -> Self {
         let able: Vec<usize> = (0..world.size()).filter(|&j| round.alive[j] && round.capacity_rps[j] > 0.0).collect();
-        let exporter = |&j: &usize| Exporter {
+        let exporter = |&j: &usize| OpenExporter {
             capacity_rps: round.capacity_rps[j],
             service_ms: world.service_ms[j],
             pinned_rps: 0.0,
@@ -172,7 +176,7 @@ impl Problem {
         self.asked_rps += demand_rps;
         self.settled_ms += demand_rps * cheapest;
         let extra_ms = ways_ms.iter().map(|way| (way - cheapest).min(REJECTED_MS)).collect();
-        self.sources.push(Source { demand_rps, extra_ms });
+        self.sources.push(ChoosingSource { demand_rps, extra_ms });
     }
 
     /// Who may be filled how far.
@@ -203,19 +207,19 @@ fn nearest(round: &Round, source: usize) -> Option<usize> {
 }
 
 /// The total wait at an exporter, from below, up to what it may serve.
-struct Curve {
-    lines: Vec<Line>,
+struct WaitBound {
+    lines: Vec<Tangent>,
     most_rps: f64,
 }
 
 /// wait ≥ slope·served + offset, in ms per second.
-struct Line {
+struct Tangent {
     slope: f64,
     offset: f64,
 }
 
-impl Curve {
-    fn new(tables: &mut Tables, exporter: &Exporter, most_rps: f64) -> Self {
+impl WaitBound {
+    fn new(tables: &mut WaitTables, exporter: &OpenExporter, most_rps: f64) -> Self {
         let corners = corners(tables, exporter);
         let last = corners.len() - 1;
         let most_rps = most_rps.min(corners[last].0);
@@ -229,13 +233,13 @@ impl Curve {
             }
             if slope >= REJECTED_MS {
                 // It is cheaper to reject what is beyond.
-                curve.lines.push(Line { slope: REJECTED_MS, offset: wait - REJECTED_MS * rps });
+                curve.lines.push(Tangent { slope: REJECTED_MS, offset: wait - REJECTED_MS * rps });
                 curve.most_rps = rps.min(most_rps);
                 break;
             }
             let (middle, chord) = (f64::midpoint(rps, next_rps), f64::midpoint(wait, next_wait));
             let touching = total_wait(tables, exporter, middle).min(chord);
-            curve.lines.push(Line { slope, offset: touching - slope * middle });
+            curve.lines.push(Tangent { slope, offset: touching - slope * middle });
             if rps >= most_rps {
                 break;
             }
@@ -246,14 +250,14 @@ impl Curve {
 
 /// Requests per second, and their total wait: the corners of the largest convex function below the judge's, which is convex
 /// itself but for where the wait reaches its bound.
-fn corners(tables: &mut Tables, exporter: &Exporter) -> Vec<(f64, f64)> {
-    let table = tables.utilisation();
+fn corners(tables: &mut WaitTables, exporter: &OpenExporter) -> Vec<(f64, f64)> {
+    let table = tables.utilization();
     let free = table.last().map_or(1.0, |end| 1.0 - end);
-    let beyond = successors(Some(free * THINNER), |free| Some(free * THINNER)).take_while(|free| *free > LEAST_FREE);
-    let utilisations: Vec<f64> = table.iter().copied().chain(beyond.map(|free| 1.0 - free)).chain([1.0]).collect();
-    let mut corners: Vec<(f64, f64)> = Vec::with_capacity(utilisations.len());
-    for utilisation in utilisations {
-        let rps = utilisation * exporter.capacity_rps;
+    let beyond = successors(Some(free * THINNER), |free| Some(free * THINNER)).take_while(|free| *free > MIN_FREE);
+    let utilizations: Vec<f64> = table.iter().copied().chain(beyond.map(|free| 1.0 - free)).chain([1.0]).collect();
+    let mut corners: Vec<(f64, f64)> = Vec::with_capacity(utilizations.len());
+    for utilization in utilizations {
+        let rps = utilization * exporter.capacity_rps;
         let wait = total_wait(tables, exporter, rps);
         while let [.., a, b] = corners[..]
             && (b.1 - a.1) * (rps - b.0) > (wait - b.1) * (b.0 - a.0)
@@ -265,15 +269,15 @@ fn corners(tables: &mut Tables, exporter: &Exporter) -> Vec<(f64, f64)> {
     corners
 }
 
-fn total_wait(tables: &mut Tables, exporter: &Exporter, rps: f64) -> f64 {
+fn total_wait(tables: &mut WaitTables, exporter: &OpenExporter, rps: f64) -> f64 {
     rps * tables.queue(rps, exporter.capacity_rps, exporter.service_ms).wait_ms
 }
 
 /// ms per request of all, for the way of those who have a choice, the wait of all, and the rejections.
-fn least(problem: &Problem, curves: &[Curve]) -> Result<f64, Why> {
-    let columns = Columns { sources: problem.sources.len(), exporters: problem.exporters.len() };
+fn least(problem: &RoundProblem, curves: &[WaitBound]) -> Result<f64, Cause> {
+    let columns = Variables { sources: problem.sources.len(), exporters: problem.exporters.len() };
     let unit_rps = problem.asked_rps;
-    let mut rows = Rows::default();
+    let mut rows = Constraints::default();
     conserve(&mut rows, &columns, problem);
     let equations = rows.bounds.len();
     bound(&mut rows, &columns, curves, unit_rps);
@@ -281,7 +285,7 @@ fn least(problem: &Problem, curves: &[Curve]) -> Result<f64, Why> {
     solve(&columns.costs(problem), rows, &cones)
 }
 
-fn solve(costs: &[f64], rows: Rows, cones: &[SupportedConeT<f64>]) -> Result<f64, Why> {
+fn solve(costs: &[f64], rows: Constraints, cones: &[SupportedConeT<f64>]) -> Result<f64, Cause> {
     let size = costs.len();
     let quadratic = CscMatrix::zeros((size, size));
     let matrix = CscMatrix::new_from_triplets(rows.bounds.len(), size, rows.rows, rows.columns, rows.values);
@@ -293,24 +297,24 @@ fn solve(costs: &[f64], rows: Rows, cones: &[SupportedConeT<f64>]) -> Result<f64
         ..DefaultSettings::default()
     };
     let mut solver =
-        DefaultSolver::new(&quadratic, costs, &matrix, &rows.bounds, cones, settings).map_err(|_| Why::Refused)?;
+        DefaultSolver::new(&quadratic, costs, &matrix, &rows.bounds, cones, settings).map_err(|_| Cause::Refused)?;
     solver.solve();
     let status = solver.solution.status;
     if matches!(status, SolverStatus::Solved | SolverStatus::AlmostSolved) {
         // No cost is negative; where all are 0 the solver ends a millionth off.
         return Ok(solver.solution.obj_val.max(0.0));
     }
-    Err(Why::GaveUp(status))
+    Err(Cause::GaveUp(status))
 }
 
 /// Where each unknown is: what each source sends to each exporter, and of each exporter what it serves, how long all of
 /// that waits, and what it rejects. Rates are parts of all that is asked for.
-struct Columns {
+struct Variables {
     sources: usize,
     exporters: usize,
 }
 
-impl Columns {
+impl Variables {
     fn sent(&self, i: usize, k: usize) -> usize {
         i * self.exporters + k
     }
@@ -327,7 +331,7 @@ impl Columns {
         (self.sources + 2) * self.exporters + k
     }
 
-    fn costs(&self, problem: &Problem) -> Vec<f64> {
+    fn costs(&self, problem: &RoundProblem) -> Vec<f64> {
         let sent = problem.sources.iter().flat_map(|source| source.extra_ms.iter().copied());
         let of_exporters = [0.0, 1.0, REJECTED_MS].into_iter().flat_map(|cost| repeat_n(cost, self.exporters));
         sent.chain(of_exporters).collect()
@@ -335,7 +339,7 @@ impl Columns {
 }
 
 /// What is sent is all that is demanded, and is served or rejected where it arrives.
-fn conserve(rows: &mut Rows, columns: &Columns, problem: &Problem) {
+fn conserve(rows: &mut Constraints, columns: &Variables, problem: &RoundProblem) {
     for (i, source) in problem.sources.iter().enumerate() {
         let sent = (0..columns.exporters).map(|k| (columns.sent(i, k), 1.0));
         rows.push(sent, source.demand_rps / problem.asked_rps);
@@ -347,7 +351,7 @@ fn conserve(rows: &mut Rows, columns: &Columns, problem: &Problem) {
     }
 }
 
-fn bound(rows: &mut Rows, columns: &Columns, curves: &[Curve], unit_rps: f64) {
+fn bound(rows: &mut Constraints, columns: &Variables, curves: &[WaitBound], unit_rps: f64) {
     for (k, curve) in curves.iter().enumerate() {
         for line in &curve.lines {
             rows.push([(columns.served(k), line.slope), (columns.waiting(k), -1.0)], -line.offset / unit_rps);
@@ -362,14 +366,14 @@ fn bound(rows: &mut Rows, columns: &Columns, curves: &[Curve], unit_rps: f64) {
 
 /// Of a sparse matrix, and what each row is bounded by.
 #[derive(Default)]
-struct Rows {
+struct Constraints {
     rows: Vec<usize>,
     columns: Vec<usize>,
     values: Vec<f64>,
     bounds: Vec<f64>,
 }
 
-impl Rows {
+impl Constraints {
     fn push(&mut self, terms: impl IntoIterator<Item = (usize, f64)>, bound: f64) {
         for (column, value) in terms {
             self.rows.push(self.bounds.len());

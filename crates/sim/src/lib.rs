@@ -1,8 +1,8 @@
-//! Runs the optimiser and its rivals in a made-up world with a made-up clock, and judges them.
+//! Runs the optimizer and its rivals in a made-up world with a made-up clock, and judges them.
 //!
 //! ```text
-//! Scenario ── world ──▶ World ── run(policy) ──▶ one Outcome per round ── summary ──▶ Summary
-//!  (a file)    seeded     │                              │ judge: exact M/M/c, not the optimiser's model
+//! Scenario ── world ──▶ World ── run(policy) ──▶ one RoundOutcome per round ── summary ──▶ Summary
+//!  (a file)    seeded     │                              │ judge: exact M/M/c, not the optimizer's model
 //!                         └── optimum ──▶ the least cost of each round, by a linear programme
 //! ```
 //!

@@ -4,12 +4,12 @@ use crate::matrix::Matrix;
 use crate::world::World;
 
 /// A rule by which all clusters share their demand among the exporters.
-pub trait Policy {
+pub trait SharingPolicy {
     /// Rows of shares for the round that begins, each adding up to 1. A dead exporter must get nothing.
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64>;
 
     /// New shares some seconds into the round, when what is measured then is reason enough not to wait for the next one.
-    fn react(&mut self, _moment: &Moment<'_>, _seen: &Seen<'_>) -> Option<Matrix<f64>> {
+    fn react(&mut self, _moment: &Moment<'_>, _seen: &EarlyMeasurement<'_>) -> Option<Matrix<f64>> {
         None
     }
 }
@@ -23,7 +23,7 @@ pub struct Moment<'a> {
     /// t, from 0.
     pub round: usize,
     /// What happened in each round before this one.
-    pub past: &'a [Past],
+    pub past: &'a [PastRound],
     /// The round-trip times that sources publish: gated, smoothed, and with a dead band of max(2 ms, 10 %).
     pub published_rtt_ms: &'a Matrix<f64>,
     /// The same without the dead band, plus service time and exchanged price.
@@ -41,7 +41,7 @@ impl Moment<'_> {
 
 /// One round, as it was measured.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Past {
+pub struct PastRound {
     /// By source.
     pub demand_rps: Vec<f64>,
     /// What a cluster reports: times the report factor. Not filtered. That of a cluster without an agent is what a central
@@ -60,7 +60,7 @@ pub struct Past {
 
 /// What the first seconds of a round show.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct EarlyMeasurement<'a> {
     /// What each source measures of its own demand (times its report factor).
     pub reported_rps: &'a [f64],
     /// What part of the round is already over.

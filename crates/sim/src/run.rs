@@ -5,10 +5,10 @@ use landfall_core::optimize::cost::UNKNOWN_RTT_MS;
 use landfall_core::optimize::rtt::Rtt;
 use landfall_core::optimize::weights;
 
-use crate::judge::erlang::Tables;
-use crate::judge::{Verdict, judge, loads};
+use crate::judge::erlang::WaitTables;
+use crate::judge::{Judgment, judge, loads};
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Past, Policy, Seen};
+use crate::policy::{EarlyMeasurement, Moment, PastRound, SharingPolicy};
 use crate::world::{Round, World};
 
 /// What weights add up to, in DNS replies and here.
@@ -20,7 +20,7 @@ pub const REACTION_SECONDS: f64 = 15.0;
 
 /// One round, judged. Where it has two segments, these are averages over requests.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct RoundOutcome {
     /// Of the served requests; 0 when none was.
     pub mean_ms: f64,
     pub usd_per_million: f64,
@@ -29,7 +29,7 @@ pub struct Outcome {
     /// J
     pub cost_ms: f64,
     /// By exporter, in the worst segment.
-    pub utilisation: Vec<f64>,
+    pub utilization: Vec<f64>,
     /// Σ |p − q| of all changes of the round, a mean over sources that is weighted by demand: 2 moves everything. It takes
     /// no change to begin with.
     pub l1: f64,
@@ -43,31 +43,39 @@ pub struct Segment {
     pub seconds: f64,
     /// As they were in force: in whole weights, and with the rows of clusters without an agent.
     pub shares: Matrix<f64>,
-    pub verdict: Verdict,
+    pub judgment: Judgment,
 }
 
 /// All rounds of a world under one policy.
-pub fn run(world: &World, policy: &mut dyn Policy) -> Vec<Outcome> {
+pub fn run(world: &World, policy: &mut dyn SharingPolicy) -> Vec<RoundOutcome> {
     Run::new(world, policy).collect()
 }
 
 /// The same as an iterator, for who wants to show how far it is.
 pub struct Run<'a> {
     world: &'a World,
-    policy: &'a mut dyn Policy,
-    round_trips: RoundTrips,
+    policy: &'a mut dyn SharingPolicy,
+    round_trips: KnownRoundTrips,
     nominal_rps: Vec<f64>,
-    past: Vec<Past>,
+    past: Vec<PastRound>,
     /// `None` before the first round.
     in_force: Option<Matrix<f64>>,
-    tables: Tables,
+    tables: WaitTables,
 }
 
 impl<'a> Run<'a> {
-    pub fn new(world: &'a World, policy: &'a mut dyn Policy) -> Self {
-        let round_trips = RoundTrips::new(world.rounds.first().map(|round| &round.measured_rtt_ms));
+    pub fn new(world: &'a World, policy: &'a mut dyn SharingPolicy) -> Self {
+        let round_trips = KnownRoundTrips::new(world.rounds.first().map(|round| &round.measured_rtt_ms));
         let nominal_rps = vec![0.0; world.size()];
-        Self { world, policy, round_trips, nominal_rps, past: Vec::new(), in_force: None, tables: Tables::default() }
+        Self {
+            world,
+            policy,
+            round_trips,
+            nominal_rps,
+            past: Vec::new(),
+            in_force: None,
+            tables: WaitTables::default(),
+        }
     }
 
     /// The shares of the whole round, or of its beginning and its rest, with how long each is in force.
@@ -87,7 +95,7 @@ impl<'a> Run<'a> {
             return vec![(world.round_seconds, first)];
         }
         let reported_rps = reported(world, round);
-        let seen = Seen { reported_rps: &reported_rps, elapsed: REACTION_SECONDS / world.round_seconds };
+        let seen = EarlyMeasurement { reported_rps: &reported_rps, elapsed: REACTION_SECONDS / world.round_seconds };
         match self.policy.react(&moment, &seen) {
             None => vec![(world.round_seconds, first)],
             Some(rest) => {
@@ -102,7 +110,7 @@ impl<'a> Run<'a> {
         let part = |segment: &Segment| segment.seconds / world.round_seconds;
         let average = |i, j| segments.iter().map(|segment| part(segment) * segment.shares[(i, j)]).sum();
         let shares = Matrix::from_fn(world.size(), average);
-        self.past.push(Past {
+        self.past.push(PastRound {
             demand_rps: round.demand_rps.clone(),
             reported_rps: reported(world, round),
             sent_rps: Matrix::from_fn(world.size(), |i, j| round.demand_rps[i] * shares[(i, j)]),
@@ -115,9 +123,9 @@ impl<'a> Run<'a> {
 }
 
 impl Iterator for Run<'_> {
-    type Item = Outcome;
+    type Item = RoundOutcome;
 
-    fn next(&mut self) -> Option<Outcome> {
+    fn next(&mut self) -> Option<RoundOutcome> {
         let t = self.past.len();
         let (world, round) = (self.world, self.world.rounds.get(t)?);
         // In the first round somebody has just measured for the first time, in all others the last one was.
@@ -130,32 +138,32 @@ impl Iterator for Run<'_> {
         let steps = before.iter().chain(decided.iter().map(|(_, shares)| shares));
         let l1 = steps.clone().zip(steps.skip(1)).map(|(from, to)| change(&round.demand_rps, from, to)).sum();
         let judged = |(seconds, shares): (f64, Matrix<f64>)| {
-            let verdict = judge(&mut self.tables, world, round, &shares);
-            Segment { seconds, shares, verdict }
+            let judgment = judge(&mut self.tables, world, round, &shares);
+            Segment { seconds, shares, judgment }
         };
         let segments: Vec<Segment> = decided.into_iter().map(judged).collect();
         self.remember(round, &segments);
-        Some(Outcome::of(segments, l1))
+        Some(RoundOutcome::of(segments, l1))
     }
 }
 
-impl Outcome {
+impl RoundOutcome {
     fn of(segments: Vec<Segment>, l1: f64) -> Self {
-        let average = |value: fn(&Verdict) -> f64, weight: fn(&Verdict) -> f64| {
-            let weight = |segment: &Segment| segment.seconds * weight(&segment.verdict);
+        let average = |value: fn(&Judgment) -> f64, weight: fn(&Judgment) -> f64| {
+            let weight = |segment: &Segment| segment.seconds * weight(&segment.judgment);
             let all: f64 = segments.iter().map(weight).sum();
-            let sum: f64 = segments.iter().map(|segment| weight(segment) * value(&segment.verdict)).sum();
+            let sum: f64 = segments.iter().map(|segment| weight(segment) * value(&segment.judgment)).sum();
             if all > 0.0 { sum / all } else { 0.0 }
         };
-        let exporters = segments.first().map_or(0, |segment| segment.verdict.queues.len());
-        let utilisation = |segment: &Segment, j: usize| segment.verdict.queues[j].utilisation;
-        let worst = |j| segments.iter().map(|segment| utilisation(segment, j)).fold(0.0, f64::max);
+        let exporters = segments.first().map_or(0, |segment| segment.judgment.queues.len());
+        let utilization = |segment: &Segment, j: usize| segment.judgment.queues[j].utilization;
+        let worst = |j| segments.iter().map(|segment| utilization(segment, j)).fold(0.0, f64::max);
         Self {
-            mean_ms: average(|verdict| verdict.mean_ms, |verdict| verdict.served_rps),
-            usd_per_million: average(|verdict| verdict.usd_per_million, |verdict| verdict.served_rps),
-            rejected: average(|verdict| verdict.rejected, |verdict| verdict.asked_rps),
-            cost_ms: average(|verdict| verdict.cost_ms, |verdict| verdict.asked_rps),
-            utilisation: (0..exporters).map(worst).collect(),
+            mean_ms: average(|judgment| judgment.mean_ms, |judgment| judgment.served_rps),
+            usd_per_million: average(|judgment| judgment.usd_per_million, |judgment| judgment.served_rps),
+            rejected: average(|judgment| judgment.rejected, |judgment| judgment.asked_rps),
+            cost_ms: average(|judgment| judgment.cost_ms, |judgment| judgment.asked_rps),
+            utilization: (0..exporters).map(worst).collect(),
             l1,
             segments,
         }
@@ -190,7 +198,7 @@ pub(crate) fn nearest(moment: &Moment<'_>, source: usize) -> Option<usize> {
 fn limits(world: &World, round: &Round, segments: &[Segment]) -> Vec<Option<f64>> {
     let limit = |j: usize| {
         let served = |segment: &Segment| {
-            let rejected = segment.verdict.queues[j].rejected;
+            let rejected = segment.judgment.queues[j].rejected;
             (rejected > 0.0 && round.alive[j]).then(|| (1.0 - rejected) * loads(world, round, &segment.shares)[j])
         };
         segments.iter().find_map(served)
@@ -211,12 +219,12 @@ fn change(demand_rps: &[f64], from: &Matrix<f64>, to: &Matrix<f64>) -> f64 {
 }
 
 /// Round-trip times between all clusters, as they are known.
-struct RoundTrips {
+struct KnownRoundTrips {
     known: Matrix<Rtt>,
     published: Matrix<f64>,
 }
 
-impl RoundTrips {
+impl KnownRoundTrips {
     fn new(measured: Option<&Matrix<f64>>) -> Self {
         let known = Matrix::filled(measured.map_or(0, Matrix::size), Rtt::default());
         let mut round_trips = Self { known, published: Matrix::filled(0, 0.0) };
@@ -284,7 +292,7 @@ pub(crate) mod tests {
     struct Mover {
         to: usize,
         then: Option<usize>,
-        past: Vec<Past>,
+        past: Vec<PastRound>,
         known_ms: Vec<(f64, f64)>,
     }
 
@@ -292,14 +300,14 @@ pub(crate) mod tests {
         Matrix::from_fn(world.size(), |_, k| f64::from(u8::from(j == k)))
     }
 
-    impl Policy for Mover {
+    impl SharingPolicy for Mover {
         fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
             self.past = moment.past.to_vec();
             self.known_ms.push((moment.published_rtt_ms[(0, 1)], moment.cost_ms[(0, 1)]));
             all_to(moment.world, self.to)
         }
 
-        fn react(&mut self, moment: &Moment<'_>, seen: &Seen<'_>) -> Option<Matrix<f64>> {
+        fn react(&mut self, moment: &Moment<'_>, seen: &EarlyMeasurement<'_>) -> Option<Matrix<f64>> {
             assert!((seen.elapsed * moment.world.round_seconds - REACTION_SECONDS).abs() < 1e-9);
             self.then.map(|j| all_to(moment.world, j))
         }
@@ -320,12 +328,12 @@ pub(crate) mod tests {
         assert!(near(second.l1, 4.0), "back, and away again: {}", second.l1);
         let [before, after] = second.segments.as_slice() else { unreachable!("two segments") };
         assert!(near(before.seconds, 15.0) && near(after.seconds, 285.0));
-        assert!(near(before.verdict.rejected, 0.5) && near(second.rejected, 0.5 * 0.05));
-        assert!(near(second.cost_ms, 0.05 * before.verdict.cost_ms + 0.95 * after.verdict.cost_ms));
+        assert!(near(before.judgment.rejected, 0.5) && near(second.rejected, 0.5 * 0.05));
+        assert!(near(second.cost_ms, 0.05 * before.judgment.cost_ms + 0.95 * after.judgment.cost_ms));
         let served = (0.05 * 100.0, 0.95 * 200.0);
-        let mean = served.0 * before.verdict.mean_ms + served.1 * after.verdict.mean_ms;
+        let mean = served.0 * before.judgment.mean_ms + served.1 * after.judgment.mean_ms;
         assert!(near(second.mean_ms, mean / (served.0 + served.1)), "a mean over who was served");
-        assert!(near(second.utilisation[0], 2.0), "the worst of both: {:?}", second.utilisation);
+        assert!(near(second.utilization[0], 2.0), "the worst of both: {:?}", second.utilization);
         let past = &policy.past[0];
         assert!(near(past.shares[(0, 0)], 0.05) && near(past.sent_rps[(1, 1)], 95.0) && near(past.load_rps[1], 190.0));
     }
@@ -351,7 +359,7 @@ pub(crate) mod tests {
     #[test]
     fn shares_are_whole_weights_in_force() {
         struct Thirds;
-        impl Policy for Thirds {
+        impl SharingPolicy for Thirds {
             fn shares(&mut self, _moment: &Moment<'_>) -> Matrix<f64> {
                 Matrix::from_fn(2, |_, j| [1.0 / 3.0, 2.0 / 3.0][j])
             }
@@ -384,7 +392,7 @@ pub(crate) mod tests {
         world.rounds[0].capacity_rps = vec![0.0; 2];
         let nowhere = |_: &Moment<'_>| Matrix::filled(2, 0.0);
         struct By<F>(F);
-        impl<F: Fn(&Moment<'_>) -> Matrix<f64>> Policy for By<F> {
+        impl<F: Fn(&Moment<'_>) -> Matrix<f64>> SharingPolicy for By<F> {
             fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
                 self.0(moment)
             }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::judge::{flows, p99_ms};
-use crate::run::Outcome;
+use crate::run::RoundOutcome;
 use crate::world::World;
 
 /// In the first rounds nobody knows anything yet: at most this many, and at most a third of all, are not counted.
@@ -24,7 +24,8 @@ pub struct Summary {
     /// A part, from 0 to 1.
     pub rejected: f64,
     /// Of the exporters that have capacity.
-    pub max_utilisation: f64,
+    #[serde(rename = "maxUtilisation")]
+    pub max_utilization: f64,
     /// In which an exporter got more than its capacity, or anything without one.
     pub rounds_over_capacity: usize,
     pub l1_per_round: f64,
@@ -46,12 +47,13 @@ pub struct OverOptimum {
 }
 
 /// `optimum_ms` has the least cost of each round.
-pub fn summarise(policy: &str, world: &World, outcomes: &[Outcome], optimum_ms: &[f64]) -> Summary {
+pub fn summarize(policy: &str, world: &World, outcomes: &[RoundOutcome], optimum_ms: &[f64]) -> Summary {
     let steady = steady(outcomes);
-    let served =
-        |outcome: &&Outcome| outcome.rejected < 1.0 && outcome.segments.iter().any(|s| s.verdict.served_rps > 0.0);
-    let overloaded = |outcome: &&Outcome| outcome.utilisation.iter().any(|utilisation| *utilisation > 1.0);
-    let utilisation = steady.iter().flat_map(|outcome| &outcome.utilisation).copied().filter(|part| part.is_finite());
+    let served = |outcome: &&RoundOutcome| {
+        outcome.rejected < 1.0 && outcome.segments.iter().any(|s| s.judgment.served_rps > 0.0)
+    };
+    let overloaded = |outcome: &&RoundOutcome| outcome.utilization.iter().any(|utilization| *utilization > 1.0);
+    let utilization = steady.iter().flat_map(|outcome| &outcome.utilization).copied().filter(|part| part.is_finite());
     Summary {
         policy: policy.to_owned(),
         rounds: outcomes.len(),
@@ -59,14 +61,14 @@ pub fn summarise(policy: &str, world: &World, outcomes: &[Outcome], optimum_ms: 
         p99_ms: p99(world, outcomes),
         usd_per_million: mean(steady.iter().filter(served).map(|outcome| outcome.usd_per_million)),
         rejected: mean(steady.iter().map(|outcome| outcome.rejected)),
-        max_utilisation: utilisation.fold(0.0, f64::max),
+        max_utilization: utilization.fold(0.0, f64::max),
         rounds_over_capacity: steady.iter().filter(overloaded).count(),
         l1_per_round: mean(steady.iter().map(|outcome| outcome.l1)),
         j_over_optimum: over_optimum(outcomes, optimum_ms),
     }
 }
 
-pub fn over_optimum(outcomes: &[Outcome], optimum_ms: &[f64]) -> OverOptimum {
+pub fn over_optimum(outcomes: &[RoundOutcome], optimum_ms: &[f64]) -> OverOptimum {
     let costs: Vec<f64> = outcomes.iter().map(|outcome| outcome.cost_ms).collect();
     let per_round: Vec<f64> = costs.iter().zip(optimum_ms).map(|(cost, least)| ratio(*cost, *least)).collect();
     OverOptimum {
@@ -78,12 +80,12 @@ pub fn over_optimum(outcomes: &[Outcome], optimum_ms: &[f64]) -> OverOptimum {
 }
 
 /// Of all requests after the warm-up.
-fn p99(world: &World, outcomes: &[Outcome]) -> f64 {
+fn p99(world: &World, outcomes: &[RoundOutcome]) -> f64 {
     let warm_up = warm_up(outcomes.len());
     let rounds = world.rounds.iter().zip(outcomes).skip(warm_up);
     let segments = rounds.flat_map(|(round, outcome)| outcome.segments.iter().map(move |segment| (round, segment)));
     p99_ms(segments.flat_map(move |(round, segment)| {
-        let flows = flows(world, round, &segment.shares, &segment.verdict.queues);
+        let flows = flows(world, round, &segment.shares, &segment.judgment.queues);
         flows.map(|flow| flow.lasting(segment.seconds))
     }))
 }
@@ -119,9 +121,9 @@ mod tests {
         (a - b).abs() <= 1e-9 * (1.0 + b.abs())
     }
 
-    fn of(world: &World, optimum_ms: f64) -> (Vec<Outcome>, Summary) {
+    fn of(world: &World, optimum_ms: f64) -> (Vec<RoundOutcome>, Summary) {
         let outcomes = run(world, Baseline::Nearest.policy().as_mut());
-        let summary = summarise("nearest", world, &outcomes, &vec![optimum_ms; world.rounds.len()]);
+        let summary = summarize("nearest", world, &outcomes, &vec![optimum_ms; world.rounds.len()]);
         (outcomes, summary)
     }
 
@@ -145,7 +147,7 @@ mod tests {
         assert_eq!(ratios.per_round.len(), 9);
         assert!(near(ratios.mean, (3..9).map(cost).sum::<f64>() / 6.0 / 20.0));
         assert!(near(ratios.first, cost(1) / 20.0) && near(ratios.max, cost(5) / 20.0));
-        assert!(near(summary.max_utilisation, 0.95) && summary.rounds_over_capacity == 0);
+        assert!(near(summary.max_utilization, 0.95) && summary.rounds_over_capacity == 0);
         world.rounds[7].demand_rps[0] = 300.0;
         let (_, summary) = of(&world, 20.0);
         assert!(summary.rounds_over_capacity == 1 && near(summary.rejected, 0.25 / 6.0), "{summary:?}");
@@ -192,7 +194,7 @@ mod tests {
         gone.rounds.iter_mut().for_each(|round| round.capacity_rps = vec![0.0; 2]);
         let (_, summary) = of(&gone, 11_000.0);
         assert!(all_finite(&serde_json::to_value(&summary).unwrap()) && near(summary.rejected, 1.0));
-        assert!(near(summary.max_utilisation, 0.0) && summary.rounds_over_capacity == 3, "{summary:?}");
+        assert!(near(summary.max_utilization, 0.0) && summary.rounds_over_capacity == 3, "{summary:?}");
         assert!(near(summary.p99_ms, 1e4) && near(summary.j_over_optimum.mean, 1.0));
     }
 }

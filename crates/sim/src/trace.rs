@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::Matrix;
-use crate::scenario::check::{self, FACTOR, MS, RPS, Range, USD_PER_GB, invalid, matrix, numbers};
+use crate::scenario::check::{self, Bounds, FACTOR, MS, RPS, USD_PER_GB, invalid, matrix, numbers};
 use crate::scenario::{Invalid, Scenario};
 use crate::world::{Round, World, egress_usd_per_gb, rtt_ms};
 
@@ -35,13 +35,13 @@ pub struct Trace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_usd_per_gb: Option<Vec<Vec<Vec<f64>>>>,
     #[serde(default, rename = "optimumMsEq")]
-    pub optimum_ms: Optimum,
+    pub optimum_ms: RecordedOptimum,
 }
 
 /// The least cost of each round, in ms per request, as somebody has found it who knew the round.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Optimum {
+pub struct RecordedOptimum {
     /// With every exporter at 90 % of its capacity or less, while that is possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom09: Option<Vec<f64>>,
@@ -60,7 +60,7 @@ impl Trace {
     }
 
     /// All that dice decided in the world of a scenario, and what has been found out about it.
-    pub fn recorded(scenario: &Scenario, world: &World, optimum_ms: Optimum) -> Self {
+    pub fn recorded(scenario: &Scenario, world: &World, optimum_ms: RecordedOptimum) -> Self {
         let rounds = |of: &dyn Fn(&Round) -> Vec<f64>| world.rounds.iter().map(of).collect();
         let flags = |flags: &[bool]| flags.iter().map(|&flag| u8::from(flag)).collect();
         Self {
@@ -99,7 +99,7 @@ impl Trace {
 
     fn validate_optional(&self, scenario: &Scenario) -> Result<(), Invalid> {
         let size = scenario.clusters.len();
-        let matrices = |name: &str, rounds: &Option<Vec<Vec<Vec<f64>>>>, range: Range| match rounds {
+        let matrices = |name: &str, rounds: &Option<Vec<Vec<Vec<f64>>>>, range: Bounds| match rounds {
             None => Ok(()),
             Some(rounds) => each_round(name, rounds, scenario, |path, rows| matrix(path, rows, size, range)),
         };
@@ -148,10 +148,10 @@ fn explain(path: &str, error: &serde_json::Error) -> Invalid {
 }
 
 /// What a probe measures can be longer than any round trip is: its Pareto tail has no end.
-const MEASURED_MS: Range = (0.0, 1e40);
+const MEASURED_MS: Bounds = (0.0, 1e40);
 
 /// With rates near 0, prices are the most of it.
-const OPTIMUM_MS: Range = (0.0, 1e40);
+const OPTIMUM_MS: Bounds = (0.0, 1e40);
 
 fn each_round<T>(
     name: &str,
@@ -310,7 +310,7 @@ staleness: {rounds: 3}
     fn what_is_recorded_is_the_same_world_when_it_is_replayed() {
         let mut scenario = scenario();
         scenario.noise.demand_log_sigma = 0.1;
-        let optimum = Optimum { headroom09: Some(vec![1.0 / 3.0, 0.1]), unconstrained: None };
+        let optimum = RecordedOptimum { headroom09: Some(vec![1.0 / 3.0, 0.1]), unconstrained: None };
         let again = |scenario: &Scenario, world: &World| {
             let trace = Trace::recorded(scenario, world, optimum.clone());
             let read = Trace::read(&serde_json::to_string(&trace).unwrap()).unwrap();

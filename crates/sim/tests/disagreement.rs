@@ -12,7 +12,7 @@ use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
 use landfall_core::optimize::filter::{Deviation, Trim, Window};
 use landfall_core::optimize::{Solution, solve_jointly};
-use landfall_sim::judge::erlang::Tables;
+use landfall_sim::judge::erlang::WaitTables;
 use landfall_sim::judge::{judge, loads};
 use landfall_sim::matrix::Matrix;
 use landfall_sim::world::World;
@@ -76,7 +76,7 @@ fn rounds(replay: &Replay, wrong: Wrong, seed: u64, count: usize) -> Vec<f64> {
     let mut views = views(world, wrong, seed);
     let mut trims = vec![Trim::default(); n];
     let mut deviations = vec![Deviation::default(); n];
-    let mut tables = Tables::default();
+    let mut tables = WaitTables::default();
     let step = |_| {
         for view in &mut views {
             for (j, (trim, deviation)) in trims.iter().zip(&deviations).enumerate() {

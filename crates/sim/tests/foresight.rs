@@ -4,11 +4,11 @@
 
 use std::path::PathBuf;
 
+use landfall_sim::foresight::{Cause, NoOptimum, optimum_ms};
 use landfall_sim::generate::generate;
-use landfall_sim::judge::erlang::Tables;
-use landfall_sim::judge::{Verdict, judge};
+use landfall_sim::judge::erlang::WaitTables;
+use landfall_sim::judge::{Judgment, judge};
 use landfall_sim::matrix::Matrix;
-use landfall_sim::foresight::{Unsolved, Why, optima};
 use landfall_sim::scenario::Scenario;
 use landfall_sim::trace::Trace;
 use landfall_sim::world::{Round, World};
@@ -29,7 +29,7 @@ fn traced(name: &str) -> (World, Trace) {
 }
 
 fn solved(world: &World, headroom: Option<f64>) -> Vec<f64> {
-    optima(world, headroom, &mut |_| ()).unwrap()
+    optimum_ms(world, headroom, &mut |_| ()).unwrap()
 }
 
 /// Both optima of some rounds are those of the trace.
@@ -164,8 +164,8 @@ fn prices_beyond_all_reason_are_paid_where_there_is_no_other_way() {
     assert_near(solved(&world, Some(0.9))[0], 20.0 + 1.1e9);
 }
 
-fn verdict(world: &World, t: usize, shares: &Matrix<f64>) -> Verdict {
-    judge(&mut Tables::default(), world, &world.rounds[t], shares)
+fn judgment(world: &World, t: usize, shares: &Matrix<f64>) -> Judgment {
+    judge(&mut WaitTables::default(), world, &world.rounds[t], shares)
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn no_split_of_one_source_is_better_and_the_best_one_is_as_good() {
         let world = small(&capacity, &[demand, 0.0], 20.0);
         let cost = |k: u32| {
             let near = f64::from(k) / 2000.0;
-            verdict(&world, 0, &Matrix::from_fn(2, |_, j| if j == 0 { near } else { 1.0 - near })).cost_ms
+            judgment(&world, 0, &Matrix::from_fn(2, |_, j| if j == 0 { near } else { 1.0 - near })).cost_ms
         };
         let best = (0..=2000).map(cost).fold(f64::INFINITY, f64::min);
         let optimum = solved(&world, None)[0];
@@ -225,8 +225,8 @@ fn a_round_that_is_no_numbers_is_named() {
     let mut broken = world.rounds[0].clone();
     broken.rtt_ms[(0, 1)] = f64::NAN;
     world.rounds.push(broken);
-    let error = optima(&world, None, &mut |_| ()).unwrap_err();
-    assert_eq!(error, Unsolved { round: 1, why: Why::NotFinite });
+    let error = optimum_ms(&world, None, &mut |_| ()).unwrap_err();
+    assert_eq!(error, NoOptimum { round: 1, why: Cause::NotFinite });
     assert!(error.to_string().starts_with("round 1: "), "{error}");
 }
 
@@ -235,7 +235,7 @@ fn progress_tells_of_every_round_also_of_those_that_are_known_already() {
     let mut world = small(&[100.0, 100.0], &[10.0, 0.0], 20.0);
     world.rounds = vec![world.rounds[0].clone(); 1000];
     let mut done = Vec::new();
-    let optima = optima(&world, None, &mut |rounds| done.push(rounds)).unwrap();
+    let optima = optimum_ms(&world, None, &mut |rounds| done.push(rounds)).unwrap();
     assert_eq!(done, (1..=1000).collect::<Vec<usize>>());
     assert!(optima.iter().all(|optimum| optimum.to_bits() == optima[0].to_bits()));
 }
@@ -282,10 +282,10 @@ fn headroom_costs_and_nobody_who_serves_everybody_is_cheaper() {
         let (with, without) = (solved(&world, Some(0.9)), solved(&world, None));
         for (t, round) in world.rounds.iter().enumerate() {
             assert!(with[t] >= without[t] * (1.0 - 1e-6), "seed {seed}, round {t}: {} < {}", with[t], without[t]);
-            let verdict = verdict(&world, t, &proportional(&world, round));
-            if verdict.rejected <= 0.0 {
+            let judgment = judgment(&world, t, &proportional(&world, round));
+            if judgment.rejected <= 0.0 {
                 compared += 1;
-                assert!(verdict.cost_ms >= without[t] * (1.0 - 1e-6), "seed {seed}, round {t}: {verdict:?}");
+                assert!(judgment.cost_ms >= without[t] * (1.0 - 1e-6), "seed {seed}, round {t}: {judgment:?}");
             }
         }
     }

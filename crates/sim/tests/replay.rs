@@ -1,11 +1,11 @@
-//! The rules that the optimiser is compared with, replayed: in eighteen scenarios they must cost what they cost elsewhere,
+//! The rules that the optimizer is compared with, replayed: in eighteen scenarios they must cost what they cost elsewhere,
 //! or the comparison says nothing. The expected figures come from an independent implementation of world, rules and judge,
 //! and are rounded as they were printed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use landfall_sim::baselines::Baseline;
-use landfall_sim::run::{Outcome, run};
+use landfall_sim::run::{RoundOutcome, run};
 use landfall_sim::summary::over_optimum;
 
 mod replayed;
@@ -79,6 +79,6 @@ fn baselines_cost_what_they_cost_elsewhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn rejected(outcomes: &[Outcome]) -> f64 {
+fn rejected(outcomes: &[RoundOutcome]) -> f64 {
     outcomes.iter().map(|outcome| outcome.rejected).sum::<f64>() / outcomes.len() as f64
 }

@@ -1,4 +1,4 @@
-//! What the optimiser must reach on the scenarios, replayed with their traces: the acceptance targets that need a world.
+//! What the optimizer must reach on the scenarios, replayed with their traces: the acceptance targets that need a world.
 //! Those that need none are in `landfall-core`: T-1 to T-4, T-12 (the cost never rises), T-15 and T-18.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
@@ -6,9 +6,9 @@
 mod replayed;
 
 use landfall_core::optimize::facts::Tuning;
+use landfall_sim::agents::{Agents, Variant};
 use landfall_sim::baselines::Baseline;
-use landfall_sim::agents::{Optimized, Variant};
-use landfall_sim::run::{Outcome, run};
+use landfall_sim::run::{RoundOutcome, run};
 use landfall_sim::world::World;
 use replayed::{Replay, replay};
 
@@ -24,8 +24,8 @@ const STEADY: [&str; 9] = [
     "K-tight-10",
 ];
 
-fn ours(world: &World, variant: Variant) -> Vec<Outcome> {
-    run(world, &mut Optimized::new(world, variant, Tuning::default()))
+fn ours(world: &World, variant: Variant) -> Vec<RoundOutcome> {
+    run(world, &mut Agents::new(world, variant, Tuning::default()))
 }
 
 fn at_most(replay: &Replay, variant: Variant, most: f64) {
@@ -70,7 +70,7 @@ fn t_06_rounds_alone_without_early_ones_are_within_what_was_asked_of_them() {
 fn t_07_nobody_is_over_its_capacity_but_for_the_seconds_in_which_nobody_can_know() {
     for replay in replayed::all().filter(|replay| replay.name != "H-overload-6") {
         let outcomes = ours(&replay.world, Variant::Whole);
-        let over = outcomes.iter().skip(10).filter(|outcome| outcome.utilisation.iter().any(|rho| *rho > 1.0)).count();
+        let over = outcomes.iter().skip(10).filter(|outcome| outcome.utilization.iter().any(|rho| *rho > 1.0)).count();
         let most = match replay.name.as_str() {
             "F-flash-8" => 1,
             "I-noisy-8" => 3,
@@ -84,10 +84,10 @@ fn t_07_nobody_is_over_its_capacity_but_for_the_seconds_in_which_nobody_can_know
 fn t_08_an_overload_is_shared_alike() {
     let replay = replay("H-overload-6");
     for outcome in ours(&replay.world, Variant::Whole).iter().skip(1) {
-        let rho = |pick: fn(f64, f64) -> f64, from| outcome.utilisation.iter().copied().fold(from, pick);
+        let rho = |pick: fn(f64, f64) -> f64, from| outcome.utilization.iter().copied().fold(from, pick);
         let apart = rho(f64::max, 0.0) - rho(f64::min, f64::INFINITY);
         assert!(apart <= 0.01, "{apart}");
-        // Σλ = 4680 and ΣC = 3600: at the target utilisation of 0.9, 0.308 must go; what is over capacity is 0.231.
+        // Σλ = 4680 and ΣC = 3600: at the target utilization of 0.9, 0.308 must go; what is over capacity is 0.231.
         assert!((outcome.rejected - (1.0 - 3600.0 / 4680.0)).abs() < 0.001, "{}", outcome.rejected);
     }
 }
@@ -101,7 +101,7 @@ fn frozen(last: usize) -> World {
     world
 }
 
-fn last_move(outcomes: &[Outcome], least: f64) -> usize {
+fn last_move(outcomes: &[RoundOutcome], least: f64) -> usize {
     outcomes.iter().rposition(|outcome| outcome.l1 >= least).unwrap_or(0)
 }
 
@@ -111,7 +111,7 @@ fn t_09_nothing_moves_once_the_facts_have_stopped_changing_however_old_they_are(
     let tuning = Tuning { headroom_deviations: 0.0, ..Tuning::default() };
     for last in [5, 8, 12, 20, 30] {
         let world = frozen(last);
-        let moved = last_move(&run(&world, &mut Optimized::new(&world, Variant::Whole, tuning)), 1e-3);
+        let moved = last_move(&run(&world, &mut Agents::new(&world, Variant::Whole, tuning)), 1e-3);
         assert!(moved <= last + 10, "frozen in round {last}, moved in round {moved}");
     }
 }
@@ -136,7 +136,7 @@ fn t_09_without_a_trim_and_filters_it_is_over_when_the_oldest_fact_is_a_new_one(
         hysteresis: 0.0,
         ..Tuning::default()
     };
-    let outcomes = run(&world, &mut Optimized::new(&world, Variant::RoundsOnly, tuning));
+    let outcomes = run(&world, &mut Agents::new(&world, Variant::RoundsOnly, tuning));
     // Facts of round 5 are published at the end of it, and five rounds later everybody has them.
     for (t, outcome) in outcomes.iter().enumerate().skip(5 + 1 + 5 + 1) {
         assert!(outcome.l1 <= 0.0, "L1 is {} in round {t}", outcome.l1);
@@ -187,7 +187,7 @@ fn t_17_no_simpler_policy_is_better() {
 fn the_same_world_twice_is_the_same_to_the_last_bit() {
     let world = replay("I-noisy-8").world;
     let bits =
-        |outcomes: &[Outcome]| -> Vec<u64> { outcomes.iter().map(|outcome| outcome.cost_ms.to_bits()).collect() };
+        |outcomes: &[RoundOutcome]| -> Vec<u64> { outcomes.iter().map(|outcome| outcome.cost_ms.to_bits()).collect() };
     assert_eq!(bits(&ours(&world, Variant::Whole)), bits(&ours(&world, Variant::Whole)));
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use landfall_sim::generate::generate;
 use landfall_sim::matrix::Matrix;
-use landfall_sim::scenario::{Event, Mode, Noise, Objective, Scenario};
+use landfall_sim::scenario::{Noise, Scenario, ScenarioEvent, ScenarioMode, ScenarioObjective};
 use landfall_sim::trace::Trace;
 use landfall_sim::world::{Round, World, egress_usd_per_gb, rtt_ms};
 
@@ -29,7 +29,7 @@ objective: {mode: mixed}
     Scenario::read(text).unwrap()
 }
 
-fn with_events(events: Vec<Event>) -> Scenario {
+fn with_events(events: Vec<ScenarioEvent>) -> Scenario {
     Scenario { events, ..quiet() }
 }
 
@@ -185,7 +185,7 @@ fn ages_are_those_of_all_or_of_each_pair() {
     assert!(world.per_pair && world.staleness == 3);
 }
 
-fn demand(events: Vec<Event>) -> impl Fn(usize, usize) -> f64 {
+fn demand(events: Vec<ScenarioEvent>) -> impl Fn(usize, usize) -> f64 {
     let world = World::expand(&with_events(events));
     move |t, i| world.rounds[t].demand_rps[i]
 }
@@ -193,7 +193,7 @@ fn demand(events: Vec<Event>) -> impl Fn(usize, usize) -> f64 {
 #[test]
 fn a_burst_ramps_up_stays_and_drops_back() {
     let burst = |ramp_rounds| {
-        demand(vec![Event::DemandScale {
+        demand(vec![ScenarioEvent::DemandScale {
             cluster: "west".into(),
             factor: 3.0,
             from_round: 10,
@@ -212,8 +212,9 @@ fn a_burst_ramps_up_stays_and_drops_back() {
 
 #[test]
 fn a_peak_is_a_bell_around_its_round() {
-    let peak =
-        |width_rounds| demand(vec![Event::Peak { cluster: "west".into(), factor: 2.0, at_round: 50.0, width_rounds }]);
+    let peak = |width_rounds| {
+        demand(vec![ScenarioEvent::Peak { cluster: "west".into(), factor: 2.0, at_round: 50.0, width_rounds }])
+    };
     let west = peak(5.0);
     assert_near(west(50, 1), 120.0);
     assert_near(west(55, 1), 60.0 * (1.0 + (-0.5_f64).exp()));
@@ -228,7 +229,7 @@ fn a_peak_is_a_bell_around_its_round() {
 #[test]
 fn the_sun_goes_from_east_to_west() {
     let longitude = vec![0.0, 90.0, -90.0];
-    let sun = demand(vec![Event::Diurnal { amplitude: 0.5, period_rounds: 80.0, longitude }]);
+    let sun = demand(vec![ScenarioEvent::Diurnal { amplitude: 0.5, period_rounds: 80.0, longitude }]);
     for (i, base, noon) in [(0, 50.0, 20), (1, 60.0, 0), (2, 70.0, 40)] {
         assert_near(sun(noon, i), base * 1.5);
         assert_near(sun(noon + 40, i), base * 0.5);
@@ -237,7 +238,7 @@ fn the_sun_goes_from_east_to_west() {
 
 #[test]
 fn who_is_out_has_no_capacity_and_is_not_alive() {
-    let scenario = with_events(vec![Event::Outage { cluster: "west".into(), from_round: 3, to_round: 5 }]);
+    let scenario = with_events(vec![ScenarioEvent::Outage { cluster: "west".into(), from_round: 3, to_round: 5 }]);
     let world = World::expand(&scenario);
     let of = |t: usize| (world.rounds[t].alive.clone(), world.rounds[t].advertised_rps.clone());
     assert_eq!(of(2), (vec![true, true, false], vec![100.0, 200.0, 0.0]));
@@ -255,7 +256,7 @@ fn changed(before: &Matrix<f64>, after: &Matrix<f64>) -> Vec<(usize, usize)> {
 fn a_price_changes_on_the_ways_that_are_named_for_as_long_as_it_says() {
     let change = |from: Option<&str>, to: Option<&str>| {
         let (from, to) = (from.map(str::to_owned), to.map(str::to_owned));
-        let event = Event::PriceChange { from, to, usd_per_gb: 9.0, from_round: 10, to_round: 20 };
+        let event = ScenarioEvent::PriceChange { from, to, usd_per_gb: 9.0, from_round: 10, to_round: 20 };
         let scenario = with_events(vec![event]);
         let before = egress_usd_per_gb(&scenario, 9);
         let after = egress_usd_per_gb(&scenario, 10);
@@ -274,7 +275,7 @@ fn a_price_changes_on_the_ways_that_are_named_for_as_long_as_it_says() {
 fn a_disruption_is_in_both_directions() {
     let disrupt = |to: Option<&str>| {
         let (from, to) = ("east".to_owned(), to.map(str::to_owned));
-        let event = Event::RttDisruption { from, to, factor: 2.0, add_ms: 5.0, from_round: 10, to_round: 20 };
+        let event = ScenarioEvent::RttDisruption { from, to, factor: 2.0, add_ms: 5.0, from_round: 10, to_round: 20 };
         let scenario = with_events(vec![event]);
         let (before, after) = (rtt_ms(&scenario, 9), rtt_ms(&scenario, 10));
         assert_eq!(before, rtt_ms(&scenario, 20));
@@ -320,11 +321,11 @@ fn a_scenario_that_nobody_checked_is_a_world_all_the_same() {
     scenario.rtt_ms = vec![vec![1.0]];
     scenario.egress_usd_per_gb.clear();
     scenario.events = vec![
-        Event::Outage { cluster: "nowhere".into(), from_round: 9, to_round: 3 },
-        Event::DemandScale { cluster: "east".into(), factor: -5.0, from_round: 0, to_round: 9, ramp_rounds: 0 },
-        Event::Peak { cluster: "east".into(), factor: 2.0, at_round: 0.0, width_rounds: 0.0 },
-        Event::Diurnal { amplitude: 9.0, period_rounds: 0.0, longitude: vec![] },
-        Event::Diurnal { amplitude: 9.0, period_rounds: 9.0, longitude: vec![1.0] },
+        ScenarioEvent::Outage { cluster: "nowhere".into(), from_round: 9, to_round: 3 },
+        ScenarioEvent::DemandScale { cluster: "east".into(), factor: -5.0, from_round: 0, to_round: 9, ramp_rounds: 0 },
+        ScenarioEvent::Peak { cluster: "east".into(), factor: 2.0, at_round: 0.0, width_rounds: 0.0 },
+        ScenarioEvent::Diurnal { amplitude: 9.0, period_rounds: 0.0, longitude: vec![] },
+        ScenarioEvent::Diurnal { amplitude: 9.0, period_rounds: 9.0, longitude: vec![1.0] },
     ];
     scenario.noise = kinds_of_noise().iter().fold(Noise::default(), both_of);
     scenario.noise.demand_log_sigma = 1e9;
@@ -374,19 +375,19 @@ fn the_same_seed_is_the_same_scenario_and_another_one_another() {
 /// What a scenario has of all that can happen.
 fn kinds(scenario: &Scenario) -> BTreeSet<&'static str> {
     let Scenario { noise, model_error: error, service, .. } = scenario;
-    let event = |event: &Event| match event {
-        Event::Outage { .. } => "outage",
-        Event::DemandScale { to_round, .. } if *to_round == scenario.rounds => "ramp",
-        Event::DemandScale { .. } => "burst",
-        Event::Peak { .. } => "peak",
-        Event::Diurnal { .. } => "diurnal",
-        Event::PriceChange { .. } => "price change",
-        Event::RttDisruption { .. } => "disruption",
+    let event = |event: &ScenarioEvent| match event {
+        ScenarioEvent::Outage { .. } => "outage",
+        ScenarioEvent::DemandScale { to_round, .. } if *to_round == scenario.rounds => "ramp",
+        ScenarioEvent::DemandScale { .. } => "burst",
+        ScenarioEvent::Peak { .. } => "peak",
+        ScenarioEvent::Diurnal { .. } => "diurnal",
+        ScenarioEvent::PriceChange { .. } => "price change",
+        ScenarioEvent::RttDisruption { .. } => "disruption",
     };
-    let mode = |Objective { mode, .. }: &Objective| match mode {
-        Mode::Performance => "performance",
-        Mode::Mixed => "mixed",
-        Mode::Cost => "cost",
+    let mode = |ScenarioObjective { mode, .. }: &ScenarioObjective| match mode {
+        ScenarioMode::Performance => "performance",
+        ScenarioMode::Mixed => "mixed",
+        ScenarioMode::Cost => "cost",
     };
     let flags = [
         ("log noise", noise.demand_log_sigma > 0.0),

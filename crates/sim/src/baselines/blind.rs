@@ -5,7 +5,7 @@ use crate::policy::Moment;
 use crate::run::nearest;
 
 /// Nothing is divided by less than this, in ms.
-const LEAST_RTT_MS: f64 = 1e-6;
+const MIN_RTT_MS: f64 = 1e-6;
 
 /// By how much Envoy lets what is left of a priority be overcommitted before it uses the next one.
 const OVERPROVISIONING: f64 = 1.4;
@@ -16,7 +16,7 @@ pub(super) fn round_robin(moment: &Moment<'_>, _source: usize) -> Vec<f64> {
 
 pub(super) fn inverse(moment: &Moment<'_>, source: usize) -> Vec<f64> {
     let rtt_ms = moment.published_rtt_ms.row(source);
-    equal(moment).iter().zip(rtt_ms).map(|(alive, rtt)| alive / rtt.max(LEAST_RTT_MS)).collect()
+    equal(moment).iter().zip(rtt_ms).map(|(alive, rtt)| alive / rtt.max(MIN_RTT_MS)).collect()
 }
 
 pub(super) fn inverse_local_first(moment: &Moment<'_>, source: usize) -> Vec<f64> {

@@ -1,12 +1,12 @@
 //! What the rules know of the rounds that are over, as old as it is.
 
-use crate::policy::{Moment, Past};
+use crate::policy::{Moment, PastRound};
 
 /// What part of a surprise the smoothed error and the smoothed absolute error take over.
 const GAIN: f64 = 0.2;
 
 /// The least part of a surprise that is followed.
-const LEAST_ALPHA: f64 = 0.2;
+const MIN_ALPHA: f64 = 0.2;
 
 /// A surprise that is a greater part of the level than this is followed at once.
 const JUMP: f64 = 0.25;
@@ -26,7 +26,7 @@ pub(super) struct View {
 pub(super) fn view(moment: &Moment<'_>, source: usize) -> View {
     let size = moment.world.size();
     let age = |j: usize| if j == source { 0 } else { moment.world.rounds[moment.round].age[(source, j)] };
-    let of = |value: &dyn Fn(&Past, usize) -> f64| {
+    let of = |value: &dyn Fn(&PastRound, usize) -> f64| {
         (0..size).map(|j| known(moment.past, age(j)).map_or(0.0, |past| value(past, j))).collect::<Vec<f64>>()
     };
     let report_factor = moment.world.report_factor[source];
@@ -90,7 +90,7 @@ impl Demands {
                 *error = (1.0 - GAIN) * *error + GAIN * surprise;
                 *absolute = (1.0 - GAIN) * *absolute + GAIN * surprise.abs();
                 let jumped = surprise.abs() > JUMP * level;
-                let alpha = (error.abs() / absolute.max(f64::MIN_POSITIVE)).clamp(LEAST_ALPHA, 1.0);
+                let alpha = (error.abs() / absolute.max(f64::MIN_POSITIVE)).clamp(MIN_ALPHA, 1.0);
                 if jumped { *reported } else { level + alpha * surprise }
             })
             .collect()

@@ -1,8 +1,8 @@
-//! What one would do without the optimiser: the rules that products have, the obvious improvements on them, and the two
-//! naive optimisers. The optimiser is worth its code only as far as it beats these, in the same world and by the same judge.
+//! What one would do without the optimizer: the rules that products have, the obvious improvements on them, and the two
+//! naive optimizers. The optimizer is worth its code only as far as it beats these, in the same world and by the same judge.
 //!
-//! What they know is what the optimiser knows, as old as it knows it. Their constants and their demand filter are their own,
-//! so that the yardstick stays as long as it is when the optimiser is tuned.
+//! What they know is what the optimizer knows, as old as it knows it. Their constants and their demand filter are their own,
+//! so that the yardstick stays as long as it is when the optimizer is tuned.
 
 mod blind;
 mod known;
@@ -13,12 +13,12 @@ mod waterfall;
 use std::fmt;
 
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Policy};
+use crate::policy::{Moment, SharingPolicy};
 
 use blind::{failover, inverse, inverse_local_first, only_nearest, round_robin};
 use naive::{Selfish, cheapest};
 use proportional::TopologyAware;
-use waterfall::{By, Waterfall};
+use waterfall::{Distance, Waterfall};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Baseline {
@@ -76,7 +76,7 @@ impl Baseline {
     }
 
     /// For one run: some remember what was reported.
-    pub fn policy(self) -> Box<dyn Policy> {
+    pub fn policy(self) -> Box<dyn SharingPolicy> {
         match self {
             Self::RoundRobin => Box::new(RowByRow(round_robin)),
             Self::InverseWeight => Box::new(RowByRow(inverse)),
@@ -84,8 +84,8 @@ impl Baseline {
             Self::Nearest => Box::new(RowByRow(only_nearest)),
             Self::IstioFailover => Box::new(RowByRow(failover)),
             Self::TopologyAware => Box::new(TopologyAware::default()),
-            Self::WaterfallRtt => Box::new(Waterfall::new(By::Rtt)),
-            Self::WaterfallCost => Box::new(Waterfall::new(By::Cost)),
+            Self::WaterfallRtt => Box::new(Waterfall::new(Distance::Rtt)),
+            Self::WaterfallCost => Box::new(Waterfall::new(Distance::Cost)),
             Self::Selfish => Box::new(Selfish::default()),
             Self::CheapestLastRound => Box::new(RowByRow(cheapest)),
         }
@@ -101,7 +101,7 @@ impl fmt::Display for Baseline {
 /// A rule without a memory, by which each source decides for itself. What it gives is in any unit.
 struct RowByRow(fn(&Moment<'_>, usize) -> Vec<f64>);
 
-impl Policy for RowByRow {
+impl SharingPolicy for RowByRow {
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
         by_row(moment, |source| self.0(moment, source))
     }

@@ -1,4 +1,4 @@
-//! Optimisers that forget that there are others. Each source is right by what it sees, and all of them together are not.
+//! Optimizers that forget that there are others. Each source is right by what it sees, and all of them together are not.
 
 use landfall_core::optimize::congestion::{Curve, Shape, curves};
 use landfall_core::optimize::fill::{Bin, water_fill};
@@ -6,7 +6,7 @@ use landfall_core::optimize::fill::{Bin, water_fill};
 use super::known::{Demands, View, view};
 use super::{all_to, by_row};
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Policy};
+use crate::policy::{Moment, SharingPolicy};
 
 const SHAPE: Shape = Shape { target_utilization: 0.9, burstiness: 1.0 };
 
@@ -15,7 +15,7 @@ pub(super) struct Selfish {
     demands: Demands,
 }
 
-impl Policy for Selfish {
+impl SharingPolicy for Selfish {
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
         self.demands.follow(moment);
         let demand = self.demands.own_rps(moment);

@@ -3,7 +3,7 @@
 use super::known::{Demands, capacity_rps};
 use super::{all_to, by_row};
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Policy};
+use crate::policy::{Moment, SharingPolicy};
 
 /// How much more than its part of the capacity a cluster's part of the demand may be.
 const OVERLOAD: f64 = 0.2;
@@ -13,7 +13,7 @@ pub(super) struct TopologyAware {
     demands: Demands,
 }
 
-impl Policy for TopologyAware {
+impl SharingPolicy for TopologyAware {
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
         self.demands.follow(moment);
         let capacity = capacity_rps(moment);

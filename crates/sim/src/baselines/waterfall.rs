@@ -4,7 +4,7 @@
 use super::known::{Demands, capacity_rps};
 use super::{ascending, by_row};
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Policy};
+use crate::policy::{Moment, SharingPolicy};
 
 /// How full an exporter is made while any other has room.
 const TARGET: f64 = 0.9;
@@ -15,29 +15,29 @@ const NOTHING_RPS: f64 = 1e-9;
 /// Each turn fills an exporter or serves a source; this many per cluster are more than enough.
 const TURNS: usize = 4;
 
-pub(super) enum By {
+pub(super) enum Distance {
     Rtt,
     Cost,
 }
 
 pub(super) struct Waterfall {
-    by: By,
+    by: Distance,
     demands: Demands,
 }
 
 impl Waterfall {
-    pub(super) fn new(by: By) -> Self {
+    pub(super) fn new(by: Distance) -> Self {
         Self { by, demands: Demands::default() }
     }
 }
 
-impl Policy for Waterfall {
+impl SharingPolicy for Waterfall {
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
         self.demands.follow(moment);
         let demand = self.demands.central_rps(moment);
         let distance = match self.by {
-            By::Rtt => moment.published_rtt_ms,
-            By::Cost => moment.cost_ms,
+            Distance::Rtt => moment.published_rtt_ms,
+            Distance::Cost => moment.cost_ms,
         };
         let mut filling = Filling::new(capacity_rps(moment), demand, distance);
         filling.fill();
@@ -51,7 +51,7 @@ struct Filling {
     room: Vec<f64>,
     left: Vec<f64>,
     sent: Matrix<f64>,
-    /// By source, the exporters from the nearest on.
+    /// Distance source, the exporters from the nearest on.
     order: Vec<Vec<usize>>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::Draft;
 use super::chance::Chance;
-use crate::scenario::Event;
+use crate::scenario::ScenarioEvent;
 
 impl Draft {
     pub(super) fn add_events(&mut self, chance: &mut Chance) {
@@ -28,7 +28,7 @@ impl Draft {
         let longitude = self.regions.iter().map(|region| region.longitude).collect();
         let period_rounds = chance.one_of(&[48.0, 96.0, 288.0]).unwrap_or(288.0);
         self.note(format!("day and night ±{:.0} % in {period_rounds} rounds", amplitude * 100.0));
-        self.scenario.events.push(Event::Diurnal { amplitude, period_rounds, longitude });
+        self.scenario.events.push(ScenarioEvent::Diurnal { amplitude, period_rounds, longitude });
     }
 
     /// To the end.
@@ -42,7 +42,13 @@ impl Draft {
         let factor = chance.between(1.2, 2.5, 1);
         let cluster = self.any(chance);
         self.note(format!("a ramp to {factor} times at {cluster} from round {from_round}"));
-        self.scenario.events.push(Event::DemandScale { cluster, factor, from_round, to_round: rounds, ramp_rounds });
+        self.scenario.events.push(ScenarioEvent::DemandScale {
+            cluster,
+            factor,
+            from_round,
+            to_round: rounds,
+            ramp_rounds,
+        });
     }
 
     fn add_burst(&mut self, chance: &mut Chance) {
@@ -54,7 +60,7 @@ impl Draft {
         let ramp_rounds = chance.count(1, 3);
         let cluster = self.any(chance);
         self.note(format!("a burst of {factor} times at {cluster} from round {from_round} to {to_round}"));
-        self.scenario.events.push(Event::DemandScale { cluster, factor, from_round, to_round, ramp_rounds });
+        self.scenario.events.push(ScenarioEvent::DemandScale { cluster, factor, from_round, to_round, ramp_rounds });
     }
 
     fn add_peak(&mut self, chance: &mut Chance) {
@@ -67,7 +73,7 @@ impl Draft {
         let cluster = self.any(chance);
         self.note(format!("a peak of {factor} times at {cluster} in round {at_round}"));
         let at_round = u32::try_from(at_round).map_or(0.0, f64::from);
-        self.scenario.events.push(Event::Peak { cluster, factor, at_round, width_rounds });
+        self.scenario.events.push(ScenarioEvent::Peak { cluster, factor, at_round, width_rounds });
     }
 
     /// Who exports alone does not fail: what nobody can serve says nothing of a policy.
@@ -81,7 +87,7 @@ impl Draft {
             let cluster = self.scenario.clusters[j].clone();
             let (from_round, to_round) = self.span(chance);
             self.note(format!("{cluster} is out from round {from_round} to {to_round}"));
-            self.scenario.events.push(Event::Outage { cluster, from_round, to_round });
+            self.scenario.events.push(ScenarioEvent::Outage { cluster, from_round, to_round });
         }
     }
 
@@ -97,7 +103,7 @@ impl Draft {
         let whither = to.as_deref().unwrap_or("anywhere");
         self.note(format!("{from} to {whither} at {usd_per_gb} USD/GB from round {from_round} to {to_round}"));
         let from = Some(from);
-        self.scenario.events.push(Event::PriceChange { from, to, usd_per_gb, from_round, to_round });
+        self.scenario.events.push(ScenarioEvent::PriceChange { from, to, usd_per_gb, from_round, to_round });
     }
 
     fn add_disruption(&mut self, chance: &mut Chance) {
@@ -111,7 +117,7 @@ impl Draft {
         let (from_round, to_round) = self.span(chance);
         let whither = to.as_deref().unwrap_or("everybody");
         self.note(format!("a detour between {from} and {whither} from round {from_round} to {to_round}"));
-        self.scenario.events.push(Event::RttDisruption { from, to, factor, add_ms, from_round, to_round });
+        self.scenario.events.push(ScenarioEvent::RttDisruption { from, to, factor, add_ms, from_round, to_round });
     }
 
     fn any(&self, chance: &mut Chance) -> String {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::scenario::{Mode, ModelError, Noise, Objective, Scenario, Service, Staleness};
+use crate::scenario::{ModelError, Noise, Scenario, ScenarioMode, ScenarioObjective, ScenarioService, Staleness};
 use chance::{Chance, rounded};
 use regions::{REGIONS, Region};
 
@@ -14,7 +14,7 @@ mod events;
 mod regions;
 
 /// As many as a scenario may have.
-const MOST_CLUSTERS: usize = 200;
+const MAX_CLUSTERS: usize = 200;
 
 /// Between a cluster and itself.
 const LOCAL_RTT_MS: f64 = 0.5;
@@ -28,7 +28,7 @@ const ALL_BYTES: [f64; 4] = [1_000.0, 10_000.0, 20_000.0, 100_000.0];
 /// Between 1 and 200 clusters; a size beyond is taken to the nearest of these. It is valid and finite, whatever the seed.
 pub fn generate(seed: u64, clusters: usize) -> Scenario {
     let mut chance = Chance::new(seed);
-    let mut draft = Draft::new(seed, fleet(&mut chance, clusters.clamp(1, MOST_CLUSTERS)));
+    let mut draft = Draft::new(seed, fleet(&mut chance, clusters.clamp(1, MAX_CLUSTERS)));
     draft.set_service(&mut chance);
     draft.set_demand(&mut chance);
     draft.set_objective(&mut chance);
@@ -87,9 +87,9 @@ impl Draft {
             egress_usd_per_gb,
             request_bytes: 1_000.0,
             response_bytes: 10_000.0,
-            service: Service { capacity_rps: Vec::new(), base_latency_ms: Vec::new() },
+            service: ScenarioService { capacity_rps: Vec::new(), base_latency_ms: Vec::new() },
             demand_rps: Vec::new(),
-            objective: Objective { mode: Mode::Mixed, usd_per_ms_per_million_requests: None },
+            objective: ScenarioObjective { mode: ScenarioMode::Mixed, usd_per_ms_per_million_requests: None },
             events: Vec::new(),
             noise: Noise::default(),
             staleness: Staleness::default(),
@@ -140,19 +140,21 @@ impl Draft {
 
     fn set_objective(&mut self, chance: &mut Chance) {
         let scenario = &mut self.scenario;
-        scenario.objective.mode = chance.one_of(&[Mode::Performance, Mode::Mixed, Mode::Cost]).unwrap_or(Mode::Mixed);
+        scenario.objective.mode = chance
+            .one_of(&[ScenarioMode::Performance, ScenarioMode::Mixed, ScenarioMode::Cost])
+            .unwrap_or(ScenarioMode::Mixed);
         if chance.of(0.1) {
             scenario.objective.usd_per_ms_per_million_requests = chance.one_of(&[0.0, 0.001, 0.1]);
         }
         scenario.request_bytes = chance.one_of(&[500.0, 1_000.0, 4_000.0]).unwrap_or(1_000.0);
         // In cost mode a GB that crosses the internet as larger answers costs more than a rejection: nothing to compare.
-        let sizes: &[f64] = if scenario.objective.mode == Mode::Cost { &SMALL_BYTES } else { &ALL_BYTES };
+        let sizes: &[f64] = if scenario.objective.mode == ScenarioMode::Cost { &SMALL_BYTES } else { &ALL_BYTES };
         scenario.response_bytes = chance.one_of(sizes).unwrap_or(10_000.0);
         let kilobytes = scenario.response_bytes / 1e3;
         let mode = match scenario.objective.mode {
-            Mode::Performance => "performance",
-            Mode::Mixed => "mixed",
-            Mode::Cost => "cost",
+            ScenarioMode::Performance => "performance",
+            ScenarioMode::Mixed => "mixed",
+            ScenarioMode::Cost => "cost",
         };
         self.note(format!("mode {mode}, answers of {kilobytes} kB"));
     }

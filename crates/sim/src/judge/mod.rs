@@ -1,4 +1,4 @@
-//! What a decision really costs. The optimiser minimises a model of waiting, and a model must not be its own judge: here an
+//! What a decision really costs. The optimizer minimizes a model of waiting, and a model must not be its own judge: here an
 //! exporter is a queue for as many servers as its capacity and service time make (exact M/M/c, Erlang C), a request waits
 //! for at most a second, and what is above the capacity is rejected.
 
@@ -7,7 +7,7 @@ mod tail;
 
 use crate::matrix::Matrix;
 use crate::world::{Round, World};
-use erlang::{LONGEST_WAIT_MS, Queue, Tables};
+use erlang::{MAX_WAIT_MS, Queue, WaitTables};
 
 pub use tail::p99_ms;
 
@@ -19,7 +19,7 @@ const BACKGROUND_RTT_MS: f64 = 0.5;
 
 /// What became of the requests of a while.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
+pub struct Judgment {
     /// With the background.
     pub asked_rps: f64,
     pub served_rps: f64,
@@ -53,7 +53,7 @@ impl Flow {
     }
 }
 
-pub fn judge(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<f64>) -> Verdict {
+pub fn judge(tables: &mut WaitTables, world: &World, round: &Round, shares: &Matrix<f64>) -> Judgment {
     let queues = queues(tables, world, round, shares);
     let prices = round.usd_per_million(world);
     let rate = world.usd_per_ms_per_million;
@@ -74,18 +74,18 @@ pub fn judge(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<
     let asked_rps = sum(&round.demand_rps) + sum(&world.background_rps);
     let lost_rps = (asked_rps - served_rps).max(0.0);
     let price = if rate > 0.0 { usd / rate } else { 0.0 };
-    Verdict {
+    Judgment {
         asked_rps,
         served_rps,
         mean_ms: per(latency, served_rps),
         usd_per_million: per(usd, served_rps),
         rejected: per(lost_rps, asked_rps).min(1.0),
-        cost_ms: per(latency + price + lost_rps * (LONGEST_WAIT_MS + REJECTION_MS), asked_rps),
+        cost_ms: per(latency + price + lost_rps * (MAX_WAIT_MS + REJECTION_MS), asked_rps),
         queues,
     }
 }
 
-fn queues(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<Queue> {
+fn queues(tables: &mut WaitTables, world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<Queue> {
     let loads = loads(world, round, shares);
     let exporters = loads.iter().zip(&round.capacity_rps).zip(&world.service_ms);
     exporters.map(|((&load, &capacity), &service)| tables.queue(load, capacity, service)).collect()
@@ -154,13 +154,13 @@ mod tests {
     #[test]
     fn a_request_costs_its_way_its_wait_and_its_price() {
         let world = two_clusters(1);
-        let mut tables = Tables::default();
-        let verdict = judge(&mut tables, &world, &world.rounds[0], &shares());
+        let mut tables = WaitTables::default();
+        let judgment = judge(&mut tables, &world, &world.rounds[0], &shares());
         let wait = |load: f64| tables.clone().queue(load, 200.0, 20.0).wait_ms;
         let latency = 20.0 + (100.0 * 1.0 + 50.0 * 20.0 + 50.0 * 1.0 + 150.0 * wait(150.0) + 50.0 * wait(50.0)) / 200.0;
         let usd = 0.25 * (0.1 * 1e3 + 0.1 * 1e4) / 1e3;
-        assert!(near(verdict.mean_ms, latency) && near(verdict.usd_per_million, usd), "{verdict:?}");
-        assert!(near(verdict.cost_ms, latency + usd / 0.01) && near(verdict.rejected, 0.0));
+        assert!(near(judgment.mean_ms, latency) && near(judgment.usd_per_million, usd), "{judgment:?}");
+        assert!(near(judgment.cost_ms, latency + usd / 0.01) && near(judgment.rejected, 0.0));
         let free = World { usd_per_ms_per_million: 0.0, ..world };
         assert!(near(judge(&mut tables, &free, &free.rounds[0], &shares()).cost_ms, latency));
     }
@@ -169,19 +169,19 @@ mod tests {
     fn what_is_above_the_capacity_costs_eleven_seconds() {
         let mut world = two_clusters(1);
         world.rounds[0].capacity_rps[0] = 75.0;
-        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &shares());
-        assert!(near(verdict.rejected, 75.0 / 200.0) && near(verdict.served_rps, 125.0));
-        let served = 125.0 * verdict.mean_ms + 125.0 * verdict.usd_per_million / 0.01;
-        assert!(near(verdict.cost_ms, (served + 75.0 * 11_000.0) / 200.0));
+        let judgment = judge(&mut WaitTables::default(), &world, &world.rounds[0], &shares());
+        assert!(near(judgment.rejected, 75.0 / 200.0) && near(judgment.served_rps, 125.0));
+        let served = 125.0 * judgment.mean_ms + 125.0 * judgment.usd_per_million / 0.01;
+        assert!(near(judgment.cost_ms, (served + 75.0 * 11_000.0) / 200.0));
     }
 
     #[test]
     fn the_background_takes_room_and_is_one_of_those_who_wait() {
         let world = World { background_rps: vec![0.0, 100.0], ..two_clusters(1) };
-        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &shares());
-        assert!(near(verdict.asked_rps, 300.0) && near(verdict.queues[1].utilisation, 0.75));
-        let alone = judge(&mut Tables::default(), &two_clusters(1), &world.rounds[0], &shares());
-        assert!(verdict.queues[1].wait_ms > alone.queues[1].wait_ms);
+        let judgment = judge(&mut WaitTables::default(), &world, &world.rounds[0], &shares());
+        assert!(near(judgment.asked_rps, 300.0) && near(judgment.queues[1].utilization, 0.75));
+        let alone = judge(&mut WaitTables::default(), &two_clusters(1), &world.rounds[0], &shares());
+        assert!(judgment.queues[1].wait_ms > alone.queues[1].wait_ms);
     }
 
     #[test]
@@ -189,10 +189,10 @@ mod tests {
         let mut world = World { background_rps: vec![10.0, 0.0], ..two_clusters(1) };
         world.rounds[0].capacity_rps[1] = 0.0;
         let lost = Matrix::from_fn(2, |i, j| [[0.5, 0.0], [0.0, 1.0]][i][j]);
-        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &lost);
-        let flows: Vec<Flow> = flows(&world, &world.rounds[0], &lost, &verdict.queues).collect();
+        let judgment = judge(&mut WaitTables::default(), &world, &world.rounds[0], &lost);
+        let flows: Vec<Flow> = flows(&world, &world.rounds[0], &lost, &judgment.queues).collect();
         let served: f64 = flows.iter().map(|flow| flow.rps * (1.0 - flow.queue.rejected)).sum();
-        assert!(near(flows.iter().map(|flow| flow.rps).sum(), 210.0) && near(served, verdict.served_rps));
+        assert!(near(flows.iter().map(|flow| flow.rps).sum(), 210.0) && near(served, judgment.served_rps));
         assert!(near(served, 60.0), "half of the first cluster is sent nowhere, the second to nobody");
     }
 }

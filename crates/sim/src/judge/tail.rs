@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Exp1, StandardNormal};
 
 use super::Flow;
-use super::erlang::LONGEST_WAIT_MS;
+use super::erlang::MAX_WAIT_MS;
 
 /// The 2,000 slowest are enough to know where they begin to some hundredths, where the tail is thin.
 const DRAWS: usize = 200_000;
@@ -55,11 +55,11 @@ impl Flow {
     /// Of a request that must wait: exponential, as it is in M/M/c.
     fn wait(&self, random: &mut ChaCha8Rng) -> f64 {
         let queue = &self.queue;
-        if queue.wait_ms >= 0.999 * LONGEST_WAIT_MS {
-            return LONGEST_WAIT_MS;
+        if queue.wait_ms >= 0.999 * MAX_WAIT_MS {
+            return MAX_WAIT_MS;
         }
         let mean = queue.wait_ms / queue.busy;
-        (mean * random.sample::<f64, _>(Exp1)).min(LONGEST_WAIT_MS)
+        (mean * random.sample::<f64, _>(Exp1)).min(MAX_WAIT_MS)
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_exponential_among_those_who_wait() {
-        let queue = Queue { utilisation: 0.9, wait_ms: 50.0, busy: 0.5, rejected: 0.0 };
+        let queue = Queue { utilization: 0.9, wait_ms: 50.0, busy: 0.5, rejected: 0.0 };
         let p99 = p99_ms([flow(1.0, 0.0, 0.0, queue)].into_iter());
         assert!((p99 / (100.0 * 50.0_f64.ln()) - 1.0).abs() < 0.02, "{p99}");
     }

@@ -2,26 +2,26 @@
 
 use super::markup::{Element, fit, label, rect, width};
 use super::picture::WIDTH;
-use super::style::{COLOURS, KINDS, Kind};
-use super::{Report, mean};
+use super::style::{COLORS, PAINTS, Paint};
+use super::{RunReport, mean};
 
 /// More sources than this would be too small to read.
-const MOST_SOURCES: usize = 12;
+const MAX_SOURCES: usize = 12;
 
 /// Between two rows of names.
 const LEGEND_ROW: f64 = 20.0;
 
 /// The mean demand of a source, in requests per second.
-pub(super) fn demand_rps(report: &Report<'_>, source: usize) -> f64 {
+pub(super) fn demand_rps(report: &RunReport<'_>, source: usize) -> f64 {
     mean(report.world.rounds.iter().map(|round| round.demand_rps[source]))
 }
 
 /// Those with the most demand, in the order of the scenario.
-pub(super) fn sources(report: &Report<'_>) -> Vec<usize> {
+pub(super) fn sources(report: &RunReport<'_>) -> Vec<usize> {
     let demands: Vec<f64> = (0..report.world.size()).map(|i| demand_rps(report, i)).collect();
     let mut sources: Vec<usize> = (0..demands.len()).filter(|&i| demands[i] > 0.0).collect();
     sources.sort_by(|&a, &b| demands[b].total_cmp(&demands[a]));
-    sources.truncate(MOST_SOURCES);
+    sources.truncate(MAX_SOURCES);
     sources.sort_unstable();
     sources
 }
@@ -32,7 +32,7 @@ pub(super) struct Exporters {
 }
 
 impl Exporters {
-    pub(super) fn new(report: &Report<'_>) -> Self {
+    pub(super) fn new(report: &RunReport<'_>) -> Self {
         let size = report.world.size();
         let sources = sources(report);
         let (mut drawn, mut busy) = (vec![0.0; size], vec![false; size]);
@@ -41,7 +41,7 @@ impl Exporters {
                 for j in 0..size {
                     let sent = sources.iter().map(|&i| round.demand_rps[i] * segment.shares[(i, j)]);
                     drawn[j] += segment.seconds * sent.sum::<f64>();
-                    busy[j] |= segment.verdict.queues[j].utilisation > 0.0;
+                    busy[j] |= segment.judgment.queues[j].utilization > 0.0;
                 }
             }
         }
@@ -51,20 +51,20 @@ impl Exporters {
     }
 
     /// Those with a colour of their own, with it.
-    pub(super) fn named(&self) -> impl DoubleEndedIterator<Item = (usize, Kind)> + '_ {
-        self.ranked.iter().take(KINDS).enumerate().map(|(rank, &j)| (j, Kind::of_rank(rank)))
+    pub(super) fn named(&self) -> impl DoubleEndedIterator<Item = (usize, Paint)> + '_ {
+        self.ranked.iter().take(PAINTS).enumerate().map(|(rank, &j)| (j, Paint::of_rank(rank)))
     }
 
     /// Those without.
     pub(super) fn others(&self) -> &[usize] {
-        self.ranked.get(KINDS..).unwrap_or_default()
+        self.ranked.get(PAINTS..).unwrap_or_default()
     }
 
     /// A row of names, or as many as are needed, below `top`, and how high that is. Patterns are those of a picture.
     pub(super) fn legend(&self, clusters: &[String], picture: &str, top: f64) -> (Vec<Element>, f64) {
-        let mut entries: Vec<(String, Kind)> = self.named().map(|(j, kind)| (clusters[j].clone(), kind)).collect();
+        let mut entries: Vec<(String, Paint)> = self.named().map(|(j, kind)| (clusters[j].clone(), kind)).collect();
         if !self.others().is_empty() {
-            entries.push((format!("{} others", self.others().len()), Kind::Other));
+            entries.push((format!("{} others", self.others().len()), Paint::Other));
         }
         let (mut x, mut y) = (0.0, top);
         let mut elements = Vec::new();
@@ -83,10 +83,10 @@ impl Exporters {
 }
 
 /// With the colour of its kind or with its pattern, and with a class of its own.
-pub(super) fn filled(shape: Element, kind: Kind, picture: &str, class: &str) -> Element {
+pub(super) fn filled(shape: Element, kind: Paint, picture: &str, class: &str) -> Element {
     match kind {
-        Kind::Hatched(k) => shape.class(class).set("fill", format!("url(#{picture}-{k})")),
-        Kind::Plain(_) | Kind::Other => shape.class(format!("{} {class}", kind.fill()).trim_end()),
+        Paint::Hatched(k) => shape.class(class).set("fill", format!("url(#{picture}-{k})")),
+        Paint::Plain(_) | Paint::Other => shape.class(format!("{} {class}", kind.fill()).trim_end()),
     }
 }
 
@@ -103,5 +103,5 @@ pub(super) fn patterns(picture: &str) -> Element {
             .add(rect((0.0, 0.0), (6.0, 6.0)).class(format!("f{k}")))
             .add(line)
     };
-    Element::new("defs").add_all((0..COLOURS).map(pattern))
+    Element::new("defs").add_all((0..COLORS).map(pattern))
 }

@@ -15,8 +15,8 @@ mod style;
 mod time;
 mod utilization;
 
-use crate::run::Outcome;
-use crate::scenario::{Mode, Scenario};
+use crate::run::RoundOutcome;
+use crate::scenario::{Scenario, ScenarioMode};
 use crate::summary::Summary;
 use crate::world::World;
 
@@ -26,15 +26,15 @@ pub use numbers::{COLUMNS, cells};
 pub use picture::Picture;
 
 /// What J* is.
-pub const OPTIMUM: &str = "J* is the least cost of each round for somebody who knows the round beforehand, with every \
+pub const OPTIMUM_LEGEND: &str = "J* is the least cost of each round for somebody who knows the round beforehand, with every \
                            exporter at 90 % of its capacity or less while that is possible.";
 
 /// The exchange rates at which ours is run to show what they buy, in USD per ms per million requests.
-pub const RATES: [f64; 6] = [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001];
+pub const EXCHANGE_RATES: [f64; 6] = [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001];
 
 /// What there is to report.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct RunReport<'a> {
     pub scenario: &'a Scenario,
     pub world: &'a World,
     /// One per policy.
@@ -42,22 +42,22 @@ pub struct Report<'a> {
     /// Which of them is looked at in detail.
     pub shown: usize,
     /// All rounds of that one.
-    pub outcomes: &'a [Outcome],
+    pub outcomes: &'a [RoundOutcome],
     /// u of ours.
-    pub target_utilisation: f64,
-    /// Ours at each of [`RATES`].
-    pub sweep: &'a [Trade],
+    pub target_utilization: f64,
+    /// Optimizer at each of [`EXCHANGE_RATES`].
+    pub sweep: &'a [RateResult],
 }
 
 /// What an exchange rate buys.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trade {
+pub struct RateResult {
     pub usd_per_ms_per_million: f64,
     pub mean_ms: f64,
     pub usd_per_million: f64,
 }
 
-impl Report<'_> {
+impl RunReport<'_> {
     /// One page without anything beside it.
     pub fn html(&self) -> String {
         page::html(self)
@@ -65,7 +65,7 @@ impl Report<'_> {
 
     /// The same pictures as on the page.
     pub fn pictures(&self) -> [Picture; 4] {
-        [split::split(self), utilization::utilisation(self), cost::cost(self), pareto::pareto(self)]
+        [split::split(self), utilization::utilization(self), cost::cost(self), pareto::pareto(self)]
     }
 
     fn summary(&self) -> Option<&Summary> {
@@ -96,12 +96,12 @@ pub fn headline(scenario: &Scenario) -> String {
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Mode and exchange rate, in words.
+/// ScenarioMode and exchange rate, in words.
 fn objective(scenario: &Scenario) -> String {
     let mode = match scenario.objective.mode {
-        Mode::Performance => "performance",
-        Mode::Mixed => "mixed",
-        Mode::Cost => "cost",
+        ScenarioMode::Performance => "performance",
+        ScenarioMode::Mixed => "mixed",
+        ScenarioMode::Cost => "cost",
     };
     match scenario.usd_per_ms_per_million() {
         rate if rate > 0.0 => format!("mode {mode}, 1 ms is worth {rate} USD per million requests"),
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::contender::Contender;
     use crate::run::run;
-    use crate::summary::summarise;
+    use crate::summary::summarize;
 
     fn scenario(change: impl Fn(&mut Scenario)) -> Scenario {
         let mut scenario = Scenario::read(
@@ -157,7 +157,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     /// All that is written: the page, and the pictures alone.
     fn written(scenario: &Scenario, contenders: &[&str]) -> Vec<String> {
         let world = World::expand(scenario);
-        let runs: Vec<(&str, Vec<Outcome>)> = contenders
+        let runs: Vec<(&str, Vec<RoundOutcome>)> = contenders
             .iter()
             .map(|name| {
                 let contender = Contender::parse(name).unwrap();
@@ -166,17 +166,17 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
             .collect();
         let optimum_ms = vec![20.0; world.rounds.len()];
         let summaries: Vec<Summary> =
-            runs.iter().map(|(name, outcomes)| summarise(name, &world, outcomes, &optimum_ms)).collect();
+            runs.iter().map(|(name, outcomes)| summarize(name, &world, outcomes, &optimum_ms)).collect();
         let trade =
-            |rate: f64| Trade { usd_per_ms_per_million: rate, mean_ms: 20.0 - rate, usd_per_million: 0.1 * rate };
-        let report = Report {
+            |rate: f64| RateResult { usd_per_ms_per_million: rate, mean_ms: 20.0 - rate, usd_per_million: 0.1 * rate };
+        let report = RunReport {
             scenario,
             world: &world,
             summaries: &summaries,
             shown: 0,
             outcomes: &runs[0].1,
-            target_utilisation: 0.9,
-            sweep: &RATES.map(trade),
+            target_utilization: 0.9,
+            sweep: &EXCHANGE_RATES.map(trade),
         };
         let mut written = vec![report.html()];
         written.extend(report.pictures().iter().map(Picture::file));

@@ -24,7 +24,7 @@ pub fn cells(summary: &Summary) -> [String; 9] {
         ms(summary.p99_ms),
         usd(summary.usd_per_million),
         format!("{:.2}", 100.0 * summary.rejected),
-        format!("{:.3}", summary.max_utilisation),
+        format!("{:.3}", summary.max_utilization),
         summary.rounds_over_capacity.to_string(),
         format!("{:.4}", summary.l1_per_round),
     ]

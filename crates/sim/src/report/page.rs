@@ -6,12 +6,12 @@ use crate::summary::Summary;
 use super::markup::Element;
 use super::numbers::{COLUMNS, cells, ratio, usd};
 use super::picture::Picture;
-use super::{Report, mean, objective, style, time};
+use super::{RunReport, mean, objective, style, time};
 
 /// A longer list of clusters would be read by nobody.
-const MOST_ROWS: usize = 60;
+const MAX_ROWS: usize = 60;
 
-pub(super) fn html(report: &Report<'_>) -> String {
+pub(super) fn html(report: &RunReport<'_>) -> String {
     let style = format!("\n{}{}", style::page(), style::picture());
     let head = Element::new("head")
         .add(Element::void("meta").set("charset", "utf-8"))
@@ -24,7 +24,7 @@ pub(super) fn html(report: &Report<'_>) -> String {
     format!("<!DOCTYPE html>\n{}", Element::new("html").set("lang", "en").add(head).add(body))
 }
 
-fn header(report: &Report<'_>) -> Element {
+fn header(report: &RunReport<'_>) -> Element {
     let scenario = report.scenario;
     let facts = [
         (
@@ -48,7 +48,7 @@ fn or_none(list: &[String]) -> String {
 }
 
 /// What makes the truth differ from what is known.
-fn trouble(report: &Report<'_>) -> Vec<String> {
+fn trouble(report: &RunReport<'_>) -> Vec<String> {
     let (scenario, world) = (report.scenario, report.world);
     let noise = &scenario.noise;
     let mut list = Vec::new();
@@ -84,7 +84,7 @@ fn trouble(report: &Report<'_>) -> Vec<String> {
 }
 
 /// The result in two sentences.
-fn findings(report: &Report<'_>) -> Vec<Element> {
+fn findings(report: &RunReport<'_>) -> Vec<Element> {
     let Some(shown) = report.summary() else { return Vec::new() };
     let cost = |summary: &Summary| ratio(summary.j_over_optimum.mean);
     let mut text = format!("Under {} a request costs {} times the least possible", shown.policy, cost(shown));
@@ -98,7 +98,7 @@ fn findings(report: &Report<'_>) -> Vec<Element> {
         "It rejects {:.2} % of the requests, its fullest exporter reaches {:.0} % of its capacity, and in {} of {} rounds an \
          exporter has more than its capacity.",
         100.0 * shown.rejected,
-        100.0 * shown.max_utilisation,
+        100.0 * shown.max_utilization,
         shown.rounds_over_capacity,
         shown.rounds
     );
@@ -106,10 +106,10 @@ fn findings(report: &Report<'_>) -> Vec<Element> {
 }
 
 fn is_rival(summary: &Summary) -> bool {
-    matches!(Contender::parse(&summary.policy), Some(Contender::Rival(_)))
+    matches!(Contender::parse(&summary.policy), Some(Contender::Baseline(_)))
 }
 
-fn results(report: &Report<'_>) -> Element {
+fn results(report: &RunReport<'_>) -> Element {
     let row = |(k, summary): (usize, &Summary)| {
         let cells = cells(summary);
         let row = if k == report.shown { Element::new("tr").class("shown") } else { Element::new("tr") };
@@ -130,7 +130,7 @@ fn figure(picture: &Picture) -> Element {
     Element::new("figure").set("id", picture.name).add(picture.inline())
 }
 
-fn fleet(report: &Report<'_>) -> Element {
+fn fleet(report: &RunReport<'_>) -> Element {
     let world = report.world;
     let row = |(j, name): (usize, &String)| {
         let demand = |pick: fn(f64, f64) -> f64| world.rounds.iter().map(|round| round.demand_rps[j]).fold(0.0, pick);
@@ -145,11 +145,11 @@ fn fleet(report: &Report<'_>) -> Element {
         ];
         Element::new("tr").add_all(cells.iter().map(|cell| Element::of("td", cell)))
     };
-    let rows = world.clusters.iter().enumerate().take(MOST_ROWS).map(row);
+    let rows = world.clusters.iter().enumerate().take(MAX_ROWS).map(row);
     let columns = ["CLUSTER", "DEMAND, MEAN 1/S", "DEMAND, MOST 1/S", "CAPACITY 1/S", "SERVICE MS"];
     let section = Element::new("section").add(Element::of("h2", "The fleet"));
     let section = section.add(table(&columns, Element::new("tbody").add_all(rows)));
-    match world.size().checked_sub(MOST_ROWS) {
+    match world.size().checked_sub(MAX_ROWS) {
         Some(more @ 1..) => section.add(Element::of("p", &format!("And {more} more."))),
         _ => section,
     }
@@ -159,13 +159,13 @@ fn whole(value: f64) -> String {
     format!("{value:.0}")
 }
 
-fn meaning(report: &Report<'_>) -> Element {
+fn meaning(report: &RunReport<'_>) -> Element {
     let rate = usd(report.world.usd_per_ms_per_million);
     let texts = [
         format!(
             "J is what a request costs on average, in ms: its time, its price over the exchange rate ({rate} USD per ms per million \
              requests; nothing where that is 0), and 11 s for each that is rejected. {}",
-            super::OPTIMUM
+            super::OPTIMUM_LEGEND
         ),
         "Means leave out the start, in which nobody knows anything yet. Times and prices are of served requests. ROUNDS OVER CAPACITY \
          counts rounds in which an exporter gets more than it can serve; MOVED PER ROUND is the sum of absolute changes of the \

@@ -9,8 +9,8 @@ use super::markup::{Element, hint, label, length, line, rect};
 use super::numbers::{ms, usd};
 use super::picture::{Picture, WIDTH};
 use super::scale::Scale;
-use super::style::Kind;
-use super::{Report, Trade};
+use super::style::Paint;
+use super::{RateResult, RunReport};
 
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 440.0;
@@ -26,8 +26,8 @@ const REJECTS: f64 = 0.0005;
 /// Points that are nearer to each other have one name.
 const SAME: f64 = 7.0;
 
-pub(super) fn pareto(report: &Report<'_>) -> Picture {
-    let plot = Plot::new(report);
+pub(super) fn pareto(report: &RunReport<'_>) -> Picture {
+    let plot = ParetoPlot::new(report);
     let mut elements = plot.frame();
     elements.extend(plot.sweep(report.sweep));
     let points: Vec<(f64, f64)> = report.ranked().iter().map(|summary| plot.at(summary)).collect();
@@ -39,13 +39,13 @@ pub(super) fn pareto(report: &Report<'_>) -> Picture {
     Picture::new("pareto", title, description(report)).drawn(BOTTOM + 82.0, elements)
 }
 
-struct Plot {
+struct ParetoPlot {
     x: Scale,
     y: Scale,
 }
 
-impl Plot {
-    fn new(report: &Report<'_>) -> Self {
+impl ParetoPlot {
+    fn new(report: &RunReport<'_>) -> Self {
         let sweep = report.sweep.iter().map(|trade| (trade.mean_ms, trade.usd_per_million));
         let policies = report.summaries.iter().map(|summary| (summary.mean_ms, summary.usd_per_million));
         let all: Vec<(f64, f64)> = policies.chain(sweep).collect();
@@ -91,7 +91,7 @@ impl Plot {
         elements
     }
 
-    fn sweep(&self, sweep: &[Trade]) -> Vec<Element> {
+    fn sweep(&self, sweep: &[RateResult]) -> Vec<Element> {
         let mut path = String::new();
         let mut marks = Vec::new();
         for trade in sweep {
@@ -109,7 +109,7 @@ impl Plot {
         std::iter::once(path).chain(marks).collect()
     }
 
-    fn names(&self, report: &Report<'_>, points: &[(f64, f64)]) -> Vec<Element> {
+    fn names(&self, report: &RunReport<'_>, points: &[(f64, f64)]) -> Vec<Element> {
         let mut labels: Vec<Label> = Vec::new();
         for (rank, (summary, at)) in report.ranked().iter().zip(points).enumerate() {
             let name = if summary.rejected > REJECTS {
@@ -144,7 +144,7 @@ fn near(a: (f64, f64), b: (f64, f64)) -> bool {
     (a.0 - b.0).hypot(a.1 - b.1) < SAME
 }
 
-fn rate(trade: &Trade) -> String {
+fn rate(trade: &RateResult) -> String {
     format!("v = {}", trade.usd_per_ms_per_million)
 }
 
@@ -157,12 +157,12 @@ fn mark(rank: usize, summary: &Summary, (x, y): (f64, f64)) -> Element {
         usd(summary.usd_per_million),
         100.0 * summary.rejected
     );
-    let kind = Kind::of_rank(rank);
+    let kind = Paint::of_rank(rank);
     let class = if summary.rejected > REJECTS { format!("hollow {}", kind.stroke()) } else { kind.fill() };
     let shape = match kind {
-        Kind::Plain(_) => Element::new("circle").at("cx", x).at("cy", y).at("r", radius),
+        Paint::Plain(_) => Element::new("circle").at("cx", x).at("cy", y).at("r", radius),
         // The second one with this colour.
-        Kind::Hatched(_) | Kind::Other => {
+        Paint::Hatched(_) | Paint::Other => {
             let [x, y, up] = [x, y, radius + 1.0].map(length);
             Element::new("path").set("d", format!("M{x} {y}m0 -{up}l{up} {up}l-{up} {up}l-{up} -{up}Z"))
         }
@@ -170,12 +170,13 @@ fn mark(rank: usize, summary: &Summary, (x, y): (f64, f64)) -> Element {
     shape.class(class).add(hint(&text))
 }
 
-fn description(report: &Report<'_>) -> String {
+fn description(report: &RunReport<'_>) -> String {
     let point = |summary: &Summary| {
         format!("{} {} ms {} USD", summary.policy, ms(summary.mean_ms), usd(summary.usd_per_million))
     };
-    let trade = |trade: &Trade| format!("{} {} ms {} USD", rate(trade), ms(trade.mean_ms), usd(trade.usd_per_million));
+    let trade =
+        |trade: &RateResult| format!("{} {} ms {} USD", rate(trade), ms(trade.mean_ms), usd(trade.usd_per_million));
     let points: Vec<String> = report.summaries.iter().map(point).collect();
     let trades: Vec<String> = report.sweep.iter().map(trade).collect();
-    format!("A point per policy: {}. The optimiser at other exchange rates: {}.", points.join(", "), trades.join(", "))
+    format!("A point per policy: {}. The optimizer at other exchange rates: {}.", points.join(", "), trades.join(", "))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Report;
+use super::RunReport;
 use super::markup::{Element, fit, hint, label, length, line};
 use super::picture::WIDTH;
 use super::scale::Scale;
@@ -18,8 +18,8 @@ pub(super) const NAME_PITCH: f64 = 15.0;
 /// From the end of a line to its name.
 pub(super) const NAMES_BEGIN: f64 = 38.0;
 
-pub(super) struct Plot<'a> {
-    report: &'a Report<'a>,
+pub(super) struct TimePlot<'a> {
+    report: &'a RunReport<'a>,
     pub(super) x: Scale,
     pub(super) y: Scale,
     lanes: Lanes,
@@ -33,15 +33,15 @@ pub(super) struct Piece {
     pub(super) value: f64,
 }
 
-pub(super) struct Line {
+pub(super) struct Series {
     pub(super) name: String,
     pub(super) class: String,
     pub(super) pieces: Vec<Piece>,
 }
 
-impl<'a> Plot<'a> {
+impl<'a> TimePlot<'a> {
     /// With so much room for names on the right. `y` is the axis between two places, of which the first one is the bottom.
-    pub(super) fn new(report: &'a Report<'a>, room: f64, y: impl Fn((f64, f64)) -> Scale) -> Self {
+    pub(super) fn new(report: &'a RunReport<'a>, room: f64, y: impl Fn((f64, f64)) -> Scale) -> Self {
         let x = Scale::counted((0.0, report.world.rounds.len() as f64), (LEFT, WIDTH - room));
         let lanes = Lanes::new(report.scenario, &x);
         let top = TOP + lanes.height() + 6.0;
@@ -80,11 +80,11 @@ impl<'a> Plot<'a> {
     }
 
     /// The first line is on top of all others.
-    pub(super) fn lines(&self, lines: &[Line]) -> Vec<Element> {
+    pub(super) fn lines(&self, lines: &[Series]) -> Vec<Element> {
         lines.iter().rev().map(|line| self.path(line)).collect()
     }
 
-    fn path(&self, line: &Line) -> Element {
+    fn path(&self, line: &Series) -> Element {
         let mut path = String::new();
         let mut command = 'M';
         let mut last: Option<f64> = None;
@@ -111,7 +111,7 @@ impl<'a> Plot<'a> {
     }
 
     /// The names of lines, where they end.
-    pub(super) fn names(&self, lines: &[Line]) -> Vec<Element> {
+    pub(super) fn names(&self, lines: &[Series]) -> Vec<Element> {
         let ends = lines.iter().map(|line| line.pieces.last().map_or(0.0, |piece| piece.value));
         let ends: Vec<f64> = ends.map(|value| self.y.place(value)).collect();
         let (bottom, top) = self.y.ends();

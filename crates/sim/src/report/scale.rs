@@ -3,7 +3,7 @@
 /// An axis: where a value lies between two ends, and which values are marked.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
-    shape: Shape,
+    shape: AxisShape,
     values: (f64, f64),
     places: (f64, f64),
     pub(super) ticks: Vec<Tick>,
@@ -16,7 +16,7 @@ pub(super) struct Tick {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Shape {
+enum AxisShape {
     Linear,
     Log,
     /// By the logarithm of what is above 1, so that 1.01 and 100 both have room.
@@ -24,23 +24,23 @@ enum Shape {
 }
 
 /// Less than this above the optimum is drawn as this much.
-pub(super) const LEAST_EXCESS: f64 = 0.001;
+pub(super) const MIN_EXCESS: f64 = 0.001;
 
 /// More than this many times the optimum is drawn as this much.
-pub(super) const MOST_RATIO: f64 = 1000.0;
+pub(super) const MAX_RATIO: f64 = 1000.0;
 
 impl Scale {
     /// From the first to the second end, with some five to ten round numbers between them.
     pub(super) fn linear(values: (f64, f64), places: (f64, f64)) -> Self {
         let step = round_step((values.1 - values.0) / 7.0);
         let ticks = ticks(step, values);
-        Self { shape: Shape::Linear, values, places, ticks }
+        Self { shape: AxisShape::Linear, values, places, ticks }
     }
 
     /// In whole numbers.
     pub(super) fn counted(values: (f64, f64), places: (f64, f64)) -> Self {
         let step = round_step((values.1 - values.0) / 8.0).max(1.0);
-        Self { shape: Shape::Linear, values, places, ticks: ticks(step, values) }
+        Self { shape: AxisShape::Linear, values, places, ticks: ticks(step, values) }
     }
 
     /// For values above 0.
@@ -52,17 +52,17 @@ impl Scale {
         };
         let sparse = decades(&[1.0, 2.0, 5.0]);
         let ticks = if sparse.len() < 4 { decades(&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]) } else { sparse };
-        Self { shape: Shape::Log, values, places, ticks }
+        Self { shape: AxisShape::Log, values, places, ticks }
     }
 
     /// For ratios from 1 on, up to the most that is expected.
     pub(super) fn ratio(most: f64, places: (f64, f64)) -> Self {
         const MARKED: [f64; 7] = [1.001, 1.01, 1.1, 2.0, 10.0, 100.0, 1000.0];
-        let most = most.clamp(1.0, MOST_RATIO);
-        let top = MARKED.into_iter().find(|mark| *mark >= most && *mark >= 1.1).unwrap_or(MOST_RATIO);
+        let most = most.clamp(1.0, MAX_RATIO);
+        let top = MARKED.into_iter().find(|mark| *mark >= most && *mark >= 1.1).unwrap_or(MAX_RATIO);
         let label = |value: f64| if value < 1.005 { "≤ 1.001".to_owned() } else { number(value, value) };
         let ticks = MARKED.iter().filter(|mark| **mark <= top).map(|&value| Tick { value, label: label(value) });
-        Self { shape: Shape::LogExcess, values: (1.0 + LEAST_EXCESS, top), places, ticks: ticks.collect() }
+        Self { shape: AxisShape::LogExcess, values: (1.0 + MIN_EXCESS, top), places, ticks: ticks.collect() }
     }
 
     /// What is beyond an end is at that end.
@@ -82,12 +82,12 @@ impl Scale {
     }
 }
 
-impl Shape {
+impl AxisShape {
     fn of(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
             Self::Log => value.max(f64::MIN_POSITIVE).ln(),
-            Self::LogExcess => (value - 1.0).max(LEAST_EXCESS).ln(),
+            Self::LogExcess => (value - 1.0).max(MIN_EXCESS).ln(),
         }
     }
 }

@@ -6,9 +6,9 @@ use super::clusters::{Exporters, demand_rps, filled, patterns, sources};
 use super::markup::{Element, fit, hint, label, length, line, width};
 use super::picture::{Picture, WIDTH};
 use super::scale::Scale;
-use super::style::Kind;
+use super::style::Paint;
 use super::time::{self, Step};
-use super::{Report, mean};
+use super::{RunReport, mean};
 
 const NAME: &str = "split";
 
@@ -21,7 +21,7 @@ const PITCH: f64 = PLOT + 58.0;
 /// What a name needs to be written on an area.
 const NAME_HEIGHT: f64 = 13.0;
 
-pub(super) fn split(report: &Report<'_>) -> Picture {
+pub(super) fn split(report: &RunReport<'_>) -> Picture {
     let exporters = &report.exporters();
     let (legend, high) = exporters.legend(&report.world.clusters, NAME, 36.0);
     let top = 36.0 + high + 28.0;
@@ -30,7 +30,7 @@ pub(super) fn split(report: &Report<'_>) -> Picture {
     let mut elements = vec![patterns(NAME)];
     elements.extend(legend);
     for (place, &source) in sources.iter().enumerate() {
-        let plot = Plot::new(report, place, top);
+        let plot = SourcePlot::new(report, place, top);
         elements.extend(plot.title(report, source));
         let bands = bands(report, exporters, source, &steps);
         elements.extend(bands.iter().map(|band| plot.area(band)));
@@ -49,19 +49,19 @@ pub(super) fn split(report: &Report<'_>) -> Picture {
 /// The share of an exporter of the requests of a source, on top of those below it.
 struct Band {
     name: String,
-    kind: Kind,
+    kind: Paint,
     /// From and to which round, from and to which share.
     pieces: Vec<[f64; 4]>,
 }
 
 /// At the bottom what stays at home.
-fn bands(report: &Report<'_>, exporters: &Exporters, source: usize, steps: &[Step<'_>]) -> Vec<Band> {
-    let mut named: Vec<(usize, Kind)> = exporters.named().collect();
+fn bands(report: &RunReport<'_>, exporters: &Exporters, source: usize, steps: &[Step<'_>]) -> Vec<Band> {
+    let mut named: Vec<(usize, Paint)> = exporters.named().collect();
     named.sort_by_key(|(j, _)| *j != source);
     let named = named.into_iter().map(|(j, kind)| (report.world.clusters[j].clone(), kind, vec![j]));
-    let others = (format!("{} others", exporters.others().len()), Kind::Other, exporters.others().to_vec());
+    let others = (format!("{} others", exporters.others().len()), Paint::Other, exporters.others().to_vec());
     let mut below = vec![0.0; steps.len()];
-    let band = |(name, kind, members): (String, Kind, Vec<usize>)| {
+    let band = |(name, kind, members): (String, Paint, Vec<usize>)| {
         let share = |step: &Step<'_>| -> f64 {
             members.iter().map(|&j| step.average(|segment| segment.shares[(source, j)])).sum()
         };
@@ -85,14 +85,14 @@ fn on_top(below: &mut [f64], steps: &[Step<'_>], share: impl Fn(&Step<'_>) -> f6
     pieces
 }
 
-struct Plot {
+struct SourcePlot {
     x: Scale,
     y: Scale,
     top: f64,
 }
 
-impl Plot {
-    fn new(report: &Report<'_>, place: usize, top: f64) -> Self {
+impl SourcePlot {
+    fn new(report: &RunReport<'_>, place: usize, top: f64) -> Self {
         let wide = (WIDTH - LEFT - 10.0 - GAP * (COLUMNS - 1) as f64) / COLUMNS as f64;
         let left = LEFT + (place % COLUMNS) as f64 * (wide + GAP);
         let top = top + (place / COLUMNS) as f64 * PITCH;
@@ -104,7 +104,7 @@ impl Plot {
         }
     }
 
-    fn title(&self, report: &Report<'_>, source: usize) -> [Element; 2] {
+    fn title(&self, report: &RunReport<'_>, source: usize) -> [Element; 2] {
         let (left, right) = self.x.ends();
         let demand = format!("{:.0}/s", demand_rps(report, source));
         let room = (right - left - width(&demand, 11.0)) * 0.9;
@@ -165,7 +165,7 @@ impl Plot {
         best.filter(|(long, ..)| *long >= needed).map(|(_, x, y)| (x, y))
     }
 
-    fn frame(&self, report: &Report<'_>) -> Vec<Element> {
+    fn frame(&self, report: &RunReport<'_>) -> Vec<Element> {
         let (left, _) = self.x.ends();
         let mut elements = time::axis(&self.x, self.top + PLOT);
         for (share, text) in [(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")] {
@@ -186,7 +186,7 @@ impl Plot {
     }
 }
 
-fn remarks(report: &Report<'_>, drawn: usize) -> String {
+fn remarks(report: &RunReport<'_>, drawn: usize) -> String {
     let world = report.world;
     let all = (0..world.size()).filter(|&i| demand_rps(report, i) > 0.0).count();
     let mut text = format!(
@@ -202,7 +202,7 @@ fn remarks(report: &Report<'_>, drawn: usize) -> String {
     text + &time::per_step(world.rounds.len(), "the average")
 }
 
-fn description(report: &Report<'_>, drawn: usize) -> String {
+fn description(report: &RunReport<'_>, drawn: usize) -> String {
     format!(
         "{drawn} plots over {} rounds, one per source cluster, of stacked areas: the share of each exporter of its requests. \
          {:.0} % of all requests are answered in the cluster that they come from.",
@@ -212,7 +212,7 @@ fn description(report: &Report<'_>, drawn: usize) -> String {
 }
 
 /// The part of the requests that is answered in the cluster that they come from, as a mean over rounds.
-fn home(report: &Report<'_>) -> f64 {
+fn home(report: &RunReport<'_>) -> f64 {
     mean(report.outcomes.iter().zip(&report.world.rounds).map(|(outcome, round)| {
         let Some(segment) = outcome.segments.last() else { return 0.0 };
         let at_home = round.demand_rps.iter().enumerate().map(|(i, demand)| demand * segment.shares[(i, i)]);

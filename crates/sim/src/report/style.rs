@@ -2,22 +2,22 @@
 
 use std::fmt::Write;
 
-/// How many colours there are; what comes after them has them again, hatched or dashed.
-pub(super) const COLOURS: usize = 8;
+/// How many colors there are; what comes after them has them again, hatched or dashed.
+pub(super) const COLORS: usize = 8;
 
 /// What can be told apart: each colour twice.
-pub(super) const KINDS: usize = 2 * COLOURS;
+pub(super) const PAINTS: usize = 2 * COLORS;
 
-/// A colour, and black or white to write on it. Found by a search for colours that are as far apart as can be for all three
+/// A colour, and black or white to write on it. Found by a search for colors that are as far apart as can be for all three
 /// kinds of colour blindness (Machado 2009, distances in OKLab), each with a contrast of 2.7 or more to the paper.
-type Colour = (&'static str, &'static str);
+type Color = (&'static str, &'static str);
 
 struct Scheme {
     paper: &'static str,
     ink: &'static str,
     soft: &'static str,
     faint: &'static str,
-    colours: [Colour; COLOURS],
+    colors: [Color; COLORS],
 }
 
 const LIGHT: Scheme = Scheme {
@@ -25,7 +25,7 @@ const LIGHT: Scheme = Scheme {
     ink: "#1b1f24",
     soft: "#59626c",
     faint: "#dfe3e8",
-    colours: [
+    colors: [
         ("#2749b2", "#fff"),
         ("#ea7a11", "#000"),
         ("#62a983", "#000"),
@@ -42,7 +42,7 @@ const DARK: Scheme = Scheme {
     ink: "#e6e9ed",
     soft: "#a3acb6",
     faint: "#343a42",
-    colours: [
+    colors: [
         ("#5a7df0", "#000"),
         ("#d68f0e", "#000"),
         ("#1dc69c", "#000"),
@@ -67,14 +67,14 @@ pub(super) fn picture() -> String {
          .shade{{fill-opacity:.05}}\n.edge{{stroke-dasharray:2 3}}\n.under{{stroke-width:2}}\n"
     );
     schemes(&shapes, |scheme| {
-        let Scheme { paper, ink, soft, faint, colours } = scheme;
+        let Scheme { paper, ink, soft, faint, colors } = scheme;
         let mut css = format!(
             ".paper{{fill:{paper}}}\nsvg text,.ink,.shade{{fill:{ink}}}\n.limit,.edge{{stroke:{ink}}}\nsvg .soft{{fill:{soft}}}\n\
              .other{{fill:{soft}}}\n.thin,.axis,.leader{{stroke:{soft}}}\n.leader{{stroke-width:.75;fill:none}}\n\
              .grid{{stroke:{faint}}}\nsvg .halo{{stroke:{paper}}}\n.event{{fill:{faint}}}\n.area{{stroke:{paper};stroke-width:.75}}\n.under{{stroke:{paper}}}\n\
              .hatch{{stroke:{paper};stroke-width:1}}\n.hollow{{fill:{paper};stroke-width:2.5}}\nsvg .onother{{fill:{paper};stroke:{soft}}}\n"
         );
-        for (k, (colour, on)) in colours.iter().enumerate() {
+        for (k, (colour, on)) in colors.iter().enumerate() {
             // Writing to a String cannot fail.
             let _ =
                 writeln!(css, ".f{k}{{fill:{colour}}}.s{k}{{stroke:{colour}}}svg .on{k}{{fill:{on};stroke:{colour}}}");
@@ -108,24 +108,24 @@ pub(super) fn page() -> String {
 }
 
 /// Paper is light, whatever the screen is.
-fn schemes(shapes: &str, colours: impl Fn(&Scheme) -> String) -> String {
-    format!("{shapes}{}@media screen and (prefers-color-scheme:dark){{\n{}}}\n", colours(&LIGHT), colours(&DARK))
+fn schemes(shapes: &str, colors: impl Fn(&Scheme) -> String) -> String {
+    format!("{shapes}{}@media screen and (prefers-color-scheme:dark){{\n{}}}\n", colors(&LIGHT), colors(&DARK))
 }
 
 /// How a thing is drawn: by the rank that it has among its like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Paint {
     Plain(usize),
     /// The second one with this colour.
     Hatched(usize),
     Other,
 }
 
-impl Kind {
+impl Paint {
     pub(super) fn of_rank(rank: usize) -> Self {
         match rank {
-            0..COLOURS => Self::Plain(rank),
-            COLOURS..KINDS => Self::Hatched(rank - COLOURS),
+            0..COLORS => Self::Plain(rank),
+            COLORS..PAINTS => Self::Hatched(rank - COLORS),
             _ => Self::Other,
         }
     }

@@ -1,23 +1,23 @@
 //! What all pictures over time have in common: the rounds, and what happened in them.
 
-use crate::run::{Outcome, Segment};
-use crate::scenario::{Event, Scenario};
+use crate::run::{RoundOutcome, Segment};
+use crate::scenario::{Scenario, ScenarioEvent};
 use crate::summary::warm_up;
 
 use super::markup::{Element, hint, label, line, rect, width};
 use super::scale::Scale;
 
 /// More steps than this would be finer than a screen is.
-const MOST_STEPS: usize = 500;
+const MAX_STEPS: usize = 500;
 
 /// How many events can be named above each other.
-const MOST_LANES: usize = 4;
+const MAX_LANES: usize = 4;
 
 const LANE: f64 = 18.0;
 
 /// Rounds that are drawn as one step.
 pub(super) fn rounds_per_step(rounds: usize) -> usize {
-    rounds.div_ceil(MOST_STEPS).max(1)
+    rounds.div_ceil(MAX_STEPS).max(1)
 }
 
 /// What is said of steps of several rounds; nothing of others.
@@ -50,7 +50,7 @@ impl Step<'_> {
 }
 
 /// The segments of a run, or the rounds where they are many.
-pub(super) fn steps(outcomes: &[Outcome]) -> Vec<Step<'_>> {
+pub(super) fn steps(outcomes: &[RoundOutcome]) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     let mut from = 0.0;
     for rounds in outcomes.chunks(rounds_per_step(outcomes.len())) {
@@ -112,38 +112,38 @@ pub(super) fn spans(scenario: &Scenario) -> Vec<Span> {
     spans
 }
 
-fn span(event: &Event) -> Option<Span> {
+fn span(event: &ScenarioEvent) -> Option<Span> {
     let between = |from: &usize, to: &usize, what: String| Some(Span { from: *from as f64, to: *to as f64, what });
     let or_all = |name: &Option<String>| name.clone().unwrap_or_else(|| "everywhere".to_owned());
     match event {
-        Event::Outage { cluster, from_round, to_round } => {
+        ScenarioEvent::Outage { cluster, from_round, to_round } => {
             between(from_round, to_round, format!("outage of {cluster}"))
         }
-        Event::DemandScale { cluster, factor, from_round, to_round, .. } => {
+        ScenarioEvent::DemandScale { cluster, factor, from_round, to_round, .. } => {
             between(from_round, to_round, format!("demand of {cluster} × {factor}"))
         }
-        Event::Peak { cluster, factor, at_round, width_rounds } => Some(Span {
+        ScenarioEvent::Peak { cluster, factor, at_round, width_rounds } => Some(Span {
             from: at_round - 2.0 * width_rounds,
             to: at_round + 2.0 * width_rounds,
             what: format!("peak of {cluster} × {factor}"),
         }),
-        Event::PriceChange { from, to, usd_per_gb, from_round, to_round } => {
+        ScenarioEvent::PriceChange { from, to, usd_per_gb, from_round, to_round } => {
             let what = format!("{} → {}: {usd_per_gb} USD/GB", or_all(from), or_all(to));
             between(from_round, to_round, what)
         }
-        Event::RttDisruption { from, to, factor, add_ms, from_round, to_round } => {
+        ScenarioEvent::RttDisruption { from, to, factor, add_ms, from_round, to_round } => {
             let what = format!("RTT {from} ↔ {} × {factor} + {add_ms} ms", or_all(to));
             between(from_round, to_round, what)
         }
         // It has neither a beginning nor an end.
-        Event::Diurnal { .. } => None,
+        ScenarioEvent::Diurnal { .. } => None,
     }
 }
 
 /// The same in words, for the page.
 pub(super) fn in_words(scenario: &Scenario) -> Vec<String> {
-    let words = |event: &Event| match (event, span(event)) {
-        (Event::Diurnal { amplitude, period_rounds, .. }, _) => {
+    let words = |event: &ScenarioEvent| match (event, span(event)) {
+        (ScenarioEvent::Diurnal { amplitude, period_rounds, .. }, _) => {
             format!("demand follows the sun: ± {:.0} % in {period_rounds} rounds", 100.0 * amplitude)
         }
         (_, Some(Span { from, to, what })) => format!("{what}, rounds {from} to {to}"),
@@ -161,7 +161,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(scenario: &Scenario, x: &Scale) -> Self {
-        let mut free = [f64::NEG_INFINITY; MOST_LANES];
+        let mut free = [f64::NEG_INFINITY; MAX_LANES];
         let mut lanes = Self { placed: Vec::new(), left_out: 0 };
         for span in spans(scenario) {
             let long = width(&span.what, 11.0) + 8.0;

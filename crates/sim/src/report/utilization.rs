@@ -2,32 +2,32 @@
 
 use crate::summary::warm_up;
 
-use super::Report;
+use super::RunReport;
 use super::markup::{Element, width};
 use super::picture::Picture;
-use super::plot::{Line, NAMES_BEGIN, Piece, Plot};
+use super::plot::{NAMES_BEGIN, Piece, Series, TimePlot};
 use super::scale::Scale;
-use super::style::Kind;
+use super::style::Paint;
 use super::time::{self, Step};
 
 /// In percent. Beyond it, an exporter rejects half of what it gets or more.
 const MOST: f64 = 200.0;
 
 /// For the longest name.
-const MOST_ROOM: f64 = 280.0;
+const MAX_ROOM: f64 = 280.0;
 
-pub(super) fn utilisation(report: &Report<'_>) -> Picture {
+pub(super) fn utilization(report: &RunReport<'_>) -> Picture {
     let steps = time::steps(report.outcomes);
     let exporters = report.exporters();
     let named = lines(report, &steps, exporters.named());
-    let others = lines(report, &steps, exporters.others().iter().map(|&j| (j, Kind::Other)));
+    let others = lines(report, &steps, exporters.others().iter().map(|&j| (j, Paint::Other)));
     let pieces = || named.iter().chain(&others).flat_map(|line| &line.pieces);
     let most = |from: f64| pieces().filter(|piece| piece.from >= from).map(|piece| piece.value).fold(0.0, f64::max);
     // The start may be beyond the scale.
     let top = most(warm_up(report.world.rounds.len()) as f64).clamp(108.0, MOST) + 4.0;
     let longest = named.iter().map(|line| width(&line.name, 12.0)).fold(60.0, f64::max);
     let plot =
-        Plot::new(report, (NAMES_BEGIN + longest + 2.0).min(MOST_ROOM), |places| Scale::linear((0.0, top), places));
+        TimePlot::new(report, (NAMES_BEGIN + longest + 2.0).min(MAX_ROOM), |places| Scale::linear((0.0, top), places));
     let mut remark = "Load over capacity of each exporter, the names in the order of the last round.".to_owned();
     if !others.is_empty() {
         remark.push_str(&format!(" Grey: the {} with the least traffic.", others.len()));
@@ -36,38 +36,38 @@ pub(super) fn utilisation(report: &Report<'_>) -> Picture {
         remark.push_str(" What is beyond the scale is drawn at its end.");
     }
     remark.push_str(&time::per_step(report.world.rounds.len(), "the highest value"));
-    let mut elements = plot.frame("utilisation, % of capacity", &remark);
+    let mut elements = plot.frame("utilization, % of capacity", &remark);
     elements.extend(plot.lines(&others));
     elements.extend(plot.lines(&named));
     elements.extend(limits(report, &plot));
     elements.extend(plot.names(&named));
     let title = format!("How full the exporters are, under {}", report.policy());
-    Picture::new("utilisation", title, description(report)).drawn(plot.bottom(), elements)
+    Picture::new("utilization", title, description(report)).drawn(plot.bottom(), elements)
 }
 
-fn limits(report: &Report<'_>, plot: &Plot<'_>) -> Vec<Element> {
-    let target = 100.0 * report.target_utilisation;
+fn limits(report: &RunReport<'_>, plot: &TimePlot<'_>) -> Vec<Element> {
+    let target = 100.0 * report.target_utilization;
     let [capacity, target] =
         [plot.limit(100.0, "", "capacity"), plot.limit(target, "target", &format!("target {target:.0} %"))];
     [capacity, target].concat()
 }
 
-fn lines(report: &Report<'_>, steps: &[Step<'_>], exporters: impl Iterator<Item = (usize, Kind)>) -> Vec<Line> {
-    let line = |(j, kind): (usize, Kind)| {
-        let value = |step: &Step<'_>| 100.0 * step.most(|segment| segment.verdict.queues[j].utilisation);
+fn lines(report: &RunReport<'_>, steps: &[Step<'_>], exporters: impl Iterator<Item = (usize, Paint)>) -> Vec<Series> {
+    let line = |(j, kind): (usize, Paint)| {
+        let value = |step: &Step<'_>| 100.0 * step.most(|segment| segment.judgment.queues[j].utilization);
         let piece = |step: &Step<'_>| Piece { from: step.from, to: step.to, value: value(step) };
-        Line { name: report.world.clusters[j].clone(), class: kind.line(), pieces: steps.iter().map(piece).collect() }
+        Series { name: report.world.clusters[j].clone(), class: kind.line(), pieces: steps.iter().map(piece).collect() }
     };
     exporters.map(line).collect()
 }
 
-fn description(report: &Report<'_>) -> String {
+fn description(report: &RunReport<'_>) -> String {
     let Some(summary) = report.summary() else { return String::new() };
     format!(
         "A line per exporter over {} rounds, with the target and the capacity. After the start the fullest is at {:.0} %, and in \
          {} rounds one has more than its capacity.",
         summary.rounds,
-        100.0 * summary.max_utilisation,
+        100.0 * summary.max_utilization,
         summary.rounds_over_capacity
     )
 }

@@ -3,24 +3,24 @@
 use super::Invalid;
 
 /// The least and the most that is believed.
-pub(crate) type Range = (f64, f64);
+pub(crate) type Bounds = (f64, f64);
 
 /// More than any fleet serves.
-pub(crate) const RPS: Range = (0.0, 1e9);
+pub(crate) const RPS: Bounds = (0.0, 1e9);
 
 /// Up to a quarter of an hour.
-pub(crate) const MS: Range = (0.0, 1e6);
+pub(crate) const MS: Bounds = (0.0, 1e6);
 
-pub(crate) const USD_PER_GB: Range = (0.0, 1e6);
+pub(crate) const USD_PER_GB: Bounds = (0.0, 1e6);
 
 /// Of something that is known: a thousand times as much, at most.
-pub(crate) const FACTOR: Range = (0.0, 1e3);
+pub(crate) const FACTOR: Bounds = (0.0, 1e3);
 
 pub(crate) fn invalid(path: impl Into<String>, what: impl Into<String>) -> Invalid {
     Invalid { path: path.into(), what: what.into() }
 }
 
-pub(crate) fn number(path: &str, value: f64, range: Range) -> Result<(), Invalid> {
+pub(crate) fn number(path: &str, value: f64, range: Bounds) -> Result<(), Invalid> {
     let (least, most) = range;
     if value.is_finite() && least <= value && value <= most {
         return Ok(());
@@ -36,13 +36,13 @@ pub(crate) fn whole(path: &str, value: usize, (least, most): (usize, usize)) -> 
 }
 
 /// One per cluster.
-pub(crate) fn numbers(path: &str, values: &[f64], size: usize, range: Range) -> Result<(), Invalid> {
+pub(crate) fn numbers(path: &str, values: &[f64], size: usize, range: Bounds) -> Result<(), Invalid> {
     length(path, values.len(), size)?;
     values.iter().enumerate().try_for_each(|(i, &value)| number(&format!("{path}[{i}]"), value, range))
 }
 
 /// A row per cluster, with one per cluster.
-pub(crate) fn matrix(path: &str, rows: &[Vec<f64>], size: usize, range: Range) -> Result<(), Invalid> {
+pub(crate) fn matrix(path: &str, rows: &[Vec<f64>], size: usize, range: Bounds) -> Result<(), Invalid> {
     if rows.len() != size {
         return Err(invalid(path, format!("{} for {}", count(rows.len(), "row"), count(size, "cluster"))));
     }

@@ -40,11 +40,11 @@ pub struct Scenario {
     pub request_bytes: f64,
     #[serde(default = "response_bytes")]
     pub response_bytes: f64,
-    pub service: Service,
+    pub service: ScenarioService,
     pub demand_rps: Vec<f64>,
-    pub objective: Objective,
+    pub objective: ScenarioObjective,
     #[serde(default)]
-    pub events: Vec<Event>,
+    pub events: Vec<ScenarioEvent>,
     #[serde(default)]
     pub noise: Noise,
     #[serde(default)]
@@ -55,7 +55,7 @@ pub struct Scenario {
 
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Service {
+pub struct ScenarioService {
     /// 0: it does not export.
     pub capacity_rps: Vec<f64>,
     pub base_latency_ms: Vec<f64>,
@@ -63,8 +63,8 @@ pub struct Service {
 
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Objective {
-    pub mode: Mode,
+pub struct ScenarioObjective {
+    pub mode: ScenarioMode,
     /// Absent: that of the mode. 0: prices do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usd_per_ms_per_million_requests: Option<f64>,
@@ -72,7 +72,7 @@ pub struct Objective {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum ScenarioMode {
     Performance,
     Mixed,
     Cost,
@@ -81,7 +81,7 @@ pub enum Mode {
 /// What happens. Rounds are counted from 0; `to_round` is the first one after it.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum Event {
+pub enum ScenarioEvent {
     /// The cluster's export is gone.
     Outage { cluster: String, from_round: usize, to_round: usize },
     /// A burst, a crowd or a ramp: the demand grows to `factor` times what it was over `ramp_rounds`, stays there, and
@@ -177,9 +177,9 @@ impl Scenario {
     /// v: what was asked for, or that of the mode.
     pub fn usd_per_ms_per_million(&self) -> f64 {
         let preset = match self.objective.mode {
-            Mode::Performance => ExchangeRate::PERFORMANCE,
-            Mode::Mixed => ExchangeRate::MIXED,
-            Mode::Cost => ExchangeRate::COST,
+            ScenarioMode::Performance => ExchangeRate::PERFORMANCE,
+            ScenarioMode::Mixed => ExchangeRate::MIXED,
+            ScenarioMode::Cost => ExchangeRate::COST,
         };
         self.objective.usd_per_ms_per_million_requests.unwrap_or_else(|| preset.usd())
     }

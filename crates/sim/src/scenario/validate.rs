@@ -1,43 +1,43 @@
 //! What a scenario must be to be run: complete, finite, and small enough to be held in memory.
 
 use super::check::{self, FACTOR, MS, RPS, USD_PER_GB, cluster, invalid, matrix, number, numbers, whole};
-use super::{Event, Invalid, Scenario};
+use super::{Invalid, Scenario, ScenarioEvent};
 
 const API_VERSION: &str = "landfall.dev/v1alpha1";
 const KIND: &str = "Scenario";
 
-const MOST_CLUSTERS: usize = 200;
-const MOST_ROUNDS: usize = 10_000;
+const MAX_CLUSTERS: usize = 200;
+const MAX_ROUNDS: usize = 10_000;
 
 /// A world and a run hold some ten matrices per round: this is about a gigabyte.
-const MOST_CELLS: usize = 10_000_000;
+const MAX_CELLS: usize = 10_000_000;
 
 /// Each adds to the work of each round.
-const MOST_EVENTS: usize = 1_000;
+const MAX_EVENTS: usize = 1_000;
 
 /// Up to a day.
-const ROUND_SECONDS: check::Range = (1.0, 86_400.0);
+const ROUND_SECONDS: check::Bounds = (1.0, 86_400.0);
 
 /// Up to a terabyte.
-const BYTES: check::Range = (0.0, 1e12);
+const BYTES: check::Bounds = (0.0, 1e12);
 
 /// Price over rate must stay far from infinity; 0 has a meaning of its own.
-const RATE: check::Range = (1e-9, 1e9);
+const RATE: check::Bounds = (1e-9, 1e9);
 
 /// Of a logarithm: one in twenty is more than e² times what it should be, or less than a part of that.
-const LOG_SIGMA: check::Range = (0.0, 1.0);
+const LOG_SIGMA: check::Bounds = (0.0, 1.0);
 
-const PART: check::Range = (0.0, 1.0);
+const PART: check::Bounds = (0.0, 1.0);
 
 /// Below 0.5 a Pareto tail has numbers in it that no double can hold.
-const TAIL: check::Range = (0.5, 100.0);
+const TAIL: check::Bounds = (0.5, 100.0);
 
-const ROUNDS: check::Range = (0.0, 1e4);
+const ROUNDS: check::Bounds = (0.0, 1e4);
 
 /// A bell must be wider than a point, and a period longer.
-const WIDTH: check::Range = (0.1, 1e6);
+const WIDTH: check::Bounds = (0.1, 1e6);
 
-const LONGITUDE: check::Range = (-360.0, 360.0);
+const LONGITUDE: check::Bounds = (-360.0, 360.0);
 
 impl Scenario {
     /// Whether it can be run. An overload, no demand at all, or nobody who exports are worth a run; a negative number or
@@ -46,15 +46,15 @@ impl Scenario {
         self.validate_header()?;
         self.validate_network()?;
         self.validate_service()?;
-        if self.events.len() > MOST_EVENTS {
-            return Err(invalid("events", format!("{}: expected at most {MOST_EVENTS}", self.events.len())));
+        if self.events.len() > MAX_EVENTS {
+            return Err(invalid("events", format!("{}: expected at most {MAX_EVENTS}", self.events.len())));
         }
         for (k, event) in self.events.iter().enumerate() {
             event.validate(&format!("events[{k}]"), self)?;
         }
         self.validate_extremes()?;
         self.validate_noise()?;
-        whole("staleness.rounds", self.staleness.rounds, (0, MOST_ROUNDS))?;
+        whole("staleness.rounds", self.staleness.rounds, (0, MAX_ROUNDS))?;
         self.validate_model_error()
     }
 
@@ -70,10 +70,10 @@ impl Scenario {
             return Err(invalid("name", "expected a name"));
         }
         number("roundSeconds", self.round_seconds, ROUND_SECONDS)?;
-        whole("rounds", self.rounds, (1, MOST_ROUNDS))?;
+        whole("rounds", self.rounds, (1, MAX_ROUNDS))?;
         self.validate_clusters()?;
         let size = self.clusters.len();
-        let most = MOST_CELLS / (size * size);
+        let most = MAX_CELLS / (size * size);
         if self.rounds > most {
             let what = format!("{} with {size} clusters are too many: expected at most {most}", self.rounds);
             return Err(invalid("rounds", what));
@@ -84,8 +84,8 @@ impl Scenario {
     fn validate_clusters(&self) -> Result<(), Invalid> {
         let clusters = &self.clusters;
         let problem =
-            |problem: &str| invalid("clusters", format!("{problem}: expected 1 to {MOST_CLUSTERS} names, each once"));
-        if !(1..=MOST_CLUSTERS).contains(&clusters.len()) {
+            |problem: &str| invalid("clusters", format!("{problem}: expected 1 to {MAX_CLUSTERS} names, each once"));
+        if !(1..=MAX_CLUSTERS).contains(&clusters.len()) {
             return Err(problem(&clusters.len().to_string()));
         }
         for (i, name) in clusters.iter().enumerate() {
@@ -167,7 +167,7 @@ impl Scenario {
     }
 }
 
-impl Event {
+impl ScenarioEvent {
     fn validate(&self, path: &str, scenario: &Scenario) -> Result<(), Invalid> {
         self.validate_clusters(path, &scenario.clusters)?;
         let at = |field: &str| format!("{path}.{field}");
@@ -175,7 +175,7 @@ impl Event {
             Self::Outage { from_round, to_round, .. } => span(path, *from_round, *to_round),
             Self::DemandScale { factor, from_round, to_round, ramp_rounds, .. } => {
                 number(&at("factor"), *factor, FACTOR)?;
-                whole(&at("rampRounds"), *ramp_rounds, (1, MOST_ROUNDS))?;
+                whole(&at("rampRounds"), *ramp_rounds, (1, MAX_ROUNDS))?;
                 span(path, *from_round, *to_round)
             }
             Self::Peak { factor, at_round, width_rounds, .. } => {

@@ -12,15 +12,15 @@ use crate::scenario::{Noise, Scenario};
 const WALK: (f64, f64) = (0.6, 1.6);
 
 /// A burst takes the demand no higher than this many times.
-const HIGHEST_BURST: f64 = 3.0;
+const MAX_BURST_FACTOR: f64 = 3.0;
 
 const BURST_SCALE: f64 = 0.3;
 
 /// A spike takes at least this part of its scale.
-const LEAST_SPIKE: f64 = 0.1;
+const MIN_SPIKE: f64 = 0.1;
 
 /// A median of probes beyond a minute would be a timeout.
-const LONGEST_SPIKE_MS: f64 = 60_000.0;
+const MAX_SPIKE_MS: f64 = 60_000.0;
 
 /// exp(N(0, σ)) stays within a factor of a thousand: no σ that makes sense gets there, and what is finite stays finite.
 const LOG_NORMAL: (f64, f64) = (1e-3, 1e3);
@@ -128,7 +128,7 @@ fn log_normal(rng: &mut ChaCha8Rng, sigma: f64) -> f64 {
 fn burst(rng: &mut ChaCha8Rng, noise: &Noise) -> f64 {
     let hit = happens(rng, noise.demand_pareto_prob);
     let size = pareto(rng, noise.demand_pareto_alpha);
-    if hit { (1.0 + BURST_SCALE * size).min(HIGHEST_BURST) } else { 1.0 }
+    if hit { (1.0 + BURST_SCALE * size).min(MAX_BURST_FACTOR) } else { 1.0 }
 }
 
 fn spike_ms(rng: &mut ChaCha8Rng, noise: &Noise) -> f64 {
@@ -137,7 +137,7 @@ fn spike_ms(rng: &mut ChaCha8Rng, noise: &Noise) -> f64 {
     }
     let hit = happens(rng, noise.rtt_spike_prob);
     let size = pareto(rng, noise.rtt_spike_alpha);
-    if hit { (noise.rtt_spike_ms * (size + LEAST_SPIKE)).min(LONGEST_SPIKE_MS) } else { 0.0 }
+    if hit { (noise.rtt_spike_ms * (size + MIN_SPIKE)).min(MAX_SPIKE_MS) } else { 0.0 }
 }
 
 fn happens(rng: &mut ChaCha8Rng, probability: f64) -> bool {

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use crate::matrix::Matrix;
-use crate::scenario::{Event, Scenario};
+use crate::scenario::{Scenario, ScenarioEvent};
 
 /// One value per cluster, whatever the list has.
 pub(super) fn each(scenario: &Scenario, values: &[f64]) -> Vec<f64> {
@@ -19,25 +19,25 @@ pub(super) fn demand_rps(scenario: &Scenario, round: usize) -> Vec<f64> {
 }
 
 /// What the demand of a cluster is multiplied by.
-fn growth(event: &Event, name: &str, index: usize, round: usize) -> f64 {
+fn growth(event: &ScenarioEvent, name: &str, index: usize, round: usize) -> f64 {
     let factor = match event {
-        Event::DemandScale { cluster, factor, from_round, to_round, ramp_rounds }
+        ScenarioEvent::DemandScale { cluster, factor, from_round, to_round, ramp_rounds }
             if cluster == name && (*from_round..*to_round).contains(&round) =>
         {
             1.0 + (factor - 1.0) * (count(round - from_round + 1) / count(*ramp_rounds).max(1.0)).min(1.0)
         }
-        Event::Peak { cluster, factor, at_round, width_rounds } if cluster == name => {
+        ScenarioEvent::Peak { cluster, factor, at_round, width_rounds } if cluster == name => {
             1.0 + (factor - 1.0) * (-0.5 * ((count(round) - at_round) / width_rounds).powi(2)).exp()
         }
-        Event::Diurnal { amplitude, period_rounds, longitude } => {
+        ScenarioEvent::Diurnal { amplitude, period_rounds, longitude } => {
             let longitude = longitude.get(index).copied().unwrap_or_default();
             1.0 + amplitude * (TAU * (count(round) / period_rounds + longitude / 360.0)).sin()
         }
-        Event::DemandScale { .. }
-        | Event::Peak { .. }
-        | Event::Outage { .. }
-        | Event::PriceChange { .. }
-        | Event::RttDisruption { .. } => 1.0,
+        ScenarioEvent::DemandScale { .. }
+        | ScenarioEvent::Peak { .. }
+        | ScenarioEvent::Outage { .. }
+        | ScenarioEvent::PriceChange { .. }
+        | ScenarioEvent::RttDisruption { .. } => 1.0,
     };
     // A bell without width, or a day without length, is no reason to have no world.
     if factor.is_finite() { factor.max(0.0) } else { 1.0 }
@@ -54,8 +54,8 @@ pub(super) fn capacity_rps(scenario: &Scenario, round: usize) -> Vec<f64> {
     capacity
 }
 
-fn is_out(event: &Event, name: &str, round: usize) -> bool {
-    matches!(event, Event::Outage { cluster, from_round, to_round }
+fn is_out(event: &ScenarioEvent, name: &str, round: usize) -> bool {
+    matches!(event, ScenarioEvent::Outage { cluster, from_round, to_round }
         if cluster == name && (*from_round..*to_round).contains(&round))
 }
 
@@ -63,7 +63,7 @@ fn is_out(event: &Event, name: &str, round: usize) -> bool {
 pub fn rtt_ms(scenario: &Scenario, round: usize) -> Matrix<f64> {
     let mut rtt = matrix(scenario, &scenario.rtt_ms);
     for event in &scenario.events {
-        let Event::RttDisruption { from, to, factor, add_ms, from_round, to_round } = event else { continue };
+        let ScenarioEvent::RttDisruption { from, to, factor, add_ms, from_round, to_round } = event else { continue };
         if !(*from_round..*to_round).contains(&round) {
             continue;
         }
@@ -78,7 +78,7 @@ pub fn rtt_ms(scenario: &Scenario, round: usize) -> Matrix<f64> {
 pub fn egress_usd_per_gb(scenario: &Scenario, round: usize) -> Matrix<f64> {
     let mut egress = matrix(scenario, &scenario.egress_usd_per_gb);
     for event in &scenario.events {
-        let Event::PriceChange { from, to, usd_per_gb, from_round, to_round } = event else { continue };
+        let ScenarioEvent::PriceChange { from, to, usd_per_gb, from_round, to_round } = event else { continue };
         if (*from_round..*to_round).contains(&round) {
             let way = Way { from: from.as_deref(), to: to.as_deref() };
             change(&mut egress, scenario, &[way], |_| *usd_per_gb);

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use landfall_sim::run::Outcome;
+use landfall_sim::run::RoundOutcome;
 use landfall_sim::scenario::Scenario;
 use landfall_sim::trace::Trace;
 use landfall_sim::world::World;
@@ -57,12 +57,12 @@ impl Replay {
     }
 
     /// J/J* of each round.
-    pub fn ratios(&self, outcomes: &[Outcome]) -> Vec<f64> {
+    pub fn ratios(&self, outcomes: &[RoundOutcome]) -> Vec<f64> {
         outcomes.iter().zip(&self.optimum_ms).map(|(outcome, optimum)| outcome.cost_ms / optimum).collect()
     }
 
     /// Mean J over mean J*, without the start.
-    pub fn ratio(&self, outcomes: &[Outcome]) -> f64 {
+    pub fn ratio(&self, outcomes: &[RoundOutcome]) -> f64 {
         let cost: f64 = outcomes[self.skip()..].iter().map(|outcome| outcome.cost_ms).sum();
         cost / self.optimum_ms[self.skip()..].iter().sum::<f64>()
     }
