@@ -1,6 +1,7 @@
 //! Rules that know nothing of load.
 
-use super::{all_to, ascending, equal, known};
+use super::known;
+use super::rows::{all_to, ascending, equal};
 use crate::policy::Moment;
 use crate::run::nearest;
 

@@ -4,20 +4,23 @@
 //! What they know is what the optimizer knows, as old as it knows it. Their constants and their demand filter are their own,
 //! so that the yardstick stays as long as it is when the optimizer is tuned.
 
-mod blind;
+mod rows;
+
 mod known;
+
+mod blind;
 mod naive;
 mod proportional;
 mod waterfall;
 
 use std::fmt;
 
-use crate::matrix::Matrix;
-use crate::policy::{Moment, SharingPolicy};
+use crate::policy::SharingPolicy;
 
 use blind::{failover, inverse, inverse_local_first, only_nearest, round_robin};
 use naive::{Selfish, cheapest};
 use proportional::TopologyAware;
+use rows::RowByRow;
 use waterfall::{Distance, Waterfall};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,50 +101,10 @@ impl fmt::Display for Baseline {
     }
 }
 
-/// A rule without a memory, by which each source decides for itself. What it gives is in any unit.
-struct RowByRow(fn(&Moment<'_>, usize) -> Vec<f64>);
-
-impl SharingPolicy for RowByRow {
-    fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
-        by_row(moment, |source| self.0(moment, source))
-    }
-}
-
-/// Rows that add up to 1. One that gives nobody anything gives everybody who is alive the same.
-fn by_row(moment: &Moment<'_>, row: impl Fn(usize) -> Vec<f64>) -> Matrix<f64> {
-    let mut shares = Matrix::filled(moment.world.size(), 0.0);
-    for i in 0..shares.size() {
-        let mut given = row(i);
-        if given.iter().sum::<f64>() <= 0.0 {
-            given = equal(moment);
-        }
-        let all = given.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-        shares.row_mut(i).iter_mut().zip(given).for_each(|(share, part)| *share = part / all);
-    }
-    shares
-}
-
-/// 1 for each that is alive.
-fn equal(moment: &Moment<'_>) -> Vec<f64> {
-    moment.alive().iter().map(|&alive| f64::from(u8::from(alive))).collect()
-}
-
-fn all_to(moment: &Moment<'_>, exporter: Option<usize>) -> Vec<f64> {
-    let mut shares = vec![0.0; moment.world.size()];
-    exporter.into_iter().for_each(|j| shares[j] = 1.0);
-    shares
-}
-
-/// Indices from the least value to the greatest; ties go to the first.
-fn ascending(values: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::Matrix;
     use crate::run::run;
     use crate::run::tests::two_clusters;
     use crate::world::World;

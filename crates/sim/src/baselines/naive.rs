@@ -4,7 +4,7 @@ use landfall_core::optimize::congestion::{Curve, Shape, curves};
 use landfall_core::optimize::fill::{Bin, water_fill};
 
 use super::known::{Demands, View, view};
-use super::{all_to, by_row};
+use super::rows::{all_to, by_row};
 use crate::matrix::Matrix;
 use crate::policy::{Moment, SharingPolicy};
 

@@ -1,7 +1,7 @@
 //! Topology-aware routing as Kubernetes has it for zones: at home, or everybody everywhere.
 
 use super::known::{Demands, capacity_rps};
-use super::{all_to, by_row};
+use super::rows::{all_to, by_row};
 use crate::matrix::Matrix;
 use crate::policy::{Moment, SharingPolicy};
 

@@ -2,7 +2,7 @@
 //! proportion, and what is left goes on to the next. Who would gain little by a place takes it from who would gain a lot.
 
 use super::known::{Demands, capacity_rps};
-use super::{ascending, by_row};
+use super::rows::{ascending, by_row};
 use crate::matrix::Matrix;
 use crate::policy::{Moment, SharingPolicy};
 

@@ -1,7 +1,7 @@
 //! What happens in a generated world.
 
-use super::Draft;
 use super::chance::Chance;
+use super::draft::Draft;
 use crate::scenario::ScenarioEvent;
 
 impl Draft {

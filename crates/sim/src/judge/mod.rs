@@ -9,7 +9,7 @@ use crate::matrix::Matrix;
 use crate::world::{Round, World};
 use erlang::{MAX_WAIT_MS, Queue, WaitTables};
 
-pub use tail::p99_ms;
+pub use tail::{Flow, p99_ms};
 
 /// What a rejected request costs beyond the longest wait.
 pub const REJECTION_MS: f64 = 1e4;
@@ -33,24 +33,6 @@ pub struct Judgment {
     pub cost_ms: f64,
     /// By exporter.
     pub queues: Vec<Queue>,
-}
-
-/// Some requests a second that have the same way.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Flow {
-    pub rps: f64,
-    pub rtt_ms: f64,
-    pub service_ms: f64,
-    /// At the exporter.
-    pub queue: Queue,
-}
-
-impl Flow {
-    /// As much of it as flows in some seconds.
-    #[must_use]
-    pub fn lasting(self, seconds: f64) -> Self {
-        Self { rps: self.rps * seconds, ..self }
-    }
 }
 
 pub fn judge(tables: &mut WaitTables, world: &World, round: &Round, shares: &Matrix<f64>) -> Judgment {

@@ -4,8 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Exp1, StandardNormal};
 
-use super::Flow;
-use super::erlang::MAX_WAIT_MS;
+use super::erlang::{MAX_WAIT_MS, Queue};
 
 /// The 2,000 slowest are enough to know where they begin to some hundredths, where the tail is thin.
 const DRAWS: usize = 200_000;
@@ -18,6 +17,24 @@ const JITTER: f64 = 0.05;
 
 /// What a client waits for that is never served.
 const GIVEN_UP_MS: f64 = 1e4;
+
+/// Some requests a second that have the same way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Flow {
+    pub rps: f64,
+    pub rtt_ms: f64,
+    pub service_ms: f64,
+    /// At the exporter.
+    pub queue: Queue,
+}
+
+impl Flow {
+    /// As much of it as flows in some seconds.
+    #[must_use]
+    pub fn lasting(self, seconds: f64) -> Self {
+        Self { rps: self.rps * seconds, ..self }
+    }
+}
 
 /// Time of a request of `flows` that 99 in 100 do not exceed; 0 when there is none. A flow counts as much as its `rps`.
 pub fn p99_ms(flows: impl Iterator<Item = Flow> + Clone) -> f64 {
@@ -66,7 +83,6 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::erlang::Queue;
 
     fn flow(rps: f64, rtt_ms: f64, service_ms: f64, queue: Queue) -> Flow {
         Flow { rps, rtt_ms, service_ms, queue }

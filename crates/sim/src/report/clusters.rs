@@ -1,9 +1,9 @@
 //! Which clusters are drawn, in which order, and with which colour in all pictures.
 
+use super::input::{RunReport, mean};
 use super::markup::{Element, fit, label, rect, width};
 use super::picture::WIDTH;
 use super::style::{COLORS, PAINTS, Paint};
-use super::{RunReport, mean};
 
 /// More sources than this would be too small to read.
 const MAX_SOURCES: usize = 12;

@@ -2,7 +2,7 @@
 
 use crate::summary::Summary;
 
-use super::RunReport;
+use super::input::RunReport;
 use super::markup::{Element, label, line};
 use super::numbers::ratio;
 use super::picture::{Picture, WIDTH};

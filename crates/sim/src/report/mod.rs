@@ -1,117 +1,51 @@
-//! A run as a page to be put before others, as pictures, and as a table. The same run is the same bytes.
+//! Reports of a run: a page, pictures and a table. The same run gives the same bytes.
+//!
+//! ```text
+//! input                                    what is reported
+//!   │
+//! numbers, markup, style, scale            numbers as text, elements, colors, axes
+//!   │
+//! picture, labels, time, plot, clusters    parts that several pictures share
+//!   │
+//! split, utilization, cost, pareto         the four pictures
+//!   │
+//! page                                     all of it as HTML
+//! ```
 
-mod clusters;
-mod cost;
-mod labels;
-mod markup;
+mod input;
+
 mod numbers;
-mod page;
-mod pareto;
-mod picture;
-mod plot;
-mod scale;
-mod split;
+mod markup;
 mod style;
+mod scale;
+
+mod picture;
+mod labels;
 mod time;
+mod plot;
+mod clusters;
+
+mod split;
 mod utilization;
+mod cost;
+mod pareto;
 
-use crate::run::RoundOutcome;
-use crate::scenario::{Scenario, ScenarioMode};
-use crate::summary::Summary;
-use crate::world::World;
+mod page;
 
-use clusters::Exporters;
-
+pub use input::{EXCHANGE_RATES, OPTIMUM_LEGEND, RateResult, RunReport, headline};
 pub use numbers::{COLUMNS, cells};
 pub use picture::Picture;
 
-/// What J* is.
-pub const OPTIMUM_LEGEND: &str = "J* is the least cost of each round for somebody who knows the round beforehand, with every \
-                           exporter at 90 % of its capacity or less while that is possible.";
-
-/// The exchange rates at which ours is run to show what they buy, in USD per ms per million requests.
-pub const EXCHANGE_RATES: [f64; 6] = [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001];
-
-/// What there is to report.
-#[derive(Debug)]
-pub struct RunReport<'a> {
-    pub scenario: &'a Scenario,
-    pub world: &'a World,
-    /// One per policy.
-    pub summaries: &'a [Summary],
-    /// Which of them is looked at in detail.
-    pub shown: usize,
-    /// All rounds of that one.
-    pub outcomes: &'a [RoundOutcome],
-    /// u of ours.
-    pub target_utilization: f64,
-    /// Optimizer at each of [`EXCHANGE_RATES`].
-    pub sweep: &'a [RateResult],
-}
-
-/// What an exchange rate buys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RateResult {
-    pub usd_per_ms_per_million: f64,
-    pub mean_ms: f64,
-    pub usd_per_million: f64,
-}
-
 impl RunReport<'_> {
-    /// One page without anything beside it.
+    /// Returns an HTML page that needs no other file.
     pub fn html(&self) -> String {
-        page::html(self)
+        page::html(self, &self.pictures())
     }
 
-    /// The same pictures as on the page.
+    /// Returns the pictures of the page.
     pub fn pictures(&self) -> [Picture; 4] {
         [split::split(self), utilization::utilization(self), cost::cost(self), pareto::pareto(self)]
     }
-
-    fn summary(&self) -> Option<&Summary> {
-        self.summaries.get(self.shown)
-    }
-
-    /// The one that is shown, and then the others: the first colour is always its own.
-    fn ranked(&self) -> Vec<&Summary> {
-        let others = self.summaries.iter().enumerate().filter(|(k, _)| *k != self.shown);
-        self.summary().into_iter().chain(others.map(|(_, summary)| summary)).collect()
-    }
-
-    fn policy(&self) -> &str {
-        self.summary().map_or("", |summary| &summary.policy)
-    }
-
-    fn exporters(&self) -> Exporters {
-        Exporters::new(self)
-    }
-}
-
-/// What is run, in a line.
-pub fn headline(scenario: &Scenario) -> String {
-    let Scenario { name, description, clusters, rounds, .. } = scenario;
-    let colon = if description.is_empty() { "" } else { ": " };
-    let line =
-        format!("{name}{colon}{description}; {} clusters, {rounds} rounds, {}", clusters.len(), objective(scenario));
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// ScenarioMode and exchange rate, in words.
-fn objective(scenario: &Scenario) -> String {
-    let mode = match scenario.objective.mode {
-        ScenarioMode::Performance => "performance",
-        ScenarioMode::Mixed => "mixed",
-        ScenarioMode::Cost => "cost",
-    };
-    match scenario.usd_per_ms_per_million() {
-        rate if rate > 0.0 => format!("mode {mode}, 1 ms is worth {rate} USD per million requests"),
-        _ => format!("mode {mode}, prices do not count"),
-    }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -120,8 +54,10 @@ mod tests {
 
     use super::*;
     use crate::contender::Contender;
-    use crate::run::run;
-    use crate::summary::summarize;
+    use crate::run::{RoundOutcome, run};
+    use crate::scenario::Scenario;
+    use crate::summary::{Summary, summarize};
+    use crate::world::World;
 
     fn scenario(change: impl Fn(&mut Scenario)) -> Scenario {
         let mut scenario = Scenario::read(

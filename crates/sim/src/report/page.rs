@@ -3,23 +3,23 @@
 use crate::contender::Contender;
 use crate::summary::Summary;
 
+use super::input::{OPTIMUM_LEGEND, RunReport, mean, objective};
 use super::markup::Element;
 use super::numbers::{COLUMNS, cells, ratio, usd};
 use super::picture::Picture;
-use super::{RunReport, mean, objective, style, time};
+use super::{style, time};
 
 /// A longer list of clusters would be read by nobody.
 const MAX_ROWS: usize = 60;
 
-pub(super) fn html(report: &RunReport<'_>) -> String {
+pub(super) fn html(report: &RunReport<'_>, pictures: &[Picture]) -> String {
     let style = format!("\n{}{}", style::page(), style::picture());
     let head = Element::new("head")
         .add(Element::void("meta").set("charset", "utf-8"))
         .add(Element::void("meta").set("name", "viewport").set("content", "width=device-width, initial-scale=1"))
         .add(Element::of("title", &format!("Landfall: {}", report.scenario.name)))
         .add(Element::new("style").markup(&style));
-    let body =
-        Element::new("body").add(header(report)).add(results(report)).add_all(report.pictures().iter().map(figure));
+    let body = Element::new("body").add(header(report)).add(results(report)).add_all(pictures.iter().map(figure));
     let body = body.add(fleet(report)).add(meaning(report));
     format!("<!DOCTYPE html>\n{}", Element::new("html").set("lang", "en").add(head).add(body))
 }
@@ -165,7 +165,7 @@ fn meaning(report: &RunReport<'_>) -> Element {
         format!(
             "J is what a request costs on average, in ms: its time, its price over the exchange rate ({rate} USD per ms per million \
              requests; nothing where that is 0), and 11 s for each that is rejected. {}",
-            super::OPTIMUM_LEGEND
+            OPTIMUM_LEGEND
         ),
         "Means leave out the start, in which nobody knows anything yet. Times and prices are of served requests. ROUNDS OVER CAPACITY \
          counts rounds in which an exporter gets more than it can serve; MOVED PER ROUND is the sum of absolute changes of the \

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use crate::summary::Summary;
 
+use super::input::{RateResult, RunReport};
 use super::labels::{Label, place};
 use super::markup::{Element, hint, label, length, line, rect};
 use super::numbers::{ms, usd};
 use super::picture::{Picture, WIDTH};
 use super::scale::Scale;
 use super::style::Paint;
-use super::{RateResult, RunReport};
 
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 440.0;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::RunReport;
+use super::input::RunReport;
 use super::markup::{Element, fit, hint, label, length, line};
 use super::picture::WIDTH;
 use super::scale::Scale;

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use super::clusters::{Exporters, demand_rps, filled, patterns, sources};
+use super::input::{RunReport, mean};
 use super::markup::{Element, fit, hint, label, length, line, width};
 use super::picture::{Picture, WIDTH};
 use super::scale::Scale;
 use super::style::Paint;
 use super::time::{self, Step};
-use super::{RunReport, mean};
 
 const NAME: &str = "split";
 
@@ -22,7 +22,7 @@ const PITCH: f64 = PLOT + 58.0;
 const NAME_HEIGHT: f64 = 13.0;
 
 pub(super) fn split(report: &RunReport<'_>) -> Picture {
-    let exporters = &report.exporters();
+    let exporters = &Exporters::new(report);
     let (legend, high) = exporters.legend(&report.world.clusters, NAME, 36.0);
     let top = 36.0 + high + 28.0;
     let steps = time::steps(report.outcomes);

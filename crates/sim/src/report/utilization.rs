@@ -2,7 +2,8 @@
 
 use crate::summary::warm_up;
 
-use super::RunReport;
+use super::clusters::Exporters;
+use super::input::RunReport;
 use super::markup::{Element, width};
 use super::picture::Picture;
 use super::plot::{NAMES_BEGIN, Piece, Series, TimePlot};
@@ -18,7 +19,7 @@ const MAX_ROOM: f64 = 280.0;
 
 pub(super) fn utilization(report: &RunReport<'_>) -> Picture {
     let steps = time::steps(report.outcomes);
-    let exporters = report.exporters();
+    let exporters = Exporters::new(report);
     let named = lines(report, &steps, exporters.named());
     let others = lines(report, &steps, exporters.others().iter().map(|&j| (j, Paint::Other)));
     let pieces = || named.iter().chain(&others).flat_map(|line| &line.pieces);

@@ -1,6 +1,15 @@
 //! What a number, a list, a matrix or a name in a file may be. Behind these checks everything is finite.
 
-use super::Invalid;
+use thiserror::Error;
+
+/// Why a scenario or a trace is refused: which field, what it has, and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{path}: {what}")]
+pub struct Invalid {
+    /// As in `events[1].cluster`; in a text that is no YAML or JSON, where it stops being it.
+    pub path: String,
+    pub what: String,
+}
 
 /// The least and the most that is believed.
 pub(crate) type Bounds = (f64, f64);

@@ -1,7 +1,7 @@
 //! What a scenario must be to be run: complete, finite, and small enough to be held in memory.
 
-use super::check::{self, FACTOR, MS, RPS, USD_PER_GB, cluster, invalid, matrix, number, numbers, whole};
-use super::{Invalid, Scenario, ScenarioEvent};
+use super::check::{self, FACTOR, Invalid, MS, RPS, USD_PER_GB, cluster, invalid, matrix, number, numbers, whole};
+use super::schema::{Scenario, ScenarioEvent};
 
 const API_VERSION: &str = "landfall.dev/v1alpha1";
 const KIND: &str = "Scenario";

@@ -1,11 +1,12 @@
 //! A scenario with its dice thrown: what is the case in each round, whatever anybody decides.
 
+mod events;
+
+mod dice;
+
 use crate::matrix::Matrix;
 use crate::scenario::Scenario;
 use dice::Dice;
-
-mod dice;
-mod events;
 
 pub use events::{egress_usd_per_gb, rtt_ms};
 

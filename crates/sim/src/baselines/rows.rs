@@ -1,0 +1,45 @@
+//! Rows of shares, and rules that make them one at a time.
+
+use crate::matrix::Matrix;
+use crate::policy::{Moment, SharingPolicy};
+
+/// A rule without a memory, by which each source decides for itself. What it gives is in any unit.
+pub(super) struct RowByRow(pub(super) fn(&Moment<'_>, usize) -> Vec<f64>);
+
+impl SharingPolicy for RowByRow {
+    fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
+        by_row(moment, |source| self.0(moment, source))
+    }
+}
+
+/// Rows that add up to 1. One that gives nobody anything gives everybody who is alive the same.
+pub(super) fn by_row(moment: &Moment<'_>, row: impl Fn(usize) -> Vec<f64>) -> Matrix<f64> {
+    let mut shares = Matrix::filled(moment.world.size(), 0.0);
+    for i in 0..shares.size() {
+        let mut given = row(i);
+        if given.iter().sum::<f64>() <= 0.0 {
+            given = equal(moment);
+        }
+        let all = given.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        shares.row_mut(i).iter_mut().zip(given).for_each(|(share, part)| *share = part / all);
+    }
+    shares
+}
+
+/// 1 for each that is alive.
+pub(super) fn equal(moment: &Moment<'_>) -> Vec<f64> {
+    moment.alive().iter().map(|&alive| f64::from(u8::from(alive))).collect()
+}
+
+pub(super) fn all_to(moment: &Moment<'_>, exporter: Option<usize>) -> Vec<f64> {
+    let mut shares = vec![0.0; moment.world.size()];
+    exporter.into_iter().for_each(|j| shares[j] = 1.0);
+    shares
+}
+
+/// Indices from the least value to the greatest; ties go to the first.
+pub(super) fn ascending(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    order
+}

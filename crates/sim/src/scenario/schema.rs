@@ -1,0 +1,185 @@
+//! The fields of a scenario file.
+
+use std::collections::BTreeMap;
+
+use landfall_core::optimize::cost::ExchangeRate;
+use serde::{Deserialize, Serialize};
+
+/// One service on a fleet, and what happens to it. Arrays are in the order of `clusters`; matrices have a row per source.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scenario {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub seed: u64,
+    #[serde(default = "round_seconds")]
+    pub round_seconds: f64,
+    pub rounds: usize,
+    pub clusters: Vec<String>,
+    pub rtt_ms: Vec<Vec<f64>>,
+    /// From the row's cluster to the column's.
+    pub egress_usd_per_gb: Vec<Vec<f64>>,
+    #[serde(default = "request_bytes")]
+    pub request_bytes: f64,
+    #[serde(default = "response_bytes")]
+    pub response_bytes: f64,
+    pub service: ScenarioService,
+    pub demand_rps: Vec<f64>,
+    pub objective: ScenarioObjective,
+    #[serde(default)]
+    pub events: Vec<ScenarioEvent>,
+    #[serde(default)]
+    pub noise: Noise,
+    #[serde(default)]
+    pub staleness: Staleness,
+    #[serde(default)]
+    pub model_error: ModelError,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScenarioService {
+    /// 0: it does not export.
+    pub capacity_rps: Vec<f64>,
+    pub base_latency_ms: Vec<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScenarioObjective {
+    pub mode: ScenarioMode,
+    /// Absent: that of the mode. 0: prices do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_per_ms_per_million_requests: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScenarioMode {
+    Performance,
+    Mixed,
+    Cost,
+}
+
+/// What happens. Rounds are counted from 0; `to_round` is the first one after it.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum ScenarioEvent {
+    /// The cluster's export is gone.
+    Outage { cluster: String, from_round: usize, to_round: usize },
+    /// A burst, a crowd or a ramp: the demand grows to `factor` times what it was over `ramp_rounds`, stays there, and
+    /// drops back.
+    DemandScale {
+        cluster: String,
+        factor: f64,
+        from_round: usize,
+        to_round: usize,
+        #[serde(default = "one")]
+        ramp_rounds: usize,
+    },
+    /// A bell around a round.
+    Peak { cluster: String, factor: f64, at_round: f64, width_rounds: f64 },
+    /// The sun: 1 + amplitude·sin(2π(t/period + longitude/360)).
+    Diurnal { amplitude: f64, period_rounds: f64, longitude: Vec<f64> },
+    /// What leaves `from` towards `to` costs something else; absent: from, or to, everywhere else.
+    PriceChange {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        usd_per_gb: f64,
+        from_round: usize,
+        to_round: usize,
+    },
+    /// Both directions between `from` and `to` (absent: everywhere else) take `factor` times as long and `add_ms` more.
+    RttDisruption {
+        from: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        #[serde(default = "factor_one")]
+        factor: f64,
+        #[serde(default)]
+        add_ms: f64,
+        from_round: usize,
+        to_round: usize,
+    },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Noise {
+    /// Each round and source, independent: λ·exp(N(0, σ)).
+    pub demand_log_sigma: f64,
+    /// A random walk: its step per round.
+    pub demand_walk_sigma: f64,
+    /// With this probability a burst of λ·min(1 + 0.3·Pareto(α), 3).
+    pub demand_pareto_prob: f64,
+    pub demand_pareto_alpha: f64,
+    /// λ·(1 − s + s·Exp(1)): a part s of the demand is exponentially distributed.
+    pub demand_exponential_part: f64,
+    /// Of the published median of a round: RTT·exp(N(0, σ)).
+    pub rtt_log_sigma: f64,
+    /// With this probability + ms·(Pareto(α) + 0.1).
+    pub rtt_spike_prob: f64,
+    pub rtt_spike_alpha: f64,
+    pub rtt_spike_ms: f64,
+}
+
+/// How old the facts are that an agent sees, in rounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Staleness {
+    pub rounds: usize,
+    /// Between 0 and `rounds`, another one for each pair and round. Else all facts are that old for everybody.
+    pub per_pair: bool,
+}
+
+/// How what is published differs from what is.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelError {
+    /// True capacity as a part of the advertised one, by cluster.
+    pub true_capacity_factor: BTreeMap<String, f64>,
+    /// Load that no source of the fleet sends, by exporting cluster.
+    pub background_rps: BTreeMap<String, f64>,
+    /// Each source reports its demand times a constant exp(N(0, σ)).
+    pub demand_report_sigma: f64,
+    /// Clusters without an agent: their clients go to the nearest, and nobody reports their demand.
+    pub legacy_nearest: Vec<String>,
+}
+
+impl Scenario {
+    /// v: what was asked for, or that of the mode.
+    pub fn usd_per_ms_per_million(&self) -> f64 {
+        let preset = match self.objective.mode {
+            ScenarioMode::Performance => ExchangeRate::PERFORMANCE,
+            ScenarioMode::Mixed => ExchangeRate::MIXED,
+            ScenarioMode::Cost => ExchangeRate::COST,
+        };
+        self.objective.usd_per_ms_per_million_requests.unwrap_or_else(|| preset.usd())
+    }
+}
+
+fn round_seconds() -> f64 {
+    300.0
+}
+
+fn request_bytes() -> f64 {
+    1_000.0
+}
+
+fn response_bytes() -> f64 {
+    10_000.0
+}
+
+fn one() -> usize {
+    1
+}
+
+fn factor_one() -> f64 {
+    1.0
+}
