@@ -1,4 +1,4 @@
-//! All that can be run, by name: the optimizer, the optimizer with less of it switched on, and its rivals.
+//! All policies by name: the optimizer, the optimizer with parts switched off, and the baselines.
 
 use std::fmt;
 
@@ -9,6 +9,7 @@ use crate::baselines::Baseline;
 use crate::policy::SharingPolicy;
 use crate::world::World;
 
+/// A policy that can be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
     Optimizer(Variant),
@@ -16,13 +17,13 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// The whole optimizer: what the product does.
+    /// The optimizer as it runs in the operator.
     pub const PRODUCT: Self = Self::Optimizer(Variant::Whole);
 
     const OPTIMIZERS: [Self; 3] =
         [Self::PRODUCT, Self::Optimizer(Variant::RoundsOnly), Self::Optimizer(Variant::Fallback)];
 
-    /// Optimizer first.
+    /// Returns all policies, the optimizer first.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::OPTIMIZERS.into_iter().chain(Baseline::ALL.into_iter().map(Self::Baseline))
     }
@@ -40,7 +41,7 @@ impl Contender {
         Self::all().find(|contender| contender.as_str() == name)
     }
 
-    /// For one run. The tuning is of ours alone.
+    /// Returns the policy for one run. Baselines ignore the tuning.
     pub fn policy(self, world: &World, tuning: Tuning) -> Box<dyn SharingPolicy> {
         match self {
             Self::Optimizer(variant) => Box::new(Agents::new(world, variant, tuning)),
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_that_of_one_contender() {
+    fn name_identifies_one_contender() {
         for contender in Contender::all() {
             assert_eq!(Contender::parse(contender.as_str()), Some(contender));
         }

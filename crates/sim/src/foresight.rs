@@ -1,17 +1,17 @@
-//! The least cost of each round, were it planned by somebody who knows everything: the measure of all policies.
+//! The lowest possible cost of each round with perfect foresight, to measure policies by.
 //!
-//! A linear programme. The total wait at an exporter is a convex function of what it serves, and is bounded from below by
-//! lines that touch the judge's own; what is not served is charged as the judge charges it.
+//! It is a linear program. The total wait at an exporter is a convex function of its load. Tangents of the judge's own
+//! function bound it from below. Rejected requests cost what the judge charges for them.
 //!
 //! ```text
 //! min  Σ c_ij·x_ij + Σ t_j + (longest wait + rejection)·Σ e_j          c: RTT + service time + exchanged price
-//!      Σ_j x_ij = λ_i                                                   every source sends what it has
-//!      pinned_j + Σ_i x_ij = z_j + e_j                                  an exporter serves it or rejects it
+//!      Σ_j x_ij = λ_i                                                   every source sends all of its demand
+//!      pinned_j + Σ_i x_ij = z_j + e_j                                  an exporter serves or rejects its load
 //!      t_j ≥ T_g + s_g·(z_j − z_g) for each line g;   z_j ≤ headroom·C_j
 //! ```
 //!
-//! What is rejected pays its way, too: nobody is turned away to save the price of serving him. So no policy that serves
-//! everybody is cheaper than this; one that rejects can be, where prices are worth more than rejections.
+//! Rejected requests still pay their network cost, so rejecting is never cheaper than serving. No policy that serves all
+//! requests has a lower cost. A policy that rejects requests can have one if prices exceed the cost of a rejection.
 
 use std::iter::{repeat_n, successors};
 
@@ -26,35 +26,39 @@ use crate::judge::erlang::{MAX_WAIT_MS, WaitTables};
 use crate::matrix::Matrix;
 use crate::world::{Round, World};
 
-/// What the background has to its exporter, as the judge has it.
+/// Round-trip time of background load, as the judge has it.
 const BACKGROUND_RTT_MS: f64 = 0.5;
 
+/// Cost of a rejected request: the longest wait and the rejection.
 const REJECTED_MS: f64 = MAX_WAIT_MS + REJECTION_MS;
 
-/// Who must fill the fleet to this part or more has no headroom to keep.
+/// Utilization of the whole fleet from which on no exporter keeps headroom.
 const FULL: f64 = 0.99;
 
-/// More than the average utilization an exporter may always take: else there would be nothing to choose.
+/// Utilization above the average that every exporter may reach. Without it there would be nothing to choose.
 const LEEWAY: f64 = 0.002;
 
-/// Beyond the judge's table the next point has this part of the free capacity of the last one, until there is hardly any.
-const THINNER: f64 = 0.95;
+/// Ratio of the free capacity of successive points beyond the judge's table.
+const FREE_RATIO: f64 = 0.95;
+
+/// Free capacity at which the points end.
 const MIN_FREE: f64 = 1e-6;
 
-/// The next line is one that is steeper by this part (or by this, where it is flat).
-const STEEPER: f64 = 0.02;
+/// Relative difference between the slopes of successive tangents (absolute for slopes below 1).
+const SLOPE_STEP: f64 = 0.02;
 
-/// The solver aims at 1e-8, and where a fleet is asked for thousands of times what it can serve ends at a little more. That
-/// is good enough up to here.
-const ALMOST: f64 = 1e-5;
+/// Accepted tolerance. The solver aims at 1e-8 and misses it a little if the demand is thousands of times the capacity.
+const REDUCED_TOLERANCE: f64 = 1e-5;
 
+/// Error: a round without a solution.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("round {round}: the least cost could not be computed: {why}")]
+#[error("round {round}: the lowest possible cost could not be computed: {why}")]
 pub struct NoOptimum {
     pub round: usize,
     pub why: Cause,
 }
 
+/// Reason why a round has no solution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Cause {
     #[error("a cost, a demand or a capacity is not a finite number")]
@@ -65,8 +69,8 @@ pub enum Cause {
     GaveUp(SolverStatus),
 }
 
-/// ms-eq per request, for each round; 0 without requests. With a headroom no exporter serves more than that part of its
-/// capacity, unless all must. `progress` gets the number of rounds that are done.
+/// Returns the lowest possible cost of each round in ms per request, 0 without requests. With `headroom`, no exporter serves
+/// more than that fraction of its capacity where possible. `progress` gets the number of finished rounds.
 pub fn optimum_ms(
     world: &World,
     headroom: Option<f64>,
@@ -86,7 +90,7 @@ pub fn optimum_ms(
     Ok(optima)
 }
 
-/// In all that the optimum depends on.
+/// Returns true if two rounds agree in all values that the optimum depends on.
 fn alike(a: &Round, b: &Round) -> bool {
     a.demand_rps == b.demand_rps
         && a.capacity_rps == b.capacity_rps
@@ -104,33 +108,35 @@ fn optimum(tables: &mut WaitTables, world: &World, round: &Round, headroom: Opti
     if problem.asked_rps <= 0.0 {
         return Ok(0.0);
     }
-    let part = problem.most_utilised(headroom);
-    let most_rps = |exporter: &OpenExporter| problem.asked_rps.min(part * exporter.capacity_rps);
-    let curves: Vec<WaitBound> =
-        problem.exporters.iter().map(|exporter| WaitBound::new(tables, exporter, most_rps(exporter))).collect();
-    let chosen_ms = if curves.is_empty() { 0.0 } else { least(&problem, &curves)? };
+    let limit = problem.max_utilization(headroom);
+    let max_rps = |exporter: &OpenExporter| problem.asked_rps.min(limit * exporter.capacity_rps);
+    let wait_bounds: Vec<WaitBound> =
+        problem.exporters.iter().map(|exporter| WaitBound::new(tables, exporter, max_rps(exporter))).collect();
+    let chosen_ms = if wait_bounds.is_empty() { 0.0 } else { lowest_cost_ms(&problem, &wait_bounds)? };
     Ok(chosen_ms + problem.settled_ms / problem.asked_rps)
 }
 
-/// Who has a choice, among whom, and what is settled before.
+/// The choices of one round, and the cost of requests without a choice.
 struct RoundProblem {
     exporters: Vec<OpenExporter>,
     sources: Vec<ChoosingSource>,
     asked_rps: f64,
-    /// What the way of those costs who have no choice, and their rejection when nobody can take them: ms per second.
+    /// Cost in ms per second that no choice changes: of sources without a choice, and the cheapest path of the others.
     settled_ms: f64,
 }
 
+/// An exporter that is alive and has capacity.
 struct OpenExporter {
     capacity_rps: f64,
     service_ms: f64,
-    /// From those that have no choice.
+    /// Load from sources without a choice, and background load.
     pinned_rps: f64,
 }
 
+/// A source that can choose its exporters.
 struct ChoosingSource {
     demand_rps: f64,
-    /// By exporter: what its way costs more than the cheapest one.
+    /// Cost of the path to each exporter beyond the cheapest path.
     extra_ms: Vec<f64>,
 }
 
@@ -154,14 +160,14 @@ impl RoundProblem {
                 let at = able.iter().position(|&exporter| Some(exporter) == nearest);
                 problem.pin(demand_rps, nearest.map_or(0.0, |j| costs_ms[(i, j)]), at);
             } else if demand_rps > 0.0 {
-                let ways_ms: Vec<f64> = able.iter().map(|&j| costs_ms[(i, j)]).collect();
-                problem.add(demand_rps, &ways_ms);
+                let path_costs_ms: Vec<f64> = able.iter().map(|&j| costs_ms[(i, j)]).collect();
+                problem.add(demand_rps, &path_costs_ms);
             }
         }
         problem
     }
 
-    /// Without an exporter it is rejected, and pays no way.
+    /// Adds requests that have no choice. Without an exporter they are rejected and pay no network cost.
     fn pin(&mut self, rps: f64, cost_ms: f64, exporter: Option<usize>) {
         self.asked_rps += rps;
         self.settled_ms += rps * exporter.map_or(REJECTED_MS, |_| cost_ms);
@@ -170,20 +176,21 @@ impl RoundProblem {
         }
     }
 
-    /// The cheapest way is paid in any case. It is no use to pay more for another one than to be rejected on it.
-    fn add(&mut self, demand_rps: f64, ways_ms: &[f64]) {
-        let cheapest = ways_ms.iter().copied().fold(f64::INFINITY, f64::min);
+    /// Adds a source with a choice. It pays at least its cheapest path. A path that costs more than a rejection is useless,
+    /// so the extra cost is capped there.
+    fn add(&mut self, demand_rps: f64, path_costs_ms: &[f64]) {
+        let cheapest = path_costs_ms.iter().copied().fold(f64::INFINITY, f64::min);
         self.asked_rps += demand_rps;
         self.settled_ms += demand_rps * cheapest;
-        let extra_ms = ways_ms.iter().map(|way| (way - cheapest).min(REJECTED_MS)).collect();
+        let extra_ms = path_costs_ms.iter().map(|cost| (cost - cheapest).min(REJECTED_MS)).collect();
         self.sources.push(ChoosingSource { demand_rps, extra_ms });
     }
 
-    /// Who may be filled how far.
-    fn most_utilised(&self, headroom: Option<f64>) -> f64 {
+    /// Returns the utilization that no exporter may exceed.
+    fn max_utilization(&self, headroom: Option<f64>) -> f64 {
         let capacity: f64 = self.exporters.iter().map(|exporter| exporter.capacity_rps).sum();
         match headroom {
-            Some(part) if self.asked_rps < FULL * capacity => part.max(self.asked_rps / capacity + LEEWAY),
+            Some(limit) if self.asked_rps < FULL * capacity => limit.max(self.asked_rps / capacity + LEEWAY),
             Some(_) | None => f64::INFINITY,
         }
     }
@@ -206,54 +213,55 @@ fn nearest(round: &Round, source: usize) -> Option<usize> {
     (0..rtt.len()).filter(|&j| round.alive[j]).min_by(|&a, &b| rtt[a].total_cmp(&rtt[b]))
 }
 
-/// The total wait at an exporter, from below, up to what it may serve.
+/// Lower bound of the total wait at an exporter, as a function of its load.
 struct WaitBound {
     lines: Vec<Tangent>,
-    most_rps: f64,
+    max_rps: f64,
 }
 
-/// wait ≥ slope·served + offset, in ms per second.
+/// A line below the wait: wait ≥ slope·served + offset, in ms per second.
 struct Tangent {
     slope: f64,
     offset: f64,
 }
 
 impl WaitBound {
-    fn new(tables: &mut WaitTables, exporter: &OpenExporter, most_rps: f64) -> Self {
+    fn new(tables: &mut WaitTables, exporter: &OpenExporter, max_rps: f64) -> Self {
         let corners = corners(tables, exporter);
         let last = corners.len() - 1;
-        let most_rps = most_rps.min(corners[last].0);
-        let mut curve = Self { lines: Vec::new(), most_rps };
+        let max_rps = max_rps.min(corners[last].0);
+        let mut bound = Self { lines: Vec::new(), max_rps };
         for (g, pair) in corners.windows(2).enumerate() {
             let [(rps, wait), (next_rps, next_wait)] = [pair[0], pair[1]];
             let slope = (next_wait - wait) / (next_rps - rps);
-            let kept = curve.lines.last().map_or(f64::NEG_INFINITY, |line| line.slope);
-            if slope - kept <= STEEPER * kept.max(1.0) && g + 1 < last {
+            let kept = bound.lines.last().map_or(f64::NEG_INFINITY, |line| line.slope);
+            if slope - kept <= SLOPE_STEP * kept.max(1.0) && g + 1 < last {
                 continue;
             }
             if slope >= REJECTED_MS {
-                // It is cheaper to reject what is beyond.
-                curve.lines.push(Tangent { slope: REJECTED_MS, offset: wait - REJECTED_MS * rps });
-                curve.most_rps = rps.min(most_rps);
+                // Rejecting the load beyond this point is cheaper.
+                bound.lines.push(Tangent { slope: REJECTED_MS, offset: wait - REJECTED_MS * rps });
+                bound.max_rps = rps.min(max_rps);
                 break;
             }
             let (middle, chord) = (f64::midpoint(rps, next_rps), f64::midpoint(wait, next_wait));
             let touching = total_wait(tables, exporter, middle).min(chord);
-            curve.lines.push(Tangent { slope, offset: touching - slope * middle });
-            if rps >= most_rps {
+            bound.lines.push(Tangent { slope, offset: touching - slope * middle });
+            if rps >= max_rps {
                 break;
             }
         }
-        curve
+        bound
     }
 }
 
-/// Requests per second, and their total wait: the corners of the largest convex function below the judge's, which is convex
-/// itself but for where the wait reaches its bound.
+/// Returns the corners (requests per second, total wait) of the largest convex function below the judge's. The judge's
+/// function is convex except where the wait reaches its limit.
 fn corners(tables: &mut WaitTables, exporter: &OpenExporter) -> Vec<(f64, f64)> {
     let table = tables.utilization();
     let free = table.last().map_or(1.0, |end| 1.0 - end);
-    let beyond = successors(Some(free * THINNER), |free| Some(free * THINNER)).take_while(|free| *free > MIN_FREE);
+    let beyond =
+        successors(Some(free * FREE_RATIO), |free| Some(free * FREE_RATIO)).take_while(|free| *free > MIN_FREE);
     let utilizations: Vec<f64> = table.iter().copied().chain(beyond.map(|free| 1.0 - free)).chain([1.0]).collect();
     let mut corners: Vec<(f64, f64)> = Vec::with_capacity(utilizations.len());
     for utilization in utilizations {
@@ -273,42 +281,48 @@ fn total_wait(tables: &mut WaitTables, exporter: &OpenExporter, rps: f64) -> f64
     rps * tables.queue(rps, exporter.capacity_rps, exporter.service_ms).wait_ms
 }
 
-/// ms per request of all, for the way of those who have a choice, the wait of all, and the rejections.
-fn least(problem: &RoundProblem, curves: &[WaitBound]) -> Result<f64, Cause> {
-    let columns = Variables { sources: problem.sources.len(), exporters: problem.exporters.len() };
+/// Returns the lowest cost of the choices in ms per request: extra paths, all waits, and rejections.
+fn lowest_cost_ms(problem: &RoundProblem, wait_bounds: &[WaitBound]) -> Result<f64, Cause> {
+    let variables = Variables { sources: problem.sources.len(), exporters: problem.exporters.len() };
     let unit_rps = problem.asked_rps;
-    let mut rows = Constraints::default();
-    conserve(&mut rows, &columns, problem);
-    let equations = rows.bounds.len();
-    bound(&mut rows, &columns, curves, unit_rps);
-    let cones = [ZeroConeT(equations), NonnegativeConeT(rows.bounds.len() - equations)];
-    solve(&columns.costs(problem), rows, &cones)
+    let mut constraints = Constraints::default();
+    add_equations(&mut constraints, &variables, problem);
+    let equations = constraints.bounds.len();
+    add_inequalities(&mut constraints, &variables, wait_bounds, unit_rps);
+    let cones = [ZeroConeT(equations), NonnegativeConeT(constraints.bounds.len() - equations)];
+    solve(&variables.costs(problem), constraints, &cones)
 }
 
-fn solve(costs: &[f64], rows: Constraints, cones: &[SupportedConeT<f64>]) -> Result<f64, Cause> {
+fn solve(costs: &[f64], constraints: Constraints, cones: &[SupportedConeT<f64>]) -> Result<f64, Cause> {
     let size = costs.len();
     let quadratic = CscMatrix::zeros((size, size));
-    let matrix = CscMatrix::new_from_triplets(rows.bounds.len(), size, rows.rows, rows.columns, rows.values);
+    let matrix = CscMatrix::new_from_triplets(
+        constraints.bounds.len(),
+        size,
+        constraints.rows,
+        constraints.columns,
+        constraints.values,
+    );
     let settings = DefaultSettings {
         verbose: false,
-        reduced_tol_feas: ALMOST,
-        reduced_tol_gap_abs: ALMOST,
-        reduced_tol_gap_rel: ALMOST,
+        reduced_tol_feas: REDUCED_TOLERANCE,
+        reduced_tol_gap_abs: REDUCED_TOLERANCE,
+        reduced_tol_gap_rel: REDUCED_TOLERANCE,
         ..DefaultSettings::default()
     };
-    let mut solver =
-        DefaultSolver::new(&quadratic, costs, &matrix, &rows.bounds, cones, settings).map_err(|_| Cause::Refused)?;
+    let mut solver = DefaultSolver::new(&quadratic, costs, &matrix, &constraints.bounds, cones, settings)
+        .map_err(|_| Cause::Refused)?;
     solver.solve();
     let status = solver.solution.status;
     if matches!(status, SolverStatus::Solved | SolverStatus::AlmostSolved) {
-        // No cost is negative; where all are 0 the solver ends a millionth off.
+        // No cost is negative. If all are 0 the solver ends a millionth off.
         return Ok(solver.solution.obj_val.max(0.0));
     }
     Err(Cause::GaveUp(status))
 }
 
-/// Where each unknown is: what each source sends to each exporter, and of each exporter what it serves, how long all of
-/// that waits, and what it rejects. Rates are parts of all that is asked for.
+/// Indices of the variables: the rate from each source to each exporter, and the served rate, total wait and rejected rate
+/// of each exporter. Rates are fractions of all requests.
 struct Variables {
     sources: usize,
     exporters: usize,
@@ -338,33 +352,35 @@ impl Variables {
     }
 }
 
-/// What is sent is all that is demanded, and is served or rejected where it arrives.
-fn conserve(rows: &mut Constraints, columns: &Variables, problem: &RoundProblem) {
+/// Adds the equations: a source sends all of its demand, and an exporter serves or rejects its load.
+fn add_equations(constraints: &mut Constraints, variables: &Variables, problem: &RoundProblem) {
     for (i, source) in problem.sources.iter().enumerate() {
-        let sent = (0..columns.exporters).map(|k| (columns.sent(i, k), 1.0));
-        rows.push(sent, source.demand_rps / problem.asked_rps);
+        let sent = (0..variables.exporters).map(|k| (variables.sent(i, k), 1.0));
+        constraints.push(sent, source.demand_rps / problem.asked_rps);
     }
     for (k, exporter) in problem.exporters.iter().enumerate() {
-        let sent = (0..columns.sources).map(|i| (columns.sent(i, k), -1.0));
-        let taken = [(columns.served(k), 1.0), (columns.rejected(k), 1.0)];
-        rows.push(sent.chain(taken), exporter.pinned_rps / problem.asked_rps);
+        let sent = (0..variables.sources).map(|i| (variables.sent(i, k), -1.0));
+        let taken = [(variables.served(k), 1.0), (variables.rejected(k), 1.0)];
+        constraints.push(sent.chain(taken), exporter.pinned_rps / problem.asked_rps);
     }
 }
 
-fn bound(rows: &mut Constraints, columns: &Variables, curves: &[WaitBound], unit_rps: f64) {
-    for (k, curve) in curves.iter().enumerate() {
-        for line in &curve.lines {
-            rows.push([(columns.served(k), line.slope), (columns.waiting(k), -1.0)], -line.offset / unit_rps);
+/// Adds the inequalities: waits lie above their tangents, and served loads below their limits.
+fn add_inequalities(constraints: &mut Constraints, variables: &Variables, wait_bounds: &[WaitBound], unit_rps: f64) {
+    for (k, bound) in wait_bounds.iter().enumerate() {
+        for line in &bound.lines {
+            constraints
+                .push([(variables.served(k), line.slope), (variables.waiting(k), -1.0)], -line.offset / unit_rps);
         }
-        rows.push([(columns.served(k), 1.0)], curve.most_rps / unit_rps);
-        rows.push([(columns.rejected(k), -1.0)], 0.0);
+        constraints.push([(variables.served(k), 1.0)], bound.max_rps / unit_rps);
+        constraints.push([(variables.rejected(k), -1.0)], 0.0);
     }
-    for sent in 0..columns.served(0) {
-        rows.push([(sent, -1.0)], 0.0);
+    for sent in 0..variables.served(0) {
+        constraints.push([(sent, -1.0)], 0.0);
     }
 }
 
-/// Of a sparse matrix, and what each row is bounded by.
+/// The constraints as a sparse matrix and a bound for each row.
 #[derive(Default)]
 struct Constraints {
     rows: Vec<usize>,

@@ -1,9 +1,9 @@
-//! Rows of shares, and rules that make them one at a time.
+//! Rows of shares, and policies that compute them one source at a time.
 
 use crate::matrix::Matrix;
 use crate::policy::{Moment, SharingPolicy};
 
-/// A rule without a memory, by which each source decides for itself. What it gives is in any unit.
+/// A policy without memory in which each source decides for itself. The function returns shares in any unit.
 pub(super) struct RowByRow(pub(super) fn(&Moment<'_>, usize) -> Vec<f64>);
 
 impl SharingPolicy for RowByRow {
@@ -12,7 +12,7 @@ impl SharingPolicy for RowByRow {
     }
 }
 
-/// Rows that add up to 1. One that gives nobody anything gives everybody who is alive the same.
+/// Scales rows to add up to 1. A row of zeros becomes equal shares for all alive exporters.
 pub(super) fn by_row(moment: &Moment<'_>, row: impl Fn(usize) -> Vec<f64>) -> Matrix<f64> {
     let mut shares = Matrix::filled(moment.world.size(), 0.0);
     for i in 0..shares.size() {
@@ -26,18 +26,19 @@ pub(super) fn by_row(moment: &Moment<'_>, row: impl Fn(usize) -> Vec<f64>) -> Ma
     shares
 }
 
-/// 1 for each that is alive.
+/// Returns 1 for each alive exporter, else 0.
 pub(super) fn equal(moment: &Moment<'_>) -> Vec<f64> {
     moment.alive().iter().map(|&alive| f64::from(u8::from(alive))).collect()
 }
 
+/// Returns a row with all requests for one exporter.
 pub(super) fn all_to(moment: &Moment<'_>, exporter: Option<usize>) -> Vec<f64> {
     let mut shares = vec![0.0; moment.world.size()];
     exporter.into_iter().for_each(|j| shares[j] = 1.0);
     shares
 }
 
-/// Indices from the least value to the greatest; ties go to the first.
+/// Returns indices sorted by value. Equal values keep their order.
 pub(super) fn ascending(values: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));

@@ -22,10 +22,10 @@ use chance::Chance;
 use draft::Draft;
 use regions::{REGIONS, Region};
 
-/// As many as a scenario may have.
+/// Maximum number of clusters, as in a scenario.
 const MAX_CLUSTERS: usize = 200;
 
-/// Between 1 and 200 clusters; a size beyond is taken to the nearest of these. It is valid and finite, whatever the seed.
+/// Returns a valid scenario for any seed. The number of clusters is clamped to 1 to 200.
 pub fn generate(seed: u64, clusters: usize) -> Scenario {
     let mut chance = Chance::new(seed);
     let mut draft = Draft::new(seed, fleet(&mut chance, clusters.clamp(1, MAX_CLUSTERS)));
@@ -39,7 +39,7 @@ pub fn generate(seed: u64, clusters: usize) -> Scenario {
     draft.finish()
 }
 
-/// Each region once, and then again.
+/// Returns regions for a fleet. Regions repeat if there are more clusters than regions.
 fn fleet(chance: &mut Chance, size: usize) -> Vec<Region> {
     let mut fleet = Vec::with_capacity(size);
     while fleet.len() < size {

@@ -2,35 +2,37 @@
 
 use std::collections::BTreeMap;
 
-/// The queue is bounded by time: a request waits no longer.
+/// Longest wait of a request.
 pub const MAX_WAIT_MS: f64 = 1000.0;
 
-/// With more servers than this, waiting for one of them takes less than a hundredth of the service time at any utilization
-/// of the table, and a table takes work in proportion to them.
+/// Limit of servers in a table, because a table costs time in proportion to them. With more servers, the wait is below a
+/// hundredth of the service time at any utilization of the table.
 const MAX_SERVERS: u32 = 20_000;
 
-/// Less than a request in thirty years.
+/// Loads below this count as none. It is less than a request in thirty years.
 const MIN_LOAD_RPS: f64 = 1e-9;
 
-/// How an exporter fares under a load.
+/// State of an exporter under a load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Queue {
     /// Load over capacity; infinite for a load without capacity.
     pub utilization: f64,
-    /// Mean wait of all requests, those included that do not wait.
+    /// Mean wait of all requests, including those that do not wait.
     pub wait_ms: f64,
     /// Probability that a request finds all servers busy, and waits.
     pub busy: f64,
-    /// The part above the capacity.
+    /// Fraction of the load above the capacity.
     pub rejected: f64,
 }
 
 impl Queue {
+    /// An exporter without load.
     pub(super) const IDLE: Self = Self { utilization: 0.0, wait_ms: 0.0, busy: 0.0, rejected: 0.0 };
+    /// An exporter without capacity, which rejects all.
     pub(super) const NONE: Self = Self { utilization: f64::INFINITY, wait_ms: MAX_WAIT_MS, busy: 1.0, rejected: 1.0 };
 }
 
-/// The queue of c servers, tabulated over the utilization.
+/// Waiting times of c servers by utilization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaitTable {
     /// Probability of waiting.
@@ -39,7 +41,7 @@ pub struct WaitTable {
     pub wait: Vec<f64>,
 }
 
-/// WaitTables by number of servers, each computed once. There are at most as many as there are different capacities in a world.
+/// Tables by number of servers, each computed once. A world has at most one per distinct capacity.
 #[derive(Debug, Clone)]
 pub struct WaitTables {
     utilization: Vec<f64>,
@@ -53,16 +55,18 @@ impl Default for WaitTables {
 }
 
 impl WaitTables {
-    /// The utilizations at which the tables have a value: from 0 to 0.995, ten times as dense above 0.9.
+    /// Returns the utilizations of the tables: from 0 to 0.995, ten times as dense above 0.9.
     pub fn utilization(&self) -> &[f64] {
         &self.utilization
     }
 
+    /// Returns the table for a number of servers.
     pub fn table(&mut self, servers: u32) -> &WaitTable {
         let grid = &self.utilization;
         self.by_servers.entry(servers).or_insert_with(|| WaitTable::new(grid, servers))
     }
 
+    /// Returns the state of an exporter under a load.
     pub fn queue(&mut self, load_rps: f64, capacity_rps: f64, service_ms: f64) -> Queue {
         if load_rps <= MIN_LOAD_RPS {
             return Queue::IDLE;
@@ -78,7 +82,7 @@ impl WaitTables {
         Queue { utilization, wait_ms: (service_ms * wait).min(MAX_WAIT_MS), busy, rejected: 0.0 }
     }
 
-    /// Mean wait in service times, and the probability of it.
+    /// Returns the mean wait in service times, and the probability of waiting.
     fn waiting(&mut self, utilization: f64, servers: u32) -> (f64, f64) {
         let above = self.utilization.partition_point(|&point| point <= utilization);
         let (below, last) = (above - 1, self.utilization.len() - 1);
@@ -96,7 +100,7 @@ impl WaitTables {
 }
 
 impl WaitTable {
-    /// Erlang B by its recursion over the servers, which is stable; from it Erlang C and the mean wait.
+    /// Computes Erlang B by its recursion over the servers, which is stable, and from it Erlang C and the mean wait.
     fn new(grid: &[f64], servers: u32) -> Self {
         let c = f64::from(servers);
         let blocked = |&utilization: &f64| {
@@ -114,7 +118,7 @@ impl WaitTable {
     }
 }
 
-/// As many as are busy at full load (Little), and at least one.
+/// Returns the number of servers that are busy at full load (Little's law), at least one.
 pub fn servers(capacity_rps: f64, service_ms: f64) -> u32 {
     let busy = (capacity_rps * service_ms / 1000.0).round_ties_even();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a small positive range")]
@@ -122,6 +126,7 @@ pub fn servers(capacity_rps: f64, service_ms: f64) -> u32 {
     servers
 }
 
+/// Returns the utilizations of a table.
 fn grid() -> Vec<f64> {
     let coarse = (0..=180).map(|k| 0.9 * f64::from(k) / 180.0);
     let fine = (1..=190).map(|k| 0.9 + 0.095 * f64::from(k) / 190.0);
@@ -167,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_above_the_capacity_is_rejected() {
+    fn load_above_the_capacity_is_rejected() {
         let mut tables = WaitTables::default();
         let full = tables.queue(100.0, 100.0, 20.0);
         assert!(full.rejected.abs() < 1e-12 && (full.wait_ms - 1000.0).abs() < 1e-9);
@@ -179,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_never_falls_with_the_load_and_ends_at_a_second() {
+    fn wait_never_falls_with_the_load_and_is_at_most_a_second() {
         let mut tables = WaitTables::default();
         for (capacity, service) in [(1.0, 20.0), (1000.0, 20.0), (5.0, 1e6), (1e9, 1e6), (100.0, 0.0)] {
             let waits: Vec<f64> =
@@ -190,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_cap_servers_make_no_difference_worth_a_table() {
+    fn servers_beyond_the_limit_make_no_difference() {
         assert_eq!(servers(1e9, 1e6), MAX_SERVERS);
         assert_eq!((servers(10.0, 0.0), servers(125.0, 20.0), servers(175.0, 20.0)), (1, 2, 4), "ties go to even");
         let mut tables = WaitTables::default();

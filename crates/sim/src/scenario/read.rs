@@ -1,10 +1,10 @@
-//! Reading a scenario from YAML, with errors that name field and line.
+//! Reads a scenario from YAML, with errors that name field and line.
 
 use super::check::Invalid;
 use super::schema::Scenario;
 
 impl Scenario {
-    /// Reads YAML, of which JSON is a part, and [validates](Self::validate) it.
+    /// Reads YAML or JSON and [validates](Self::validate) it.
     pub fn read(text: &str) -> Result<Self, Invalid> {
         let scenario: Self =
             serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| explain(text, &error))?;
@@ -13,10 +13,10 @@ impl Scenario {
     }
 }
 
-/// The path to the field costs time, so it is only looked for when there is something to say.
+/// Reads the text again to find the path of the field. This is slow, so it happens only after an error.
 fn explain(text: &str, error: &serde_saphyr::Error) -> Invalid {
     let mut path = ".".to_owned();
-    // The outcome is the error that we have; only the path is new.
+    // The result is the error that is known already; only the path is new.
     let _ = serde_saphyr::with_deserializer_from_str_with_options(text, yaml_options(), |yaml| {
         serde_path_to_error::deserialize::<_, Scenario>(yaml).map_err(|error| {
             path = error.path().to_string();
@@ -25,7 +25,7 @@ fn explain(text: &str, error: &serde_saphyr::Error) -> Invalid {
     });
     let line = error.location().map_or(1, |location| location.line());
     let message = error.without_snippet().to_string();
-    // What follows is where, which we say ourselves, and which option of the parser would let it pass.
+    // Cuts off the place, which is added below, and a hint at an option of the parser.
     let ends = [" at line ", ", set DuplicateKeyPolicy"].iter().filter_map(|end| message.find(end)).min();
     let message = &message[..ends.unwrap_or(message.len())];
     let what = PLAIN.iter().find(|(theirs, _)| message.starts_with(theirs)).map_or(message, |(_, plain)| plain);
@@ -35,14 +35,14 @@ fn explain(text: &str, error: &serde_saphyr::Error) -> Invalid {
     }
 }
 
-/// What the parser says to who calls it, and what that means to who wrote the file.
+/// Messages of the parser for programmers, and the same for the author of the file.
 const PLAIN: [(&str, &str); 3] = [
     ("invalid u64", "expected a whole number, 0 or more"),
     ("invalid floating point", "expected a number"),
     ("multiple YAML documents", "expected one document"),
 ];
 
-/// Two matrices of 200 clusters are 80,000 numbers; ten times as much is still read in a blink.
+/// Limits of the parser. Two matrices of 200 clusters have 80,000 numbers; the limits are ten times as high.
 fn yaml_options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {

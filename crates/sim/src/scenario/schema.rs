@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landfall_core::optimize::cost::ExchangeRate;
 use serde::{Deserialize, Serialize};
 
-/// One service on a fleet, and what happens to it. Arrays are in the order of `clusters`; matrices have a row per source.
+/// One service on a fleet, and the events of a run. Arrays are in the order of `clusters`; matrices have a row per source.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scenario {
@@ -14,6 +14,7 @@ pub struct Scenario {
     pub name: String,
     #[serde(default)]
     pub description: String,
+    /// Seed of all random numbers.
     #[serde(default)]
     pub seed: u64,
     #[serde(default = "round_seconds")]
@@ -21,7 +22,7 @@ pub struct Scenario {
     pub rounds: usize,
     pub clusters: Vec<String>,
     pub rtt_ms: Vec<Vec<f64>>,
-    /// From the row's cluster to the column's.
+    /// Price of traffic from the row's cluster to the column's.
     pub egress_usd_per_gb: Vec<Vec<f64>>,
     #[serde(default = "request_bytes")]
     pub request_bytes: f64,
@@ -43,7 +44,7 @@ pub struct Scenario {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScenarioService {
-    /// 0: it does not export.
+    /// Capacity of each cluster. 0 if it does not export.
     pub capacity_rps: Vec<f64>,
     pub base_latency_ms: Vec<f64>,
 }
@@ -52,7 +53,7 @@ pub struct ScenarioService {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScenarioObjective {
     pub mode: ScenarioMode,
-    /// Absent: that of the mode. 0: prices do not count.
+    /// Exchange rate. Default: that of the mode. 0: prices do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usd_per_ms_per_million_requests: Option<f64>,
 }
@@ -65,14 +66,14 @@ pub enum ScenarioMode {
     Cost,
 }
 
-/// What happens. Rounds are counted from 0; `to_round` is the first one after it.
+/// A change during the run. Rounds count from 0; `to_round` is the first round after the event.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum ScenarioEvent {
-    /// The cluster's export is gone.
+    /// The cluster exports nothing.
     Outage { cluster: String, from_round: usize, to_round: usize },
-    /// A burst, a crowd or a ramp: the demand grows to `factor` times what it was over `ramp_rounds`, stays there, and
-    /// drops back.
+    /// A burst, a crowd or a ramp: over `ramp_rounds` the demand grows to `factor` times its value. At `to_round` it drops
+    /// back.
     DemandScale {
         cluster: String,
         factor: f64,
@@ -81,11 +82,11 @@ pub enum ScenarioEvent {
         #[serde(default = "one")]
         ramp_rounds: usize,
     },
-    /// A bell around a round.
+    /// A bell curve around a round.
     Peak { cluster: String, factor: f64, at_round: f64, width_rounds: f64 },
-    /// The sun: 1 + amplitude·sin(2π(t/period + longitude/360)).
+    /// Day and night: 1 + amplitude·sin(2π(t/period + longitude/360)).
     Diurnal { amplitude: f64, period_rounds: f64, longitude: Vec<f64> },
-    /// What leaves `from` towards `to` costs something else; absent: from, or to, everywhere else.
+    /// Traffic from `from` to `to` has another price. Default: from, or to, all other clusters.
     PriceChange {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
@@ -95,7 +96,7 @@ pub enum ScenarioEvent {
         from_round: usize,
         to_round: usize,
     },
-    /// Both directions between `from` and `to` (absent: everywhere else) take `factor` times as long and `add_ms` more.
+    /// Round trips between `from` and `to` (default: all other clusters) take `factor` times as long, plus `add_ms`.
     RttDisruption {
         from: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,48 +113,49 @@ pub enum ScenarioEvent {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Noise {
-    /// Each round and source, independent: λ·exp(N(0, σ)).
+    /// Independent noise per round and source: λ·exp(N(0, σ)).
     pub demand_log_sigma: f64,
-    /// A random walk: its step per round.
+    /// Step of a random walk per round.
     pub demand_walk_sigma: f64,
-    /// With this probability a burst of λ·min(1 + 0.3·Pareto(α), 3).
+    /// Probability of a burst λ·min(1 + 0.3·Pareto(α), 3).
     pub demand_pareto_prob: f64,
     pub demand_pareto_alpha: f64,
-    /// λ·(1 − s + s·Exp(1)): a part s of the demand is exponentially distributed.
+    /// Part s of the demand that is exponentially distributed: λ·(1 − s + s·Exp(1)).
     pub demand_exponential_part: f64,
-    /// Of the published median of a round: RTT·exp(N(0, σ)).
+    /// Noise of the measured median of a round: RTT·exp(N(0, σ)).
     pub rtt_log_sigma: f64,
-    /// With this probability + ms·(Pareto(α) + 0.1).
+    /// Probability of a spike, which adds ms·(Pareto(α) + 0.1).
     pub rtt_spike_prob: f64,
     pub rtt_spike_alpha: f64,
     pub rtt_spike_ms: f64,
 }
 
-/// How old the facts are that an agent sees, in rounds.
+/// Age of the facts that an agent sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Staleness {
+    /// Age in rounds.
     pub rounds: usize,
-    /// Between 0 and `rounds`, another one for each pair and round. Else all facts are that old for everybody.
+    /// If true, each pair has a random age from 0 to `rounds` in each round. If false, all facts are `rounds` old.
     pub per_pair: bool,
 }
 
-/// How what is published differs from what is.
+/// Differences between published and true values.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelError {
-    /// True capacity as a part of the advertised one, by cluster.
+    /// True capacity over advertised capacity, by cluster.
     pub true_capacity_factor: BTreeMap<String, f64>,
-    /// Load that no source of the fleet sends, by exporting cluster.
+    /// Load from outside the fleet, by exporting cluster.
     pub background_rps: BTreeMap<String, f64>,
-    /// Each source reports its demand times a constant exp(N(0, σ)).
+    /// σ of a constant factor exp(N(0, σ)) on the demand that each source reports.
     pub demand_report_sigma: f64,
-    /// Clusters without an agent: their clients go to the nearest, and nobody reports their demand.
+    /// Clusters without an agent. Their clients go to the nearest exporter, and their demand is not reported.
     pub legacy_nearest: Vec<String>,
 }
 
 impl Scenario {
-    /// v: what was asked for, or that of the mode.
+    /// Returns the exchange rate v: the one in the file, or that of the mode.
     pub fn usd_per_ms_per_million(&self) -> f64 {
         let preset = match self.objective.mode {
             ScenarioMode::Performance => ExchangeRate::PERFORMANCE,
