@@ -1,35 +1,35 @@
-//! What a report is made of.
+//! Input of a report: a run, its comparison with other policies, and texts about them.
 
 use crate::run::RoundOutcome;
 use crate::scenario::{Scenario, ScenarioMode};
 use crate::summary::Summary;
 use crate::world::World;
 
-/// What J* is.
-pub const OPTIMUM_LEGEND: &str = "J* is the least cost of each round for somebody who knows the round beforehand, with every \
-                           exporter at 90 % of its capacity or less while that is possible.";
+/// Explanation of J*.
+pub const OPTIMUM_LEGEND: &str = "J* is the lowest possible cost of each round with perfect foresight, with no exporter \
+                                  above 90 % of its capacity where possible. A J/J* of 1.000 is perfect.";
 
-/// The exchange rates at which ours is run to show what they buy, in USD per ms per million requests.
+/// Exchange rates at which the optimizer is run for comparison, in USD per ms per million requests.
 pub const EXCHANGE_RATES: [f64; 6] = [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001];
 
-/// What there is to report.
+/// All that a report shows.
 #[derive(Debug)]
 pub struct RunReport<'a> {
     pub scenario: &'a Scenario,
     pub world: &'a World,
-    /// One per policy.
+    /// Summary of each policy.
     pub summaries: &'a [Summary],
-    /// Which of them is looked at in detail.
+    /// Index of the policy that is shown in detail.
     pub shown: usize,
-    /// All rounds of that one.
+    /// Rounds of the policy that is shown in detail.
     pub outcomes: &'a [RoundOutcome],
-    /// u of ours.
+    /// Target utilization of the optimizer.
     pub target_utilization: f64,
-    /// Optimizer at each of [`EXCHANGE_RATES`].
+    /// The optimizer at each of [`EXCHANGE_RATES`].
     pub sweep: &'a [RateResult],
 }
 
-/// What an exchange rate buys.
+/// Mean time and price of the optimizer at one exchange rate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateResult {
     pub usd_per_ms_per_million: f64,
@@ -38,22 +38,24 @@ pub struct RateResult {
 }
 
 impl RunReport<'_> {
+    /// Returns the summary of the policy that is shown.
     pub(super) fn summary(&self) -> Option<&Summary> {
         self.summaries.get(self.shown)
     }
 
-    /// The one that is shown, and then the others: the first colour is always its own.
+    /// Returns the policy that is shown, then the others. The first one always has the first color.
     pub(super) fn ranked(&self) -> Vec<&Summary> {
         let others = self.summaries.iter().enumerate().filter(|(k, _)| *k != self.shown);
         self.summary().into_iter().chain(others.map(|(_, summary)| summary)).collect()
     }
 
+    /// Returns the name of the policy that is shown.
     pub(super) fn policy(&self) -> &str {
         self.summary().map_or("", |summary| &summary.policy)
     }
 }
 
-/// What is run, in a line.
+/// Describes the scenario in one line.
 pub fn headline(scenario: &Scenario) -> String {
     let Scenario { name, description, clusters, rounds, .. } = scenario;
     let colon = if description.is_empty() { "" } else { ": " };
@@ -62,7 +64,7 @@ pub fn headline(scenario: &Scenario) -> String {
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// ScenarioMode and exchange rate, in words.
+/// Describes mode and exchange rate.
 pub(super) fn objective(scenario: &Scenario) -> String {
     let mode = match scenario.objective.mode {
         ScenarioMode::Performance => "performance",

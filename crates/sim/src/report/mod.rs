@@ -90,7 +90,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
         scenario.events.clear();
     }
 
-    /// All that is written: the page, and the pictures alone.
+    /// Returns all files: the page, and each picture.
     fn written(scenario: &Scenario, contenders: &[&str]) -> Vec<String> {
         let world = World::expand(scenario);
         let runs: Vec<(&str, Vec<RoundOutcome>)> = contenders
@@ -119,7 +119,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
         written
     }
 
-    /// Every element ends, in the right order, and every attribute has a value in quotes.
+    /// Asserts that elements end in the right order and attributes have quoted values.
     fn assert_well_formed(text: &str) {
         let mut open = Vec::new();
         for tag in text.strip_prefix("<!DOCTYPE html>").unwrap_or(text).split('<').skip(1) {
@@ -141,12 +141,12 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
             assert_well_formed(text);
             assert!(!text.contains("NaN") && !text.contains("inf\"") && !text.contains("inf "), "{text}");
             let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
-            assert!(!elsewhere.contains("http") && !elsewhere.contains("<script"), "it needs nothing else");
+            assert!(!elsewhere.contains("http") && !elsewhere.contains("<script"), "it needs no other file");
         }
     }
 
     #[test]
-    fn a_report_is_complete_well_formed_and_always_the_same() {
+    fn report_is_complete_well_formed_and_reproducible() {
         let scenario = scenario(|_| {});
         let texts = written(&scenario, &["optimized", "nearest", "selfish"]);
         assert_good(&texts);
@@ -161,7 +161,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn names_are_text_whatever_they_are() {
+    fn names_are_escaped() {
         let scenario = scenario(|scenario| {
             scenario.clusters[0] = "<script>alert(\"1\")</script>&".to_owned();
             scenario.name = "a < b & c".to_owned();
@@ -173,7 +173,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn a_large_fleet_shows_the_sources_with_the_most_demand() {
+    fn large_fleet_shows_the_sources_with_the_most_demand() {
         let scenario = scenario(|scenario| grown(scenario, 30));
         let texts = written(&scenario, &["round-robin"]);
         assert_good(&texts);
@@ -183,7 +183,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn a_long_run_is_drawn_in_coarser_steps() {
+    fn long_run_is_drawn_in_coarser_steps() {
         let scenario = scenario(|scenario| {
             scenario.rounds = 2_000;
             scenario.noise.demand_log_sigma = 0.2;
@@ -199,7 +199,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn the_edges_have_a_report() {
+    fn unusual_scenarios_have_a_report() {
         let edges: [fn(&mut Scenario); 5] = [
             |scenario| grown(scenario, 1),
             |scenario| scenario.demand_rps = vec![0.0; 2],

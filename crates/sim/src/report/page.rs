@@ -1,4 +1,4 @@
-//! All of it on one page, that needs nothing else: no script, no font, no file beside it.
+//! The report as one page without scripts, fonts or other files.
 
 use crate::contender::Contender;
 use crate::summary::Summary;
@@ -9,7 +9,7 @@ use super::numbers::{COLUMNS, cells, ratio, usd};
 use super::picture::Picture;
 use super::{style, time};
 
-/// A longer list of clusters would be read by nobody.
+/// Maximum number of clusters in the table.
 const MAX_ROWS: usize = 60;
 
 pub(super) fn html(report: &RunReport<'_>, pictures: &[Picture]) -> String {
@@ -47,7 +47,7 @@ fn or_none(list: &[String]) -> String {
     if list.is_empty() { "none".to_owned() } else { list.join("; ") }
 }
 
-/// What makes the truth differ from what is known.
+/// Lists the differences between true and known values.
 fn trouble(report: &RunReport<'_>) -> Vec<String> {
     let (scenario, world) = (report.scenario, report.world);
     let noise = &scenario.noise;
@@ -65,11 +65,11 @@ fn trouble(report: &RunReport<'_>) -> Vec<String> {
         list.push("noise in the round-trip times".to_owned());
     }
     if scenario.staleness.rounds > 0 {
-        let most = if scenario.staleness.per_pair { "up to " } else { "" };
-        list.push(format!("facts that are {most}{} rounds old", scenario.staleness.rounds));
+        let up_to = if scenario.staleness.per_pair { "up to " } else { "" };
+        list.push(format!("facts that are {up_to}{} rounds old", scenario.staleness.rounds));
     }
     for (name, part) in &scenario.model_error.true_capacity_factor {
-        list.push(format!("{name} has {:.0} % of the capacity that it says it has", 100.0 * part));
+        list.push(format!("{name} has {:.0} % of the capacity that it reports", 100.0 * part));
     }
     if world.background_rps.iter().any(|rps| *rps > 0.0) {
         list.push("load that no source reports".to_owned());
@@ -83,15 +83,15 @@ fn trouble(report: &RunReport<'_>) -> Vec<String> {
     list
 }
 
-/// The result in two sentences.
+/// Returns the result in two sentences.
 fn findings(report: &RunReport<'_>) -> Vec<Element> {
     let Some(shown) = report.summary() else { return Vec::new() };
     let cost = |summary: &Summary| ratio(summary.j_over_optimum.mean);
-    let mut text = format!("Under {} a request costs {} times the least possible", shown.policy, cost(shown));
+    let mut text = format!("Under {} a request costs {} times the lowest possible cost", shown.policy, cost(shown));
     let by_cost = |a: &&Summary, b: &&Summary| a.j_over_optimum.mean.total_cmp(&b.j_over_optimum.mean);
-    let rivals = || report.summaries.iter().filter(|summary| summary.policy != shown.policy && is_rival(summary));
-    if let (Some(best), Some(worst)) = (rivals().min_by(by_cost), rivals().max_by(by_cost)) {
-        text += &format!("; under the best of the other rules, {}, {} times", best.policy, cost(best));
+    let baselines = || report.summaries.iter().filter(|summary| summary.policy != shown.policy && is_baseline(summary));
+    if let (Some(best), Some(worst)) = (baselines().min_by(by_cost), baselines().max_by(by_cost)) {
+        text += &format!("; under the best baseline, {}, {} times", best.policy, cost(best));
         text += &format!(", under the worst, {}, {} times", worst.policy, cost(worst));
     }
     let load = format!(
@@ -105,7 +105,7 @@ fn findings(report: &RunReport<'_>) -> Vec<Element> {
     vec![Element::of("p", &format!("{text}. {load}"))]
 }
 
-fn is_rival(summary: &Summary) -> bool {
+fn is_baseline(summary: &Summary) -> bool {
     matches!(Contender::parse(&summary.policy), Some(Contender::Baseline(_)))
 }
 
@@ -167,11 +167,11 @@ fn meaning(report: &RunReport<'_>) -> Element {
              requests; nothing where that is 0), and 11 s for each that is rejected. {}",
             OPTIMUM_LEGEND
         ),
-        "Means leave out the start, in which nobody knows anything yet. Times and prices are of served requests. ROUNDS OVER CAPACITY \
+        "Means leave out the warm-up, in which facts are missing. Times and prices are of served requests. ROUNDS OVER CAPACITY \
          counts rounds in which an exporter gets more than it can serve; MOVED PER ROUND is the sum of absolute changes of the \
          shares, over sources by demand: 2 moves everything."
             .to_owned(),
-        "Who judges is not who decides: an exporter is an M/M/c queue, a request waits for at most a second, and what is above \
+        "The judge is independent of the optimizer: an exporter is an M/M/c queue, a request waits for at most a second, and load above \
          the capacity is rejected."
             .to_owned(),
     ];

@@ -1,4 +1,4 @@
-//! Time against money: where each policy ends, and what the exchange rate of ours buys.
+//! Time against money: the result of each policy, and of the optimizer at other exchange rates.
 
 use std::fmt::Write;
 
@@ -17,13 +17,13 @@ const BOTTOM: f64 = 440.0;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = WIDTH - 24.0;
 
-/// Above this, times are on a logarithmic axis.
+/// Ratio of the slowest to the fastest policy above which the axis is logarithmic.
 const WIDE: f64 = 5.0;
 
-/// Who rejects more is not as good as its mean, which is of the served requests.
+/// Rejected fraction above which a policy is drawn hollow: its mean covers only served requests.
 const REJECTS: f64 = 0.0005;
 
-/// Points that are nearer to each other have one name.
+/// Points closer than this share one label.
 const SAME: f64 = 7.0;
 
 pub(super) fn pareto(report: &RunReport<'_>) -> Picture {
@@ -49,8 +49,8 @@ impl ParetoPlot {
         let sweep = report.sweep.iter().map(|trade| (trade.mean_ms, trade.usd_per_million));
         let policies = report.summaries.iter().map(|summary| (summary.mean_ms, summary.usd_per_million));
         let all: Vec<(f64, f64)> = policies.chain(sweep).collect();
-        let most = |pick: fn(&(f64, f64)) -> f64| all.iter().map(pick).fold(0.0, f64::max);
-        let (slowest, dearest) = (most(|at| at.0), most(|at| at.1));
+        let max = |pick: fn(&(f64, f64)) -> f64| all.iter().map(pick).fold(0.0, f64::max);
+        let (slowest, highest_price) = (max(|at| at.0), max(|at| at.1));
         let fastest = all.iter().map(|at| at.0).filter(|ms| *ms > 0.0).fold(slowest, f64::min);
         let margin = 0.08 * (slowest - fastest).max(0.02 * slowest).max(0.1);
         let x = if fastest > 0.0 && slowest > WIDE * fastest {
@@ -58,7 +58,7 @@ impl ParetoPlot {
         } else {
             Scale::linear(((fastest - margin).max(0.0), slowest + 2.0 * margin), (LEFT, RIGHT))
         };
-        let top = if dearest > 0.0 { 1.08 * dearest } else { 1.0 };
+        let top = if highest_price > 0.0 { 1.08 * highest_price } else { 1.0 };
         Self { x, y: Scale::linear((-0.05 * top, top), (BOTTOM, TOP)) }
     }
 
@@ -83,7 +83,7 @@ impl ParetoPlot {
         let turned = label(14.0, down, "soft middle", "price, USD per million requests");
         elements.push(turned.set("transform", format!("rotate(-90 14 {})", length(down))));
         let remarks = [
-            "Down and to the left is better. Hollow: rejects requests (in brackets: which part), and its mean is of the others.",
+            "Down and to the left is better. Hollow: rejects requests (fraction in brackets), and its mean is of the others.",
             "Line with squares: optimized, at other exchange rates v, in USD per ms per million requests.",
         ];
         let lines = remarks.iter().zip([57.0, 72.0]);
@@ -132,7 +132,7 @@ impl ParetoPlot {
     }
 }
 
-/// A line more for the point where it is, if there is one.
+/// Adds a name to the label at this position, or a new label.
 fn add(labels: &mut Vec<Label>, at: (f64, f64), name: String, class: &'static str) {
     match labels.iter_mut().find(|label| near(label.at, at)) {
         Some(label) => label.lines.push(name),
@@ -157,11 +157,11 @@ fn mark(rank: usize, summary: &Summary, (x, y): (f64, f64)) -> Element {
         usd(summary.usd_per_million),
         100.0 * summary.rejected
     );
-    let kind = Paint::of_rank(rank);
-    let class = if summary.rejected > REJECTS { format!("hollow {}", kind.stroke()) } else { kind.fill() };
-    let shape = match kind {
+    let paint = Paint::of_rank(rank);
+    let class = if summary.rejected > REJECTS { format!("hollow {}", paint.stroke()) } else { paint.fill() };
+    let shape = match paint {
         Paint::Plain(_) => Element::new("circle").at("cx", x).at("cy", y).at("r", radius),
-        // The second one with this colour.
+        // The second policy with this color.
         Paint::Hatched(_) | Paint::Other => {
             let [x, y, up] = [x, y, radius + 1.0].map(length);
             Element::new("path").set("d", format!("M{x} {y}m0 -{up}l{up} {up}l-{up} {up}l-{up} -{up}Z"))

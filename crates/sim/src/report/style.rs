@@ -1,17 +1,18 @@
-//! Colours and letters, for light and dark screens and for paper.
+//! Colors and fonts, for light and dark screens and for paper.
 
 use std::fmt::Write;
 
-/// How many colors there are; what comes after them has them again, hatched or dashed.
+/// Number of colors. Further items repeat them, hatched or dashed.
 pub(super) const COLORS: usize = 8;
 
-/// What can be told apart: each colour twice.
+/// Number of items that can be told apart: each color twice.
 pub(super) const PAINTS: usize = 2 * COLORS;
 
-/// A colour, and black or white to write on it. Found by a search for colors that are as far apart as can be for all three
-/// kinds of colour blindness (Machado 2009, distances in OKLab), each with a contrast of 2.7 or more to the paper.
+/// A color, and black or white for text on it. The colors are as far apart as possible for all three kinds of color
+/// blindness (Machado 2009, distances in OKLab), each with a contrast of at least 2.7 to the paper.
 type Color = (&'static str, &'static str);
 
+/// Colors of the page and of the items.
 struct Scheme {
     paper: &'static str,
     ink: &'static str,
@@ -56,7 +57,7 @@ const DARK: Scheme = Scheme {
 
 const LETTERS: &str = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
 
-/// What a picture needs, alone or in the page.
+/// Returns the CSS of a picture, alone or in the page.
 pub(super) fn picture() -> String {
     let shapes = format!(
         "svg text{{font:12px {LETTERS}}}\nsvg .title{{font-size:16px;font-weight:600}}\nsvg .head{{font-weight:600}}\n\
@@ -83,7 +84,7 @@ pub(super) fn picture() -> String {
     })
 }
 
-/// What the page needs beside its pictures.
+/// Returns the CSS of the page without its pictures.
 pub(super) fn page() -> String {
     let shapes = format!(
         ":root{{color-scheme:light dark}}\nbody{{font:15px/1.5 {LETTERS};max-width:1040px;margin:2rem auto;padding:0 1rem}}\n\
@@ -107,21 +108,23 @@ pub(super) fn page() -> String {
     })
 }
 
-/// Paper is light, whatever the screen is.
+/// Returns the CSS for both schemes. Paper is always light.
 fn schemes(shapes: &str, colors: impl Fn(&Scheme) -> String) -> String {
     format!("{shapes}{}@media screen and (prefers-color-scheme:dark){{\n{}}}\n", colors(&LIGHT), colors(&DARK))
 }
 
-/// How a thing is drawn: by the rank that it has among its like.
+/// Color and pattern of an item, by its rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paint {
     Plain(usize),
-    /// The second one with this colour.
+    /// The second item with this color.
     Hatched(usize),
+    /// An item beyond the available colors.
     Other,
 }
 
 impl Paint {
+    /// Returns the paint of the item with this rank.
     pub(super) fn of_rank(rank: usize) -> Self {
         match rank {
             0..COLORS => Self::Plain(rank),
@@ -130,7 +133,7 @@ impl Paint {
         }
     }
 
-    /// The classes of a line.
+    /// Returns the classes of a line.
     pub(super) fn line(self) -> String {
         match self {
             Self::Plain(k) => format!("line s{k}"),
@@ -139,7 +142,7 @@ impl Paint {
         }
     }
 
-    /// The class that draws with its colour.
+    /// Returns the class of an outline.
     pub(super) fn stroke(self) -> String {
         match self {
             Self::Plain(k) | Self::Hatched(k) => format!("s{k}"),
@@ -147,7 +150,7 @@ impl Paint {
         }
     }
 
-    /// The class of a text on it.
+    /// Returns the class of a text on the color.
     pub(super) fn on(self) -> String {
         match self {
             Self::Plain(k) | Self::Hatched(k) => format!("on{k}"),
@@ -155,7 +158,7 @@ impl Paint {
         }
     }
 
-    /// The class that fills with its colour.
+    /// Returns the class of an area.
     pub(super) fn fill(self) -> String {
         match self {
             Self::Plain(k) | Self::Hatched(k) => format!("f{k}"),
@@ -169,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn braces_match_and_nothing_comes_from_elsewhere() {
+    fn css_is_balanced_and_self_contained() {
         for css in [picture(), page()] {
             assert_eq!(css.matches('{').count(), css.matches('}').count(), "{css}");
             assert!(!css.contains("url(") && !css.contains("@import") && !css.contains('<'));

@@ -1,4 +1,4 @@
-//! How full each exporter is over time.
+//! Utilization of each exporter over time.
 
 use crate::summary::warm_up;
 
@@ -11,10 +11,10 @@ use super::scale::Scale;
 use super::style::Paint;
 use super::time::{self, Step};
 
-/// In percent. Beyond it, an exporter rejects half of what it gets or more.
-const MOST: f64 = 200.0;
+/// Top of the axis in percent. At this utilization an exporter rejects half of its requests.
+const MAX_PERCENT: f64 = 200.0;
 
-/// For the longest name.
+/// Maximum width of the names.
 const MAX_ROOM: f64 = 280.0;
 
 pub(super) fn utilization(report: &RunReport<'_>) -> Picture {
@@ -23,9 +23,9 @@ pub(super) fn utilization(report: &RunReport<'_>) -> Picture {
     let named = lines(report, &steps, exporters.named());
     let others = lines(report, &steps, exporters.others().iter().map(|&j| (j, Paint::Other)));
     let pieces = || named.iter().chain(&others).flat_map(|line| &line.pieces);
-    let most = |from: f64| pieces().filter(|piece| piece.from >= from).map(|piece| piece.value).fold(0.0, f64::max);
-    // The start may be beyond the scale.
-    let top = most(warm_up(report.world.rounds.len()) as f64).clamp(108.0, MOST) + 4.0;
+    let max_from = |from: f64| pieces().filter(|piece| piece.from >= from).map(|piece| piece.value).fold(0.0, f64::max);
+    // Values of the warm-up may exceed the axis.
+    let top = max_from(warm_up(report.world.rounds.len()) as f64).clamp(108.0, MAX_PERCENT) + 4.0;
     let longest = named.iter().map(|line| width(&line.name, 12.0)).fold(60.0, f64::max);
     let plot =
         TimePlot::new(report, (NAMES_BEGIN + longest + 2.0).min(MAX_ROOM), |places| Scale::linear((0.0, top), places));
@@ -33,8 +33,8 @@ pub(super) fn utilization(report: &RunReport<'_>) -> Picture {
     if !others.is_empty() {
         remark.push_str(&format!(" Grey: the {} with the least traffic.", others.len()));
     }
-    if most(0.0) > top {
-        remark.push_str(" What is beyond the scale is drawn at its end.");
+    if max_from(0.0) > top {
+        remark.push_str(" Values beyond the axis are drawn at its end.");
     }
     remark.push_str(&time::per_step(report.world.rounds.len(), "the highest value"));
     let mut elements = plot.frame("utilization, % of capacity", &remark);
@@ -42,7 +42,7 @@ pub(super) fn utilization(report: &RunReport<'_>) -> Picture {
     elements.extend(plot.lines(&named));
     elements.extend(limits(report, &plot));
     elements.extend(plot.names(&named));
-    let title = format!("How full the exporters are, under {}", report.policy());
+    let title = format!("Utilization of the exporters, under {}", report.policy());
     Picture::new("utilization", title, description(report)).drawn(plot.bottom(), elements)
 }
 
@@ -54,10 +54,14 @@ fn limits(report: &RunReport<'_>, plot: &TimePlot<'_>) -> Vec<Element> {
 }
 
 fn lines(report: &RunReport<'_>, steps: &[Step<'_>], exporters: impl Iterator<Item = (usize, Paint)>) -> Vec<Series> {
-    let line = |(j, kind): (usize, Paint)| {
-        let value = |step: &Step<'_>| 100.0 * step.most(|segment| segment.judgment.queues[j].utilization);
+    let line = |(j, paint): (usize, Paint)| {
+        let value = |step: &Step<'_>| 100.0 * step.max(|segment| segment.judgment.queues[j].utilization);
         let piece = |step: &Step<'_>| Piece { from: step.from, to: step.to, value: value(step) };
-        Series { name: report.world.clusters[j].clone(), class: kind.line(), pieces: steps.iter().map(piece).collect() }
+        Series {
+            name: report.world.clusters[j].clone(),
+            class: paint.line(),
+            pieces: steps.iter().map(piece).collect(),
+        }
     };
     exporters.map(line).collect()
 }
@@ -65,8 +69,8 @@ fn lines(report: &RunReport<'_>, steps: &[Step<'_>], exporters: impl Iterator<It
 fn description(report: &RunReport<'_>) -> String {
     let Some(summary) = report.summary() else { return String::new() };
     format!(
-        "A line per exporter over {} rounds, with the target and the capacity. After the start the fullest is at {:.0} %, and in \
-         {} rounds one has more than its capacity.",
+        "A line per exporter over {} rounds, with the target and the capacity. After the warm-up the highest is {:.0} %, and in \
+         {} rounds an exporter exceeds its capacity.",
         summary.rounds,
         100.0 * summary.max_utilization,
         summary.rounds_over_capacity
