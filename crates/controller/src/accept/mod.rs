@@ -1,19 +1,19 @@
 //! Validates objects. Each object is checked here once, when it arrives, and reduced to the fields that are used. A
 //! refused object is reported, and its previous version stays in force.
 
+mod number;
+mod refused;
+mod settings;
 mod accepted;
+mod pricing;
+mod submariner;
+mod policy;
+mod import;
 mod endpoints;
 mod facts;
 mod gateway;
-mod import;
-mod node;
-mod number;
-mod policy;
-mod pricing;
-mod refused;
 mod selection;
-mod settings;
-mod submariner;
+mod node;
 
 pub use self::accepted::{
     Accepted, ExportWeights, Gateway, Import, ReadyPods, Selection, SelectionPolicy, Slice, Submariner,
