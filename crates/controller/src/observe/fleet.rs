@@ -198,13 +198,9 @@ impl<'a> Fleet<'a> {
             return Sourced { value: Some(LOCAL_RTT_MS), from: Origin::WithinCluster };
         }
         let found = self.of_link(source, exporter, |link| link.rtt_ms);
-        let is_reported = || self.reported.links.get(exporter).is_some_and(|link| link.rtt_ms.is_some());
-        match found.from {
-            Origin::Facts(by) if *by == self.view.local && by == source && !is_reported() => {
-                Sourced { from: Origin::Measured, ..found }
-            }
-            _ => found,
-        }
+        let is_own = *source == self.view.local && found.from == Origin::Facts(source);
+        let is_reported = self.reported.links.get(exporter).is_some_and(|link| link.rtt_ms.is_some());
+        if is_own && !is_reported { Sourced { from: Origin::Measured, ..found } } else { found }
     }
 
     /// A part of a link as the source reports it, else as the exporter does. `None` within a cluster.
