@@ -48,7 +48,7 @@ fn main() {
     let mut fleet = Fleet::new(services);
     let objects = peak_mib();
     println!("{services} services x {CLUSTERS} clusters: {objects:.0} MiB for their objects and a plan without facts");
-    fleet.optimise();
+    fleet.optimize();
     for round in 0..3 {
         fleet.written = 0;
         let before = cpu_seconds();
@@ -192,7 +192,7 @@ impl Fleet {
         }
     }
 
-    fn optimise(&mut self) {
+    fn optimize(&mut self) {
         let policy = "apiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {name: all, namespace: \
                       landfall-system, creationTimestamp: \"2026-01-01T00:00:00Z\"}\nspec: {loadBalancing: optimized}\n";
         for agent in &mut self.agents {

@@ -66,7 +66,7 @@ fn assert_sane(summary: &Value) {
     let expected = [
         "jOverOptimum",
         "l1PerRound",
-        "maxUtilisation",
+        "maxUtilization",
         "meanMs",
         "p99Ms",
         "policy",
@@ -82,7 +82,7 @@ fn assert_sane(summary: &Value) {
     assert!(number(summary, "/jOverOptimum/mean") > 0.99 && number(summary, "/jOverOptimum/first") > 0.99);
     assert!((20.0..2000.0).contains(&number(summary, "/meanMs")) && number(summary, "/p99Ms") > 50.0);
     assert!((0.0..1.0).contains(&number(summary, "/rejected")) && number(summary, "/usdPerMillion") > 0.0);
-    assert!(number(summary, "/maxUtilisation") > 0.5 && number(summary, "/l1PerRound") >= 0.0);
+    assert!(number(summary, "/maxUtilization") > 0.5 && number(summary, "/l1PerRound") >= 0.0);
 }
 
 #[test]

@@ -24,7 +24,6 @@ pub struct Summary {
     /// Rejected fraction of requests, from 0 to 1.
     pub rejected: f64,
     /// Highest utilization of an exporter with capacity.
-    #[serde(rename = "maxUtilisation")]
     pub max_utilization: f64,
     /// Number of rounds in which the load of an exporter exceeded its capacity.
     pub rounds_over_capacity: usize,
@@ -170,7 +169,7 @@ mod tests {
         let expected = [
             "jOverOptimum",
             "l1PerRound",
-            "maxUtilisation",
+            "maxUtilization",
             "meanMs",
             "p99Ms",
             "policy",

@@ -264,7 +264,7 @@ fn export(
     (reading, answered_rps): (Reading, Option<f64>),
     pods: ExportPods,
 ) -> ExportCapacity {
-    let sample = Sample { load_rps: reading.load_rps, utilisation: reading.utilization, answered_rps };
+    let sample = Sample { load_rps: reading.load_rps, utilization: reading.utilization, answered_rps };
     state.capacity = state.capacity.step(sample, pods);
     state.capacity.export(sample, pods)
 }

@@ -14,7 +14,7 @@ pub(super) struct AnswerWindow {
     seconds: f64,
     answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>,
     loads: BTreeMap<ServiceKey, Mean>,
-    utilisations: BTreeMap<ServiceKey, Mean>,
+    utilizations: BTreeMap<ServiceKey, Mean>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +47,7 @@ impl AnswerWindow {
         self.count_more(measured.answers);
         for (key, reading) in measured.readings {
             self.loads.entry(key.clone()).or_default().add(reading.load_rps);
-            self.utilisations.entry(key).or_default().add(reading.utilization);
+            self.utilizations.entry(key).or_default().add(reading.utilization);
         }
     }
 
@@ -55,7 +55,7 @@ impl AnswerWindow {
     pub(super) fn append(&mut self, then: Self) {
         self.seconds += then.seconds;
         self.count_more(then.answers);
-        for (means, then) in [(&mut self.loads, then.loads), (&mut self.utilisations, then.utilisations)] {
+        for (means, then) in [(&mut self.loads, then.loads), (&mut self.utilizations, then.utilizations)] {
             for (key, mean) in then {
                 means.entry(key).or_default().append(mean);
             }
@@ -121,7 +121,7 @@ impl AnswerWindow {
 
     pub(super) fn reading(&self, key: &ServiceKey) -> Reading {
         let of = |means: &BTreeMap<ServiceKey, Mean>| means.get(key).copied().and_then(Mean::value);
-        Reading { load_rps: of(&self.loads), utilization: of(&self.utilisations) }
+        Reading { load_rps: of(&self.loads), utilization: of(&self.utilizations) }
     }
 }
 
