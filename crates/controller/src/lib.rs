@@ -9,7 +9,7 @@
 //!    broker ──────▶ change ─▶ pipeline ─┬─▶ stores (by accept, facts) ─▶ observe ─▶ core::Plan
 //!                                       └─▶ rounds ─▶ own facts ─▶ broker
 //!
-//! from a pipeline:  publish (desired writes)   targets (what to measure)   fleet_metrics (what a scrape shows)
+//! from a pipeline:  publish (desired writes)   targets, probed_links (measurements)   fleet_metrics (what a scrape shows)
 //!                   findings, drain, summary, explain, whatif (what a user asks)
 //! ```
 //!
@@ -29,6 +29,7 @@ pub mod observe;
 pub mod pipeline;
 pub mod publish;
 pub mod targets;
+pub mod probed_links;
 pub mod findings;
 pub mod drain;
 pub mod summary;

@@ -16,10 +16,11 @@ use landfall_controller::measured::{Measured, Reading};
 use landfall_controller::object::{Kind, Object};
 use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
 use landfall_controller::pipeline::Pipeline;
+use landfall_controller::probed_links::ProbedLinks;
 use landfall_controller::publish::selection::{RoundInfo, selection_status};
+use landfall_controller::targets::ProbeTargets;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
-use landfall_core::reach::NetworkPath;
 
 use crate::manifests::listed;
 
@@ -44,7 +45,7 @@ pub(crate) struct Cluster {
     /// True if its DNS replicas report their answers.
     pub(crate) counts: bool,
     changes: Vec<Change>,
-    paths: BTreeMap<ClusterId, NetworkPath>,
+    links: ProbedLinks,
     written: Option<Arc<ClusterFacts>>,
     /// Times at which it published facts, by the broker's clock.
     pub(crate) published: Vec<u64>,
@@ -75,7 +76,7 @@ impl Cluster {
             mute: false,
             counts: true,
             changes: Vec::new(),
-            paths: BTreeMap::new(),
+            links: ProbedLinks::default(),
             written: None,
             published: Vec::new(),
             selections: BTreeMap::new(),
@@ -89,7 +90,7 @@ impl Cluster {
     pub(crate) fn restart(&mut self, objects: Vec<Object>) {
         self.pipeline = pipeline(&self.id, RulesFrom::Policies).awaiting_broker(None);
         self.inbox = Inbox::new(self.identity.clone());
-        (self.changes, self.paths, self.written) = (Vec::new(), BTreeMap::new(), None);
+        (self.changes, self.links, self.written) = (Vec::new(), ProbedLinks::default(), None);
         let selections = self.selections.values().map(|(_, object)| Object::ServiceSelection(Box::new(object.clone())));
         let objects: Vec<Object> = objects.into_iter().chain(selections).collect();
         if self.replica.plan().is_none() {
@@ -150,26 +151,19 @@ impl Cluster {
 
     /// Records a probe of each other cluster. `None` stands for an unanswered probe.
     pub(crate) fn probe(&mut self, rtts: impl Iterator<Item = (ClusterId, Option<f64>)>, now: u64) {
-        let links = |paths: &BTreeMap<ClusterId, NetworkPath>| -> BTreeMap<ClusterId, PeerLink> {
-            let link = |(peer, path): (&ClusterId, &NetworkPath)| {
-                let known = path.quality();
-                let reachable = Some(path.is_reachable());
-                (peer.clone(), PeerLink { rtt_ms: known.map(|known| known.rtt_ms), reachable, ..PeerLink::default() })
-            };
-            paths.iter().map(link).collect()
-        };
-        let before = links(&self.paths);
+        let mut changed = false;
+        let mut peers = ProbeTargets::new();
         for (peer, rtt) in rtts {
-            let path = self.paths.entry(peer).or_default();
-            path.record_probe(rtt);
-            if path.should_end_round() || now.is_multiple_of(ROUND_SECONDS) {
-                path.end_round();
-            }
+            changed |= self.links.record(&peer, rtt);
+            peers.insert(peer, Vec::new());
         }
-        let after = links(&self.paths);
-        if before != after {
-            self.changes.push(Change::Links(after.clone()));
-            self.replica.apply([Change::Links(after)], self.clock(now));
+        if now.is_multiple_of(ROUND_SECONDS) {
+            changed |= self.links.end_step(&peers);
+        }
+        if changed {
+            let links = self.links.links();
+            self.changes.push(Change::Links(links.clone()));
+            self.replica.apply([Change::Links(links)], self.clock(now));
         }
     }
 
