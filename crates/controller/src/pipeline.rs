@@ -125,7 +125,7 @@ impl Pipeline {
     pub fn awaiting_broker(mut self, location: Option<Location>) -> Self {
         self.stores.location.configured = location;
         self.broker.connection = BrokerConnection::Pending;
-        let lost = Some("nothing was heard of it yet".into());
+        let lost = Some("its facts have not been read yet".into());
         self.stores.facts.broker = Some(BrokerState { lost, ..BrokerState::default() });
         self
     }

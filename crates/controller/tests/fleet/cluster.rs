@@ -11,7 +11,7 @@ use landfall_controller::accept::fingerprint;
 use landfall_controller::broker::inbox::{Inbox, Taken};
 use landfall_controller::broker::objects::{Identity, name, parts};
 use landfall_controller::change::{Change, ObjectEvent};
-use landfall_controller::facts::{ClusterFacts, PeerLink};
+use landfall_controller::facts::ClusterFacts;
 use landfall_controller::measured::{Measured, Reading};
 use landfall_controller::object::{Kind, Object};
 use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
