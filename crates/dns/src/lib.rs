@@ -18,6 +18,7 @@ mod reply;
 mod request;
 pub mod responder;
 pub mod server;
+mod socket_error;
 mod tcp;
 mod udp;
 pub mod zone;

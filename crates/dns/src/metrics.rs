@@ -67,6 +67,7 @@ pub struct Metrics {
     udp: PerTransport,
     tcp: PerTransport,
     unsent: AtomicU64,
+    receive_errors: AtomicU64,
     connections: AtomicU64,
     accept_errors: AtomicU64,
 }
@@ -98,6 +99,11 @@ impl Metrics {
         self.unsent.load(Ordering::Relaxed)
     }
 
+    /// Failed attempts to receive over UDP, retried after a pause. Time-outs do not count.
+    pub fn receive_errors(&self) -> u64 {
+        self.receive_errors.load(Ordering::Relaxed)
+    }
+
     /// TCP connections that are open now.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
@@ -127,6 +133,10 @@ impl Metrics {
 
     pub(crate) fn add_unsent(&self) {
         self.unsent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_receive_error(&self) {
+        self.receive_errors.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn add_accept_error(&self) {

@@ -87,6 +87,8 @@ impl BindError {
 pub enum ServeError {
     #[error("cannot listen for TCP connections")]
     Listen(#[source] io::Error),
+    #[error("cannot accept TCP connections any more")]
+    Accept(#[source] io::Error),
     #[error("cannot start a thread")]
     Start(#[source] io::Error),
     #[error("a thread that answers over UDP ended")]
@@ -195,13 +197,13 @@ impl Server {
             };
             threads.push(start(move || worker.run(), ended.clone()).map_err(ServeError::Start)?);
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = ended.cancelled() => {}
-            () = tcp::serve(tcp, &self.responder, &plan, &self.metrics) => {}
-        }
+        let served = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = ended.cancelled() => Ok(()),
+            error = tcp::serve(tcp, &self.responder, &plan, &self.metrics) => Err(ServeError::Accept(error)),
+        };
         stop_threads.cancel();
-        join(threads).await
+        join(threads).await.and(served)
     }
 }
 
@@ -244,6 +246,21 @@ mod tests {
         let (_plan, plans) = watch::channel(None);
         let ended = server.serve(plans, CancellationToken::new()).await;
         assert!(matches!(ended, Err(ServeError::Udp(_))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn unusable_tcp_listener_ends_the_server_with_its_error() {
+        // A socket that was bound and does not listen: accept fails with EINVAL.
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound.set_nonblocking(true).unwrap();
+        bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let mut server = server();
+        server.tcp = bound.into();
+        let metrics = server.metrics();
+        let (_plan, plans) = watch::channel(None);
+        let ended = server.serve(plans, CancellationToken::new()).await;
+        assert!(matches!(ended, Err(ServeError::Accept(_))), "{ended:?}");
+        assert_eq!(metrics.accept_errors(), 0);
     }
 
     #[tokio::test]

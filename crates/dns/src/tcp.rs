@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::metrics::{Metrics, Tally};
 use crate::responder::{Outcome, Responder, Transport};
+use crate::socket_error::{ErrorClass, classify};
 
 /// Connections at once; the next one waits until one of them ends. Each takes 128 KiB at most, so all of them 32 MiB.
 const CONNECTIONS_MAX: usize = 256;
@@ -24,23 +25,28 @@ const BUFFER_KEPT: usize = 4096;
 /// How long to leave the system alone when it has no connection to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Never returns. What is still open when this is dropped is closed.
+/// Returns only if the listener is unusable, with the error. Connections that are open when the future is dropped or
+/// returns are closed.
 pub(crate) async fn serve(
     listener: TcpListener,
     responder: &Arc<Responder>,
     plan: &watch::Receiver<Option<Arc<Plan>>>,
     metrics: &Arc<Metrics>,
-) {
+) -> io::Error {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         if connections.len() >= CONNECTIONS_MAX {
             connections.join_next().await;
         }
-        let Ok((stream, _)) = listener.accept().await else {
-            metrics.add_accept_error();
-            sleep(ACCEPT_PAUSE).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) if classify(&error) == ErrorClass::Permanent => return error,
+            Err(_) => {
+                metrics.add_accept_error();
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         let connection =
             Connection { responder: Arc::clone(responder), plan: plan.clone(), metrics: Arc::clone(metrics) };

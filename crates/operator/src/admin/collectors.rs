@@ -69,6 +69,8 @@ impl Collector for Dns {
         let truncated = Transport::ALL.into_iter().map(|transport| self.0.truncated(transport)).sum();
         counter(&mut encoder, "dns_truncated", "Answers that had to leave something out and said so", truncated)?;
         counter(&mut encoder, "dns_unsent", "Answers that the system refused to send", self.0.unsent())?;
+        let help = "Failed attempts to receive over UDP, each retried after a pause";
+        counter(&mut encoder, "dns_receive_errors", help, self.0.receive_errors())?;
         let help = "TCP connections that the system could not give us";
         counter(&mut encoder, "dns_accept_errors", help, self.0.accept_errors())?;
         let connections = i64::try_from(self.0.connections()).unwrap_or(i64::MAX);
