@@ -16,8 +16,8 @@ pub(crate) enum ErrorClass {
     Permanent,
 }
 
-/// Returns the class of `error`. Errors that are not listed are transient: an error that passes must not end the server,
-/// and one that persists shows in the metrics.
+/// Returns the class of `error`. Errors that are not listed are transient: an error that passes must not end the
+/// server, and one that persists shows in the metrics.
 pub(crate) fn classify(error: &io::Error) -> ErrorClass {
     if error.kind() == io::ErrorKind::Interrupted {
         return ErrorClass::Interrupted;

@@ -11,21 +11,22 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{Metrics, Tally};
-use crate::mmsg::{BATCH, Incoming, Outgoing, Peer, receive, send};
-use crate::reply::UDP_SIZE;
+use crate::mmsg::{BATCH_SIZE, Incoming, Outgoing, RawAddress, receive, send};
+use crate::reply::MAX_UDP_SIZE;
 use crate::responder::{Outcome, Responder, Transport};
 use crate::socket_error::{ErrorClass, classify};
 
-/// How long a thread waits for a packet before it looks whether it is to stop, or whether there is a new plan: an old
-/// one is not to stay in memory because nobody asks.
-pub(crate) const TICK: Duration = Duration::from_millis(200);
+/// Time-out for one attempt to receive or send. After it, a thread checks for the stop and for a new plan: without
+/// queries, the old plan must not stay in memory.
+pub(crate) const SOCKET_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Pause after the first failed attempt to receive. It doubles with every further one, so that a persistent error takes
 /// hardly any CPU time and a single one hardly delays an answer.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
-/// Longest pause, half a [`TICK`]: a thread that pauses still stops in time.
+/// Maximum pause, half of [`SOCKET_TIMEOUT`]: a thread that pauses still stops in time.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
+/// A thread that answers the queries of one socket.
 pub(crate) struct Worker {
     pub(crate) socket: UdpSocket,
     pub(crate) responder: Arc<Responder>,
@@ -35,19 +36,20 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Answers until `stop`. Returns an error only if the socket is unusable.
+    /// Answers until `stop` is cancelled. Returns an error only if the socket is unusable.
     pub(crate) fn run(self) -> io::Result<()> {
         self.run_with(receive)
     }
 
+    /// Answers what `receive` returns.
     fn run_with(
         mut self,
-        mut receive: impl FnMut(&UdpSocket, &mut [Incoming; BATCH]) -> io::Result<usize>,
+        mut receive: impl FnMut(&UdpSocket, &mut [Incoming; BATCH_SIZE]) -> io::Result<usize>,
     ) -> io::Result<()> {
         let mut plan = self.plan.borrow_and_update().clone();
-        let mut queries = Box::new([Incoming::EMPTY; BATCH]);
-        let reply = Outgoing { octets: Vec::with_capacity(usize::from(UDP_SIZE)), to: Peer::UNKNOWN };
-        let mut replies = vec![reply; BATCH];
+        let mut queries = Box::new([Incoming::EMPTY; BATCH_SIZE]);
+        let reply = Outgoing { octets: Vec::with_capacity(usize::from(MAX_UDP_SIZE)), to: RawAddress::UNKNOWN };
+        let mut replies = vec![reply; BATCH_SIZE];
         let mut pause = MIN_PAUSE;
         while !self.stop.is_cancelled() {
             let received = match receive(&self.socket, &mut queries) {
@@ -68,7 +70,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Handles a failed attempt to receive: waits for `pause` if the error can pass, and returns the error if it cannot.
+    /// Handles a failed attempt to receive: waits for `pause` if the error can pass, and returns the error if it
+    /// cannot.
     fn recover(&self, error: io::Error, pause: &mut Duration) -> io::Result<()> {
         match classify(&error) {
             ErrorClass::Interrupted => Ok(()),
@@ -86,6 +89,7 @@ impl Worker {
         }
     }
 
+    /// Answers one batch of queries.
     fn answer(&self, plan: Option<&Plan>, queries: &[Incoming], replies: &mut [Outgoing]) {
         let mut tally = Tally::default();
         let mut count = 0;
@@ -102,9 +106,10 @@ impl Worker {
         self.metrics.add(Transport::Udp, &tally);
     }
 
-    /// A reply that cannot be sent, because the client claims to be at port 0 for example, does not keep the others from
-    /// going out. Errors that look permanent count like any other, because EINVAL can be about one address alone: a socket
-    /// that is unusable is found by the next attempt to receive.
+    /// Sends the replies, and skips those that cannot be sent, for example to a client that claims to be at port 0.
+    ///
+    /// A permanent error does not end the thread here, because EINVAL can be about one address alone. The next attempt
+    /// to receive finds a socket that is unusable.
     fn send(&self, mut replies: &[Outgoing]) {
         while !replies.is_empty() {
             let done = match send(&self.socket, replies) {
@@ -140,7 +145,7 @@ mod tests {
         // Nothing listens at the client's address any more: what is sent there comes back as ECONNREFUSED.
         let client = UdpSocket::bind("127.0.0.9:0").unwrap().local_addr().unwrap();
         let socket = UdpSocket::bind("127.0.0.9:0").unwrap();
-        socket.set_read_timeout(Some(TICK)).unwrap();
+        socket.set_read_timeout(Some(SOCKET_TIMEOUT)).unwrap();
         socket.connect(client).unwrap();
         socket.send(b"?").unwrap();
         let server = socket.local_addr().unwrap();
@@ -188,27 +193,27 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_a_limit_that_is_shorter_than_a_tick() {
+    fn pauses_double_up_to_a_limit_below_the_socket_timeout() {
         let pauses = std::iter::successors(Some(MIN_PAUSE), |&pause| Some(longer(pause)));
         let millis: Vec<u128> = pauses.take(9).map(|pause| pause.as_millis()).collect();
         assert_eq!(millis, [1, 2, 4, 8, 16, 32, 64, 100, 100]);
-        assert!(MAX_PAUSE < TICK);
+        assert!(MAX_PAUSE < SOCKET_TIMEOUT);
     }
 
     #[test]
-    fn a_reply_that_cannot_be_sent_does_not_keep_the_others_back() {
+    fn reply_that_cannot_be_sent_does_not_hold_back_the_others() {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.send_to(b"?", socket.local_addr().unwrap()).unwrap();
-        let mut queries = Box::new([Incoming::EMPTY; BATCH]);
+        let mut queries = Box::new([Incoming::EMPTY; BATCH_SIZE]);
         assert_eq!(receive(&socket, &mut queries).unwrap(), 1);
         assert_eq!(queries[0].octets(), b"?");
 
         let known = queries[0].from;
-        // More than one call takes.
-        let replies: Vec<Outgoing> = (0..=u8::try_from(2 * BATCH).unwrap())
-            .map(|i| Outgoing { octets: vec![i], to: if i % 3 == 0 { Peer::UNKNOWN } else { known } })
+        // More replies than one call sends.
+        let replies: Vec<Outgoing> = (0..=u8::try_from(2 * BATCH_SIZE).unwrap())
+            .map(|i| Outgoing { octets: vec![i], to: if i % 3 == 0 { RawAddress::UNKNOWN } else { known } })
             .collect();
         let worker = worker(socket, &CancellationToken::new());
         worker.send(&replies);
