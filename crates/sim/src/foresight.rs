@@ -21,6 +21,7 @@ use clarabel::solver::{
 };
 use thiserror::Error;
 
+use crate::constraints::Constraints;
 use crate::judge::REJECTION_MS;
 use crate::judge::erlang::{MAX_WAIT_MS, WaitTables};
 use crate::matrix::Matrix;
@@ -377,25 +378,5 @@ fn add_inequalities(constraints: &mut Constraints, variables: &Variables, wait_b
     }
     for sent in 0..variables.served(0) {
         constraints.push([(sent, -1.0)], 0.0);
-    }
-}
-
-/// The constraints as a sparse matrix and a bound for each row.
-#[derive(Default)]
-struct Constraints {
-    rows: Vec<usize>,
-    columns: Vec<usize>,
-    values: Vec<f64>,
-    bounds: Vec<f64>,
-}
-
-impl Constraints {
-    fn push(&mut self, terms: impl IntoIterator<Item = (usize, f64)>, bound: f64) {
-        for (column, value) in terms {
-            self.rows.push(self.bounds.len());
-            self.columns.push(column);
-            self.values.push(value);
-        }
-        self.bounds.push(bound);
     }
 }

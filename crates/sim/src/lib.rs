@@ -16,7 +16,8 @@
 //! ```
 //!
 //! A policy sees only the past: [`policy::Moment`] has nothing of the round that it decides about. The judge is an exact
-//! queueing model and not the optimizer's own approximation. `matrix` holds one value per source and exporter.
+//! queueing model and not the optimizer's own approximation. `matrix` holds one value per source and exporter;
+//! `constraints` those of a linear program.
 
 pub mod matrix;
 
@@ -28,6 +29,7 @@ pub mod trace;
 
 // What its requests cost, and what they could cost at best.
 pub mod judge;
+mod constraints;
 pub mod foresight;
 
 // Policies, and their runs.

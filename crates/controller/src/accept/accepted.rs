@@ -34,6 +34,26 @@ pub enum Accepted {
     Ignored,
 }
 
+impl Accepted {
+    /// Returns the service that the object is stored with. `None` for kinds that are stored by their own name.
+    pub fn service(&self) -> Option<&ServiceKey> {
+        match self {
+            Self::Import(import) => Some(&import.key),
+            Self::ExportWeights(weights) => Some(&weights.key),
+            Self::Slice(slice) => Some(&slice.key),
+            Self::Submariner(_)
+            | Self::Policy(_)
+            | Self::Pods(_)
+            | Self::Gateway(_)
+            | Self::Selection(_)
+            | Self::Node(_)
+            | Self::Pricing(_)
+            | Self::Facts(_)
+            | Self::Ignored => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Submariner {
     /// `None` if it is not filled in yet.

@@ -32,7 +32,7 @@ use self::problems::Problems;
 use self::services::Removed;
 pub use self::services::{Services, Slices};
 pub use self::settings::Settings;
-use crate::accept::{Accepted, Import, ReadyPods, accept};
+use crate::accept::{Accepted, ReadyPods, accept};
 use crate::change::{ObjectEvent, PeerEvent, Touched};
 use crate::facts::significance::{Replan, significant_change};
 use crate::facts::{ClusterFacts, PeerLink};
@@ -140,71 +140,52 @@ impl Stores {
     }
 
     fn insert(&mut self, kind: Kind, object: ObjectRef, accepted: Accepted, touched: &mut Touched) {
-        // What the object brought before may belong to another service, so it is deleted first.
-        let service = match accepted {
+        let service = accepted.service().cloned();
+        if service.is_some() {
+            // What the object brought before may belong to another service.
+            self.delete(kind, &object, touched);
+        }
+        match accepted {
             Accepted::Ignored => return self.delete(kind, &object, touched),
             Accepted::Pods(pods) => return self.insert_pods(object, pods, touched),
-            Accepted::Import(import) => {
-                self.delete(kind, &object, touched);
+            Accepted::Import(mut import) => {
+                import.exporters.iter_mut().for_each(|exporter| *exporter = self.cluster_ids.intern(exporter));
+                self.services.imports.insert(import);
                 touched.policies = true;
-                Some(self.insert_import(import))
             }
             Accepted::ExportWeights(weights) => {
-                self.delete(kind, &object, touched);
-                let key = weights.key.clone();
-                self.services.export_weights.entry(key.clone()).or_default().insert(object.clone(), weights);
-                Some(key)
+                let of_service = self.services.export_weights.entry(weights.key.clone()).or_default();
+                of_service.insert(object.clone(), weights);
             }
             Accepted::Slice(mut slice) => {
-                self.delete(kind, &object, touched);
                 slice.cluster = self.cluster_ids.intern(&slice.cluster);
-                let key = slice.key.clone();
                 self.services.insert_slice(object.name.clone(), slice);
-                Some(key)
             }
             Accepted::Selection(selection) => {
                 touched.services.insert(selection.key.clone());
                 self.services.selections.insert(selection.key.clone(), selection);
-                None
             }
             Accepted::Submariner(submariner) => {
                 touched.all |= self.settings.insert_submariner(object.clone(), submariner);
                 touched.policies = true;
-                None
             }
             Accepted::Policy(policy) => {
                 touched.all |= self.settings.insert_policy(object.clone(), *policy);
                 touched.policies = true;
-                None
             }
-            Accepted::Gateway(gateway) => {
-                self.network.gateways.insert(object.clone(), gateway);
-                None
-            }
-            Accepted::Node(location) => {
-                self.set_node(object.clone(), Some(location), touched);
-                None
-            }
+            Accepted::Gateway(gateway) => drop(self.network.gateways.insert(object.clone(), gateway)),
+            Accepted::Node(location) => self.set_node(object.clone(), Some(location), touched),
             Accepted::Pricing(rules) => {
                 let changed = self.location.insert_pricing(object.clone(), rules);
                 self.touch_optimized(changed, touched);
-                None
             }
             Accepted::Facts(facts) => {
                 let changed = self.facts.insert(object.clone(), facts);
                 self.touch_optimized(changed, touched);
-                None
             }
-        };
+        }
         touched.services.extend(service.clone());
         self.lists.store(kind, object, service);
-    }
-
-    fn insert_import(&mut self, mut import: Import) -> ServiceKey {
-        import.exporters.iter_mut().for_each(|exporter| *exporter = self.cluster_ids.intern(exporter));
-        let key = import.key.clone();
-        self.services.imports.insert(import);
-        key
     }
 
     /// Every pod of the cluster that becomes ready or goes comes by here, and most are of no service that is optimized.
