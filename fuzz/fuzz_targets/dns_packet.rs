@@ -1,5 +1,5 @@
-//! Any octets, against a fleet with a service of each kind. What must hold for every reply is checked here, by means of a
-//! parser that is not the one that wrote it.
+//! Fuzzes the DNS responder with arbitrary packets and a plan with a service of each kind. The properties that every
+//! reply must have are checked with a parser that is independent of the code that writes replies.
 
 #![no_main]
 
@@ -11,10 +11,10 @@ use domain::base::iana::{OptRcode, Rtype};
 use domain::base::message::RecordSection;
 use domain::base::{Message, ParsedName, ParsedRecord};
 use domain::rdata::AllRecordData;
+use landfall_core::export::{Endpoint, Export};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::{Plan, plan};
-use landfall_core::export::{Endpoint, Export};
-use landfall_core::snapshot::{RuleSource, ServiceKind, Link, Service, Snapshot, NetworkView};
+use landfall_core::snapshot::{Link, NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 use landfall_dns::responder::Outcome;
 use landfall_dns::{Responder, Transport};
 use libfuzzer_sys::fuzz_target;
@@ -37,8 +37,8 @@ fuzz_target!(|packet: &[u8]| {
 });
 
 fn check(packet: &[u8], plan: Option<&Plan>, transport: Transport, outcome: Outcome, reply: &[u8]) {
-    let deserves_none = packet.len() < 12 || packet[2] & 0x80 != 0;
-    assert_eq!(deserves_none, outcome == Outcome::Dropped);
+    let unanswerable = packet.len() < 12 || packet[2] & 0x80 != 0;
+    assert_eq!(unanswerable, outcome == Outcome::Dropped);
     let Outcome::Replied { rcode, truncated } = outcome else { return };
 
     let message = Message::from_slice(reply).unwrap();
@@ -82,7 +82,7 @@ fn check(packet: &[u8], plan: Option<&Plan>, transport: Transport, outcome: Outc
     assert!(answers.iter().all(|&rtype| Some(rtype) == asked || (rtype == Rtype::HINFO && asked == Some(Rtype::ANY))));
 }
 
-/// Reads every record, data included.
+/// Returns the types of all records. Parses each record including its data.
 fn types(section: RecordSection<'_, [u8]>) -> Vec<Rtype> {
     let read = |record: Result<ParsedRecord<'_, [u8]>, _>| {
         let record = record.unwrap();
@@ -102,7 +102,7 @@ fn fleet() -> Plan {
         let export = |endpoints: &[&str]| {
             let mut ready: Vec<Endpoint> = endpoints.iter().map(|text| endpoint(text)).collect();
             ready.sort();
-            Export { ready }
+            Export { ready: ready.into() }
         };
         let exports = exports.iter().map(|(cluster, endpoints)| (id(cluster), export(endpoints))).collect();
         Arc::new(Service { kind, exports, rule_source: RuleSource::Policy(Arc::default()) })
@@ -136,6 +136,7 @@ fn fleet() -> Plan {
     ];
     let services = services.map(|(name, namespace, service)| (ServiceKey::new(namespace, name).unwrap(), service));
     let link = |cluster| (id(cluster), Link { reachable: true, rtt: None });
-    let view = NetworkView { local: id("south"), links_complete: true, links: ["east", "west", "east.eu"].map(link).into() };
+    let view =
+        NetworkView { local: id("south"), links_complete: true, links: ["east", "west", "east.eu"].map(link).into() };
     plan(&Snapshot { view, services: services.into() }, &Plan::default(), 1_800_000_000)
 }

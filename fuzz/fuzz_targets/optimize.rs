@@ -1,13 +1,14 @@
-//! Any numbers as reports of any fleet, through the whole of what an agent does: facts, joint plan, fallback, filters. Rows
-//! must be finite and add up to 1, or there must be an error; and another start must give the same weights.
+//! Fuzzes the optimizer with arbitrary reports of a fleet of any size, through all steps of an agent: facts, joint
+//! plan, fallback and filters. Rows must be finite and add up to 1, or there must be an error. Another starting point
+//! of the solver must give the same weights.
 
 #![no_main]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use landfall_core::name::ClusterId;
-use landfall_core::optimize::agent::{Agent, ExportMeasurement};
+use landfall_core::name::{ByCluster, ClusterId};
+use landfall_core::optimize::agent::{Agent, ExportMeasurement, Load};
 use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::objective::Objective;
@@ -15,7 +16,7 @@ use landfall_core::optimize::report::{CostMatrix, Method, Report, planning_input
 use landfall_core::optimize::{solve_jointly, weights};
 use libfuzzer_sys::fuzz_target;
 
-/// Reads numbers off the input; zeros when it is used up.
+/// Source of numbers. Returns zeros after the end of the input.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -25,13 +26,17 @@ impl Input<'_> {
         first
     }
 
-    /// Mostly sane, and any bits at all now and then.
+    /// Returns a number that is plausible in most cases and arbitrary in some.
     fn number(&mut self) -> f64 {
         match self.byte() {
             255 => f64::from_bits(u64::from_le_bytes(std::array::from_fn(|_| self.byte()))),
             254 => [f64::NAN, f64::INFINITY, -1.0, 1e300, 1e-300, -0.0][usize::from(self.byte() % 6)],
             exponent => 10_f64.powi(i32::from(exponent % 16) - 4) * f64::from(self.byte()),
         }
+    }
+
+    fn flag(&mut self) -> bool {
+        self.byte() % 2 == 0
     }
 
     fn maybe(&mut self) -> Option<f64> {
@@ -43,7 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Input(bytes);
     let tuning = match input.byte() % 4 {
         0 => Tuning {
-            target_utilisation: input.number(),
+            target_utilization: input.number(),
             burstiness: input.number(),
             epsilon_ms: input.number(),
             trim_gain: input.number(),
@@ -57,24 +62,30 @@ fuzz_target!(|bytes: &[u8]| {
     let ids: Vec<ClusterId> = (0..size).map(|i| ClusterId::new(&format!("c{i}")).unwrap()).collect();
     let costs: CostMatrix = ids.iter().map(|id| (id.clone(), Arc::new(row(&ids, &mut input)))).collect();
     let mut agents: Vec<Agent> = ids.iter().cloned().map(Agent::new).collect();
-    let mut prices = BTreeMap::new();
+    let mut prices = ByCluster::new();
     let mut reports: BTreeMap<ClusterId, Report> = BTreeMap::new();
     for round in 0..3_u64 {
         let now = round * 300 + 1_000_000;
         for (id, agent) in ids.iter().zip(&mut agents) {
+            let load_rps = input.number();
             let export = ExportMeasurement {
-                load_rps: input.number(),
+                load: if input.flag() { Load::Measured(load_rps) } else { Load::Answers(load_rps) },
                 nominal_rps: input.number(),
                 limit_rps: input.maybe(),
             };
             agent.record_demand(input.number(), now, &tuning);
             agent.compare(export, &ids.iter().map(|id| (id.clone(), input.number())).collect(), now, &tuning);
             let own = agent.report(Some(export), now - u64::from(input.byte()) * 20, &tuning);
-            let report = if input.byte() % 2 == 0 { own } else { any_report(now, &mut input) };
+            let report = if input.flag() { own } else { any_report(now, &mut input) };
             reports.insert(id.clone(), report);
         }
-        let known = planning_input(&reports, &costs, |id| (*id != ids[0] || round != 1).then_some(50.0), (&Objective::default(), now));
-        let cold = solve_jointly(&known.facts, &tuning, &BTreeMap::new());
+        let known = planning_input(
+            &reports,
+            &costs,
+            |id| (*id != ids[0] || round != 1).then_some(50.0),
+            (&Objective::default(), now),
+        );
+        let cold = solve_jointly(&known.facts, &tuning, &ByCluster::new());
         let warm = solve_jointly(&known.facts, &tuning, &prices);
         if let (Ok(cold), Ok(warm)) = (&cold, &warm) {
             for (cold, warm) in cold.rows.iter().zip(&warm.rows) {
@@ -95,8 +106,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn row(ids: &[ClusterId], input: &mut Input<'_>) -> BTreeMap<ClusterId, UnitCost> {
-    let mut way = |id: &ClusterId| Some((id.clone(), UnitCost { latency_ms: input.maybe()?, price_ms: input.number() }));
-    ids.iter().filter_map(&mut way).collect()
+    let mut cost =
+        |id: &ClusterId| Some((id.clone(), UnitCost { latency_ms: input.maybe()?, price_ms: input.number() }));
+    ids.iter().filter_map(&mut cost).collect()
 }
 
 fn any_report(now: u64, input: &mut Input<'_>) -> Report {
@@ -106,7 +118,9 @@ fn any_report(now: u64, input: &mut Input<'_>) -> Report {
         trend_rps: input.number(),
         measured_demand_rps: input.maybe(),
         capacity_rps: input.maybe(),
+        pod_capacity_rps: input.maybe(),
         load_rps: input.maybe(),
+        load_from_answers: input.flag(),
         residual_rps: input.number(),
         deviation: input.number(),
         service_ms: input.number(),

@@ -3,7 +3,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::{ClusterFacts, NetworkPricing, SelectionPolicy, ServiceSelection, Submariner};
+use crate::cluster_facts::ClusterFacts;
+use crate::network_pricing::NetworkPricing;
+use crate::selection_policy::SelectionPolicy;
+use crate::service_selection::ServiceSelection;
+use crate::submariner::Submariner;
 
 /// Definitions of our resources, and of Submariner's resource with our fields.
 pub fn crds() -> Vec<CustomResourceDefinition> {

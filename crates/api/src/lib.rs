@@ -25,9 +25,9 @@ mod service_import;
 
 mod cluster_facts;
 mod network_pricing;
+mod submariner;
 mod selection_policy;
 mod service_selection;
-mod submariner;
 
 mod crds;
 

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LoadBalancing, OptimizedParams};
+use crate::submariner::{LoadBalancing, OptimizedParams};
 
 /// Load balancing of the selected services between the clusters that export them.
 ///

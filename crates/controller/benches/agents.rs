@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use k8s_openapi::jiff::Timestamp;
-use landfall_api::{ClusterFacts, ClusterFactsSpec};
+use landfall_api as api;
+use landfall_api::ClusterFactsSpec;
 use landfall_controller::broker::inbox::Inbox;
 use landfall_controller::broker::objects::{Identity, name, parts};
 use landfall_controller::change::BrokerState;
 use landfall_controller::change::{Change, ObjectEvent, PeerEvent};
-use landfall_controller::facts::{Facts, PeerLink};
+use landfall_controller::facts::{ClusterFacts, PeerLink};
 use landfall_controller::manifest::documents;
 use landfall_controller::measured::{Measured, Reading};
 use landfall_controller::object::{Kind, Object};
@@ -47,7 +48,7 @@ fn main() {
     let mut fleet = Fleet::new(services);
     let objects = peak_mib();
     println!("{services} services x {CLUSTERS} clusters: {objects:.0} MiB for their objects and a plan without facts");
-    fleet.optimise();
+    fleet.optimize();
     for round in 0..3 {
         fleet.written = 0;
         let before = cpu_seconds();
@@ -81,7 +82,7 @@ struct Fleet {
     on_broker: BTreeMap<String, u64>,
     written: usize,
     reported: usize,
-    told: Vec<Option<Arc<Facts>>>,
+    told: Vec<Option<Arc<ClusterFacts>>>,
     /// CPU that only the benchmark itself needs.
     overhead: f64,
 }
@@ -191,7 +192,7 @@ impl Fleet {
         }
     }
 
-    fn optimise(&mut self) {
+    fn optimize(&mut self) {
         let policy = "apiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {name: all, namespace: \
                       landfall-system, creationTimestamp: \"2026-01-01T00:00:00Z\"}\nspec: {loadBalancing: optimized}\n";
         for agent in &mut self.agents {
@@ -218,7 +219,7 @@ impl Fleet {
                 }
             }
             if exported {
-                let reading = Reading { load_rps: Some(load_rps), utilisation: None };
+                let reading = Reading { load_rps: Some(load_rps), utilization: None };
                 measured.readings.insert(service.key.clone(), reading);
             }
         }
@@ -270,7 +271,7 @@ impl Fleet {
         }
         self.written += serde_json::to_vec(&spec).unwrap().len();
         let spec_is_first = spec.part.unwrap_or(0) == 0;
-        let mut object = ClusterFacts::new(&named, spec);
+        let mut object = api::ClusterFacts::new(&named, spec);
         let time = Timestamp::from_second(self.now.try_into().unwrap()).unwrap();
         object.metadata.managed_fields =
             Some(vec![ManagedFieldsEntry { time: Some(Time(time)), ..ManagedFieldsEntry::default() }]);
@@ -286,15 +287,15 @@ impl Fleet {
     fn late(&mut self) {
         let mut random = Random(5);
         let ages: Vec<u64> = (0..CLUSTERS * CLUSTERS).map(|_| random.below(6).try_into().unwrap()).collect();
-        let facts: Vec<Arc<Facts>> = (0..CLUSTERS).map(|i| self.inbox.facts(&id(i)).unwrap()).collect();
-        let scaled = |facts: &Facts, by: f64| {
+        let facts: Vec<Arc<ClusterFacts>> = (0..CLUSTERS).map(|i| self.inbox.facts(&id(i)).unwrap()).collect();
+        let scaled = |facts: &ClusterFacts, by: f64| {
             let mut facts = facts.clone();
             Arc::make_mut(&mut facts.services)
                 .values_mut()
                 .for_each(|report| report.demand_rps = report.demand_rps.map(|rps| rps * by));
             Arc::new(facts)
         };
-        let older: Vec<Arc<Facts>> = facts.iter().map(|facts| scaled(facts, 0.8)).collect();
+        let older: Vec<Arc<ClusterFacts>> = facts.iter().map(|facts| scaled(facts, 0.8)).collect();
         for agent in &mut self.agents {
             agent.apply([Change::Leads(false)], self.now);
         }
@@ -305,7 +306,7 @@ impl Fleet {
                 let before = agent.plan().unwrap().clone();
                 let heard = (0..CLUSTERS).map(|from| {
                     let arrived = ages[CLUSTERS * from + to] <= round;
-                    let mut known = Facts::clone([&older, &facts][usize::from(arrived)][from].as_ref());
+                    let mut known = ClusterFacts::clone([&older, &facts][usize::from(arrived)][from].as_ref());
                     known.observed = Some(self.now);
                     Arc::make_mut(&mut known.services).values_mut().for_each(|report| report.at = self.now);
                     PeerEvent::Reported(Arc::new(known))

@@ -1,4 +1,4 @@
-//! What comes in, and what it concerns.
+//! Inputs of the pipeline, and what they affect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,66 +6,66 @@ use std::sync::Arc;
 
 use landfall_core::name::{ClusterId, ServiceKey};
 
-use crate::facts::{Facts, PeerLink};
+use crate::facts::{ClusterFacts, PeerLink};
 use crate::measured::Measured;
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
-/// Whatever can change a plan.
+/// An input that can change a plan.
 #[derive(Debug)]
 pub enum Change {
     Object(ObjectEvent),
     Peer(PeerEvent),
-    /// Paths to the peers, as our own probes measured them.
+    /// Network paths to the peers, as measured by the probes of this cluster.
     Links(BTreeMap<ClusterId, PeerLink>),
-    /// Measurements since the last ones.
+    /// Measurements since the previous ones.
     Measured(Box<Measured>),
-    /// Whether this replica is the one that measures and publishes.
+    /// True if this replica is the one that measures and publishes.
     Leads(bool),
 }
 
-/// One event of a watch, or of a folder of manifests.
+/// An event of a watch, or of a folder of manifests.
 #[derive(Debug)]
 pub enum ObjectEvent {
-    /// A list of all objects of a kind begins. Objects that are not in it are gone when it ends.
+    /// Start of a list of all objects of a kind. Objects that are not listed are removed when it ends.
     ListBegins(Kind),
     ListEnds(Kind),
-    /// `origin`: the file that the object is in, in file mode.
     Apply {
         object: Object,
+        /// File that contains the object, in file mode.
         origin: Option<Arc<Path>>,
     },
     Delete(Kind, ObjectRef),
-    /// The watch of a kind is interrupted, and why. What is known may be old until the next list ends.
+    /// The watch of a kind was interrupted, for the given reason. Its objects may be stale until the next list ends.
     Interrupted(Kind, Box<str>),
-    /// An object that could not be read at all.
+    /// An object that cannot be read.
     Malformed(Problem),
 }
 
-/// What the other clusters report.
+/// An event from the broker, or from the other clusters in file mode.
 #[derive(Debug)]
 pub enum PeerEvent {
-    /// The facts of a cluster, the own ones included: from the broker, or in file mode from the same process.
-    Reported(Arc<Facts>),
-    /// A cluster reports nothing any more.
+    /// A cluster, possibly the local one, reported facts: over the broker, or in file mode in the same process.
+    Reported(Arc<ClusterFacts>),
+    /// A cluster no longer reports facts.
     Gone(ClusterId),
-    /// All clusters that report anything. Others are gone.
+    /// All clusters that report facts. Clusters that are not listed are gone.
     Listed(BTreeSet<ClusterId>),
-    /// The state of the broker. `None`: there is no broker.
+    /// State of the broker. `None` if there is no broker.
     Broker(Option<BrokerState>),
 }
 
-/// How it stands with the broker, for conditions, metrics and the age of facts.
+/// State of the connection to the broker, for conditions, metrics and the age of facts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BrokerState {
-    /// `None`: all facts are known, and changes come as they happen. Else why they do not.
+    /// Why facts cannot be read. `None` if all facts have been read and are being watched.
     pub lost: Option<Arc<str>>,
-    /// Another cluster has our id, and wrote first: we write nothing.
-    pub double: Option<Arc<str>>,
-    /// Why the broker does not take what this cluster says of itself.
-    pub unwritten: Option<Arc<str>>,
-    /// What is left out, by the name of the object: why, in a word and in words.
+    /// Instance of another cluster that has the local id and wrote first. The local cluster then writes nothing.
+    pub duplicate_id: Option<Arc<str>>,
+    /// Why the broker does not accept the facts of the local cluster.
+    pub write_error: Option<Arc<str>>,
+    /// Objects that are left out, in whole or in part, by name: a category, and the reason in words.
     pub rejected: BTreeMap<Box<str>, (&'static str, Arc<str>)>,
-    /// Clusters of which a part is missing.
+    /// Clusters with a missing part.
     pub incomplete: Vec<ClusterId>,
 }
 
@@ -81,24 +81,24 @@ impl From<PeerEvent> for Change {
     }
 }
 
-/// Which services must be planned anew.
+/// What must be planned and published again after a change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Touched {
     pub all: bool,
     pub services: BTreeSet<ServiceKey>,
-    /// Clusters that told something.
+    /// Clusters that reported facts.
     pub peers: BTreeSet<ClusterId>,
-    /// A policy or the Submariner resource changed, so their conditions may.
+    /// True if a policy or the Submariner resource changed, so that their conditions may change.
     pub policies: bool,
-    /// This replica began or ended to lead.
+    /// True if this replica became the leader, or stopped being the leader.
     pub leads: bool,
-    /// What is wrong since now.
+    /// Problems that are new.
     pub problems: Vec<Problem>,
 }
 
 impl Touched {
-    /// Nothing that a plan or a condition comes from.
-    pub fn is_nothing(&self) -> bool {
+    /// Returns true if no plan and no condition can change.
+    pub fn is_empty(&self) -> bool {
         !self.all && !self.policies && !self.leads && self.services.is_empty() && self.peers.is_empty()
     }
 }

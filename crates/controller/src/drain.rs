@@ -1,8 +1,7 @@
-//! Whether a cluster may be drained: whether the other clusters have the capacity for its load.
+//! Checks before a cluster is drained: can the other clusters carry its load?
 
 use std::sync::Arc;
 
-use crate::pipeline::Pipeline;
 use landfall_core::drain::{Deficit, deficit_without};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::ServicePlan;
@@ -10,11 +9,12 @@ use landfall_core::policy::Mode;
 use landfall_core::snapshot::{RuleSource, ServiceKind};
 
 use crate::findings::broker_problem;
+use crate::pipeline::Pipeline;
 
-/// What speaks against draining a cluster.
+/// Reasons against draining a cluster.
 #[derive(Debug)]
 pub struct DrainCheck {
-    /// Why the capacity of the other clusters cannot be judged. `None` if it can.
+    /// Why the capacity of the other clusters is unknown. `None` if it is known.
     pub unknown: Option<String>,
     /// Services for which the other clusters lack capacity.
     pub deficits: Vec<(ServiceKey, Deficit)>,
@@ -26,7 +26,7 @@ impl DrainCheck {
         Self { unknown: unknown(pipeline, cluster), deficits: deficits(pipeline, cluster) }
     }
 
-    /// Returns true if nothing speaks against it.
+    /// Returns true if there is no reason against draining.
     pub fn passed(&self) -> bool {
         self.unknown.is_none() && self.deficits.is_empty()
     }
@@ -42,16 +42,16 @@ pub fn unaffected_services(pipeline: &Pipeline, cluster: &ClusterId) -> Vec<Serv
     unaffected.map(|(key, _)| key.clone()).collect()
 }
 
-/// Returns why the capacity of the other clusters cannot be judged.
+/// Returns why the capacity of the other clusters is unknown.
 fn unknown(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
     let no_facts = broker_problem(pipeline).map(|_| "their facts are not known".to_owned());
     no_facts.or_else(|| wrong_cluster(pipeline, cluster)).or_else(|| unknown_demand(pipeline, cluster))
 }
 
-/// Returns why the kubeconfig is probably not the one of this cluster.
+/// Returns why the kubeconfig probably belongs to a different cluster.
 fn wrong_cluster(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
     let stores = pipeline.stores();
-    if stores.facts.broker.as_ref().is_some_and(|broker| broker.double.is_some()) {
+    if stores.facts.broker.as_ref().is_some_and(|broker| broker.duplicate_id.is_some()) {
         return Some(format!("the broker knows a different cluster as {cluster}; check --kubeconfig"));
     }
     let exports = || stores.services.imports.exporters().any(|exporter| exporter == cluster);
@@ -59,7 +59,7 @@ fn wrong_cluster(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
         .then(|| format!("no cluster {cluster} is known: none reports facts or exports a service under that id"))
 }
 
-/// Names the optimized services of the cluster whose demand is not known.
+/// Returns a message that names the optimized services of the cluster whose demand is unknown.
 fn unknown_demand(pipeline: &Pipeline, cluster: &ClusterId) -> Option<String> {
     let is_unknown = |planned: &ServicePlan| match planned.service.rule_source.served() {
         RuleSource::Optimized(_, known, _) => known.facts.demand_unknown,

@@ -1,4 +1,4 @@
-//! What is wrong with the objects of a cluster, one line each.
+//! Problems with the objects of a cluster, one line each.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -6,7 +6,7 @@ use std::fmt::Display;
 use crate::observe::precedence::{Precedence, submariner};
 use crate::pipeline::Pipeline;
 
-/// Returns what is wrong with the objects of a cluster: those that are malformed, and what their conditions would say.
+/// Returns the problems with the objects of a cluster: malformed objects, and objects whose condition would be false.
 pub fn problems(pipeline: &Pipeline) -> BTreeSet<String> {
     let malformed = pipeline.stores().problems().map(in_file);
     malformed.chain(refused(pipeline)).chain(misnamed(pipeline)).collect()
@@ -17,7 +17,7 @@ pub fn in_file(problem: impl Display) -> String {
     format!("ignored: {problem}")
 }
 
-/// Policies that are not in force, and why.
+/// Returns the policies that are not in force, and why.
 fn refused(pipeline: &Pipeline) -> Vec<String> {
     let stores = pipeline.stores();
     let precedence = Precedence::new(stores, &pipeline.perspective().namespace);
@@ -29,15 +29,17 @@ fn refused(pipeline: &Pipeline) -> Vec<String> {
     stores.settings.policies.iter().filter_map(refused).collect()
 }
 
-/// A Submariner resource whose cluster id is not the name of the folder.
+/// Returns the Submariner resource in force if its cluster id differs from the name of the folder.
 fn misnamed(pipeline: &Pipeline) -> Option<String> {
     let (object, submariner) = submariner(pipeline.stores(), pipeline.perspective())?;
     let local = &pipeline.perspective().local;
     let id = submariner.cluster_id.as_ref().filter(|id| *id != local)?;
-    Some(format!("Submariner {object} says clusterID {id}; using the folder's name {local} instead"))
+    Some(format!(
+        "Submariner {object}: spec.clusterID {id} differs from the name of its folder, {local}; {local} is used"
+    ))
 }
 
-/// Returns why the facts of the other clusters are not known. `None` if the broker has them all.
+/// Returns why the facts of the other clusters are unknown. Returns `None` if they have been read from the broker.
 pub fn broker_problem(pipeline: &Pipeline) -> Option<String> {
     match &pipeline.stores().facts.broker {
         None => Some(

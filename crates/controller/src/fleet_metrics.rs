@@ -1,8 +1,7 @@
-//! What a dashboard shows of the fleet: how old what the others say is, how weights were computed, what is saved, and whether
-//! answers went where they should.
+//! Metrics of the fleet: age of the facts, how weights were computed, savings, and achieved shares.
 //!
-//! Labels name services and clusters here, because that is what the figures are of. There are as many as the plan has, and
-//! they go with it.
+//! Labels name services and clusters here, because the values belong to them. Their number is bounded by the plan, and
+//! they disappear with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,31 +10,32 @@ use landfall_core::achieved::Achieved;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::savings::Savings;
 
-use crate::broker::connection::Hearing;
+use crate::broker::connection::BrokerConnection;
 use crate::pipeline::Pipeline;
-use crate::publish::selection::{method, savings_of};
+use crate::publish::selection::savings_of;
 use crate::rounds::optimized;
 
-/// Of one process.
+/// Fleet metrics of one process.
 #[derive(Debug, Clone, Default)]
-pub struct Figures {
+pub struct FleetMetrics {
     pub round: i64,
-    /// `None`: there is no broker.
-    pub heard: Option<bool>,
+    /// `None` if there is no broker.
+    pub broker_connected: Option<bool>,
+    /// True if another cluster has the id of this one.
     pub duplicate: bool,
-    /// When what each cluster says was last written, in seconds since 1970.
+    /// Time of the last write of each cluster's facts, in seconds since 1970.
     pub written: BTreeMap<ClusterId, u64>,
-    /// What is left out, by reason.
+    /// Number of rejected objects by category.
     pub rejected: BTreeMap<&'static str, usize>,
-    /// Optimised services, by how their weights were computed.
+    /// Number of optimized services by method.
     pub methods: BTreeMap<&'static str, usize>,
-    /// As of the beginning of the round: it takes as long as planning.
+    /// Computed once a round, because computing them takes as long as planning.
     pub savings: Arc<BTreeMap<ServiceKey, Savings>>,
     pub achieved: Arc<BTreeMap<ServiceKey, Vec<Achieved>>>,
 }
 
-impl Figures {
-    /// `before`: those of a moment ago.
+impl FleetMetrics {
+    /// Collects the metrics. `before` are the previous ones; their savings are reused within a round.
     pub fn of(pipeline: &Pipeline, before: &Self) -> Self {
         let stores = pipeline.stores();
         let broker = stores.facts.broker.as_ref();
@@ -47,19 +47,19 @@ impl Figures {
         let savings = match pipeline.rounds().is_some() {
             true if round == before.round => Arc::clone(&before.savings),
             true => Arc::new(all_savings(pipeline)),
-            // Whoever leads now tells them.
+            // The leader exports them.
             false => Arc::default(),
         };
         let mut methods = BTreeMap::new();
         for (_, planned, _) in pipeline.plan().iter().flat_map(|plan| optimized(plan)) {
-            if let Some(of) = planned.rule.method {
-                *methods.entry(method(of)).or_default() += 1;
+            if let Some(method) = planned.rule.method {
+                *methods.entry(method.as_str()).or_default() += 1;
             }
         }
         Self {
             round,
-            heard: broker.map(|_| matches!(pipeline.hearing(), Hearing::Clear { .. })),
-            duplicate: broker.is_some_and(|broker| broker.double.is_some()),
+            broker_connected: broker.map(|_| matches!(pipeline.hearing(), BrokerConnection::Connected { .. })),
+            duplicate: broker.is_some_and(|broker| broker.duplicate_id.is_some()),
             written: stores
                 .facts
                 .peers

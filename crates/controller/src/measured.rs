@@ -1,27 +1,26 @@
-//! What was measured here, on its way to the rounds.
+//! Measurements of the local cluster, as input of the rounds.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use landfall_core::name::{ClusterId, ServiceKey};
 
-/// News from those who measure.
+/// Measurements since the previous ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measured {
-    /// For how long answers were counted. 0: no DNS replica told anything.
+    /// Time in which answers were counted. 0 if no DNS replica reported.
     pub seconds: f64,
-    /// By the exporting cluster that was named; `None`: clusterset IPs.
+    /// DNS answers by exporting cluster. `None` stands for answers with a clusterset IP.
     pub answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>,
     pub readings: BTreeMap<ServiceKey, Reading>,
-    /// Where other clusters can probe this one; empty: not known.
+    /// Addresses at which other clusters can probe this one. Empty if unknown.
     pub probe_addresses: Vec<SocketAddr>,
 }
 
-/// What a meter said of one of our exports.
+/// Load of one export of the local cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Reading {
-    /// Requests per second.
     pub load_rps: Option<f64>,
-    /// The part of its capacity.
-    pub utilisation: Option<f64>,
+    /// Used fraction of the capacity.
+    pub utilization: Option<f64>,
 }

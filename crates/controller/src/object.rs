@@ -1,4 +1,4 @@
-//! The kinds of objects that we read, and how their text becomes a value.
+//! Kinds of objects that Landfall reads, and how their text becomes a value.
 
 use std::fmt;
 use std::path::Path;
@@ -12,10 +12,10 @@ use landfall_api::{
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// Everything that differs between the kinds, one row each: the enums below and their functions are made from it.
+/// Defines the kinds, one row each. The enums below and their functions are generated from the rows.
 macro_rules! kinds {
     ($($kind:ident: $plural:literal in $group:literal $versions:expr, $need:ident, $author:ident;)*) => {
-        /// The kinds that we read.
+        /// Kinds that Landfall reads.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($kind,)*
@@ -38,7 +38,7 @@ macro_rules! kinds {
             }
         }
 
-        /// An object as it was written.
+        /// An object as it was written, before it is accepted.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Object {
             $($kind(Box<$kind>),)*
@@ -57,7 +57,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Reads any text that `read` can read as the type of the kind.
+            /// Reads an object of `kind` from the text behind `read`.
             pub fn read<E>(kind: Kind, read: impl Read<E>) -> Result<Self, E> {
                 Ok(match kind {
                     $(Kind::$kind => Self::$kind(Box::new(read.read()?)),)*
@@ -82,9 +82,9 @@ kinds! {
 struct Row {
     name: &'static str,
     plural: &'static str,
-    /// Empty: the core group.
+    /// Empty for the core group.
     group: &'static str,
-    /// The preferred one first.
+    /// Preferred version first.
     versions: &'static [&'static str],
     need: Need,
     author: Author,
@@ -92,17 +92,17 @@ struct Row {
 
 #[derive(PartialEq)]
 enum Need {
-    /// Nothing can be planned without a list of it.
+    /// Nothing can be planned without a list of this kind.
     Required,
-    /// It may not be installed, and then has no objects.
+    /// The CRD may be missing; the kind then has no objects.
     Optional,
 }
 
 #[derive(PartialEq)]
 enum Author {
-    /// Users, of ClusterFacts those in files, for us alone.
+    /// Users, for Landfall alone. For ClusterFacts this applies to files only.
     User,
-    /// Users, for us and for Submariner.
+    /// Users, for Landfall and for Submariner.
     Shared,
     Program,
 }
@@ -116,27 +116,28 @@ impl Kind {
         self.row().plural
     }
 
-    /// The API group. Empty: the core group.
+    /// Returns the API group; empty for the core group.
     pub fn group(self) -> &'static str {
         self.row().group
     }
 
-    /// The API versions that we read, the preferred one first.
+    /// Returns the API versions that Landfall reads, preferred version first.
     pub fn versions(self) -> &'static [&'static str] {
         self.row().versions
     }
 
-    /// Returns whether nothing can be planned without this kind. The others may not be installed, and then have no objects.
+    /// Returns true if nothing can be planned without this kind. The CRDs of other kinds may be missing; those kinds
+    /// then have no objects.
     pub fn is_required(self) -> bool {
         self.row().need == Need::Required
     }
 
-    /// Returns whether users write this kind for us alone. A field without meaning in one is then a mistake.
+    /// Returns true if users write this kind for Landfall alone. An unknown field in such an object is a mistake.
     pub fn is_written_for_us(self) -> bool {
         self.row().author == Author::User
     }
 
-    /// The versions with their group, as manifests name them.
+    /// Returns the versions with their group, as in `apiVersion`.
     pub fn api_versions(self) -> impl Iterator<Item = String> {
         self.versions().iter().map(move |version| match self.group() {
             "" => (*version).to_owned(),
@@ -144,7 +145,7 @@ impl Kind {
         })
     }
 
-    /// The plural with its group, as `kubectl` takes it: `serviceimports.multicluster.x-k8s.io`.
+    /// Returns the plural with its group, as `kubectl` accepts it: `serviceimports.multicluster.x-k8s.io`.
     pub fn resource(self) -> String {
         match self.group() {
             "" => self.plural().to_owned(),
@@ -152,7 +153,7 @@ impl Kind {
         }
     }
 
-    /// Returns `None` for a kind or version that we do not read.
+    /// Finds a kind. Returns `None` if Landfall does not read this kind or version.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         let (group, version) = group_and_version(api_version);
         Self::ALL
@@ -161,7 +162,7 @@ impl Kind {
     }
 }
 
-/// Splits an `apiVersion`. The core group has no name.
+/// Splits an `apiVersion` into group and version. The core group has no name.
 pub fn group_and_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
@@ -172,7 +173,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The identity of an object among those of its kind.
+/// Namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
     /// Empty for kinds without a namespace.
@@ -213,12 +214,12 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// Text of some format. A closure cannot be this, because the type that it returns is generic.
+/// Text in some format. A trait and not a closure, because the returned type is generic.
 pub trait Read<E> {
     fn read<T: DeserializeOwned>(&self) -> Result<T, E>;
 }
 
-/// JSON; the error names the field.
+/// JSON text. Errors name the field.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<'a>(pub &'a str);
 
@@ -237,14 +238,14 @@ impl Read<JsonError> for Json<'_> {
     }
 }
 
-/// A fault in an object, and where it is.
+/// A problem with an object, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}{kind} {object}: {what}", origin.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
 pub struct Problem {
-    /// The file, in file mode.
+    /// File that contains the object, in file mode.
     pub origin: Option<Arc<Path>>,
     pub kind: Kind,
     pub object: ObjectRef,
-    /// The field, and what is wrong with it.
+    /// Field, and what is wrong with it.
     pub what: String,
 }

@@ -11,9 +11,9 @@ use landfall_core::plan::{Plan, plan};
 use landfall_core::pricing::Location;
 use landfall_core::snapshot::NetworkView;
 
-use crate::broker::connection::Hearing;
+use crate::broker::connection::BrokerConnection;
 use crate::change::{BrokerState, Change, PeerEvent, Touched};
-use crate::facts::Facts;
+use crate::facts::ClusterFacts;
 use crate::object::Kind;
 use crate::observe::network::Network;
 use crate::observe::own_facts::{cluster_facts, own_facts};
@@ -53,9 +53,9 @@ pub struct Pipeline {
 /// Where facts come from, and where own facts go.
 #[derive(Debug)]
 struct BrokerLink {
-    connection: Hearing,
+    connection: BrokerConnection,
     /// Own facts to be applied in the next turn, when there is no broker to return them.
-    loopback: Option<Arc<Facts>>,
+    loopback: Option<Arc<ClusterFacts>>,
 }
 
 /// The plan, and what it is made with.
@@ -109,7 +109,7 @@ impl Pipeline {
             perspective,
             age,
             stores: Stores::default(),
-            broker: BrokerLink { connection: Hearing::NoBroker, loopback: None },
+            broker: BrokerLink { connection: BrokerConnection::None, loopback: None },
             planning: Planning {
                 plan: None,
                 last_replan: LastReplan::default(),
@@ -124,8 +124,8 @@ impl Pipeline {
     #[must_use]
     pub fn awaiting_broker(mut self, location: Option<Location>) -> Self {
         self.stores.location.configured = location;
-        self.broker.connection = Hearing::Nothing;
-        let lost = Some("nothing was heard of it yet".into());
+        self.broker.connection = BrokerConnection::Pending;
+        let lost = Some("its facts have not been read yet".into());
         self.stores.facts.broker = Some(BrokerState { lost, ..BrokerState::default() });
         self
     }
@@ -172,7 +172,7 @@ impl Pipeline {
 
     /// Returns whether the facts before these were too old to count. New facts then count at once, and not only when the next
     /// round begins here.
-    fn was_silent(&self, facts: &Facts) -> bool {
+    fn was_silent(&self, facts: &ClusterFacts) -> bool {
         let before = self.stores.facts.peers.get(&facts.cluster).and_then(|before| before.observed);
         let silent = facts.observed.zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
         silent as f64 > FRESH_ROUNDS * self.planning.round_seconds
@@ -182,10 +182,10 @@ impl Pipeline {
     fn update_connection(&mut self, now: u64, touched: &mut Touched) {
         let lost = self.stores.facts.broker.as_ref().map(|broker| broker.lost.is_some());
         let before = self.broker.connection;
-        if self.age == Age::Live && (lost.is_some() || before != Hearing::NoBroker) {
+        if self.age == Age::Live && (lost.is_some() || before != BrokerConnection::None) {
             self.broker.connection = before.step(lost, now);
         }
-        touched.all |= before.knows() != self.broker.connection.knows() && self.stores.settings.optimize();
+        touched.all |= before.has_facts() != self.broker.connection.has_facts() && self.stores.settings.optimize();
     }
 
     /// All optimized services are planned anew in every round. A service whose facts have not changed keeps its rule.
@@ -227,7 +227,7 @@ impl Pipeline {
         let (Some(plan), Some(rounds)) = (&self.planning.plan, &mut self.rounds) else { return };
         rounds.remember_plan(plan, now);
         let connection = self.broker.connection;
-        if !connection.knows() {
+        if !connection.has_facts() {
             return;
         }
         let (stores, local) = (&self.stores, &self.perspective.local);
@@ -239,17 +239,17 @@ impl Pipeline {
             Due::Early => rounds.publish_early(context),
             Due::Round => rounds.end_round(context),
         }
-        if connection == Hearing::NoBroker && stores.facts.peers.get(local) != rounds.own() {
+        if connection == BrokerConnection::None && stores.facts.peers.get(local) != rounds.own() {
             self.broker.loopback = rounds.own().cloned();
         }
     }
 
     /// Returns the own facts for the other clusters.
-    pub fn published(&self) -> Option<&Arc<Facts>> {
+    pub fn published(&self) -> Option<&Arc<ClusterFacts>> {
         self.rounds.as_ref()?.own()
     }
 
-    pub fn hearing(&self) -> Hearing {
+    pub fn hearing(&self) -> BrokerConnection {
         self.broker.connection
     }
 
@@ -267,7 +267,7 @@ impl Pipeline {
     }
 
     /// Returns what the other clusters should know of this one.
-    pub fn own_facts(&self) -> Facts {
+    pub fn own_facts(&self) -> ClusterFacts {
         own_facts(&self.stores, self.network.view())
     }
 

@@ -1,15 +1,16 @@
-//! What a plan amounts to for each optimized service: demand, mean response time, money, and the fullest cluster.
+//! Summary of a plan for each optimized service: demand, mean response time, cost, and the highest utilization.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::pipeline::Pipeline;
 use landfall_core::apportion::TOTAL_WEIGHT;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::snapshot::RuleSource;
 
-/// The plan for the clients of one cluster.
+use crate::pipeline::Pipeline;
+
+/// Plan for the clients of one cluster.
 #[derive(Debug, Clone)]
 pub struct ClusterPlan {
     pub cluster: ClusterId,
@@ -23,15 +24,15 @@ impl ClusterPlan {
     }
 }
 
-/// What the clients of all clusters get for one service.
+/// One service, summarized over the clients of all clusters.
 ///
-/// A mean over a part of the requests would look like one over all, so the means are `None` unless the path, the price and
-/// the demand of all requests are known, up to rounding.
+/// A mean over some requests would look like a mean over all. The means are therefore `None` unless path, price and
+/// demand of all requests are known, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ServiceSummary {
     /// `None` if a cluster does not know its demand.
     pub demand_rps: Option<f64>,
-    /// Mean response time. Also `None` if a cluster is overloaded: its queue grows without end and has no mean.
+    /// Mean response time. Also `None` if a cluster is overloaded: the queue then grows without limit.
     pub ms: Option<f64>,
     pub usd_per_million: Option<f64>,
     pub usd_per_30_days: Option<f64>,
@@ -39,8 +40,8 @@ pub struct ServiceSummary {
     pub fullest: Option<f64>,
 }
 
-/// Summarizes the optimized services over the clients of all clusters, by service name. Services with a clusterset IP are
-/// left out: the network chooses the cluster, so the result is not known.
+/// Summarizes the optimized services over the clients of all clusters, by service name. Services with a clusterset IP
+/// are left out: the network chooses the cluster, so the result is not known.
 pub fn summarize(plans: &[ClusterPlan]) -> BTreeMap<String, ServiceSummary> {
     let mut totals: BTreeMap<String, Total> = BTreeMap::new();
     for source in plans {

@@ -1,15 +1,17 @@
-//! How fast are answers, and how much of what the sockets allow?
+//! Benchmark of answers, with and without sockets.
 //!
 //!     cargo bench -p landfall-dns
 //!
-//! First the time that one reply takes without a socket. Then the server over loopback, beside an echo on the same
-//! system calls, which is the limit: repeated in turns, because what else runs on the machine changes from second to
-//! second. A generator on another thread keeps the server busy. Read the CPU time per query: the rate is also that of the
-//! generator, and with two cores the two share the work of the loopback device.
+//! The first part measures the time of one reply without a socket. The second part measures the server over loopback
+//! and compares it with an echo server on the same system calls, which is the upper limit. The two alternate, because
+//! other load on the machine varies.
+//!
+//! A generator on another thread keeps the server busy. Compare the CPU time per query: the rate also depends on the
+//! generator, and with two cores both share the work of the loopback device.
 
 #![allow(clippy::print_stdout, reason = "the result")]
-#![allow(clippy::disallowed_methods, reason = "a clock is what measures")]
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should say where")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(clippy::unwrap_used, reason = "a failing benchmark should say where")]
 
 use std::fs;
 use std::hint::black_box;
@@ -27,7 +29,7 @@ use landfall_core::plan::{Plan, plan};
 use landfall_core::policy::{LocalPreference, Mode, Policy, Weight, WeightRow};
 use landfall_core::snapshot::{NetworkView, RuleSource, Service, ServiceKind, Snapshot};
 use landfall_dns::{Config, Responder, Transport, Zone, bind};
-use mmsg::{BATCH, Incoming, Outgoing, Peer, receive, send};
+use mmsg::{BATCH_SIZE, Incoming, Outgoing, RawAddress, receive, send};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,11 +39,11 @@ mod mmsg;
 const SERVICES: usize = 1_000;
 const REPEATS: usize = 7;
 const RUN: Duration = Duration::from_secs(2);
-/// Eight clients, each with as many queries under way as one system call takes.
+/// Number of clients. Each has as many queries in flight as one system call sends.
 const SOCKETS: usize = 8;
 
 fn main() {
-    // `cargo test --all-targets` runs benchmarks too, and has no use for this one.
+    // `cargo test --all-targets` also runs benchmarks, without this argument.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -82,7 +84,7 @@ fn report(what: &str, runs: impl Iterator<Item = Run> + Clone) {
 struct Run {
     answers: f64,
     elapsed: Duration,
-    /// Of the thread that answers.
+    /// CPU time of the answering thread.
     cpu: Duration,
 }
 
@@ -116,8 +118,8 @@ fn echo(queries: &[Vec<u8>]) -> Run {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let echo = move || {
-        let mut incoming = Box::new([Incoming::EMPTY; BATCH]);
-        let mut outgoing = vec![Outgoing { octets: Vec::new(), to: Peer::UNKNOWN }; BATCH];
+        let mut incoming = Box::new([Incoming::EMPTY; BATCH_SIZE]);
+        let mut outgoing = vec![Outgoing { octets: Vec::new(), to: RawAddress::UNKNOWN }; BATCH_SIZE];
         while !stopped.load(Ordering::Relaxed) {
             let received = receive(&socket, &mut incoming).unwrap_or(0);
             for (outgoing, incoming) in outgoing.iter_mut().zip(&incoming[..received]) {
@@ -149,17 +151,17 @@ fn served(plan: &Arc<Plan>, queries: &[Vec<u8>]) -> Run {
     run
 }
 
-/// Asks for [`RUN`], and takes the CPU time of the thread of that name.
+/// Sends queries for the time [`RUN`] and measures the CPU time of the thread with the name `thread`.
 fn generate(address: SocketAddr, thread: &str, queries: &[Vec<u8>]) -> Run {
     let mut clients: Vec<Client<'_>> = (0..SOCKETS).map(|i| Client::new(address, queries, i)).collect();
-    clients.iter_mut().for_each(Client::ask_again);
+    clients.iter_mut().for_each(Client::refill);
     // The first answers show that the thread runs.
-    assert!(clients.iter_mut().all(|client| client.turn() > 0));
+    assert!(clients.iter_mut().all(|client| client.exchange() > 0));
     let schedule = schedule(thread);
     let (start, cpu) = (Instant::now(), cpu(&schedule));
     let mut answers = 0;
     while start.elapsed() < RUN {
-        answers += clients.iter_mut().map(Client::turn).sum::<usize>();
+        answers += clients.iter_mut().map(Client::exchange).sum::<usize>();
     }
     Run { answers: answers as f64, elapsed: start.elapsed(), cpu: self::cpu(&schedule) - cpu }
 }
@@ -167,7 +169,7 @@ fn generate(address: SocketAddr, thread: &str, queries: &[Vec<u8>]) -> Run {
 struct Client<'q> {
     socket: UdpSocket,
     queries: std::iter::Cycle<std::slice::Iter<'q, Vec<u8>>>,
-    incoming: Box<[Incoming; BATCH]>,
+    incoming: Box<[Incoming; BATCH_SIZE]>,
     outgoing: Vec<Outgoing>,
 }
 
@@ -176,26 +178,26 @@ impl<'q> Client<'q> {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let outgoing = vec![Outgoing { octets: Vec::new(), to: Peer::UNKNOWN }; BATCH];
+        let outgoing = vec![Outgoing { octets: Vec::new(), to: RawAddress::UNKNOWN }; BATCH_SIZE];
         let (_, from) = queries.split_at(i * queries.len() / SOCKETS);
         let mut queries = queries.iter().cycle();
         queries.nth(SERVICES - from.len());
-        Self { socket, queries, incoming: Box::new([Incoming::EMPTY; BATCH]), outgoing }
+        Self { socket, queries, incoming: Box::new([Incoming::EMPTY; BATCH_SIZE]), outgoing }
     }
 
-    /// Takes the answers that are there, and asks as much again. Returns how many there were.
-    fn turn(&mut self) -> usize {
+    /// Receives the available answers and sends as many queries again. Returns the number of answers.
+    fn exchange(&mut self) -> usize {
         let Ok(received) = receive(&self.socket, &mut self.incoming) else {
-            self.ask_again();
+            self.refill();
             return 0;
         };
         self.ask(received);
         received
     }
 
-    /// At first, and when everything under way got lost.
-    fn ask_again(&mut self) {
-        self.ask(BATCH);
+    /// Sends a full batch, at the start and when all queries in flight are lost.
+    fn refill(&mut self) {
+        self.ask(BATCH_SIZE);
     }
 
     fn ask(&mut self, count: usize) {
@@ -206,7 +208,7 @@ impl<'q> Client<'q> {
     }
 }
 
-/// Where the kernel says how long the thread of that name was on a CPU.
+/// Returns the file of the kernel with the CPU time of the thread with the name `thread`.
 fn schedule(thread: &str) -> PathBuf {
     let named = |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread);
     let mut threads = fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
@@ -218,7 +220,7 @@ fn cpu(schedule: &PathBuf) -> Duration {
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// One address in each of three clusters, by weights.
+/// Returns a plan of weighted services with one address in each of three clusters, and of two headless services.
 fn fleet() -> Plan {
     let id = |cluster: &str| ClusterId::new(cluster).unwrap();
     let clusters = ["a", "b", "c"];

@@ -1,7 +1,8 @@
-//! What to answer: the one place that knows which names exist, and what each of them has.
+//! Answers a question from a plan: the one place that decides which names exist and which records they have.
 //!
-//! A name exists when it has records or when one below it does (RFC 8020). Asking an existing name for what it does not
-//! have is no data; only a name with nothing at or below it is no name. Clients and resolvers act on the difference.
+//! A name exists if it has records or if a name below it has (RFC 8020). A query for an existing name without records
+//! of the type gets NODATA; only a name with nothing at or below it gets NXDOMAIN. Clients and resolvers treat the two
+//! differently: NXDOMAIN lets them skip all names below.
 
 use std::net::IpAddr;
 
@@ -14,45 +15,52 @@ use landfall_core::snapshot::ServiceKind;
 
 use crate::question::Question;
 
+/// Content of a reply, before it is written to the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<'p> {
-    /// Not ours to answer.
+    /// REFUSED: zone transfers are not offered.
     Refused,
-    /// There is no plan yet. Saying that a name does not exist would be a lie that gets cached.
+    /// SERVFAIL: there is no plan yet. NXDOMAIN would be wrong, and resolvers would cache it.
     NotSynced,
-    /// NXDOMAIN.
-    NoName,
-    /// The name exists and has nothing of the type.
+    /// NXDOMAIN: the name does not exist.
+    NxDomain,
+    /// NODATA: the name exists and has no records of the type.
     NoData,
-    /// Drawn by weight: the next question gets another one.
+    /// One endpoint, drawn by weight. The next query gets another draw.
     Drawn(IpAddr),
-    /// Those of this family.
+    /// Clusterset IPs, of which the reply lists those of the family.
     ClustersetIps(&'p [IpAddr], Family),
-    /// In this order.
+    /// Endpoints of a headless service, in the order of the reply.
     Endpoints(Vec<IpAddr>),
+    /// The SOA record of the zone.
     StartOfAuthority,
+    /// The NS record of the zone.
     NameServers,
-    /// The addresses of this server.
+    /// The addresses of this server that are of the family.
     OwnAddresses(Family),
+    /// The TXT record with the version of the DNS specification.
     SchemaVersion,
-    /// To ANY: one record that says that there is no list (RFC 8482).
-    NotAList,
+    /// A minimal reply to ANY: one HINFO record instead of all records (RFC 8482).
+    MinimalAny,
 }
 
-/// How many endpoints of a headless service an answer has room for. With more, the answer is a part of them.
+/// Maximum number of endpoints of a headless service in one answer. A service with more of them is sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct AnswerLimit {
     pub ipv4: usize,
     pub ipv6: usize,
 }
 
-/// `plan`: `None` before the first one. `point`: where the next draw of a service falls. An answer with addresses at the
-/// name of a service is counted there (see [`ServicePlan::answered`]); apart from that, asking changes nothing.
+/// Answers `question` from `plan`, which is `None` before the first plan. `point` returns the point of the next draw of
+/// a service.
+///
+/// An answer with addresses at the name of a service is counted there (see [`ServicePlan::answered`]). Nothing else
+/// changes.
 pub fn answer<'p>(
     plan: Option<&'p Plan>,
     question: Question<'_>,
     qtype: Rtype,
-    room: Room,
+    limit: AnswerLimit,
     point: impl Fn(&ServicePlan) -> u64,
 ) -> Answer<'p> {
     if matches!(qtype, Rtype::AXFR | Rtype::IXFR) {
@@ -71,18 +79,19 @@ pub fn answer<'p>(
         Question::Version => Answer::NoData,
         Question::Namespace(namespace) if plan.has_namespace(namespace) => Answer::NoData,
         Question::Service(name) => match plan.get(name) {
-            Some(service) => at_service(service, qtype, room, point),
-            None => Answer::NoName,
+            Some(service) => at_service(service, qtype, limit, point),
+            None => Answer::NxDomain,
         },
         Question::Below { service, prefix } => match plan.get(service) {
             Some(service) => below_service(service, prefix, qtype),
-            None => Answer::NoName,
+            None => Answer::NxDomain,
         },
-        Question::Namespace(_) | Question::Other => Answer::NoName,
+        Question::Namespace(_) | Question::Other => Answer::NxDomain,
     };
-    if qtype == Rtype::ANY && answer != Answer::NoName { Answer::NotAList } else { answer }
+    if qtype == Rtype::ANY && answer != Answer::NxDomain { Answer::MinimalAny } else { answer }
 }
 
+/// Returns the address family of a record type. Returns `None` for types that hold no address.
 fn family(qtype: Rtype) -> Option<Family> {
     match qtype {
         Rtype::A => Some(Family::Ipv4),
@@ -91,19 +100,25 @@ fn family(qtype: Rtype) -> Option<Family> {
     }
 }
 
-/// The name of a service exists as long as it is imported, but that of a headless one only while it has an endpoint.
-fn at_service(service: &ServicePlan, qtype: Rtype, room: Room, point: impl Fn(&ServicePlan) -> u64) -> Answer<'_> {
+/// Answers at the name of a service. The name exists as long as the service is imported; the name of a headless service
+/// exists only while the service has a ready endpoint.
+fn at_service(
+    service: &ServicePlan,
+    qtype: Rtype,
+    limit: AnswerLimit,
+    point: impl Fn(&ServicePlan) -> u64,
+) -> Answer<'_> {
     let headless = service.service.kind == ServiceKind::Headless;
-    if headless && with_ready(service).next().is_none() {
-        return Answer::NoName;
+    if headless && clusters_with_ready(service).next().is_none() {
+        return Answer::NxDomain;
     }
     let Some(family) = family(qtype) else { return Answer::NoData };
     if headless {
-        let room = if family == Family::Ipv4 { room.ipv4 } else { room.ipv6 };
-        return endpoints(service.answer_in_weighted_order(family, point(service), room));
+        let limit = if family == Family::Ipv4 { limit.ipv4 } else { limit.ipv6 };
+        return endpoints(service.answer_in_weighted_order(family, point(service), limit));
     }
     match service.clusterset_ips() {
-        // Most services have one family. To ask for the other one must not use up a draw.
+        // Most services have one family; a query for the other must not advance the sequence.
         [] if service.count(family) == 0 => Answer::NoData,
         [] => service.answer_with_one(family, point(service)).map_or(Answer::NoData, Answer::Drawn),
         ips if ips.iter().any(|&ip| Family::of(ip) == family) => {
@@ -114,13 +129,14 @@ fn at_service(service: &ServicePlan, qtype: Rtype, room: Room, point: impl Fn(&S
     }
 }
 
-/// Below a headless service there is `<hostname>.<cluster>` for each ready endpoint, also where the cluster cannot be
-/// reached: who asks for one endpoint by its name wants that one. Below other services there is nothing.
+/// Answers below the name of a service. A headless service has the name `<hostname>.<cluster>` for each ready endpoint,
+/// even in an unreachable cluster: a client that names one endpoint wants no other. Other services have no names below
+/// theirs.
 fn below_service<'p>(service: &'p ServicePlan, prefix: &str, qtype: Rtype) -> Answer<'p> {
     if service.service.kind != ServiceKind::Headless {
-        return Answer::NoName;
+        return Answer::NxDomain;
     }
-    let named = prefix.split_once('.').map_or(&[][..], |(_, cluster)| ready(service, cluster));
+    let named = prefix.split_once('.').map_or(&[][..], |(_, cluster)| ready_endpoints(service, cluster));
     let hostname = prefix.split('.').next().unwrap_or_default();
     let mut named = named.iter().filter(|endpoint| &*endpoint.hostname == hostname).peekable();
     if named.peek().is_some() {
@@ -128,21 +144,24 @@ fn below_service<'p>(service: &'p ServicePlan, prefix: &str, qtype: Rtype) -> An
         let addresses = named.map(|endpoint| endpoint.address);
         return endpoints(addresses.filter(|&address| Family::of(address) == family).collect());
     }
-    // A cluster id can have two labels, and the names of its endpoints are below the second one as well.
+    // A cluster id can have two labels. The second label alone is then a name above the endpoints, too.
     let above_endpoints = |cluster: &ClusterId| {
         cluster.as_str().strip_suffix(prefix).is_some_and(|head| head.is_empty() || head.ends_with('.'))
     };
-    if with_ready(service).any(above_endpoints) { Answer::NoData } else { Answer::NoName }
+    if clusters_with_ready(service).any(above_endpoints) { Answer::NoData } else { Answer::NxDomain }
 }
 
+/// Returns the answer with `addresses`, or NODATA if there are none.
 fn endpoints<'p>(addresses: Vec<IpAddr>) -> Answer<'p> {
     if addresses.is_empty() { Answer::NoData } else { Answer::Endpoints(addresses) }
 }
 
-fn ready<'p>(service: &'p ServicePlan, cluster: &str) -> &'p [Endpoint] {
+/// Returns the ready endpoints in `cluster`; none if the cluster does not export the service.
+fn ready_endpoints<'p>(service: &'p ServicePlan, cluster: &str) -> &'p [Endpoint] {
     service.service.exports.get(cluster).map_or(&[], |export| &export.ready)
 }
 
-fn with_ready(service: &ServicePlan) -> impl Iterator<Item = &ClusterId> {
+/// Returns the exporting clusters with at least one ready endpoint.
+fn clusters_with_ready(service: &ServicePlan) -> impl Iterator<Item = &ClusterId> {
     service.service.exports.iter().filter(|(_, export)| !export.ready.is_empty()).map(|(cluster, _)| cluster)
 }

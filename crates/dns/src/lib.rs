@@ -1,26 +1,29 @@
 //! Answers DNS from a plan.
 //!
 //! ```text
-//! packet ─Request::parse─▶ question ─▶ answer ─▶ reply     pure, and all of it `Responder::reply`
-//!    ▲    (request)        (question)  (answer)  (reply)
-//!    └──────────────── udp, tcp: sockets ◀───────────┘     server
+//! packet ─▶ request ─▶ question ─▶ answer ─▶ reply ─▶ packet    pure; together: responder
+//!   ▲                  (zone)                           │
+//!   └───────────── udp (mmsg), tcp ◀────────────────────┘       sockets; started by server
+//!                  socket_error: which errors are retried
+//!                  metrics: what is counted
 //! ```
 //!
-//! Data goes one way here as well: a question never changes what is planned, and no lock is held while one is answered.
-//! Two things move, by one atomic addition each: the sequence that a service's draws come from, and how many answers
-//! named the cluster that was drawn.
+//! Data goes one way: a query never changes the plan, and no lock is held while it is answered. Two values change, by
+//! one atomic addition each: the position in the sequence that a service's draws come from, and the number of answers
+//! per cluster.
 
-pub mod answer;
-pub mod metrics;
-mod mmsg;
-pub mod question;
-mod reply;
-mod request;
-pub mod responder;
-pub mod server;
-mod tcp;
-mod udp;
 pub mod zone;
+mod request;
+pub mod question;
+pub mod answer;
+mod reply;
+pub mod responder;
+pub mod metrics;
+mod socket_error;
+mod mmsg;
+mod udp;
+mod tcp;
+pub mod server;
 
 pub use metrics::Metrics;
 pub use responder::{Responder, Transport};

@@ -1,4 +1,4 @@
-//! What was asked and answered: plain counters, read when somebody scrapes.
+//! Counters of queries, replies and socket errors: plain numbers, read at scrape time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use domain::base::iana::OptRcode;
 
 use crate::responder::{Outcome, Transport};
 
-/// What became of a query. There are no others, so this is safe as a label.
+/// Outcome of a query, as a metric label. The set is closed, so the number of time series is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
     NoError,
@@ -16,7 +16,7 @@ pub enum Code {
     FormErr,
     NotImp,
     BadVers,
-    /// Not answered: too short, or itself an answer.
+    /// Not answered, because the packet was too short or was itself a reply.
     Dropped,
 }
 
@@ -32,6 +32,7 @@ impl Code {
         Self::Dropped,
     ];
 
+    /// Returns the text of the label: the mnemonic of the response code, or `dropped`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoError => "NOERROR",
@@ -61,12 +62,13 @@ impl Code {
     }
 }
 
-/// Shared by all threads of a server. All numbers only grow, but for the open connections.
+/// Counters that all threads of a server share. All of them only grow, except the number of open connections.
 #[derive(Debug, Default)]
 pub struct Metrics {
     udp: PerTransport,
     tcp: PerTransport,
     unsent: AtomicU64,
+    receive_errors: AtomicU64,
     connections: AtomicU64,
     accept_errors: AtomicU64,
 }
@@ -78,32 +80,37 @@ struct PerTransport {
 }
 
 impl Metrics {
-    /// What came in.
+    /// Queries received.
     pub fn queries(&self, transport: Transport) -> u64 {
         self.per(transport).responses.iter().map(|responses| responses.load(Ordering::Relaxed)).sum()
     }
 
-    /// What became of it.
+    /// Queries with the outcome `code`.
     pub fn responses(&self, transport: Transport, code: Code) -> u64 {
         self.per(transport).responses[code as usize].load(Ordering::Relaxed)
     }
 
-    /// Replies that had to leave something out, and said so.
+    /// Replies cut to the size that the client accepts, with the TC flag set.
     pub fn truncated(&self, transport: Transport) -> u64 {
         self.per(transport).truncated.load(Ordering::Relaxed)
     }
 
-    /// Replies over UDP that the system refused to send, to port 0 for example.
+    /// UDP replies that the system could not send, for example to port 0.
     pub fn unsent(&self) -> u64 {
         self.unsent.load(Ordering::Relaxed)
     }
 
-    /// TCP connections that are open now.
+    /// Failed attempts to receive over UDP, each retried after a pause. Time-outs do not count.
+    pub fn receive_errors(&self) -> u64 {
+        self.receive_errors.load(Ordering::Relaxed)
+    }
+
+    /// Open TCP connections.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// TCP connections that the system could not give us, for want of file descriptors for example.
+    /// TCP connections that the system could not accept, for example because file descriptors ran out.
     pub fn accept_errors(&self) -> u64 {
         self.accept_errors.load(Ordering::Relaxed)
     }
@@ -115,6 +122,7 @@ impl Metrics {
         }
     }
 
+    /// Adds the counts of one batch.
     pub(crate) fn add(&self, transport: Transport, tally: &Tally) {
         let per = self.per(transport);
         for (total, &count) in per.responses.iter().zip(&tally.responses).filter(|(_, count)| **count > 0) {
@@ -129,11 +137,15 @@ impl Metrics {
         self.unsent.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn add_receive_error(&self) {
+        self.receive_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn add_accept_error(&self) {
         self.accept_errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection until the guard is dropped.
+    /// Counts a connection as open until the returned guard is dropped.
     pub(crate) fn connection(&self) -> impl Drop + '_ {
         self.connections.fetch_add(1, Ordering::Relaxed);
         Connection(&self.connections)
@@ -148,7 +160,7 @@ impl Drop for Connection<'_> {
     }
 }
 
-/// The counts of one batch: threads that add to the same counter for every query would wait for each other.
+/// Counts of one batch. Threads that added to the shared counters for every query would wait for each other.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     responses: [u64; Code::ALL.len()],

@@ -1,26 +1,27 @@
-//! Writes a reply.
+//! Writes a reply to the wire.
 //!
-//! By hand, because all that we answer is alike: every owner is the name that was asked for or the end of it, so that a
-//! name is a pointer to the question and nothing has to be searched for. `domain` reads every reply back in the tests
-//! and while fuzzing.
+//! The records are written by hand, because all replies are alike: every owner is the name in the question or the end
+//! of it. Names are therefore compression pointers into the question, and no search for common suffixes is needed.
+//! Tests and fuzzing parse every reply with the `domain` crate.
 
 use std::net::IpAddr;
 
 use domain::base::Header;
 use domain::base::iana::{Class, OptRcode, Rtype};
 
-use crate::request::{Asked, Edns, HEADER, Request};
+use crate::request::{Edns, HEADER_LENGTH, RawQuestion, Request};
 
-/// A pointer to the name in the question.
-const ASKED: [u8; 2] = pointer(HEADER);
-/// The size of an OPT record without options.
-const OPT_SIZE: usize = 11;
-/// How much we take over UDP, and give at most: what crosses every network in one piece (the DNS flag day of 2020 chose
-/// it).
-pub(crate) const UDP_SIZE: u16 = 1232;
-/// What a client takes that does not say.
-const UDP_SIZE_WITHOUT_EDNS: u16 = 512;
+/// Compression pointer to the name in the question.
+const QUESTION_NAME: [u8; 2] = pointer(HEADER_LENGTH);
+/// Length of an OPT record without options, in octets.
+const OPT_LENGTH: usize = 11;
+/// Maximum size of a reply over UDP, in octets, which is also the size that the server advertises for queries. Such a
+/// message crosses nearly every network without fragmentation (DNS flag day 2020).
+pub(crate) const MAX_UDP_SIZE: u16 = 1232;
+/// Size of a reply over UDP that every client accepts, in octets (RFC 1035, 4.2.1).
+const MIN_UDP_SIZE: u16 = 512;
 
+/// Transport protocol of a query and its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Udp,
@@ -30,6 +31,7 @@ pub enum Transport {
 impl Transport {
     pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
 
+    /// Returns the name in lower case, as used for metric labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Udp => "udp",
@@ -38,12 +40,14 @@ impl Transport {
     }
 }
 
+/// A reply under construction.
 pub(crate) struct Reply<'o> {
     out: &'o mut Vec<u8>,
     edns: Option<Edns>,
     transport: Transport,
-    /// What the records must fit into.
+    /// Maximum length of the message without its OPT record, in octets.
     limit: usize,
+    /// Compression pointer to the name of the zone.
     zone: [u8; 2],
     answers: u16,
     authorities: u16,
@@ -52,24 +56,23 @@ pub(crate) struct Reply<'o> {
 }
 
 impl<'o> Reply<'o> {
-    /// Writes the header and the question. `zone_length`: how much of the name asked for is the zone.
+    /// Starts a reply with space for the header, and the question. The last `zone_length` octets of the name in the
+    /// question are the zone.
     pub(crate) fn new(request: &Request<'_>, transport: Transport, zone_length: usize, out: &'o mut Vec<u8>) -> Self {
         out.clear();
-        out.extend_from_slice(&[0; HEADER]);
-        let name_length = request.asked.map_or(0, |asked| asked.name.len());
-        out.extend_from_slice(request.asked.map_or(&[], |asked: Asked<'_>| asked.octets));
+        out.extend_from_slice(&[0; HEADER_LENGTH]);
+        let name_length = request.question.map_or(0, |question| question.name.len());
+        out.extend_from_slice(request.question.map_or(&[], |question: RawQuestion<'_>| question.octets));
         let limit = match transport {
             Transport::Tcp => u16::MAX,
-            Transport::Udp => {
-                request.edns.map_or(UDP_SIZE_WITHOUT_EDNS, |edns| edns.udp_size.clamp(UDP_SIZE_WITHOUT_EDNS, UDP_SIZE))
-            }
+            Transport::Udp => request.edns.map_or(MIN_UDP_SIZE, |edns| edns.udp_size.clamp(MIN_UDP_SIZE, MAX_UDP_SIZE)),
         };
         Self {
             out,
             edns: request.edns,
             transport,
-            limit: usize::from(limit) - if request.edns.is_some() { OPT_SIZE } else { 0 },
-            zone: pointer(HEADER + name_length.saturating_sub(zone_length)),
+            limit: usize::from(limit) - if request.edns.is_some() { OPT_LENGTH } else { 0 },
+            zone: pointer(HEADER_LENGTH + name_length.saturating_sub(zone_length)),
             answers: 0,
             authorities: 0,
             additionals: 0,
@@ -77,11 +80,11 @@ impl<'o> Reply<'o> {
         }
     }
 
-    /// What was asked for has these addresses. A client whose packet cannot take them all is told to come back over TCP;
-    /// there is nowhere to go on to from there.
+    /// Appends the addresses of the name in the question. Sets TC over UDP if not all addresses fit, so that the client
+    /// retries over TCP. Replies over TCP are cut silently.
     pub(crate) fn addresses(&mut self, addresses: impl IntoIterator<Item = IpAddr>, ttl: u32) {
         for address in addresses {
-            if !self.write_address(ASKED, address, ttl) {
+            if !self.write_address(QUESTION_NAME, address, ttl) {
                 self.truncated = self.transport == Transport::Udp;
                 return;
             }
@@ -89,8 +92,9 @@ impl<'o> Reply<'o> {
         }
     }
 
+    /// Appends a record whose data is a list of character strings.
     pub(crate) fn text(&mut self, rtype: Rtype, ttl: u32, strings: &[&str]) {
-        let fits = self.write(ASKED, rtype, ttl, |out, _| {
+        let fits = self.write(QUESTION_NAME, rtype, ttl, |out, _| {
             for string in strings {
                 out.push(u8::try_from(string.len()).unwrap_or(0));
                 out.extend_from_slice(string.as_bytes());
@@ -99,7 +103,7 @@ impl<'o> Reply<'o> {
         self.answers += u16::from(fits);
     }
 
-    /// The zone was asked for its server; the server's addresses are added as far as they fit.
+    /// Appends the NS record of the zone, and the server's addresses as far as they fit.
     pub(crate) fn name_server(&mut self, addresses: &[IpAddr], ttl: u32) {
         let server = pointer(self.out.len() + 12);
         let fits = self.write(self.zone, Rtype::NS, ttl, |out, zone| {
@@ -112,16 +116,17 @@ impl<'o> Reply<'o> {
         }
     }
 
+    /// Appends the SOA record as the answer.
     pub(crate) fn start_of_authority(&mut self, soa: &StartOfAuthority) {
         self.answers += u16::from(self.write_soa(soa, soa.ttl));
     }
 
-    /// What a resolver needs to remember that there is nothing, and for how long (RFC 2308).
-    pub(crate) fn nothing(&mut self, soa: &StartOfAuthority) {
+    /// Appends the SOA record to the authority section, which lets resolvers cache a negative answer (RFC 2308).
+    pub(crate) fn negative(&mut self, soa: &StartOfAuthority) {
         self.authorities += u16::from(self.write_soa(soa, soa.negative_ttl));
     }
 
-    /// Completes the message. Returns whether something had to be left out.
+    /// Completes the message. Returns true if addresses were left out and TC is set.
     pub(crate) fn finish(self, request: &Request<'_>, rcode: OptRcode, authoritative: Authoritative) -> bool {
         let mut header = Header::new();
         header.set_id(request.header.id());
@@ -132,19 +137,19 @@ impl<'o> Reply<'o> {
         header.set_rd(request.header.rd());
         header.set_rcode(rcode.rcode());
         if let Some(edns) = self.edns {
-            let [size_high, size_low] = UDP_SIZE.to_be_bytes();
+            let [size_high, size_low] = MAX_UDP_SIZE.to_be_bytes();
             let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
             let [_, opt] = Rtype::OPT.to_int().to_be_bytes();
             self.out.extend_from_slice(&[0, 0, opt, size_high, size_low, rcode.ext(), 0, dnssec_ok, 0, 0, 0]);
         }
         let counts = [
-            u16::from(request.asked.is_some()),
+            u16::from(request.question.is_some()),
             self.answers,
             self.authorities,
             self.additionals + u16::from(self.edns.is_some()),
         ];
         self.out[..4].copy_from_slice(header.as_slice());
-        for (at, count) in self.out[4..HEADER].chunks_exact_mut(2).zip(counts) {
+        for (at, count) in self.out[4..HEADER_LENGTH].chunks_exact_mut(2).zip(counts) {
             at.copy_from_slice(&count.to_be_bytes());
         }
         self.truncated
@@ -163,24 +168,25 @@ impl<'o> Reply<'o> {
         })
     }
 
-    /// One fixed array per family: this is what nearly every answer is made of.
+    /// Appends an address record. Each family has an array of fixed size, because nearly all records are addresses.
     fn write_address(&mut self, owner: [u8; 2], address: IpAddr, ttl: u32) -> bool {
         match address {
             IpAddr::V4(address) => {
                 let mut record = [0; 16];
-                record[..12].copy_from_slice(&start(owner, Rtype::A, ttl, 4));
+                record[..12].copy_from_slice(&record_header(owner, Rtype::A, ttl, 4));
                 record[12..].copy_from_slice(&address.octets());
                 self.append(&record)
             }
             IpAddr::V6(address) => {
                 let mut record = [0; 28];
-                record[..12].copy_from_slice(&start(owner, Rtype::AAAA, ttl, 16));
+                record[..12].copy_from_slice(&record_header(owner, Rtype::AAAA, ttl, 16));
                 record[12..].copy_from_slice(&address.octets());
                 self.append(&record)
             }
         }
     }
 
+    /// Appends `record` if it fits. Returns true if it did.
     fn append(&mut self, record: &[u8]) -> bool {
         let fits = self.out.len() + record.len() <= self.limit;
         if fits {
@@ -189,10 +195,11 @@ impl<'o> Reply<'o> {
         fits
     }
 
-    /// `data` gets the pointer to the zone. What does not fit is taken back.
+    /// Appends a record with the data that `data` writes, given the pointer to the zone. Removes the record again if it
+    /// does not fit. Returns true if it did.
     fn write(&mut self, owner: [u8; 2], rtype: Rtype, ttl: u32, data: impl FnOnce(&mut Vec<u8>, [u8; 2])) -> bool {
         let before = self.out.len();
-        self.out.extend_from_slice(&start(owner, rtype, ttl, 0));
+        self.out.extend_from_slice(&record_header(owner, rtype, ttl, 0));
         let begin = self.out.len();
         data(self.out, self.zone);
         let length = u16::try_from(self.out.len() - begin).unwrap_or(u16::MAX);
@@ -205,13 +212,14 @@ impl<'o> Reply<'o> {
     }
 }
 
+/// The AA flag of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authoritative {
     Yes,
     No,
 }
 
-/// The numbers of the SOA record. Nobody transfers the zone, so those for secondaries are customary ones.
+/// Numbers in the SOA record. Those for secondary servers have customary values, because the zone is not transferred.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StartOfAuthority {
     pub(crate) serial: u32,
@@ -226,18 +234,19 @@ impl StartOfAuthority {
     const EXPIRE: u32 = 86400;
 }
 
-/// A record up to its data.
-fn start(owner: [u8; 2], rtype: Rtype, ttl: u32, length: u16) -> [u8; 12] {
-    let mut start = [0; 12];
-    start[..2].copy_from_slice(&owner);
-    start[2..4].copy_from_slice(&rtype.to_int().to_be_bytes());
-    start[4..6].copy_from_slice(&Class::IN.to_int().to_be_bytes());
-    start[6..10].copy_from_slice(&ttl.to_be_bytes());
-    start[10..].copy_from_slice(&length.to_be_bytes());
-    start
+/// Returns the part of a record in front of its data.
+fn record_header(owner: [u8; 2], rtype: Rtype, ttl: u32, length: u16) -> [u8; 12] {
+    let mut header = [0; 12];
+    header[..2].copy_from_slice(&owner);
+    header[2..4].copy_from_slice(&rtype.to_int().to_be_bytes());
+    header[4..6].copy_from_slice(&Class::IN.to_int().to_be_bytes());
+    header[6..10].copy_from_slice(&ttl.to_be_bytes());
+    header[10..].copy_from_slice(&length.to_be_bytes());
+    header
 }
 
-/// A compression pointer (RFC 1035, 4.1.4). `at` is always within the first 16 KiB: in the question or right behind it.
+/// Returns a compression pointer to the position `at` (RFC 1035, 4.1.4). `at` is in the question or right behind it, so
+/// it is always within the first 16 KiB.
 #[expect(clippy::cast_possible_truncation, reason = "14 bits")]
 const fn pointer(at: usize) -> [u8; 2] {
     (0xC000 | (at & 0x3FFF) as u16).to_be_bytes()

@@ -1,4 +1,4 @@
-//! A packet that came in, and what is wrong with it. Reading is left to `domain`, which never trusts a length.
+//! Parses a query and finds the errors in it. The `domain` crate reads the octets, with all lengths checked.
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rtype};
 use domain::base::message::QuestionSection;
@@ -7,28 +7,30 @@ use domain::base::opt::{Opt, OptRecord};
 use domain::base::wire::ParseError;
 use domain::base::{Header, Message, ParsedRecord};
 
-/// Where the question begins.
-pub(crate) const HEADER: usize = 12;
+/// Length of the header, in octets. The question follows it.
+pub(crate) const HEADER_LENGTH: usize = 12;
 
+/// A query, as far as it can be read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'m> {
     pub(crate) header: Header,
-    /// `None` when there is none, or more than one, or one that cannot be read.
-    pub(crate) asked: Option<Asked<'m>>,
+    /// `None` if there is not exactly one question, or if it cannot be read.
+    pub(crate) question: Option<RawQuestion<'m>>,
     pub(crate) edns: Option<Edns>,
-    /// Why it gets no other answer than this.
-    pub(crate) fault: Option<OptRcode>,
+    /// Response code of a query that is not answered from the plan.
+    pub(crate) error: Option<OptRcode>,
 }
 
+/// The question of a query, in wire format.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'m> {
-    /// Name, type and class as they came: clients compare the octets, upper and lower case included.
+pub(crate) struct RawQuestion<'m> {
+    /// Name, type and class as received. Clients compare these octets with those of the reply, including the case.
     pub(crate) octets: &'m [u8],
     pub(crate) name: &'m [u8],
     pub(crate) qtype: Rtype,
 }
 
-/// What the client says about itself (RFC 6891).
+/// EDNS parameters of the client (RFC 6891).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Edns {
     pub(crate) udp_size: u16,
@@ -37,12 +39,13 @@ pub(crate) struct Edns {
 }
 
 impl<'m> Request<'m> {
-    /// `None`: no answer at all. What is too short has no id to answer to, and answering answers would never end.
+    /// Parses a packet. Returns `None` if it must not be answered: a packet without a full header has no id to reply
+    /// to, and two servers that answered replies would never stop.
     pub(crate) fn parse(packet: &'m [u8]) -> Option<Self> {
         let message = Message::from_slice(packet).ok().filter(|message| !message.header().qr())?;
-        let mut request = Self { header: message.header(), asked: None, edns: None, fault: None };
+        let mut request = Self { header: message.header(), question: None, edns: None, error: None };
         let read = request.read(packet, message);
-        request.fault = if request.header.opcode() != Opcode::QUERY {
+        request.error = if request.header.opcode() != Opcode::QUERY {
             Some(OptRcode::NOTIMP)
         } else {
             match read {
@@ -55,7 +58,7 @@ impl<'m> Request<'m> {
         Some(request)
     }
 
-    /// Fills in what can be read, in order, and gives the class.
+    /// Fills in the question and the EDNS parameters, in this order. Returns the class of the question.
     fn read(&mut self, packet: &'m [u8], message: &'m Message<[u8]>) -> Result<Class, Malformed> {
         let counts = message.header_counts();
         if counts.qdcount() != 1 {
@@ -63,13 +66,13 @@ impl<'m> Request<'m> {
         }
         let mut questions = message.question();
         let question = questions.next().ok_or(Malformed)??;
-        let octets = &packet[HEADER..questions.pos()];
-        // A pointer here could only lead into the header. It would not come back as it came.
+        let octets = &packet[HEADER_LENGTH..questions.pos()];
+        // A compression pointer here could only lead into the header, and the reply would not repeat its octets.
         let name = octets.split_last_chunk::<4>().map(|(name, _)| name).ok_or(Malformed)?;
         if question.qname().as_flat_slice() != Some(name) {
             return Err(Malformed);
         }
-        self.asked = Some(Asked { octets, name, qtype: question.qtype() });
+        self.question = Some(RawQuestion { octets, name, qtype: question.qtype() });
         if (counts.ancount(), counts.nscount(), counts.arcount()) != (0, 0, 0) {
             self.read_edns(questions)?;
         }
@@ -100,7 +103,7 @@ impl Edns {
     }
 }
 
-/// It does not matter what: the client gets FORMERR.
+/// A query that cannot be read. All causes lead to FORMERR.
 struct Malformed;
 
 impl From<ParseError> for Malformed {

@@ -1,4 +1,4 @@
-//! From a packet to the packet that answers it, without a socket.
+//! Turns a packet into its reply, without a socket.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,32 +7,35 @@ use domain::base::iana::{OptRcode, Rtype};
 use landfall_core::export::Family;
 use landfall_core::plan::{Plan, ServicePlan};
 
-use crate::answer::{Answer, Room, answer};
-use crate::question::{NAME_MAX, question};
+use crate::answer::{Answer, AnswerLimit, answer};
+use crate::question::{MAX_NAME_LENGTH, question};
 use crate::reply::{Authoritative, Reply, StartOfAuthority};
 use crate::request::Request;
 use crate::zone::Zone;
 
 pub use crate::reply::Transport;
 
-/// Longer, and a change would not reach clients for hours.
-const TTL_MAX: Duration = Duration::from_secs(3600);
-/// A cache holds one draw for this long, and a weight is only as good as the number of draws.
-const DRAWN_TTL_MAX: u32 = 5;
-/// Nothing that comes into being is unknown for longer.
-const NEGATIVE_TTL_MAX: u32 = 5;
-const SOA_TTL_MAX: u32 = 300;
-/// The DNS specification of KEP-1645 that we follow, and the TTL that its example gives the record.
+/// Limit of the configured TTL. With a longer one, a change would not reach clients for hours.
+const MAX_TTL: Duration = Duration::from_secs(3600);
+/// Maximum TTL of a drawn address. A cache repeats one draw for this long, and shares follow the weights only over many
+/// draws.
+const MAX_DRAWN_TTL_SECONDS: u32 = 5;
+/// Maximum TTL of a negative answer, and so the longest time for which a cache hides a new service.
+const MAX_NEGATIVE_TTL_SECONDS: u32 = 5;
+/// Maximum TTL of the SOA record.
+const MAX_SOA_TTL_SECONDS: u32 = 300;
+/// Version of the DNS specification of KEP-1645 that this server follows.
 const SCHEMA_VERSION: &str = "1.0.0";
-const SCHEMA_VERSION_TTL: u32 = 28800;
+/// TTL of the version record, as in the example of KEP-1645.
+const SCHEMA_VERSION_TTL_SECONDS: u32 = 28800;
 
-/// Over UDP, what fits into 1232 octets beside a long name. More endpoints are not worth a second query over TCP: who
-/// asks gets a part of them, by weight.
-const UDP_ROOM: Room = Room { ipv4: 64, ipv6: 32 };
-/// Over TCP, what fits into 64 KiB beside the longest question and an OPT record.
-const TCP_ROOM: Room = Room { ipv4: (65_535 - 282) / 16, ipv6: (65_535 - 282) / 28 };
+/// Endpoints in an answer over UDP, which fit into 1232 octets beside a long name. Larger answers are sampled by weight
+/// instead of truncated, to avoid a second query over TCP.
+const UDP_LIMIT: AnswerLimit = AnswerLimit { ipv4: 64, ipv6: 32 };
+/// Endpoints in an answer over TCP, which fit into 64 KiB beside the longest question and an OPT record.
+const TCP_LIMIT: AnswerLimit = AnswerLimit { ipv4: (65_535 - 282) / 16, ipv6: (65_535 - 282) / 28 };
 
-/// What is the same for all answers.
+/// Configuration of all replies.
 #[derive(Debug, Clone)]
 pub struct Responder {
     zones: Vec<Zone>,
@@ -41,82 +44,82 @@ pub struct Responder {
     offset: u64,
 }
 
-/// What became of a packet.
+/// Outcome of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It deserves no answer.
+    /// The packet must not be answered.
     Dropped,
-    Replied {
-        rcode: OptRcode,
-        truncated: bool,
-    },
+    /// The reply was written.
+    Replied { rcode: OptRcode, truncated: bool },
 }
 
 impl Responder {
-    /// `offset` is added to all points that are drawn with. Each process takes one at random, so that the replicas of a
-    /// cluster do not give the same answers in step.
+    /// Creates a responder. `offset` is added to all points that are used to draw. Each process uses a random one, so
+    /// that the replicas of a cluster do not draw the same answers in step.
     pub fn new(zones: Vec<Zone>, ttl: Duration, advertise: Vec<IpAddr>, offset: u64) -> Self {
-        let ttl = u32::try_from(ttl.min(TTL_MAX).as_secs()).unwrap_or(u32::MAX);
+        let ttl = u32::try_from(ttl.min(MAX_TTL).as_secs()).unwrap_or(u32::MAX);
         Self { zones, ttl, advertise, offset }
     }
 
-    /// Writes the reply to `packet` into `out`. `plan`: `None` as long as there is none.
+    /// Writes the reply to `packet` into `out`. `plan` is `None` before the first plan.
     pub fn reply(&self, plan: Option<&Plan>, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Outcome {
         let Some(request) = Request::parse(packet) else { return Outcome::Dropped };
-        let mut buffer = [0; NAME_MAX];
-        let asked = request.asked.filter(|_| request.fault.is_none());
-        let found = asked.and_then(|asked| Some((asked, question(asked.name, &self.zones, &mut buffer)?)));
-        let Some((asked, (zone, question))) = found else {
-            let rcode = request.fault.unwrap_or(OptRcode::REFUSED);
+        let mut buffer = [0; MAX_NAME_LENGTH];
+        let raw = request.question.filter(|_| request.error.is_none());
+        let found = raw.and_then(|raw| Some((raw, question(raw.name, &self.zones, &mut buffer)?)));
+        let Some((raw, (zone, question))) = found else {
+            let rcode = request.error.unwrap_or(OptRcode::REFUSED);
             let truncated = Reply::new(&request, transport, 0, out).finish(&request, rcode, Authoritative::No);
             return Outcome::Replied { rcode, truncated };
         };
-        let room = match transport {
-            Transport::Udp => UDP_ROOM,
-            Transport::Tcp => TCP_ROOM,
+        let limit = match transport {
+            Transport::Udp => UDP_LIMIT,
+            Transport::Tcp => TCP_LIMIT,
         };
         let point = |service: &ServicePlan| service.next_point().wrapping_add(self.offset);
-        let answer = answer(plan, question, asked.qtype, room, point);
+        let answer = answer(plan, question, raw.qtype, limit, point);
         let mut reply = Reply::new(&request, transport, zone.wire().len(), out);
         let (rcode, authoritative) = self.write(&answer, plan, &mut reply);
         Outcome::Replied { rcode, truncated: reply.finish(&request, rcode, authoritative) }
     }
 
+    /// Writes the records of `answer`. Returns the response code and the AA flag.
     fn write(&self, answer: &Answer<'_>, plan: Option<&Plan>, reply: &mut Reply<'_>) -> (OptRcode, Authoritative) {
         match *answer {
             Answer::Refused => return (OptRcode::REFUSED, Authoritative::No),
             Answer::NotSynced => return (OptRcode::SERVFAIL, Authoritative::No),
-            Answer::NoName => {
-                reply.nothing(&self.start_of_authority(plan));
+            Answer::NxDomain => {
+                reply.negative(&self.start_of_authority(plan));
                 return (OptRcode::NXDOMAIN, Authoritative::Yes);
             }
-            Answer::NoData => reply.nothing(&self.start_of_authority(plan)),
-            Answer::Drawn(address) => reply.addresses([address], self.ttl.min(DRAWN_TTL_MAX)),
-            Answer::ClustersetIps(ips, family) => reply.addresses(of(family, ips), self.ttl),
+            Answer::NoData => reply.negative(&self.start_of_authority(plan)),
+            Answer::Drawn(address) => reply.addresses([address], self.ttl.min(MAX_DRAWN_TTL_SECONDS)),
+            Answer::ClustersetIps(ips, family) => reply.addresses(of_family(family, ips), self.ttl),
             Answer::Endpoints(ref addresses) => reply.addresses(addresses.iter().copied(), self.ttl),
             Answer::StartOfAuthority => reply.start_of_authority(&self.start_of_authority(plan)),
             Answer::NameServers => reply.name_server(&self.advertise, self.ttl),
-            Answer::OwnAddresses(family) if of(family, &self.advertise).next().is_none() => {
-                reply.nothing(&self.start_of_authority(plan));
+            Answer::OwnAddresses(family) if of_family(family, &self.advertise).next().is_none() => {
+                reply.negative(&self.start_of_authority(plan));
             }
-            Answer::OwnAddresses(family) => reply.addresses(of(family, &self.advertise), self.ttl),
-            Answer::SchemaVersion => reply.text(Rtype::TXT, SCHEMA_VERSION_TTL, &[SCHEMA_VERSION]),
-            Answer::NotAList => reply.text(Rtype::HINFO, self.ttl, &["RFC8482", ""]),
+            Answer::OwnAddresses(family) => reply.addresses(of_family(family, &self.advertise), self.ttl),
+            Answer::SchemaVersion => reply.text(Rtype::TXT, SCHEMA_VERSION_TTL_SECONDS, &[SCHEMA_VERSION]),
+            Answer::MinimalAny => reply.text(Rtype::HINFO, self.ttl, &["RFC8482", ""]),
         }
         (OptRcode::NOERROR, Authoritative::Yes)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "serial numbers go round (RFC 1982)")]
+    #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap around (RFC 1982)")]
     fn start_of_authority(&self, plan: Option<&Plan>) -> StartOfAuthority {
         StartOfAuthority {
             serial: plan.map_or(0, Plan::changed) as u32,
-            ttl: self.ttl.min(SOA_TTL_MAX),
-            negative_ttl: self.ttl.min(NEGATIVE_TTL_MAX),
+            ttl: self.ttl.min(MAX_SOA_TTL_SECONDS),
+            negative_ttl: self.ttl.min(MAX_NEGATIVE_TTL_SECONDS),
             minimum: self.ttl,
         }
     }
 }
 
-fn of(family: Family, addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
+/// Returns the addresses of `family`.
+fn of_family(family: Family, addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
     addresses.iter().copied().filter(move |&address| Family::of(address) == family)
 }

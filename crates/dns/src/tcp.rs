@@ -1,4 +1,4 @@
-//! Answers over TCP: for what does not fit into a packet, and for clients that prefer it.
+//! Answers over TCP, for replies that do not fit into a UDP packet and for clients that prefer TCP.
 
 use std::io;
 use std::sync::Arc;
@@ -13,34 +13,40 @@ use tokio::time::{sleep, timeout};
 
 use crate::metrics::{Metrics, Tally};
 use crate::responder::{Outcome, Responder, Transport};
+use crate::socket_error::{ErrorClass, classify};
 
-/// Connections at once; the next one waits until one of them ends. Each takes 128 KiB at most, so all of them 32 MiB.
-const CONNECTIONS_MAX: usize = 256;
-/// How long a client may take to send a query, be it its first or its next one, or to take an answer (RFC 7766 asks for
-/// seconds).
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Buffers that grew larger for one message are given back.
-const BUFFER_KEPT: usize = 4096;
-/// How long to leave the system alone when it has no connection to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Maximum number of open connections. Further ones wait until one of them ends. A connection takes at most 128 KiB, so
+/// all of them take at most 32 MiB.
+const MAX_CONNECTIONS: usize = 256;
+/// Time for a client to send its next query or to receive a reply. RFC 7766 recommends a few seconds.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Capacity that a buffer keeps between messages. Buffers that grew beyond it are shrunk.
+const MAX_IDLE_BUFFER_BYTES: usize = 4096;
+/// Pause after a failed attempt to accept a connection, so that a persistent error does not take all CPU time.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Never returns. What is still open when this is dropped is closed.
+/// Accepts and answers connections. Returns only if the listener is unusable, with the error. Connections are closed
+/// when the future returns or is dropped.
 pub(crate) async fn serve(
     listener: TcpListener,
     responder: &Arc<Responder>,
     plan: &watch::Receiver<Option<Arc<Plan>>>,
     metrics: &Arc<Metrics>,
-) {
+) -> io::Error {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        if connections.len() >= CONNECTIONS_MAX {
+        if connections.len() >= MAX_CONNECTIONS {
             connections.join_next().await;
         }
-        let Ok((stream, _)) = listener.accept().await else {
-            metrics.add_accept_error();
-            sleep(ACCEPT_PAUSE).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) if classify(&error) == ErrorClass::Permanent => return error,
+            Err(_) => {
+                metrics.add_accept_error();
+                sleep(ACCEPT_RETRY_INTERVAL).await;
+                continue;
+            }
         };
         let connection =
             Connection { responder: Arc::clone(responder), plan: plan.clone(), metrics: Arc::clone(metrics) };
@@ -48,6 +54,7 @@ pub(crate) async fn serve(
     }
 }
 
+/// Shared state of a server, as a connection needs it.
 struct Connection {
     responder: Arc<Responder>,
     plan: watch::Receiver<Option<Arc<Plan>>>,
@@ -55,13 +62,14 @@ struct Connection {
 }
 
 impl Connection {
-    /// Until the client goes, or is silent for too long. Why it ended concerns nobody but the client.
+    /// Answers queries until the client closes the connection, stays silent for too long or an error occurs. Such an
+    /// error affects this client alone, so it is not reported.
     async fn answer(self, stream: TcpStream) {
         let _open = self.metrics.connection();
         let _ = stream.set_nodelay(true);
-        let mut stream = BufReader::with_capacity(BUFFER_KEPT, stream);
+        let mut stream = BufReader::with_capacity(MAX_IDLE_BUFFER_BYTES, stream);
         let (mut query, mut reply) = (Vec::new(), Vec::new());
-        while let Ok(Ok(())) = timeout(PATIENCE, read(&mut stream, &mut query)).await {
+        while let Ok(Ok(())) = timeout(CLIENT_TIMEOUT, read(&mut stream, &mut query)).await {
             let plan = self.plan.borrow().clone();
             let outcome = self.responder.reply(plan.as_deref(), &query, Transport::Tcp, &mut reply);
             drop(plan);
@@ -71,19 +79,19 @@ impl Connection {
             if outcome == Outcome::Dropped {
                 continue;
             }
-            // Length and message in one segment: some clients expect it.
+            // Length and message are sent in one segment, which some clients expect.
             let length = u16::try_from(reply.len()).unwrap_or(u16::MAX);
             reply.splice(..0, length.to_be_bytes());
-            let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(&reply)).await else { break };
+            let Ok(Ok(())) = timeout(CLIENT_TIMEOUT, stream.write_all(&reply)).await else { break };
             for buffer in [&mut query, &mut reply] {
                 buffer.clear();
-                buffer.shrink_to(BUFFER_KEPT);
+                buffer.shrink_to(MAX_IDLE_BUFFER_BYTES);
             }
         }
     }
 }
 
-/// One message, after its length.
+/// Reads one message, which follows its length.
 async fn read(stream: &mut BufReader<TcpStream>, query: &mut Vec<u8>) -> io::Result<()> {
     let length = stream.read_u16().await?;
     query.resize(usize::from(length), 0);

@@ -1,4 +1,4 @@
-//! The zones that are answered for.
+//! Zones this server is authoritative for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,27 +6,28 @@ use std::str::FromStr;
 use landfall_core::name::is_label;
 use thiserror::Error;
 
-/// `hostmaster.<zone>` must not be longer than a name can be, 255 octets.
-const WIRE_MAX: usize = 255 - "?hostmaster".len();
+/// Maximum length of a zone on the wire, in octets. `hostmaster.<zone>` must be a name, so at most 255 octets.
+const MAX_WIRE_LENGTH: usize = 255 - "?hostmaster".len();
 
-/// One or more DNS labels, `clusterset.local` unless somebody says otherwise.
+/// A zone name of one or more DNS labels. Default: `clusterset.local`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     text: Box<str>,
     wire: Box<[u8]>,
 }
 
+/// Error for a text that is not a zone name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("zone {0:?} is not a domain name of labels (a-z, 0-9, '-', at most 63 characters each, 240 in all)")]
 pub struct InvalidZone(String);
 
 impl Zone {
-    /// Lower case, without a dot at the end.
+    /// Returns the name in lower case, without a dot at the end.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// As DNS writes it, in lower case: each label after its length, the root's 0 at the end.
+    /// Returns the name in wire format and lower case: each label after its length, and a 0 at the end.
     pub(crate) fn wire(&self) -> &[u8] {
         &self.wire
     }
@@ -50,7 +51,7 @@ impl FromStr for Zone {
             wire.extend_from_slice(label.as_bytes());
         }
         wire.push(0);
-        if wire.len() > WIRE_MAX {
+        if wire.len() > MAX_WIRE_LENGTH {
             return Err(InvalidZone(zone.to_owned()));
         }
         Ok(Self { text: text.into(), wire: wire.into() })
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zone_is_one_or_more_labels() {
+    fn zone_has_one_or_more_labels() {
         let zone: Zone = "ClusterSet.Local.".parse().unwrap();
         assert_eq!((zone.as_str(), zone.wire()), ("clusterset.local", &b"\x0aclusterset\x05local\x00"[..]));
         assert_eq!(zone, Zone::default());

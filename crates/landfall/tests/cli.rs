@@ -268,7 +268,7 @@ fn ignored_input_is_named_and_exits_with_1() {
             misspelt.as_str(),
             "SelectionPolicy demo/other: spec.loadBalancin: there is no such field",
         ),
-        ("c1/future.yml", future.as_str(), "apiVersion landfall.dev/v2 is not read, landfall.dev/v1alpha1 is"),
+        ("c1/future.yml", future.as_str(), "apiVersion landfall.dev/v2 is not supported; use landfall.dev/v1alpha1"),
     ];
     for (file, text, expected) in cases {
         let path = dir.path().join(file);

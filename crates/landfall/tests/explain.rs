@@ -76,7 +76,7 @@ fn facts(printed: &Value) -> Facts {
 fn tuning(printed: &Value) -> Tuning {
     let number = |name| number(printed, name);
     Tuning {
-        target_utilization: number("targetUtilisation"),
+        target_utilization: number("targetUtilization"),
         burstiness: number("burstiness"),
         epsilon_ms: number("epsilonMs"),
         trim_gain: number("trimGain"),

@@ -11,9 +11,9 @@ use std::thread::{available_parallelism, scope};
 
 use landfall_core::optimize::facts::Tuning;
 use landfall_sim::contender::Contender;
-use landfall_sim::run::{Outcome, run};
+use landfall_sim::run::{RoundOutcome, run};
 use landfall_sim::scenario::Scenario;
-use landfall_sim::summary::{Summary, summarise};
+use landfall_sim::summary::{Summary, summarize};
 use landfall_sim::trace::Trace;
 use landfall_sim::world::World;
 
@@ -67,7 +67,7 @@ impl Replay {
         Self { world, optimum_ms: trace.optimum_ms.headroom09.unwrap() }
     }
 
-    fn outcomes(&self, policy: &str, tuning: Tuning) -> Vec<Outcome> {
+    fn outcomes(&self, policy: &str, tuning: Tuning) -> Vec<RoundOutcome> {
         let contender = Contender::parse(policy).unwrap();
         run(&self.world, contender.policy(&self.world, tuning).as_mut())
     }
@@ -119,11 +119,11 @@ fn documentation_has_rejections_moves_and_utilization_of_the_optimizer() {
     let rows = each(&SCENARIOS, |name| {
         let replay = Replay::of(name);
         let outcomes = replay.outcomes("optimized", Tuning::default());
-        let summary = summarise("optimized", &replay.world, &outcomes, &replay.optimum_ms);
-        let Summary { mean_ms, p99_ms, rejected, max_utilisation, rounds_over_capacity, l1_per_round, .. } = summary;
+        let summary = summarize("optimized", &replay.world, &outcomes, &replay.optimum_ms);
+        let Summary { mean_ms, p99_ms, rejected, max_utilization, rounds_over_capacity, l1_per_round, .. } = summary;
         let (first, max) = (ratio(summary.j_over_optimum.first), ratio(summary.j_over_optimum.max));
         format!(
-            "| {name} | {first} | {max} | {mean_ms:.1} | {p99_ms:.0} | {:.3} | {max_utilisation:.3} | {rounds_over_capacity} | {:.1} |",
+            "| {name} | {first} | {max} | {mean_ms:.1} | {p99_ms:.0} | {:.3} | {max_utilization:.3} | {rounds_over_capacity} | {:.1} |",
             100.0 * rejected,
             50.0 * l1_per_round
         )
@@ -137,9 +137,7 @@ fn documentation_has_the_cost_of_a_target_utilization() {
     let targets = [0.7, 0.8, 0.85, 0.9, 0.95];
     let columns = each(&scenarios, |name| {
         let replay = Replay::of(name);
-        targets.map(|target_utilisation| {
-            replay.ratio("optimized", Tuning { target_utilization: target_utilisation, ..Tuning::default() })
-        })
+        targets.map(|target_utilization| replay.ratio("optimized", Tuning { target_utilization, ..Tuning::default() }))
     });
     let row = |(k, target): (usize, &f64)| {
         let ratios: Vec<&str> = columns.iter().map(|column| column[k].as_str()).collect();

@@ -305,7 +305,7 @@ fn impossible_facts_are_named_and_all_clients_are_answered() {
         ("demandRps: 900", "demandRps: -1", "spec.services[0].demandRps: -1 is not a number from 0 to 10000000"),
         ("demandRps: 900", "demandRps: .nan", "spec.services[0].demandRps: NaN is not a number"),
         ("capacityRps: 900", "capacityRps: .inf", "spec.services[0].capacityRps: inf is not a number"),
-        ("demandRps: 900", "demandRps: 1e300", "; the most counts instead"),
+        ("demandRps: 900", "demandRps: 1e300", "; the maximum is used instead"),
         (
             "serviceTimeMs: 20",
             "serviceTimeMs: 1e9",

@@ -66,7 +66,7 @@ fn assert_sane(summary: &Value) {
     let expected = [
         "jOverOptimum",
         "l1PerRound",
-        "maxUtilisation",
+        "maxUtilization",
         "meanMs",
         "p99Ms",
         "policy",
@@ -82,7 +82,7 @@ fn assert_sane(summary: &Value) {
     assert!(number(summary, "/jOverOptimum/mean") > 0.99 && number(summary, "/jOverOptimum/first") > 0.99);
     assert!((20.0..2000.0).contains(&number(summary, "/meanMs")) && number(summary, "/p99Ms") > 50.0);
     assert!((0.0..1.0).contains(&number(summary, "/rejected")) && number(summary, "/usdPerMillion") > 0.0);
-    assert!(number(summary, "/maxUtilisation") > 0.5 && number(summary, "/l1PerRound") >= 0.0);
+    assert!(number(summary, "/maxUtilization") > 0.5 && number(summary, "/l1PerRound") >= 0.0);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn table_names_the_scenario_and_the_measure() {
     let headline = "B-ep-3: the enhancement proposal example: c1 has no local export, RTT 10/5; asymmetric demand, c3 small; \
                     3 clusters, 30 rounds, mode performance, 1 ms is worth 10 USD per million requests";
     assert_eq!(lines[0], headline);
-    assert!(lines[1].starts_with("J* is the least cost of each round"), "{}", lines[1]);
+    assert!(lines[1].starts_with("J* is the lowest possible cost of each round"), "{}", lines[1]);
     let columns =
         ["POLICY", "J/J*", "MEAN MS", "P99 MS", "USD/M", "REJECTED %", "MAX UTIL", "OVER CAPACITY", "MOVED PER ROUND"];
     assert!(lines[2].starts_with("The first 10 of 30 rounds are warm-up"), "{}", lines[2]);
@@ -151,7 +151,7 @@ fn report_and_pictures_are_self_contained_and_reproducible() {
         let (page, folder) = (page.to_str().unwrap(), pictures.to_str().unwrap());
         let policies = "nearest,optimized,waterfall-rtt";
         printed(&[&scenario(), "--trace", &trace(), "--policy", policies, "--report", page, "--pictures", folder]);
-        let files = ["split.svg", "utilisation.svg", "cost.svg", "pareto.svg"].map(|file| pictures.join(file));
+        let files = ["split.svg", "utilization.svg", "cost.svg", "pareto.svg"].map(|file| pictures.join(file));
         let all = files.into_iter().chain([PathBuf::from(page)]);
         all.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
     };

@@ -1,37 +1,39 @@
-//! All that can be run, by name: the optimiser, the optimiser with less of it switched on, and its rivals.
+//! All policies by name: the optimizer, the optimizer with parts switched off, and the baselines.
 
 use std::fmt;
 
 use landfall_core::optimize::facts::Tuning;
 
+use crate::agents::{Agents, Variant};
 use crate::baselines::Baseline;
-use crate::optimized::{Optimized, Variant};
-use crate::policy::Policy;
+use crate::policy::SharingPolicy;
 use crate::world::World;
 
+/// A policy that can be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    Ours(Variant),
-    Rival(Baseline),
+    Optimizer(Variant),
+    Baseline(Baseline),
 }
 
 impl Contender {
-    /// The whole optimiser: what the product does.
-    pub const PRODUCT: Self = Self::Ours(Variant::Whole);
+    /// The optimizer as it runs in the operator.
+    pub const PRODUCT: Self = Self::Optimizer(Variant::Whole);
 
-    const OURS: [Self; 3] = [Self::PRODUCT, Self::Ours(Variant::RoundsOnly), Self::Ours(Variant::Fallback)];
+    const OPTIMIZERS: [Self; 3] =
+        [Self::PRODUCT, Self::Optimizer(Variant::RoundsOnly), Self::Optimizer(Variant::Fallback)];
 
-    /// Ours first.
+    /// Returns all policies, the optimizer first.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::OURS.into_iter().chain(Baseline::ALL.into_iter().map(Self::Rival))
+        Self::OPTIMIZERS.into_iter().chain(Baseline::ALL.into_iter().map(Self::Baseline))
     }
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Ours(Variant::Whole) => "optimized",
-            Self::Ours(Variant::RoundsOnly) => "optimized-rounds",
-            Self::Ours(Variant::Fallback) => "fallback",
-            Self::Rival(baseline) => baseline.as_str(),
+            Self::Optimizer(Variant::Whole) => "optimized",
+            Self::Optimizer(Variant::RoundsOnly) => "optimized-rounds",
+            Self::Optimizer(Variant::Fallback) => "fallback",
+            Self::Baseline(baseline) => baseline.as_str(),
         }
     }
 
@@ -39,11 +41,11 @@ impl Contender {
         Self::all().find(|contender| contender.as_str() == name)
     }
 
-    /// For one run. The tuning is of ours alone.
-    pub fn policy(self, world: &World, tuning: Tuning) -> Box<dyn Policy> {
+    /// Returns the policy for one run. Baselines ignore the tuning.
+    pub fn policy(self, world: &World, tuning: Tuning) -> Box<dyn SharingPolicy> {
         match self {
-            Self::Ours(variant) => Box::new(Optimized::new(world, variant, tuning)),
-            Self::Rival(baseline) => baseline.policy(),
+            Self::Optimizer(variant) => Box::new(Agents::new(world, variant, tuning)),
+            Self::Baseline(baseline) => baseline.policy(),
         }
     }
 }
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_that_of_one_contender() {
+    fn name_identifies_one_contender() {
         for contender in Contender::all() {
             assert_eq!(Contender::parse(contender.as_str()), Some(contender));
         }

@@ -1,24 +1,44 @@
-//! Runs the optimiser and its rivals in a made-up world with a made-up clock, and judges them.
+//! Runs the optimizer and simpler policies in a simulated world with a simulated clock, and judges them.
 //!
 //! ```text
-//! Scenario ── world ──▶ World ── run(policy) ──▶ one Outcome per round ── summary ──▶ Summary
-//!  (a file)    seeded     │                              │ judge: exact M/M/c, not the optimiser's model
-//!                         └── optimum ──▶ the least cost of each round, by a linear programme
+//! scenario, generate    a file, or random numbers, as a Scenario
+//!    │
+//! world, trace          Scenario → World: demand, capacity and round trips of every round, from a seed or a recording
+//!    │
+//! judge, foresight      exact M/M/c queues, and the lowest possible cost of every round
+//!    │
+//! policy, run           World, SharingPolicy → one RoundOutcome per round
+//!    │
+//! agents, baselines     policies: the optimizer's agents, and the rules that they are compared with
+//! contender             all of them by name
+//!    │
+//! summary, report       RoundOutcomes → a row of a table, pictures, a page
 //! ```
 //!
-//! What a policy may know is in [`policy::Moment`]: the past, and nothing of the round that it decides about.
+//! A policy sees only the past: [`policy::Moment`] has nothing of the round that it decides about. The judge is an exact
+//! queueing model and not the optimizer's own approximation. `matrix` holds one value per source and exporter;
+//! `constraints` those of a linear program.
 
+pub mod matrix;
+
+// A world.
+pub mod scenario;
+pub mod generate;
+pub mod world;
+pub mod trace;
+
+// What its requests cost, and what they could cost at best.
+pub mod judge;
+mod constraints;
+pub mod foresight;
+
+// Policies, and their runs.
+pub mod policy;
+pub mod run;
+pub mod agents;
 pub mod baselines;
 pub mod contender;
-pub mod generate;
-pub mod judge;
-pub mod matrix;
-pub mod optimized;
-pub mod optimum;
-pub mod policy;
-pub mod report;
-pub mod run;
-pub mod scenario;
+
+// Results.
 pub mod summary;
-pub mod trace;
-pub mod world;
+pub mod report;

@@ -1,8 +1,8 @@
-//! Sources by exporters.
+//! One value for each pair of source and exporter.
 
 use std::ops::{Index, IndexMut};
 
-/// Row by row; as many rows as columns.
+/// A square matrix: a row per source, a column per exporter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix<T> {
     size: usize,

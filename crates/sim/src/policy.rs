@@ -1,68 +1,68 @@
-//! What a policy knows, and what it decides.
+//! The interface of a policy: the facts that it sees, and the shares that it decides.
 
 use crate::matrix::Matrix;
 use crate::world::World;
 
-/// A rule by which all clusters share their demand among the exporters.
-pub trait Policy {
-    /// Rows of shares for the round that begins, each adding up to 1. A dead exporter must get nothing.
+/// Shares the demand of all clusters among the exporters.
+pub trait SharingPolicy {
+    /// Returns a row of shares per source for the round that begins. Each row adds up to 1; a dead exporter gets 0.
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64>;
 
-    /// New shares some seconds into the round, when what is measured then is reason enough not to wait for the next one.
-    fn react(&mut self, _moment: &Moment<'_>, _seen: &Seen<'_>) -> Option<Matrix<f64>> {
+    /// Returns new shares some seconds into the round, or `None` to wait for the next round.
+    fn react(&mut self, _moment: &Moment<'_>, _seen: &EarlyMeasurement<'_>) -> Option<Matrix<f64>> {
         None
     }
 }
 
-/// All that is known when a round begins.
+/// Facts known at the start of a round.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment<'a> {
-    /// Only its constants, and of `rounds[t]` only who is alive and what the price list says: the rest of this round is the
-    /// future.
+    /// A policy may read its constants, and `alive` and the prices of the current round. The rest of the current round and
+    /// all later rounds are the future.
     pub world: &'a World,
-    /// t, from 0.
+    /// Index of the round, from 0.
     pub round: usize,
-    /// What happened in each round before this one.
-    pub past: &'a [Past],
-    /// The round-trip times that sources publish: gated, smoothed, and with a dead band of max(2 ms, 10 %).
+    /// Measurements of all earlier rounds.
+    pub past: &'a [PastRound],
+    /// Round-trip times that sources publish: gated, smoothed, with a dead band of max(2 ms, 10 %).
     pub published_rtt_ms: &'a Matrix<f64>,
-    /// The same without the dead band, plus service time and exchanged price.
+    /// Smoothed round-trip time without the dead band, plus service time and exchanged price.
     pub cost_ms: &'a Matrix<f64>,
-    /// By exporter, the most that it has advertised so far; one that appears says at once what it can do.
+    /// Highest capacity that each exporter has advertised so far, including this round.
     pub nominal_rps: &'a [f64],
 }
 
 impl Moment<'_> {
-    /// Who can be asked in this round.
+    /// Returns which exporters are alive in this round.
     pub fn alive(&self) -> &[bool] {
         &self.world.rounds[self.round].alive
     }
 }
 
-/// One round, as it was measured.
+/// Measurements of one round.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Past {
-    /// By source.
+pub struct PastRound {
+    /// Demand of each source.
     pub demand_rps: Vec<f64>,
-    /// What a cluster reports: times the report factor. Not filtered. That of a cluster without an agent is what a central
-    /// instance would see; nobody publishes it.
+    /// Demand that each cluster reports: true demand × report factor, not filtered. For a cluster without an agent it is
+    /// what a central instance would see; it is not published.
     pub reported_rps: Vec<f64>,
-    /// In force on average over the round.
+    /// Average shares over the round.
     pub shares: Matrix<f64>,
-    /// What each source sent to each exporter.
+    /// Requests that each source sent to each exporter.
     pub sent_rps: Matrix<f64>,
-    /// By exporter, with the background.
+    /// Load of each exporter, including background load.
     pub load_rps: Vec<f64>,
-    /// By exporter, what it served per second while it rejected requests; `None`: it rejected none, or was not there.
+    /// Requests per second that each exporter served while it rejected others. `None` if it rejected none or was dead.
     pub limit_rps: Vec<Option<f64>>,
     pub advertised_rps: Vec<f64>,
 }
 
-/// What the first seconds of a round show.
+/// Measurements of the first seconds of a round.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
-    /// What each source measures of its own demand (times its report factor).
+pub struct EarlyMeasurement<'a> {
+    /// Demand that each source reports: true demand × report factor.
     pub reported_rps: &'a [f64],
-    /// What part of the round is already over.
+    /// Elapsed fraction of the round.
     pub elapsed: f64,
 }

@@ -1,76 +1,84 @@
-//! Round by round: what is known, what a policy makes of it, and what that costs. The clock is the number of the round, so
-//! that a day takes a second and is the same each time.
+//! Runs a policy round by round: facts, decision, cost. The round number is the clock, so a day takes a second and repeats
+//! exactly.
 
 use landfall_core::optimize::cost::UNKNOWN_RTT_MS;
 use landfall_core::optimize::rtt::Rtt;
 use landfall_core::optimize::weights;
 
-use crate::judge::erlang::Tables;
-use crate::judge::{Verdict, judge, loads};
+use crate::judge::erlang::WaitTables;
+use crate::judge::{Judgment, judge, loads};
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Past, Policy, Seen};
+use crate::policy::{EarlyMeasurement, Moment, PastRound, SharingPolicy};
 use crate::world::{Round, World};
 
-/// What weights add up to, in DNS replies and here.
+/// Sum of the weights of a row, as in DNS answers.
 pub const WHOLE_WEIGHT: u32 = 1000;
 
-/// How long after a jump of the demand new shares are in force: ten seconds to measure it, and five at most to publish it,
-/// to solve, and to take over the result.
+/// Delay between a jump of the demand and new shares: ten seconds to measure it, and at most five to publish it, to solve,
+/// and to apply the result.
 pub const REACTION_SECONDS: f64 = 15.0;
 
-/// One round, judged. Where it has two segments, these are averages over requests.
+/// Result of one round. If the round has two segments, values are averages over requests.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Of the served requests; 0 when none was.
+pub struct RoundOutcome {
+    /// Mean time of served requests. 0 if none was served.
     pub mean_ms: f64,
     pub usd_per_million: f64,
-    /// The part of the requests that was not served.
+    /// Fraction of requests that were not served.
     pub rejected: f64,
-    /// J
+    /// J in ms per request.
     pub cost_ms: f64,
-    /// By exporter, in the worst segment.
-    pub utilisation: Vec<f64>,
-    /// Σ |p − q| of all changes of the round, a mean over sources that is weighted by demand: 2 moves everything. It takes
-    /// no change to begin with.
+    /// Utilization of each exporter in its worst segment.
+    pub utilization: Vec<f64>,
+    /// Σ |p − q| of all changes of the round, averaged over sources by demand: 2 moves everything. The first decision of a run
+    /// is no change.
     pub l1: f64,
-    /// One, or two after a reaction.
+    /// One segment, or two after a reaction.
     pub segments: Vec<Segment>,
 }
 
-/// A while in which nothing changes.
+/// A part of a round in which shares do not change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
     pub seconds: f64,
-    /// As they were in force: in whole weights, and with the rows of clusters without an agent.
+    /// Applied shares: as whole weights, including the rows of clusters without an agent.
     pub shares: Matrix<f64>,
-    pub verdict: Verdict,
+    pub judgment: Judgment,
 }
 
-/// All rounds of a world under one policy.
-pub fn run(world: &World, policy: &mut dyn Policy) -> Vec<Outcome> {
+/// Runs a policy over all rounds of a world.
+pub fn run(world: &World, policy: &mut dyn SharingPolicy) -> Vec<RoundOutcome> {
     Run::new(world, policy).collect()
 }
 
-/// The same as an iterator, for who wants to show how far it is.
+/// A run as an iterator over rounds, so that a caller can show its progress.
 pub struct Run<'a> {
     world: &'a World,
-    policy: &'a mut dyn Policy,
-    round_trips: RoundTrips,
+    policy: &'a mut dyn SharingPolicy,
+    round_trips: KnownRoundTrips,
     nominal_rps: Vec<f64>,
-    past: Vec<Past>,
-    /// `None` before the first round.
+    past: Vec<PastRound>,
+    /// Applied shares of the previous round. `None` before the first round.
     in_force: Option<Matrix<f64>>,
-    tables: Tables,
+    tables: WaitTables,
 }
 
 impl<'a> Run<'a> {
-    pub fn new(world: &'a World, policy: &'a mut dyn Policy) -> Self {
-        let round_trips = RoundTrips::new(world.rounds.first().map(|round| &round.measured_rtt_ms));
+    pub fn new(world: &'a World, policy: &'a mut dyn SharingPolicy) -> Self {
+        let round_trips = KnownRoundTrips::new(world.rounds.first().map(|round| &round.measured_rtt_ms));
         let nominal_rps = vec![0.0; world.size()];
-        Self { world, policy, round_trips, nominal_rps, past: Vec::new(), in_force: None, tables: Tables::default() }
+        Self {
+            world,
+            policy,
+            round_trips,
+            nominal_rps,
+            past: Vec::new(),
+            in_force: None,
+            tables: WaitTables::default(),
+        }
     }
 
-    /// The shares of the whole round, or of its beginning and its rest, with how long each is in force.
+    /// Returns the shares of the round with their duration: one entry, or two if the policy reacts.
     fn decide(&mut self, t: usize) -> Vec<(f64, Matrix<f64>)> {
         let (world, round) = (self.world, &self.world.rounds[t]);
         let cost_ms = self.round_trips.cost_ms(world, round);
@@ -87,7 +95,7 @@ impl<'a> Run<'a> {
             return vec![(world.round_seconds, first)];
         }
         let reported_rps = reported(world, round);
-        let seen = Seen { reported_rps: &reported_rps, elapsed: REACTION_SECONDS / world.round_seconds };
+        let seen = EarlyMeasurement { reported_rps: &reported_rps, elapsed: REACTION_SECONDS / world.round_seconds };
         match self.policy.react(&moment, &seen) {
             None => vec![(world.round_seconds, first)],
             Some(rest) => {
@@ -97,12 +105,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Records the measurements of a round.
     fn remember(&mut self, round: &Round, segments: &[Segment]) {
         let world = self.world;
         let part = |segment: &Segment| segment.seconds / world.round_seconds;
         let average = |i, j| segments.iter().map(|segment| part(segment) * segment.shares[(i, j)]).sum();
         let shares = Matrix::from_fn(world.size(), average);
-        self.past.push(Past {
+        self.past.push(PastRound {
             demand_rps: round.demand_rps.clone(),
             reported_rps: reported(world, round),
             sent_rps: Matrix::from_fn(world.size(), |i, j| round.demand_rps[i] * shares[(i, j)]),
@@ -115,12 +124,12 @@ impl<'a> Run<'a> {
 }
 
 impl Iterator for Run<'_> {
-    type Item = Outcome;
+    type Item = RoundOutcome;
 
-    fn next(&mut self) -> Option<Outcome> {
+    fn next(&mut self) -> Option<RoundOutcome> {
         let t = self.past.len();
         let (world, round) = (self.world, self.world.rounds.get(t)?);
-        // In the first round somebody has just measured for the first time, in all others the last one was.
+        // The first round starts with a fresh measurement, later ones with that of the round before.
         if let Some(before) = t.checked_sub(1) {
             self.round_trips.step(&world.rounds[before].measured_rtt_ms);
         }
@@ -130,40 +139,40 @@ impl Iterator for Run<'_> {
         let steps = before.iter().chain(decided.iter().map(|(_, shares)| shares));
         let l1 = steps.clone().zip(steps.skip(1)).map(|(from, to)| change(&round.demand_rps, from, to)).sum();
         let judged = |(seconds, shares): (f64, Matrix<f64>)| {
-            let verdict = judge(&mut self.tables, world, round, &shares);
-            Segment { seconds, shares, verdict }
+            let judgment = judge(&mut self.tables, world, round, &shares);
+            Segment { seconds, shares, judgment }
         };
         let segments: Vec<Segment> = decided.into_iter().map(judged).collect();
         self.remember(round, &segments);
-        Some(Outcome::of(segments, l1))
+        Some(RoundOutcome::of(segments, l1))
     }
 }
 
-impl Outcome {
+impl RoundOutcome {
     fn of(segments: Vec<Segment>, l1: f64) -> Self {
-        let average = |value: fn(&Verdict) -> f64, weight: fn(&Verdict) -> f64| {
-            let weight = |segment: &Segment| segment.seconds * weight(&segment.verdict);
+        let average = |value: fn(&Judgment) -> f64, weight: fn(&Judgment) -> f64| {
+            let weight = |segment: &Segment| segment.seconds * weight(&segment.judgment);
             let all: f64 = segments.iter().map(weight).sum();
-            let sum: f64 = segments.iter().map(|segment| weight(segment) * value(&segment.verdict)).sum();
+            let sum: f64 = segments.iter().map(|segment| weight(segment) * value(&segment.judgment)).sum();
             if all > 0.0 { sum / all } else { 0.0 }
         };
-        let exporters = segments.first().map_or(0, |segment| segment.verdict.queues.len());
-        let utilisation = |segment: &Segment, j: usize| segment.verdict.queues[j].utilisation;
-        let worst = |j| segments.iter().map(|segment| utilisation(segment, j)).fold(0.0, f64::max);
+        let exporters = segments.first().map_or(0, |segment| segment.judgment.queues.len());
+        let utilization = |segment: &Segment, j: usize| segment.judgment.queues[j].utilization;
+        let worst = |j| segments.iter().map(|segment| utilization(segment, j)).fold(0.0, f64::max);
         Self {
-            mean_ms: average(|verdict| verdict.mean_ms, |verdict| verdict.served_rps),
-            usd_per_million: average(|verdict| verdict.usd_per_million, |verdict| verdict.served_rps),
-            rejected: average(|verdict| verdict.rejected, |verdict| verdict.asked_rps),
-            cost_ms: average(|verdict| verdict.cost_ms, |verdict| verdict.asked_rps),
-            utilisation: (0..exporters).map(worst).collect(),
+            mean_ms: average(|judgment| judgment.mean_ms, |judgment| judgment.served_rps),
+            usd_per_million: average(|judgment| judgment.usd_per_million, |judgment| judgment.served_rps),
+            rejected: average(|judgment| judgment.rejected, |judgment| judgment.asked_rps),
+            cost_ms: average(|judgment| judgment.cost_ms, |judgment| judgment.asked_rps),
+            utilization: (0..exporters).map(worst).collect(),
             l1,
             segments,
         }
     }
 }
 
-/// What becomes of a decision: clusters without an agent go to the nearest, the others have whole weights. A row that adds
-/// up to nothing stays nothing, and its requests are lost.
+/// Applies a decision: rounds rows to weights, and sends clusters without an agent to the nearest exporter. A row of zeros
+/// stays, and its requests are lost.
 fn in_force(moment: &Moment<'_>, decided: &Matrix<f64>) -> Matrix<f64> {
     let size = decided.size();
     let mut shares = Matrix::filled(size, 0.0);
@@ -179,18 +188,20 @@ fn in_force(moment: &Moment<'_>, decided: &Matrix<f64>) -> Matrix<f64> {
     shares
 }
 
-/// The exporter that is alive and has the shortest published way from a source, the first of those; `None` alive: none.
+/// Returns the alive exporter with the shortest published round trip, the first one of equals. Returns `None` if none is
+/// alive.
 pub(crate) fn nearest(moment: &Moment<'_>, source: usize) -> Option<usize> {
     let rtt_ms = moment.published_rtt_ms.row(source);
     let alive = (0..rtt_ms.len()).filter(|&j| moment.alive()[j]);
     alive.min_by(|&a, &b| rtt_ms[a].total_cmp(&rtt_ms[b]))
 }
 
-/// An exporter that has no room for all of its load knows what it has room for.
+/// Returns the rate that each exporter served while it rejected requests. An overloaded exporter measures its true
+/// capacity.
 fn limits(world: &World, round: &Round, segments: &[Segment]) -> Vec<Option<f64>> {
     let limit = |j: usize| {
         let served = |segment: &Segment| {
-            let rejected = segment.verdict.queues[j].rejected;
+            let rejected = segment.judgment.queues[j].rejected;
             (rejected > 0.0 && round.alive[j]).then(|| (1.0 - rejected) * loads(world, round, &segment.shares)[j])
         };
         segments.iter().find_map(served)
@@ -202,7 +213,7 @@ fn reported(world: &World, round: &Round) -> Vec<f64> {
     round.demand_rps.iter().zip(&world.report_factor).map(|(demand, factor)| demand * factor).collect()
 }
 
-/// Mean of Σ |p − q| over sources, by demand.
+/// Returns the mean of Σ |p − q| over sources, weighted by demand.
 fn change(demand_rps: &[f64], from: &Matrix<f64>, to: &Matrix<f64>) -> f64 {
     let all: f64 = demand_rps.iter().sum();
     let moved = |(from, to): (&[f64], &[f64])| from.iter().zip(to).map(|(p, q)| (p - q).abs()).sum::<f64>();
@@ -210,13 +221,13 @@ fn change(demand_rps: &[f64], from: &Matrix<f64>, to: &Matrix<f64>) -> f64 {
     if all > 0.0 { moved.sum::<f64>() / all } else { 0.0 }
 }
 
-/// Round-trip times between all clusters, as they are known.
-struct RoundTrips {
+/// Round-trip times as the clusters know them.
+struct KnownRoundTrips {
     known: Matrix<Rtt>,
     published: Matrix<f64>,
 }
 
-impl RoundTrips {
+impl KnownRoundTrips {
     fn new(measured: Option<&Matrix<f64>>) -> Self {
         let known = Matrix::filled(measured.map_or(0, Matrix::size), Rtt::default());
         let mut round_trips = Self { known, published: Matrix::filled(0, 0.0) };
@@ -229,7 +240,7 @@ impl RoundTrips {
         self.published = Matrix::from_fn(measured.size(), |i, j| ms(self.known[(i, j)].published_ms()));
     }
 
-    /// c: time and exchanged price. The price list of a round is known when it begins.
+    /// Returns cost c: time and exchanged price. The price list of a round is known when it starts.
     fn cost_ms(&self, world: &World, round: &Round) -> Matrix<f64> {
         let (prices, rate) = (round.usd_per_million(world), world.usd_per_ms_per_million);
         let price_ms = |i, j| if rate > 0.0 { prices[(i, j)] / rate } else { 0.0 };
@@ -239,7 +250,7 @@ impl RoundTrips {
     }
 }
 
-/// A world has a time for every pair.
+/// Returns a known time. A world has one for every pair, so the default is not used.
 fn ms(known: Option<f64>) -> f64 {
     known.unwrap_or(UNKNOWN_RTT_MS)
 }
@@ -248,7 +259,7 @@ fn ms(known: Option<f64>) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// Two clusters 20 ms apart, 100 rps at each, which is half of what they can do.
+    /// Two clusters 20 ms apart with 100 rps each, half of their capacity.
     pub(crate) fn two_clusters(rounds: usize) -> World {
         let matrix = |cells: [f64; 4]| Matrix::from_fn(2, |i, j| cells[2 * i + j]);
         let rtt_ms = matrix([1.0, 20.0, 20.0, 1.0]);
@@ -279,12 +290,12 @@ pub(crate) mod tests {
         }
     }
 
-    /// Everything goes to one, and after the reaction to another one.
+    /// Sends everything to one cluster, and after the reaction to another one.
     #[derive(Default)]
     struct Mover {
         to: usize,
         then: Option<usize>,
-        past: Vec<Past>,
+        past: Vec<PastRound>,
         known_ms: Vec<(f64, f64)>,
     }
 
@@ -292,14 +303,14 @@ pub(crate) mod tests {
         Matrix::from_fn(world.size(), |_, k| f64::from(u8::from(j == k)))
     }
 
-    impl Policy for Mover {
+    impl SharingPolicy for Mover {
         fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
             self.past = moment.past.to_vec();
             self.known_ms.push((moment.published_rtt_ms[(0, 1)], moment.cost_ms[(0, 1)]));
             all_to(moment.world, self.to)
         }
 
-        fn react(&mut self, moment: &Moment<'_>, seen: &Seen<'_>) -> Option<Matrix<f64>> {
+        fn react(&mut self, moment: &Moment<'_>, seen: &EarlyMeasurement<'_>) -> Option<Matrix<f64>> {
             assert!((seen.elapsed * moment.world.round_seconds - REACTION_SECONDS).abs() < 1e-9);
             self.then.map(|j| all_to(moment.world, j))
         }
@@ -310,7 +321,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_reaction_splits_the_round_and_what_is_counted_is_the_average() {
+    fn reaction_splits_the_round_and_results_are_averages() {
         let mut world = two_clusters(2);
         world.rounds.iter_mut().for_each(|round| round.capacity_rps[0] = 100.0);
         let mut policy = Mover { then: Some(1), ..Mover::default() };
@@ -320,25 +331,25 @@ pub(crate) mod tests {
         assert!(near(second.l1, 4.0), "back, and away again: {}", second.l1);
         let [before, after] = second.segments.as_slice() else { unreachable!("two segments") };
         assert!(near(before.seconds, 15.0) && near(after.seconds, 285.0));
-        assert!(near(before.verdict.rejected, 0.5) && near(second.rejected, 0.5 * 0.05));
-        assert!(near(second.cost_ms, 0.05 * before.verdict.cost_ms + 0.95 * after.verdict.cost_ms));
+        assert!(near(before.judgment.rejected, 0.5) && near(second.rejected, 0.5 * 0.05));
+        assert!(near(second.cost_ms, 0.05 * before.judgment.cost_ms + 0.95 * after.judgment.cost_ms));
         let served = (0.05 * 100.0, 0.95 * 200.0);
-        let mean = served.0 * before.verdict.mean_ms + served.1 * after.verdict.mean_ms;
-        assert!(near(second.mean_ms, mean / (served.0 + served.1)), "a mean over who was served");
-        assert!(near(second.utilisation[0], 2.0), "the worst of both: {:?}", second.utilisation);
+        let mean = served.0 * before.judgment.mean_ms + served.1 * after.judgment.mean_ms;
+        assert!(near(second.mean_ms, mean / (served.0 + served.1)), "a mean over served requests");
+        assert!(near(second.utilization[0], 2.0), "the worst of both: {:?}", second.utilization);
         let past = &policy.past[0];
         assert!(near(past.shares[(0, 0)], 0.05) && near(past.sent_rps[(1, 1)], 95.0) && near(past.load_rps[1], 190.0));
     }
 
     #[test]
-    fn a_round_that_is_shorter_than_a_reaction_has_none() {
+    fn round_shorter_than_a_reaction_has_none() {
         let world = World { round_seconds: 15.0, ..two_clusters(1) };
         let outcomes = run(&world, &mut Mover { then: Some(1), ..Mover::default() });
         assert_eq!(outcomes[0].segments.len(), 1);
     }
 
     #[test]
-    fn a_cluster_without_an_agent_goes_to_the_nearest_that_is_alive() {
+    fn cluster_without_an_agent_goes_to_the_nearest_alive_exporter() {
         let mut world = two_clusters(2);
         world.legacy[1] = true;
         world.rounds[1].alive[1] = false;
@@ -349,9 +360,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn shares_are_whole_weights_in_force() {
+    fn applied_shares_are_whole_weights() {
         struct Thirds;
-        impl Policy for Thirds {
+        impl SharingPolicy for Thirds {
             fn shares(&mut self, _moment: &Moment<'_>) -> Matrix<f64> {
                 Matrix::from_fn(2, |_, j| [1.0 / 3.0, 2.0 / 3.0][j])
             }
@@ -361,7 +372,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn round_trips_are_gated_smoothed_and_published_when_they_have_moved() {
+    fn round_trips_are_gated_smoothed_and_published_after_they_moved() {
         let mut world = two_clusters(5);
         let measured = [20.0, 21.0, 520.0, 20.0];
         for (round, measured) in world.rounds.iter_mut().zip(measured) {
@@ -378,24 +389,24 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_is_sent_nowhere_is_rejected() {
+    fn request_without_exporter_is_rejected() {
         let mut world = two_clusters(1);
         world.rounds[0].alive = vec![false; 2];
         world.rounds[0].capacity_rps = vec![0.0; 2];
         let nowhere = |_: &Moment<'_>| Matrix::filled(2, 0.0);
-        struct By<F>(F);
-        impl<F: Fn(&Moment<'_>) -> Matrix<f64>> Policy for By<F> {
+        struct FromFn<F>(F);
+        impl<F: Fn(&Moment<'_>) -> Matrix<f64>> SharingPolicy for FromFn<F> {
             fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
                 self.0(moment)
             }
         }
-        for outcome in [run(&world, &mut By(nowhere)), run(&world, &mut Mover::default())].concat() {
+        for outcome in [run(&world, &mut FromFn(nowhere)), run(&world, &mut Mover::default())].concat() {
             assert!(near(outcome.rejected, 1.0) && near(outcome.cost_ms, 11_000.0) && near(outcome.mean_ms, 0.0));
         }
     }
 
     #[test]
-    fn nobody_asks_and_nothing_is_infinite() {
+    fn results_without_demand_are_zero() {
         let mut world = two_clusters(3);
         world.rounds.iter_mut().for_each(|round| round.demand_rps = vec![0.0; 2]);
         for outcome in run(&world, &mut Mover { then: Some(1), ..Mover::default() }) {

@@ -1,57 +1,58 @@
-//! A run in one line of a table.
+//! Summaries: one row of a table per run.
 
 use serde::Serialize;
 
 use crate::judge::{flows, p99_ms};
-use crate::run::Outcome;
+use crate::run::RoundOutcome;
 use crate::world::World;
 
-/// In the first rounds nobody knows anything yet: at most this many, and at most a third of all, are not counted.
+/// Maximum number of warm-up rounds, in which facts are missing. At most a third of all rounds is warm-up.
 const WARM_UP: usize = 10;
 
-/// Means are over rounds, from the end of the warm-up on. All numbers are finite: what is a mean of nothing is 0.
+/// Results of a run. Means are over rounds after the warm-up. All numbers are finite: a mean of nothing is 0.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     pub policy: String,
-    /// All of them, with the warm-up.
+    /// Number of rounds, including the warm-up.
     pub rounds: usize,
-    /// Over the rounds in which anything was served.
+    /// Mean time over rounds in which requests were served.
     pub mean_ms: f64,
     pub p99_ms: f64,
-    /// Over the rounds in which anything was served.
+    /// Mean price over rounds in which requests were served.
     pub usd_per_million: f64,
-    /// A part, from 0 to 1.
+    /// Rejected fraction of requests, from 0 to 1.
     pub rejected: f64,
-    /// Of the exporters that have capacity.
-    pub max_utilisation: f64,
-    /// In which an exporter got more than its capacity, or anything without one.
+    /// Highest utilization of an exporter with capacity.
+    pub max_utilization: f64,
+    /// Number of rounds in which the load of an exporter exceeded its capacity.
     pub rounds_over_capacity: usize,
     pub l1_per_round: f64,
     pub j_over_optimum: OverOptimum,
 }
 
-/// Cost over the least possible cost. Where there is none, because nobody asked, the ratio is 1.
+/// Cost over the optimum. The ratio is 1 without requests.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverOptimum {
-    /// Mean cost over mean least cost, after the warm-up.
+    /// Mean cost over mean optimum, after the warm-up.
     pub mean: f64,
-    /// In the first round that knows anything, which is the second one.
+    /// Ratio in the first round with facts, which is the second round.
     pub first: f64,
-    /// After the warm-up.
+    /// Highest ratio after the warm-up.
     pub max: f64,
-    /// With the warm-up.
+    /// Ratio of each round, including the warm-up.
     pub per_round: Vec<f64>,
 }
 
-/// `optimum_ms` has the least cost of each round.
-pub fn summarise(policy: &str, world: &World, outcomes: &[Outcome], optimum_ms: &[f64]) -> Summary {
+/// Summarizes a run. `optimum_ms` has the lowest possible cost of each round.
+pub fn summarize(policy: &str, world: &World, outcomes: &[RoundOutcome], optimum_ms: &[f64]) -> Summary {
     let steady = steady(outcomes);
-    let served =
-        |outcome: &&Outcome| outcome.rejected < 1.0 && outcome.segments.iter().any(|s| s.verdict.served_rps > 0.0);
-    let overloaded = |outcome: &&Outcome| outcome.utilisation.iter().any(|utilisation| *utilisation > 1.0);
-    let utilisation = steady.iter().flat_map(|outcome| &outcome.utilisation).copied().filter(|part| part.is_finite());
+    let served = |outcome: &&RoundOutcome| {
+        outcome.rejected < 1.0 && outcome.segments.iter().any(|s| s.judgment.served_rps > 0.0)
+    };
+    let overloaded = |outcome: &&RoundOutcome| outcome.utilization.iter().any(|utilization| *utilization > 1.0);
+    let utilization = steady.iter().flat_map(|outcome| &outcome.utilization).copied().filter(|part| part.is_finite());
     Summary {
         policy: policy.to_owned(),
         rounds: outcomes.len(),
@@ -59,14 +60,15 @@ pub fn summarise(policy: &str, world: &World, outcomes: &[Outcome], optimum_ms: 
         p99_ms: p99(world, outcomes),
         usd_per_million: mean(steady.iter().filter(served).map(|outcome| outcome.usd_per_million)),
         rejected: mean(steady.iter().map(|outcome| outcome.rejected)),
-        max_utilisation: utilisation.fold(0.0, f64::max),
+        max_utilization: utilization.fold(0.0, f64::max),
         rounds_over_capacity: steady.iter().filter(overloaded).count(),
         l1_per_round: mean(steady.iter().map(|outcome| outcome.l1)),
         j_over_optimum: over_optimum(outcomes, optimum_ms),
     }
 }
 
-pub fn over_optimum(outcomes: &[Outcome], optimum_ms: &[f64]) -> OverOptimum {
+/// Compares the cost of each round with its optimum.
+pub fn over_optimum(outcomes: &[RoundOutcome], optimum_ms: &[f64]) -> OverOptimum {
     let costs: Vec<f64> = outcomes.iter().map(|outcome| outcome.cost_ms).collect();
     let per_round: Vec<f64> = costs.iter().zip(optimum_ms).map(|(cost, least)| ratio(*cost, *least)).collect();
     OverOptimum {
@@ -77,22 +79,23 @@ pub fn over_optimum(outcomes: &[Outcome], optimum_ms: &[f64]) -> OverOptimum {
     }
 }
 
-/// Of all requests after the warm-up.
-fn p99(world: &World, outcomes: &[Outcome]) -> f64 {
+/// Returns the 99th percentile over all requests after the warm-up.
+fn p99(world: &World, outcomes: &[RoundOutcome]) -> f64 {
     let warm_up = warm_up(outcomes.len());
     let rounds = world.rounds.iter().zip(outcomes).skip(warm_up);
     let segments = rounds.flat_map(|(round, outcome)| outcome.segments.iter().map(move |segment| (round, segment)));
     p99_ms(segments.flat_map(move |(round, segment)| {
-        let flows = flows(world, round, &segment.shares, &segment.verdict.queues);
+        let flows = flows(world, round, &segment.shares, &segment.judgment.queues);
         flows.map(|flow| flow.lasting(segment.seconds))
     }))
 }
 
+/// Returns the rounds after the warm-up.
 fn steady<T>(rounds: &[T]) -> &[T] {
     &rounds[warm_up(rounds.len())..]
 }
 
-/// How many rounds are the start.
+/// Returns the number of warm-up rounds.
 pub fn warm_up(rounds: usize) -> usize {
     WARM_UP.min(rounds / 3)
 }
@@ -119,9 +122,9 @@ mod tests {
         (a - b).abs() <= 1e-9 * (1.0 + b.abs())
     }
 
-    fn of(world: &World, optimum_ms: f64) -> (Vec<Outcome>, Summary) {
+    fn of(world: &World, optimum_ms: f64) -> (Vec<RoundOutcome>, Summary) {
         let outcomes = run(world, Baseline::Nearest.policy().as_mut());
-        let summary = summarise("nearest", world, &outcomes, &vec![optimum_ms; world.rounds.len()]);
+        let summary = summarize("nearest", world, &outcomes, &vec![optimum_ms; world.rounds.len()]);
         (outcomes, summary)
     }
 
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_of_means_and_leaves_out_the_warm_up() {
+    fn ratio_is_of_means_without_the_warm_up() {
         let mut world = two_clusters(9);
         world.rounds[0].demand_rps[0] = 300.0;
         world.rounds[5].demand_rps[0] = 190.0;
@@ -145,20 +148,20 @@ mod tests {
         assert_eq!(ratios.per_round.len(), 9);
         assert!(near(ratios.mean, (3..9).map(cost).sum::<f64>() / 6.0 / 20.0));
         assert!(near(ratios.first, cost(1) / 20.0) && near(ratios.max, cost(5) / 20.0));
-        assert!(near(summary.max_utilisation, 0.95) && summary.rounds_over_capacity == 0);
+        assert!(near(summary.max_utilization, 0.95) && summary.rounds_over_capacity == 0);
         world.rounds[7].demand_rps[0] = 300.0;
         let (_, summary) = of(&world, 20.0);
         assert!(summary.rounds_over_capacity == 1 && near(summary.rejected, 0.25 / 6.0), "{summary:?}");
     }
 
     #[test]
-    fn one_round_is_its_own_first() {
+    fn single_round_counts_as_the_first() {
         let (outcomes, summary) = of(&two_clusters(1), 10.0);
         assert!(near(summary.j_over_optimum.first, outcomes[0].cost_ms / 10.0));
     }
 
     #[test]
-    fn the_fields_are_these() {
+    fn json_fields_are_stable() {
         let (_, summary) = of(&two_clusters(3), 20.0);
         let json = serde_json::to_value(&summary).unwrap();
         let mut fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
@@ -166,7 +169,7 @@ mod tests {
         let expected = [
             "jOverOptimum",
             "l1PerRound",
-            "maxUtilisation",
+            "maxUtilization",
             "meanMs",
             "p99Ms",
             "policy",
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_world_without_demand_or_without_capacity_has_a_finite_summary() {
+    fn world_without_demand_or_capacity_has_a_finite_summary() {
         let mut idle = two_clusters(4);
         idle.rounds.iter_mut().for_each(|round| round.demand_rps = vec![0.0; 2]);
         let (_, summary) = of(&idle, 0.0);
@@ -192,7 +195,7 @@ mod tests {
         gone.rounds.iter_mut().for_each(|round| round.capacity_rps = vec![0.0; 2]);
         let (_, summary) = of(&gone, 11_000.0);
         assert!(all_finite(&serde_json::to_value(&summary).unwrap()) && near(summary.rejected, 1.0));
-        assert!(near(summary.max_utilisation, 0.0) && summary.rounds_over_capacity == 3, "{summary:?}");
+        assert!(near(summary.max_utilization, 0.0) && summary.rounds_over_capacity == 3, "{summary:?}");
         assert!(near(summary.p99_ms, 1e4) && near(summary.j_over_optimum.mean, 1.0));
     }
 }

@@ -1,48 +1,48 @@
-//! What happened in each round, written down: so that a run can be repeated without dice, and a recorded day replayed.
+//! Recordings of a world: a run can be repeated without random numbers, and a recorded day can be replayed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::Matrix;
-use crate::scenario::check::{self, FACTOR, MS, RPS, Range, USD_PER_GB, invalid, matrix, numbers};
+use crate::scenario::check::{self, Bounds, FACTOR, MS, RPS, USD_PER_GB, invalid, matrix, numbers};
 use crate::scenario::{Invalid, Scenario};
 use crate::world::{Round, World, egress_usd_per_gb, rtt_ms};
 
-/// The rounds of a scenario. The first index of an array is the round, then come source and exporter.
+/// A recording of all rounds of a scenario. Indices are round, source, exporter.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Trace {
-    /// Of its scenario.
+    /// Name of the scenario.
     pub name: String,
     pub demand_rps: Vec<Vec<f64>>,
     pub advertised_capacity_rps: Vec<Vec<f64>>,
     pub true_capacity_rps: Vec<Vec<f64>>,
-    /// 1, or 0 while it cannot be reached.
+    /// 1 for an exporter that answers, 0 for a dead one.
     pub alive: Vec<Vec<u8>>,
     pub background_rps: Vec<f64>,
     pub demand_report_factor: Vec<f64>,
     /// 1 for a cluster without an agent.
     pub legacy: Vec<u8>,
-    /// The median of the probes of a round. Absent: the true times.
+    /// Medians of the probes. Default: the true round-trip times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_measured_ms: Option<Vec<Vec<Vec<f64>>>>,
-    /// How many rounds older than the last one. Absent: that of the scenario, the same for all.
+    /// Ages of facts, in rounds. Default: the age in the scenario for all pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<Vec<Vec<Vec<usize>>>>,
-    /// Absent: those of the scenario, with its disruptions.
+    /// Default: round-trip times of the scenario, with its disruptions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<Vec<Vec<Vec<f64>>>>,
-    /// Absent: those of the scenario, with its changes.
+    /// Default: prices of the scenario, with its price changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_usd_per_gb: Option<Vec<Vec<Vec<f64>>>>,
     #[serde(default, rename = "optimumMsEq")]
-    pub optimum_ms: Optimum,
+    pub optimum_ms: RecordedOptimum,
 }
 
-/// The least cost of each round, in ms per request, as somebody has found it who knew the round.
+/// Lowest possible cost of each round with perfect foresight, in ms per request.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Optimum {
-    /// With every exporter at 90 % of its capacity or less, while that is possible.
+pub struct RecordedOptimum {
+    /// Cost with no exporter above 90 % of its capacity where possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom09: Option<Vec<f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub struct Optimum {
 }
 
 impl Trace {
-    /// Reads JSON. Whether it is that of a scenario is for [`World::replayed`] to say.
+    /// Reads JSON. [`World::replayed`] checks that the trace fits a scenario.
     pub fn read(json: &str) -> Result<Self, Invalid> {
         let deserializer = &mut serde_json::Deserializer::from_str(json);
         let trace = serde_path_to_error::deserialize(&mut *deserializer)
@@ -59,9 +59,9 @@ impl Trace {
         Ok(trace)
     }
 
-    /// All that dice decided in the world of a scenario, and what has been found out about it.
-    pub fn recorded(scenario: &Scenario, world: &World, optimum_ms: Optimum) -> Self {
-        let rounds = |of: &dyn Fn(&Round) -> Vec<f64>| world.rounds.iter().map(of).collect();
+    /// Records the world of a scenario and its optimum.
+    pub fn recorded(scenario: &Scenario, world: &World, optimum_ms: RecordedOptimum) -> Self {
+        let rounds = |value: &dyn Fn(&Round) -> Vec<f64>| world.rounds.iter().map(value).collect();
         let flags = |flags: &[bool]| flags.iter().map(|&flag| u8::from(flag)).collect();
         Self {
             name: world.name.clone(),
@@ -72,10 +72,14 @@ impl Trace {
             background_rps: world.background_rps.clone(),
             demand_report_factor: world.report_factor.clone(),
             legacy: flags(&world.legacy),
-            rtt_measured_ms: unless(world, |round| &round.measured_rtt_ms, |t| world.rounds[t].rtt_ms.clone()),
-            age: unless(world, |round| &round.age, |_| Matrix::filled(world.size(), world.staleness)),
-            rtt_ms: unless(world, |round| &round.rtt_ms, |t| rtt_ms(scenario, t)),
-            egress_usd_per_gb: unless(world, |round| &round.egress_usd_per_gb, |t| egress_usd_per_gb(scenario, t)),
+            rtt_measured_ms: unless_default(world, |round| &round.measured_rtt_ms, |t| world.rounds[t].rtt_ms.clone()),
+            age: unless_default(world, |round| &round.age, |_| Matrix::filled(world.size(), world.staleness)),
+            rtt_ms: unless_default(world, |round| &round.rtt_ms, |t| rtt_ms(scenario, t)),
+            egress_usd_per_gb: unless_default(
+                world,
+                |round| &round.egress_usd_per_gb,
+                |t| egress_usd_per_gb(scenario, t),
+            ),
             optimum_ms,
         }
     }
@@ -99,7 +103,7 @@ impl Trace {
 
     fn validate_optional(&self, scenario: &Scenario) -> Result<(), Invalid> {
         let size = scenario.clusters.len();
-        let matrices = |name: &str, rounds: &Option<Vec<Vec<Vec<f64>>>>, range: Range| match rounds {
+        let matrices = |name: &str, rounds: &Option<Vec<Vec<Vec<f64>>>>, range: Bounds| match rounds {
             None => Ok(()),
             Some(rounds) => each_round(name, rounds, scenario, |path, rows| matrix(path, rows, size, range)),
         };
@@ -147,11 +151,11 @@ fn explain(path: &str, error: &serde_json::Error) -> Invalid {
     }
 }
 
-/// What a probe measures can be longer than any round trip is: its Pareto tail has no end.
-const MEASURED_MS: Range = (0.0, 1e40);
+/// Bounds of a measured round trip. It may exceed any true one, because the Pareto tail has no end.
+const MEASURED_MS: Bounds = (0.0, 1e40);
 
-/// With rates near 0, prices are the most of it.
-const OPTIMUM_MS: Range = (0.0, 1e40);
+/// Bounds of the optimum. With exchange rates near 0 it is mostly price.
+const OPTIMUM_MS: Bounds = (0.0, 1e40);
 
 fn each_round<T>(
     name: &str,
@@ -177,7 +181,7 @@ fn flags(path: &str, flags: &[u8], size: usize) -> Result<(), Invalid> {
 }
 
 impl World {
-    /// The world of a scenario, with everything that dice would decide as it is in the trace.
+    /// Returns the world of a scenario, with the recorded values instead of random ones.
     pub fn replayed(scenario: &Scenario, trace: &Trace) -> Result<Self, Invalid> {
         trace.validate(scenario)?;
         Ok(Self {
@@ -216,16 +220,16 @@ impl Trace {
     }
 }
 
-/// A matrix of each round, unless all are as they would be without a trace.
-fn unless<T: Copy + PartialEq>(
+/// Returns a matrix per round. Returns `None` if all equal the default, so that the trace stays small.
+fn unless_default<T: Copy + PartialEq>(
     world: &World,
-    of: impl Fn(&Round) -> &Matrix<T>,
-    known: impl Fn(usize) -> Matrix<T>,
+    value: impl Fn(&Round) -> &Matrix<T>,
+    default: impl Fn(usize) -> Matrix<T>,
 ) -> Option<Vec<Vec<Vec<T>>>> {
-    let mut rounds = world.rounds.iter().map(&of).enumerate();
+    let mut rounds = world.rounds.iter().map(&value).enumerate();
     let rows = |matrix: &Matrix<T>| matrix.rows().map(<[T]>::to_vec).collect();
-    let differ = rounds.any(|(t, matrix)| *matrix != known(t));
-    differ.then(|| world.rounds.iter().map(|round| rows(of(round))).collect())
+    let differ = rounds.any(|(t, matrix)| *matrix != default(t));
+    differ.then(|| world.rounds.iter().map(|round| rows(value(round))).collect())
 }
 
 fn square<T: Copy>(rows: &[Vec<T>]) -> Matrix<T> {
@@ -274,7 +278,7 @@ staleness: {rounds: 3}
         World::replayed(&scenario(), &Trace::read(&trace.to_string())?)
     }
 
-    /// What is said of the trace when one of its fields has another value.
+    /// Returns the error for the trace with another value in one field.
     fn problem(field: &str, value: Value) -> String {
         let mut trace = trace();
         trace[field] = value;
@@ -282,7 +286,7 @@ staleness: {rounds: 3}
     }
 
     #[test]
-    fn what_the_trace_does_not_say_is_as_in_the_scenario() {
+    fn missing_field_has_the_value_of_the_scenario() {
         let world = replayed(&trace()).unwrap();
         assert_eq!(world.legacy, [false, true]);
         assert_eq!(world.rounds[1].alive, [true, false]);
@@ -293,7 +297,7 @@ staleness: {rounds: 3}
     }
 
     #[test]
-    fn what_the_trace_says_counts() {
+    fn present_field_overrides_the_scenario() {
         let mut trace = trace();
         let rounds = json!([[[1, 2], [3, 4]], [[5, 6], [7, 8]]]);
         trace["rttMs"] = rounds.clone();
@@ -307,10 +311,10 @@ staleness: {rounds: 3}
     }
 
     #[test]
-    fn what_is_recorded_is_the_same_world_when_it_is_replayed() {
+    fn recorded_world_replays_identically() {
         let mut scenario = scenario();
         scenario.noise.demand_log_sigma = 0.1;
-        let optimum = Optimum { headroom09: Some(vec![1.0 / 3.0, 0.1]), unconstrained: None };
+        let optimum = RecordedOptimum { headroom09: Some(vec![1.0 / 3.0, 0.1]), unconstrained: None };
         let again = |scenario: &Scenario, world: &World| {
             let trace = Trace::recorded(scenario, world, optimum.clone());
             let read = Trace::read(&serde_json::to_string(&trace).unwrap()).unwrap();
@@ -332,7 +336,7 @@ staleness: {rounds: 3}
     }
 
     #[test]
-    fn what_does_not_fit_the_scenario_is_named() {
+    fn field_that_does_not_fit_the_scenario_is_named() {
         let cases = [
             (("name", json!("one")), r#"name: "one" is not that of the scenario, "two""#),
             (("demandRps", json!([[50, 50]])), "demandRps: 1 round, the scenario has 2"),
@@ -350,7 +354,7 @@ staleness: {rounds: 3}
     }
 
     #[test]
-    fn text_that_is_no_trace_says_where() {
+    fn text_that_is_no_trace_names_the_place() {
         let unknown = problem("colour", json!("red"));
         assert!(unknown.contains("unknown field `colour`"), "{unknown}");
         let nested = problem("demandRps", json!([[50, "x"], [50, 50]]));
@@ -362,7 +366,7 @@ staleness: {rounds: 3}
     }
 
     #[test]
-    fn dice_that_decide_something_must_be_in_the_trace() {
+    fn random_ages_must_be_in_the_trace() {
         let mut scenario = scenario();
         scenario.staleness.per_pair = true;
         let trace = Trace::read(&trace().to_string()).unwrap();

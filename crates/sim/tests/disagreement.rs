@@ -1,4 +1,4 @@
-//! T-11: agents that each see another world, for ever. The trim is what brings their plans together.
+//! T-11: agents with permanently different views. The trim makes their plans agree.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -12,7 +12,7 @@ use landfall_core::optimize::cost::UnitCost;
 use landfall_core::optimize::facts::{Exporter, Facts, Source, Tuning};
 use landfall_core::optimize::filter::{Deviation, Trim, Window};
 use landfall_core::optimize::{Solution, solve_jointly};
-use landfall_sim::judge::erlang::Tables;
+use landfall_sim::judge::erlang::WaitTables;
 use landfall_sim::judge::{judge, loads};
 use landfall_sim::matrix::Matrix;
 use landfall_sim::world::World;
@@ -21,6 +21,7 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal};
 use replayed::{Replay, replay};
 
+/// Facts that are wrong, with σ of the error.
 #[derive(Clone, Copy)]
 enum Wrong {
     RoundTrips(f64),
@@ -31,7 +32,7 @@ fn id(i: usize) -> ClusterId {
     ClusterId::new(&format!("c{i:02}")).unwrap()
 }
 
-/// What each agent takes for the facts: its own are right, all others wrong by a factor that stays.
+/// Returns the facts as each agent sees them: its own are right, all others are wrong by a constant factor.
 fn views(world: &World, wrong: Wrong, seed: u64) -> Vec<Facts> {
     let n = world.size();
     let round = &world.rounds[0];
@@ -47,18 +48,18 @@ fn views(world: &World, wrong: Wrong, seed: u64) -> Vec<Facts> {
         let errors: Vec<(f64, Vec<f64>)> =
             (0..n).map(|_| (factor(demand), (0..n).map(|_| factor(rtt)).collect())).collect();
         let error = |i: usize, j: usize| if i == own { 1.0 } else { errors[i].1[j] };
-        let way = |i: usize, j: usize| UnitCost {
+        let cost = |i: usize, j: usize| UnitCost {
             latency_ms: round.rtt_ms[(i, j)] * error(i, j),
             price_ms: prices[(i, j)] / world.usd_per_ms_per_million,
         };
-        let costs = |i: usize| (0..n).map(|j| (id(j), way(i, j))).collect::<BTreeMap<_, _>>().into();
-        let asks = |i: usize| round.demand_rps[i] * if i == own { 1.0 } else { errors[i].0 };
+        let costs = |i: usize| (0..n).map(|j| (id(j), cost(i, j))).collect::<BTreeMap<_, _>>().into();
+        let demand_rps = |i: usize| round.demand_rps[i] * if i == own { 1.0 } else { errors[i].0 };
         let exporter = |j: usize| Exporter {
             capacity_rps: round.capacity_rps[j],
             service_ms: world.service_ms[j],
             ..Exporter::default()
         };
-        let source = |i: usize| Source { demand_rps: asks(i), counted: true, costs: costs(i) };
+        let source = |i: usize| Source { demand_rps: demand_rps(i), counted: true, costs: costs(i) };
         Facts {
             exporters: (0..n).map(|j| (id(j), exporter(j))).collect(),
             sources: Arc::new((0..n).map(|i| (id(i), source(i))).collect()),
@@ -68,7 +69,7 @@ fn views(world: &World, wrong: Wrong, seed: u64) -> Vec<Facts> {
     (0..n).map(view).collect()
 }
 
-/// J/J* of each round.
+/// Returns J/J* of each round.
 fn rounds(replay: &Replay, wrong: Wrong, seed: u64, count: usize) -> Vec<f64> {
     let (world, n) = (&replay.world, replay.world.size());
     let round = &world.rounds[0];
@@ -76,7 +77,7 @@ fn rounds(replay: &Replay, wrong: Wrong, seed: u64, count: usize) -> Vec<f64> {
     let mut views = views(world, wrong, seed);
     let mut trims = vec![Trim::default(); n];
     let mut deviations = vec![Deviation::default(); n];
-    let mut tables = Tables::default();
+    let mut tables = WaitTables::default();
     let step = |_| {
         for view in &mut views {
             for (j, (trim, deviation)) in trims.iter().zip(&deviations).enumerate() {
@@ -101,7 +102,8 @@ fn rounds(replay: &Replay, wrong: Wrong, seed: u64, count: usize) -> Vec<f64> {
     (0..count).map(step).collect()
 }
 
-/// J/J* in that round, the median over some sets of errors: one set in ten leaves agents of a full fleet apart for longer.
+/// Returns the median of J/J* in a round over 21 sets of errors. With one set in ten, agents of a full fleet disagree for
+/// longer.
 fn typical(name: &str, wrong: Wrong, round: usize) -> f64 {
     let replay = replay(name);
     let mut ratios: Vec<f64> = (0..21).map(|seed| rounds(&replay, wrong, seed, round + 1)[round]).collect();
@@ -110,7 +112,7 @@ fn typical(name: &str, wrong: Wrong, round: usize) -> f64 {
 }
 
 #[test]
-fn t_11_agents_with_other_round_trip_times_agree_within_rounds() {
+fn t_11_agents_with_different_round_trip_times_agree_within_rounds() {
     let (c, k) = ("C-hotspot-8", "K-tight-10");
     for (name, error, round, most) in [(c, 0.1, 4, 1.05), (c, 0.3, 8, 1.10), (k, 0.1, 4, 1.05)] {
         let ratio = typical(name, Wrong::RoundTrips(error), round);
@@ -119,7 +121,7 @@ fn t_11_agents_with_other_round_trip_times_agree_within_rounds() {
 }
 
 #[test]
-fn t_11_agents_with_other_demands_agree_too() {
+fn t_11_agents_with_different_demands_agree_within_rounds() {
     for (name, error, round, most) in [("C-hotspot-8", 0.3, 4, 1.05), ("K-tight-10", 0.1, 4, 1.05)] {
         let ratio = typical(name, Wrong::Demands(error), round);
         assert!(ratio <= most, "{name}, ±{error}: {ratio:.3} in round {round}, more than {most}");
@@ -127,10 +129,10 @@ fn t_11_agents_with_other_demands_agree_too() {
 }
 
 #[test]
-fn t_11_it_is_the_trim_that_does_it() {
+fn t_11_agents_disagree_without_the_trim() {
     let replay = replay("C-hotspot-8");
     assert!(
         (0..21).any(|seed| rounds(&replay, Wrong::RoundTrips(0.1), seed, 1)[0] > 5.0),
-        "without it they can be far apart"
+        "without the trim they can be far apart"
     );
 }

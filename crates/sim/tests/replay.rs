@@ -1,19 +1,19 @@
-//! The rules that the optimiser is compared with, replayed: in eighteen scenarios they must cost what they cost elsewhere,
-//! or the comparison says nothing. The expected figures come from an independent implementation of world, rules and judge,
-//! and are rounded as they were printed.
+//! Replays the baselines in eighteen scenarios and compares their costs with those of an independent implementation of world,
+//! policies and judge. Without this check, comparisons with the optimizer would prove nothing. Expected figures are rounded
+//! as printed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use landfall_sim::baselines::Baseline;
-use landfall_sim::run::{Outcome, run};
+use landfall_sim::run::{RoundOutcome, run};
 use landfall_sim::summary::over_optimum;
 
 mod replayed;
 
-/// Mean cost over mean least cost. Columns are in the order of [`replayed::ALL`].
+/// Mean cost over mean optimum. Columns are in the order of [`replayed::ALL`].
 ///
-/// Of F, selfish was printed as 3.99 with 0.28 % rejected. Sources that all answer to each other make a lot of the last
-/// digit of a demand: with the demands of the trace, which are rounded, the independent implementation has these figures too.
+/// For F, selfish was printed as 3.99 with 0.28 % rejected. Sources that react to each other amplify the last digit of a
+/// demand. With the rounded demands of the trace, the independent implementation has the figures below.
 const OVER_OPTIMUM: &str = "
 round-robin               1.475 33 3.18 229 7.26 3.14 3.99 4.08 11 11 11 1.194 12 26 28 4.74 4.03 61
 inverse-weight            1.023 86 41 39 1.793 1.178 5.50 13 21 21 21 1.259 20 39 60 2.13 1.136 2.14
@@ -41,17 +41,17 @@ selfish                   0.00 25.97 24.67 0.00 0.00 0.00 0.00 0.29 0.00 8.82 0.
 cheapest-last-round       0.00 38.46 42.03 0.00 8.73 18.25 7.90 7.65 26.62 21.74 25.73 61.54 31.16 50.93 43.59 16.69 20.65 21.77
 ";
 
-/// Beyond the rounding of the table, a figure agrees to this part of itself. Traces are rounded too, to a hundredth of a
-/// request and of a millisecond.
+/// Relative tolerance beyond the rounding of the table. Traces are rounded too, to a hundredth of a request and of a
+/// millisecond.
 const TOLERANCE: f64 = 0.005;
 
-/// What a table has for a baseline, as it was printed, by scenario.
+/// Returns the printed figures of a baseline, by scenario.
 fn printed(table: &str, baseline: Baseline) -> Vec<&str> {
     let row = table.lines().find(|row| row.split_whitespace().next() == Some(baseline.as_str())).unwrap();
     row.split_whitespace().skip(1).collect()
 }
 
-/// Whether a value rounds to what was printed, give or take.
+/// Returns true if a value rounds to the printed figure, within the tolerance.
 fn agrees(value: f64, printed: &str) -> bool {
     let decimals = printed.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     let half = 0.5 * 0.1_f64.powi(i32::try_from(decimals).unwrap());
@@ -60,7 +60,7 @@ fn agrees(value: f64, printed: &str) -> bool {
 }
 
 #[test]
-fn baselines_cost_what_they_cost_elsewhere() {
+fn baselines_cost_as_much_as_in_an_independent_implementation() {
     let mut wrong = Vec::new();
     for (k, replay) in replayed::all().enumerate() {
         let name = &replay.name;
@@ -79,6 +79,6 @@ fn baselines_cost_what_they_cost_elsewhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn rejected(outcomes: &[Outcome]) -> f64 {
+fn rejected(outcomes: &[RoundOutcome]) -> f64 {
     outcomes.iter().map(|outcome| outcome.rejected).sum::<f64>() / outcomes.len() as f64
 }

@@ -1,4 +1,4 @@
-//! Scenarios with their dice thrown, and scenarios that nobody wrote.
+//! Worlds of scenarios, and generated scenarios.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use landfall_sim::generate::generate;
 use landfall_sim::matrix::Matrix;
-use landfall_sim::scenario::{Event, Mode, Noise, Objective, Scenario};
+use landfall_sim::scenario::{Noise, Scenario, ScenarioEvent, ScenarioMode, ScenarioObjective};
 use landfall_sim::trace::Trace;
 use landfall_sim::world::{Round, World, egress_usd_per_gb, rtt_ms};
 
-/// Three clusters for a hundred rounds in which nothing happens.
+/// Three clusters for a hundred rounds without events.
 fn quiet() -> Scenario {
     let text = "
 apiVersion: landfall.dev/v1alpha1
@@ -29,7 +29,7 @@ objective: {mode: mixed}
     Scenario::read(text).unwrap()
 }
 
-fn with_events(events: Vec<Event>) -> Scenario {
+fn with_events(events: Vec<ScenarioEvent>) -> Scenario {
     Scenario { events, ..quiet() }
 }
 
@@ -46,7 +46,7 @@ fn assert_near(found: f64, expected: f64) {
 }
 
 #[test]
-fn without_noise_the_world_is_that_of_the_trace() {
+fn world_without_noise_equals_the_trace() {
     let names = [
         "A-sym-2",
         "B-ep-3",
@@ -70,7 +70,7 @@ fn without_noise_the_world_is_that_of_the_trace() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_world_and_another_one_another() {
+fn seed_determines_the_world() {
     let scenario = generate(3, 6);
     let noise = Noise { demand_log_sigma: 0.05, rtt_log_sigma: 0.05, ..Noise::default() };
     let scenario = Scenario { noise, ..scenario };
@@ -78,7 +78,7 @@ fn the_same_seed_is_the_same_world_and_another_one_another() {
     assert_ne!(World::expand(&scenario).rounds, World::expand(&Scenario { seed: 4, ..scenario }).rounds);
 }
 
-/// Each kind of noise, alone.
+/// Returns each kind of noise alone.
 fn kinds_of_noise() -> [Noise; 6] {
     let none = Noise::default();
     [
@@ -105,7 +105,7 @@ fn both(a: &Noise, b: &Noise) -> Noise {
     }
 }
 
-/// By how much the noise changes each demand (times), and each measured RTT (times, and plus).
+/// Asserts that two kinds of noise together have the effect of both: factors multiply, added times add up.
 fn assert_independent(first: &Noise, second: &Noise) {
     let [none, one, other, all] =
         [Noise::default(), first.clone(), second.clone(), both(first, second)].map(with_noise);
@@ -123,7 +123,7 @@ fn assert_independent(first: &Noise, second: &Noise) {
 }
 
 #[test]
-fn a_kind_of_noise_leaves_the_others_as_they_were() {
+fn kinds_of_noise_are_independent() {
     let kinds = kinds_of_noise();
     for (k, first) in kinds.iter().enumerate() {
         for second in &kinds[..k] {
@@ -141,7 +141,7 @@ fn a_kind_of_noise_leaves_the_others_as_they_were() {
 }
 
 #[test]
-fn each_kind_of_noise_has_the_size_it_says() {
+fn each_kind_of_noise_has_the_configured_size() {
     let long = |noise: Noise| World::expand(&Scenario { noise, rounds: 5000, ..quiet() });
     let mean = |values: &[f64]| values.iter().sum::<f64>() / f64::from(u32::try_from(values.len()).unwrap());
     let factors = |world: &World| -> Vec<f64> { world.rounds.iter().map(|round| round.demand_rps[1] / 60.0).collect() };
@@ -153,7 +153,7 @@ fn each_kind_of_noise_has_the_size_it_says() {
     assert!((mean(&squares).sqrt() - 0.1).abs() < 0.01);
 
     assert!(factors(&walk).iter().all(|factor| (0.6..=1.6).contains(factor)));
-    assert!((factors(&walk)[0] - 1.0).abs() < 0.2, "it begins where the scenario says");
+    assert!((factors(&walk)[0] - 1.0).abs() < 0.2, "the walk starts at the demand of the scenario");
 
     let bursts: Vec<f64> = factors(&pareto).into_iter().filter(|factor| *factor > 1.0).collect();
     assert!((900..1100).contains(&bursts.len()), "a fifth of 5000: {}", bursts.len());
@@ -167,13 +167,13 @@ fn each_kind_of_noise_has_the_size_it_says() {
     assert!((mean(&measured(&rtt)) - 20.0).abs() < 0.5);
     let spikes = measured(&spike).into_iter().filter(|ms| *ms > 20.0).count();
     assert!((900..1100).contains(&spikes), "a fifth of 5000: {spikes}");
-    assert!(measured(&spike).iter().all(|ms| *ms < 20.0 + 1e-9 || *ms > 21.0 - 1e-9), "a spike has its least size");
+    assert!(measured(&spike).iter().all(|ms| *ms < 20.0 + 1e-9 || *ms > 21.0 - 1e-9), "a spike has a minimum size");
     let steady = |world: &World| world.rounds.iter().all(|round| round.rtt_ms == log.rounds[0].rtt_ms);
-    assert!(steady(&rtt) && steady(&spike), "noise is in what is measured");
+    assert!(steady(&rtt) && steady(&spike), "noise changes only measured times");
 }
 
 #[test]
-fn ages_are_those_of_all_or_of_each_pair() {
+fn ages_are_equal_or_random_per_pair() {
     let mut scenario = quiet();
     scenario.staleness.rounds = 3;
     assert!(World::expand(&scenario).rounds.iter().all(|round| round.age == Matrix::filled(3, 3)));
@@ -185,15 +185,15 @@ fn ages_are_those_of_all_or_of_each_pair() {
     assert!(world.per_pair && world.staleness == 3);
 }
 
-fn demand(events: Vec<Event>) -> impl Fn(usize, usize) -> f64 {
+fn demand(events: Vec<ScenarioEvent>) -> impl Fn(usize, usize) -> f64 {
     let world = World::expand(&with_events(events));
     move |t, i| world.rounds[t].demand_rps[i]
 }
 
 #[test]
-fn a_burst_ramps_up_stays_and_drops_back() {
+fn burst_ramps_up_stays_and_drops_back() {
     let burst = |ramp_rounds| {
-        demand(vec![Event::DemandScale {
+        demand(vec![ScenarioEvent::DemandScale {
             cluster: "west".into(),
             factor: 3.0,
             from_round: 10,
@@ -211,9 +211,10 @@ fn a_burst_ramps_up_stays_and_drops_back() {
 }
 
 #[test]
-fn a_peak_is_a_bell_around_its_round() {
-    let peak =
-        |width_rounds| demand(vec![Event::Peak { cluster: "west".into(), factor: 2.0, at_round: 50.0, width_rounds }]);
+fn peak_is_a_bell_curve_around_its_round() {
+    let peak = |width_rounds| {
+        demand(vec![ScenarioEvent::Peak { cluster: "west".into(), factor: 2.0, at_round: 50.0, width_rounds }])
+    };
     let west = peak(5.0);
     assert_near(west(50, 1), 120.0);
     assert_near(west(55, 1), 60.0 * (1.0 + (-0.5_f64).exp()));
@@ -226,9 +227,9 @@ fn a_peak_is_a_bell_around_its_round() {
 }
 
 #[test]
-fn the_sun_goes_from_east_to_west() {
+fn diurnal_peak_moves_from_east_to_west() {
     let longitude = vec![0.0, 90.0, -90.0];
-    let sun = demand(vec![Event::Diurnal { amplitude: 0.5, period_rounds: 80.0, longitude }]);
+    let sun = demand(vec![ScenarioEvent::Diurnal { amplitude: 0.5, period_rounds: 80.0, longitude }]);
     for (i, base, noon) in [(0, 50.0, 20), (1, 60.0, 0), (2, 70.0, 40)] {
         assert_near(sun(noon, i), base * 1.5);
         assert_near(sun(noon + 40, i), base * 0.5);
@@ -236,8 +237,8 @@ fn the_sun_goes_from_east_to_west() {
 }
 
 #[test]
-fn who_is_out_has_no_capacity_and_is_not_alive() {
-    let scenario = with_events(vec![Event::Outage { cluster: "west".into(), from_round: 3, to_round: 5 }]);
+fn cluster_in_an_outage_has_no_capacity_and_is_not_alive() {
+    let scenario = with_events(vec![ScenarioEvent::Outage { cluster: "west".into(), from_round: 3, to_round: 5 }]);
     let world = World::expand(&scenario);
     let of = |t: usize| (world.rounds[t].alive.clone(), world.rounds[t].advertised_rps.clone());
     assert_eq!(of(2), (vec![true, true, false], vec![100.0, 200.0, 0.0]));
@@ -252,10 +253,10 @@ fn changed(before: &Matrix<f64>, after: &Matrix<f64>) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn a_price_changes_on_the_ways_that_are_named_for_as_long_as_it_says() {
+fn price_changes_for_the_named_clusters_and_rounds() {
     let change = |from: Option<&str>, to: Option<&str>| {
         let (from, to) = (from.map(str::to_owned), to.map(str::to_owned));
-        let event = Event::PriceChange { from, to, usd_per_gb: 9.0, from_round: 10, to_round: 20 };
+        let event = ScenarioEvent::PriceChange { from, to, usd_per_gb: 9.0, from_round: 10, to_round: 20 };
         let scenario = with_events(vec![event]);
         let before = egress_usd_per_gb(&scenario, 9);
         let after = egress_usd_per_gb(&scenario, 10);
@@ -267,14 +268,14 @@ fn a_price_changes_on_the_ways_that_are_named_for_as_long_as_it_says() {
     assert_eq!(change(Some("east"), Some("west")), [(0, 1)]);
     assert_eq!(change(Some("east"), None), [(0, 1), (0, 2)]);
     assert_eq!(change(None, Some("east")), [(1, 0), (2, 0)]);
-    assert_eq!(change(None, None).len(), 6, "within a cluster nothing costs anything");
+    assert_eq!(change(None, None).len(), 6, "traffic within a cluster is free");
 }
 
 #[test]
-fn a_disruption_is_in_both_directions() {
+fn disruption_affects_both_directions() {
     let disrupt = |to: Option<&str>| {
         let (from, to) = ("east".to_owned(), to.map(str::to_owned));
-        let event = Event::RttDisruption { from, to, factor: 2.0, add_ms: 5.0, from_round: 10, to_round: 20 };
+        let event = ScenarioEvent::RttDisruption { from, to, factor: 2.0, add_ms: 5.0, from_round: 10, to_round: 20 };
         let scenario = with_events(vec![event]);
         let (before, after) = (rtt_ms(&scenario, 9), rtt_ms(&scenario, 10));
         assert_eq!(before, rtt_ms(&scenario, 20));
@@ -285,11 +286,11 @@ fn a_disruption_is_in_both_directions() {
     };
     assert_eq!(disrupt(Some("west")), [(0, 1), (1, 0)]);
     assert_eq!(disrupt(None), [(0, 1), (0, 2), (1, 0), (2, 0)]);
-    assert_eq!(disrupt(Some("east")), [], "there is no way from a cluster to itself");
+    assert_eq!(disrupt(Some("east")), [], "there is no path from a cluster to itself");
 }
 
 #[test]
-fn what_is_published_differs_from_what_is() {
+fn published_values_differ_from_true_values() {
     let mut scenario = quiet();
     let error = &mut scenario.model_error;
     error.true_capacity_factor.insert("west".into(), 0.75);
@@ -312,7 +313,7 @@ fn is_finite(round: &Round) -> bool {
 }
 
 #[test]
-fn a_scenario_that_nobody_checked_is_a_world_all_the_same() {
+fn invalid_scenario_expands_to_a_finite_world() {
     let mut scenario = quiet();
     scenario.demand_rps.truncate(1);
     scenario.service.capacity_rps.clear();
@@ -320,11 +321,11 @@ fn a_scenario_that_nobody_checked_is_a_world_all_the_same() {
     scenario.rtt_ms = vec![vec![1.0]];
     scenario.egress_usd_per_gb.clear();
     scenario.events = vec![
-        Event::Outage { cluster: "nowhere".into(), from_round: 9, to_round: 3 },
-        Event::DemandScale { cluster: "east".into(), factor: -5.0, from_round: 0, to_round: 9, ramp_rounds: 0 },
-        Event::Peak { cluster: "east".into(), factor: 2.0, at_round: 0.0, width_rounds: 0.0 },
-        Event::Diurnal { amplitude: 9.0, period_rounds: 0.0, longitude: vec![] },
-        Event::Diurnal { amplitude: 9.0, period_rounds: 9.0, longitude: vec![1.0] },
+        ScenarioEvent::Outage { cluster: "nowhere".into(), from_round: 9, to_round: 3 },
+        ScenarioEvent::DemandScale { cluster: "east".into(), factor: -5.0, from_round: 0, to_round: 9, ramp_rounds: 0 },
+        ScenarioEvent::Peak { cluster: "east".into(), factor: 2.0, at_round: 0.0, width_rounds: 0.0 },
+        ScenarioEvent::Diurnal { amplitude: 9.0, period_rounds: 0.0, longitude: vec![] },
+        ScenarioEvent::Diurnal { amplitude: 9.0, period_rounds: 9.0, longitude: vec![1.0] },
     ];
     scenario.noise = kinds_of_noise().iter().fold(Noise::default(), both_of);
     scenario.noise.demand_log_sigma = 1e9;
@@ -344,7 +345,7 @@ fn both_of(a: Noise, b: &Noise) -> Noise {
 }
 
 #[test]
-fn every_generated_scenario_is_valid_finite_and_can_be_written_down() {
+fn generated_scenarios_are_valid_finite_and_survive_yaml() {
     for seed in 0..200 {
         for size in 1..=30 {
             let scenario = generate(seed, size);
@@ -359,34 +360,34 @@ fn every_generated_scenario_is_valid_finite_and_can_be_written_down() {
 }
 
 #[test]
-fn a_size_beyond_the_limits_is_taken_to_them() {
+fn generated_size_is_clamped() {
     assert_eq!(generate(1, 0).clusters.len(), 1);
     let largest = generate(1, usize::MAX);
     assert_eq!((largest.clusters.len(), largest.validate()), (200, Ok(())));
 }
 
 #[test]
-fn the_same_seed_is_the_same_scenario_and_another_one_another() {
+fn seed_determines_the_generated_scenario() {
     assert_eq!(generate(5, 9), generate(5, 9));
     assert_ne!(generate(5, 9), Scenario { seed: 5, name: generate(5, 9).name, ..generate(6, 9) });
 }
 
-/// What a scenario has of all that can happen.
+/// Returns the kinds of disturbance in a scenario.
 fn kinds(scenario: &Scenario) -> BTreeSet<&'static str> {
     let Scenario { noise, model_error: error, service, .. } = scenario;
-    let event = |event: &Event| match event {
-        Event::Outage { .. } => "outage",
-        Event::DemandScale { to_round, .. } if *to_round == scenario.rounds => "ramp",
-        Event::DemandScale { .. } => "burst",
-        Event::Peak { .. } => "peak",
-        Event::Diurnal { .. } => "diurnal",
-        Event::PriceChange { .. } => "price change",
-        Event::RttDisruption { .. } => "disruption",
+    let event = |event: &ScenarioEvent| match event {
+        ScenarioEvent::Outage { .. } => "outage",
+        ScenarioEvent::DemandScale { to_round, .. } if *to_round == scenario.rounds => "ramp",
+        ScenarioEvent::DemandScale { .. } => "burst",
+        ScenarioEvent::Peak { .. } => "peak",
+        ScenarioEvent::Diurnal { .. } => "diurnal",
+        ScenarioEvent::PriceChange { .. } => "price change",
+        ScenarioEvent::RttDisruption { .. } => "disruption",
     };
-    let mode = |Objective { mode, .. }: &Objective| match mode {
-        Mode::Performance => "performance",
-        Mode::Mixed => "mixed",
-        Mode::Cost => "cost",
+    let mode = |ScenarioObjective { mode, .. }: &ScenarioObjective| match mode {
+        ScenarioMode::Performance => "performance",
+        ScenarioMode::Mixed => "mixed",
+        ScenarioMode::Cost => "cost",
     };
     let flags = [
         ("log noise", noise.demand_log_sigma > 0.0),
@@ -407,14 +408,14 @@ fn kinds(scenario: &Scenario) -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn a_few_seeds_show_most_of_what_can_happen() {
+fn few_seeds_cover_most_kinds_of_disturbance() {
     let shown = |seeds: u64| -> BTreeSet<&str> { (0..seeds).flat_map(|seed| kinds(&generate(seed, 8))).collect() };
     assert!(shown(10).len() >= 18, "{:?}", shown(10));
     assert_eq!(shown(100).len(), 22, "{:?}", shown(100));
 }
 
 #[test]
-fn a_description_says_what_the_scenario_contains() {
+fn description_names_the_kinds_of_disturbance() {
     for seed in 0..50 {
         let scenario = generate(seed, 8);
         let says = |word: &str| scenario.description.contains(word);

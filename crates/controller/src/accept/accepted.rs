@@ -1,4 +1,4 @@
-//! Objects that we can use, reduced to what we use of them.
+//! Accepted objects, reduced to the fields that are used.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,32 +11,52 @@ use landfall_core::pricing::{Location, PriceRule as PricingRule};
 use landfall_core::rule::Rule;
 use landfall_core::snapshot::{Link, ServiceKind};
 
-use super::settings::{Optimized, Preset, Queries};
-use crate::facts::Facts;
+use super::settings::{Optimized, Preset, PrometheusQueries};
+use crate::facts::ClusterFacts;
 
-/// An object that we can use, reduced to what we use of it.
+/// An accepted object, reduced to the fields that are used.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Accepted {
     Submariner(Submariner),
     Policy(Box<SelectionPolicy>),
     Import(Import),
-    /// The import that a Lighthouse agent keeps per exporting cluster for itself. It offers nothing, but it is where
-    /// `subctl` and users put the weights of that export.
+    /// Import that a Lighthouse agent keeps for each exporting cluster. It offers no service, but `subctl` and users
+    /// put the weights of that export there.
     ExportWeights(ExportWeights),
     Slice(Slice),
-    Pods(Pods),
+    Pods(ReadyPods),
     Gateway(Gateway),
     Selection(Selection),
     Node(Location),
     Pricing(Vec<PricingRule>),
-    Facts(Facts),
-    /// Somebody else's, and right to be there: a broker's copy, a slice of another kind.
+    Facts(ClusterFacts),
+    /// A valid object that is not used, such as a broker's copy or a slice of another kind.
     Ignored,
+}
+
+impl Accepted {
+    /// Returns the service that the object is stored with. `None` for kinds that are stored by their own name.
+    pub fn service(&self) -> Option<&ServiceKey> {
+        match self {
+            Self::Import(import) => Some(&import.key),
+            Self::ExportWeights(weights) => Some(&weights.key),
+            Self::Slice(slice) => Some(&slice.key),
+            Self::Submariner(_)
+            | Self::Policy(_)
+            | Self::Pods(_)
+            | Self::Gateway(_)
+            | Self::Selection(_)
+            | Self::Node(_)
+            | Self::Pricing(_)
+            | Self::Facts(_)
+            | Self::Ignored => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Submariner {
-    /// `None`: not filled in yet.
+    /// `None` if it is not filled in yet.
     pub cluster_id: Option<ClusterId>,
     pub service_discovery: bool,
     pub mode: Option<Mode>,
@@ -48,27 +68,27 @@ pub struct Submariner {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct SelectionPolicy {
-    /// RFC 3339, so that their order is that of time.
+    /// Creation time in RFC 3339, so that text sorts by time.
     pub created: Box<str>,
     pub generation: i64,
-    /// Empty: the whole namespace, or everything.
+    /// Services that the policy names. If empty, the policy is for its namespace, or for all services.
     pub targets: Vec<ServiceKey>,
-    /// `None`: as the cluster's default says.
+    /// `None` if the default of the cluster applies.
     pub mode: Option<Mode>,
-    /// Its mode counts only where `mode` is set. `None`: it contradicts itself, and always did.
+    /// The mode in it applies only if `mode` is set. `None` if no version of this policy was valid.
     pub policy: Option<Policy>,
-    /// How the optimiser is set, where that mode is in force.
+    /// Settings of the optimizer, for services in optimized mode.
     pub optimized: Option<Optimized>,
-    pub queries: Queries,
-    /// It is computed and published, and not served.
+    pub queries: PrometheusQueries,
+    /// True if the policy is planned and published, but not served.
     pub shadow: bool,
-    /// How it contradicts itself now.
+    /// Why the present version of the policy is invalid.
     pub invalid: Option<InvalidPolicy>,
     pub status: api::SelectionPolicyStatus,
 }
 
 impl SelectionPolicy {
-    /// All that services get from it.
+    /// Returns the fields that affect services.
     pub fn rule(&self) -> (&[ServiceKey], Option<Mode>, Option<&Policy>, Option<Optimized>, bool) {
         (&self.targets, self.mode, self.policy.as_ref(), self.optimized, self.shadow)
     }
@@ -80,7 +100,7 @@ pub struct Import {
     pub kind: ServiceKind,
     pub exporters: Vec<ClusterId>,
     pub local_preference: Option<LocalPreference>,
-    /// Importing cluster: exporting cluster: weight.
+    /// Weights by importing cluster, then by exporting cluster.
     pub weights: BTreeMap<ClusterId, BTreeMap<ClusterId, Weight>>,
 }
 
@@ -89,7 +109,7 @@ pub struct ExportWeights {
     pub key: ServiceKey,
     pub exporter: ClusterId,
     pub local_preference: Option<LocalPreference>,
-    /// Importing cluster: weight.
+    /// Weights by importing cluster.
     pub weights: BTreeMap<ClusterId, Weight>,
 }
 
@@ -97,25 +117,26 @@ pub struct ExportWeights {
 pub struct Slice {
     pub key: ServiceKey,
     pub cluster: ClusterId,
-    /// Its name ends in the cluster's: an old agent's, which a newer one replaced without deleting it.
+    /// True if the name ends in the cluster id: an old agent wrote the slice, and a newer agent replaced it without
+    /// deleting it.
     pub legacy: bool,
-    /// Sorted, and each once.
+    /// Sorted, without duplicates.
     pub ready: Arc<[Endpoint]>,
 }
 
-/// Of a service of this cluster, by a slice that Kubernetes keeps of it.
+/// Ready pods of a service of the local cluster, from one slice that Kubernetes keeps for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pods {
+pub struct ReadyPods {
     pub key: ServiceKey,
-    /// By name, each once; by address what is no pod.
+    /// Names without duplicates. An endpoint that is not a pod has its address as the name.
     pub ready: Box<[Box<str>]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
-    /// A passive gateway knows nothing of the connections.
+    /// False for a passive gateway, which reports no connections.
     pub active: bool,
-    /// Seconds since 1970 of the last heartbeat.
+    /// Time of the last heartbeat, in seconds since 1970.
     pub updated: Option<u64>,
     pub links: BTreeMap<ClusterId, Link>,
 }
@@ -124,8 +145,8 @@ pub struct Gateway {
 pub struct Selection {
     pub key: ServiceKey,
     pub rule: Arc<Rule>,
-    /// See [`fingerprint`](crate::publish::selection::fingerprint).
+    /// See [`fingerprint`](crate::accept::fingerprint).
     pub fingerprint: u64,
-    /// Written by an operator of ours, so that it may be deleted by one.
+    /// True if Landfall wrote the object, so that it may delete it.
     pub ours: bool,
 }

@@ -1,4 +1,4 @@
-//! EndpointSlices: the endpoints of the clusterset, and the pods of the services of this cluster.
+//! EndpointSlices: endpoints of the clusterset, and pods of the services of the local cluster.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use landfall_api::labels::{LOCAL_SERVICE_NAME, PUBLISH_NOT_READY, SERVICE_NAME, 
 use landfall_core::export::Endpoint;
 use landfall_core::name::{ServiceKey, is_label};
 
-use super::accepted::{Accepted, Pods, Slice};
+use super::accepted::{Accepted, ReadyPods, Slice};
 use super::refused::{Refused, cluster, service};
 
 pub(super) fn accept_slice(slice: &api::EndpointSlice) -> Result<(Accepted, Option<Refused>), Refused> {
@@ -40,7 +40,7 @@ pub(super) fn accept_slice(slice: &api::EndpointSlice) -> Result<(Accepted, Opti
     Ok((Accepted::Slice(Slice { key, cluster, legacy, ready: ready.into_iter().collect() }), left_out))
 }
 
-/// What is not a service's is not ours either, and no reason to complain.
+/// Accepts a slice of a local service. Other slices are ignored without a problem.
 fn accept_pods(slice: &api::EndpointSlice) -> Accepted {
     let meta = &slice.metadata;
     let service = meta.labels.get(LOCAL_SERVICE_NAME).and_then(|name| ServiceKey::new(&meta.namespace, name).ok());
@@ -51,10 +51,11 @@ fn accept_pods(slice: &api::EndpointSlice) -> Accepted {
     };
     let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready.unwrap_or(true));
     let ready: BTreeSet<Box<str>> = ready.filter_map(name).collect();
-    Accepted::Pods(Pods { key, ready: ready.into_iter().collect() })
+    Accepted::Pods(ReadyPods { key, ready: ready.into_iter().collect() })
 }
 
-/// An address of the family that the slice says, which a client in another place can connect to.
+/// Parses an address. Returns `None` if it is not of the slice's family, or if clients in other clusters cannot connect
+/// to it.
 fn usable(address_type: &str, address: &str) -> Option<IpAddr> {
     let address: IpAddr = address.parse().ok()?;
     let sane = match address {

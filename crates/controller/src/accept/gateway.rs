@@ -1,4 +1,4 @@
-//! How the local cluster is connected to the others.
+//! Gateways: connections of the local cluster to the others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) fn accept_gateway(gateway: &api::Gateway) -> (Accepted, Option<Refuse
         };
         let last = connection.latency_rtt.as_ref().and_then(|rtt| go_duration(&rtt.last));
         let field = format!("status.connections[{i}].latencyRTT.last");
-        let (last_ms, refused) = MS.believe(&field, last.map(|rtt| 1e3 * rtt.as_secs_f64()));
+        let (last_ms, refused) = MS.clip(&field, last.map(|rtt| 1e3 * rtt.as_secs_f64()));
         left_out = left_out.or_else(|| refused.map(Refused::Number));
         let rtt = last_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)).filter(|rtt| !rtt.is_zero());
         let link = Link { reachable: connection.status == "connected", rtt };
@@ -44,7 +44,8 @@ pub(super) fn accept_gateway(gateway: &api::Gateway) -> (Accepted, Option<Refuse
     (Accepted::Gateway(gateway), left_out)
 }
 
-/// `1h2m0.5s`, `23.41ms`, `850µs`: a sequence of decimal numbers with units. `None` for anything else, or a negative one.
+/// Parses a duration as Go prints it, such as `1h2m0.5s`, `23.41ms` or `850µs`. Returns `None` for other or negative
+/// values.
 fn go_duration(text: &str) -> Option<Duration> {
     let mut seconds = 0.0;
     let mut rest = text;

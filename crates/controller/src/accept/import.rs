@@ -1,9 +1,9 @@
-//! The services that the clusterset offers, and what users wrote on their imports.
+//! ServiceImports: services of the clusterset, and the annotations that users add to them.
 
-use landfall_api::labels::{PREFER_LOCAL, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE, WEIGHT_PREFIX};
 use std::collections::BTreeMap;
 
 use landfall_api as api;
+use landfall_api::labels::{PREFER_LOCAL, SERVICE_NAME, SOURCE_CLUSTER, SOURCE_NAMESPACE, WEIGHT_PREFIX};
 use landfall_core::name::ClusterId;
 use landfall_core::policy::{LocalPreference, Weight};
 use landfall_core::snapshot::ServiceKind;
@@ -71,7 +71,7 @@ fn accept_export_weights(meta: &api::Meta) -> Result<Accepted, Refused> {
     }))
 }
 
-/// Importing cluster, key, value.
+/// Returns the importing cluster, key and value of each weight annotation.
 fn weight_annotations(meta: &api::Meta) -> impl Iterator<Item = Result<(ClusterId, &str, &str), Refused>> {
     meta.annotations.iter().filter_map(|(key, value)| {
         let importer = cluster(&format!("metadata.annotations[{key}]"), key.strip_prefix(WEIGHT_PREFIX)?);
@@ -79,8 +79,8 @@ fn weight_annotations(meta: &api::Meta) -> impl Iterator<Item = Result<(ClusterI
     })
 }
 
-/// `c2:10,c3:5`, as `subctl export` was designed to take them. The aggregated import of today stands for all exporters,
-/// so a lone number would not say whose weight it is.
+/// Parses weights such as `c2:10,c3:5`, the format that was designed for `subctl export`. The aggregated import is for
+/// all exporters, so each weight needs a cluster.
 fn weights_by_exporter(key: &str, value: &str) -> Result<BTreeMap<ClusterId, Weight>, Refused> {
     let expected = "a list of exporting clusters and their weights, such as c2:10,c3:5";
     let refused = || Refused::Annotation { key: key.to_owned(), value: value.to_owned(), expected };

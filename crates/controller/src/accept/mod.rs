@@ -1,22 +1,22 @@
-//! From what somebody wrote to what we accept: each object is looked at here once, when it arrives, and what comes out is
-//! right and small. What is wrong is named and left out; the object as it was before stays in force.
+//! Validates objects. Each object is checked here once, when it arrives, and reduced to the fields that are used. A
+//! refused object is reported, and its previous version stays in force.
 
+mod number;
+mod refused;
+mod settings;
 mod accepted;
+mod pricing;
+mod submariner;
+mod policy;
+mod import;
 mod endpoints;
 mod facts;
 mod gateway;
-mod import;
-mod node;
-mod number;
-mod policy;
-mod pricing;
-mod refused;
 mod selection;
-mod settings;
-mod submariner;
+mod node;
 
 pub use self::accepted::{
-    Accepted, ExportWeights, Gateway, Import, Pods, Selection, SelectionPolicy, Slice, Submariner,
+    Accepted, ExportWeights, Gateway, Import, ReadyPods, Selection, SelectionPolicy, Slice, Submariner,
 };
 use self::endpoints::accept_slice;
 use self::facts::accept_facts;
@@ -28,11 +28,12 @@ use self::pricing::accept_pricing;
 pub use self::refused::Refused;
 use self::selection::accept_selection;
 pub use self::selection::fingerprint;
-pub use self::settings::{Optimized, Preset, Queries};
+pub use self::settings::{Optimized, Preset, PrometheusQueries};
 use self::submariner::accept_submariner;
 use crate::object::Object;
 
-/// The object, and what of it had to be left out: a service must not vanish because somebody mistyped an annotation.
+/// Accepts an object. Also returns the first of its parts that had to be left out: a service must not disappear because
+/// an annotation has a typing mistake.
 pub fn accept(object: Object) -> Result<(Accepted, Option<Refused>), Refused> {
     let whole = |accepted| (accepted, None);
     match object {

@@ -1,4 +1,4 @@
-//! What a user asked for in a SelectionPolicy.
+//! SelectionPolicies.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use landfall_core::policy::{InvalidPolicy, LocalPreference, MinShares, Mode, Pol
 use super::accepted::{Accepted, SelectionPolicy};
 use super::number::Range;
 use super::refused::{Refused, cluster, service};
-use super::settings::{Optimized, Preset, Queries};
+use super::settings::{Optimized, Preset, PrometheusQueries};
 use super::submariner::mode;
 
 pub(super) fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Refused> {
@@ -20,11 +20,12 @@ pub(super) fn accept_policy(object: api::SelectionPolicy) -> Result<Accepted, Re
     let targets = targets(&namespace, &spec.target_refs)?;
     fits_mode(&spec)?;
     let optimized = optimized(&spec)?;
-    let said = spec.optimized.as_ref();
-    let queries = Queries {
-        utilisation: said
-            .and_then(|said| said.utilization_query.clone().or_else(|| said.former_utilization_query.clone())),
-        load: said.and_then(|said| said.load_query.clone()),
+    let settings = spec.optimized.as_ref();
+    let queries = PrometheusQueries {
+        utilization: settings.and_then(|settings| {
+            settings.utilization_query.clone().or_else(|| settings.former_utilization_query.clone())
+        }),
+        load: settings.and_then(|settings| settings.load_query.clone()),
     };
     let policy = Policy {
         name: Some(format!("{namespace}/{name}").into()),
@@ -74,17 +75,18 @@ fn targets(namespace: &str, targets: &[api::TargetRef]) -> Result<Vec<ServiceKey
     targets.iter().enumerate().map(target).collect()
 }
 
-/// What another mode than the one that is set would read. Where none is set it may come from the Submariner resource.
+/// Refuses fields that belong to another mode than the one that is set. Without a mode they are accepted, because the
+/// mode may come from the Submariner resource.
 fn fits_mode(spec: &api::SelectionPolicySpec) -> Result<(), Refused> {
     let Some(set) = spec.load_balancing.map(mode) else { return Ok(()) };
     let needs = [
-        (!spec.weights.is_empty(), Mode::WeightedRoundRobin, "weighted-round-robin, which weights need"),
+        (!spec.weights.is_empty(), Mode::WeightedRoundRobin, "weighted-round-robin, which spec.weights needs"),
         (
             spec.optimized_load_balancing_params.is_some(),
             Mode::Optimized,
-            "optimized, which optimizedLoadBalancingParams need",
+            "optimized, which spec.optimizedLoadBalancingParams needs",
         ),
-        (spec.optimized.is_some(), Mode::Optimized, "optimized, which the settings under optimized need"),
+        (spec.optimized.is_some(), Mode::Optimized, "optimized, which spec.optimized needs"),
     ];
     match needs.into_iter().find(|&(given, needed, _)| given && needed != set) {
         None => Ok(()),
@@ -94,7 +96,7 @@ fn fits_mode(spec: &api::SelectionPolicySpec) -> Result<(), Refused> {
     }
 }
 
-/// The limits are those of the schema.
+/// Accepts the settings of the optimizer. The limits are those of the schema.
 fn optimized(spec: &api::SelectionPolicySpec) -> Result<Option<Optimized>, Refused> {
     let params = spec.optimized_load_balancing_params.map(Preset::from);
     let Some(set) = &spec.optimized else {
@@ -111,7 +113,7 @@ fn optimized(spec: &api::SelectionPolicySpec) -> Result<Option<Optimized>, Refus
     Ok(Some(Optimized {
         rate: number("usdPerMsPerMillionRequests", set.usd_per_ms_per_million_requests, Range::above(0.0, 1000.0))?,
         params,
-        target_utilisation: number(
+        target_utilization: number(
             "targetUtilization",
             set.target_utilization.or(set.former_target_utilization),
             Range::new(0.1, 0.99),
@@ -127,7 +129,7 @@ fn optimized(spec: &api::SelectionPolicySpec) -> Result<Option<Optimized>, Refus
     }))
 }
 
-/// The outer error: a name that is none. The inner one: a rule that contradicts itself.
+/// Accepts the weights. The outer error is an invalid name; the inner error is a contradiction between weights.
 fn rows(rows: &[api::WeightRow]) -> Result<Result<Vec<WeightRow>, InvalidPolicy>, Refused> {
     let mut accepted = Ok(Vec::new());
     for (i, row) in rows.iter().enumerate() {
@@ -147,7 +149,7 @@ fn rows(rows: &[api::WeightRow]) -> Result<Result<Vec<WeightRow>, InvalidPolicy>
     Ok(accepted)
 }
 
-/// `10%` or `12.5%` to parts of a thousand.
+/// Converts minimum shares such as `10%` or `12.5%` to thousandths.
 fn min_shares(shares: &BTreeMap<String, String>) -> Result<BTreeMap<ClusterId, u32>, Refused> {
     let permille = |share: &str| {
         let (whole, tenth) = share.strip_suffix('%').map(|number| number.split_once('.').unwrap_or((number, "0")))?;

@@ -1,4 +1,4 @@
-//! What a user says that traffic costs.
+//! NetworkPricing: prices of traffic.
 
 use landfall_api as api;
 use landfall_core::pricing::{Continent, Location, PriceRule, Relation};
@@ -6,10 +6,10 @@ use landfall_core::pricing::{Continent, Location, PriceRule, Relation};
 use super::number::Range;
 use super::refused::Refused;
 
-/// In USD per GB.
+/// Price in USD per GB.
 pub(super) const PRICE: Range = Range::new(0.0, 100.0);
 
-/// All rules or none: without one of them, traffic that it is for would be billed by a later one.
+/// Accepts all rules or none: without one of the rules, a later rule would apply to its traffic.
 pub(super) fn accept_pricing(pricing: &api::NetworkPricing) -> Result<Vec<PriceRule>, Refused> {
     let rule = |(i, rule): (usize, &api::PricingRule)| {
         let field = |name: &str| format!("rules[{i}].{name}");
@@ -25,17 +25,17 @@ pub(super) fn accept_pricing(pricing: &api::NetworkPricing) -> Result<Vec<PriceR
 
 fn place(field: &str, place: Option<&api::PricedPlace>) -> Result<Location, Refused> {
     let Some(place) = place else { return Ok(Location::default()) };
-    let said = |name: &str, value: &Option<String>| match value {
+    let check = |name: &str, value: &Option<String>| match value {
         Some(value) if value.trim().is_empty() => Err(Refused::Field {
             field: format!("{field}.{name}"),
             value: value.clone(),
-            expected: "a name; leave the field out if any will do",
+            expected: "a name; leave the field out to match any name",
         }),
         _ => Ok(()),
     };
-    said("provider", &place.provider)?;
-    said("region", &place.region)?;
-    said("zone", &place.zone)?;
+    check("provider", &place.provider)?;
+    check("region", &place.region)?;
+    check("zone", &place.zone)?;
     let names = Location::new(place.provider.as_deref(), place.region.as_deref(), place.zone.as_deref());
     Ok(Location { continent: place.continent.map(continent), ..names })
 }

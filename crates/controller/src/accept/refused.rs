@@ -1,4 +1,4 @@
-//! Why an object, or a part of it, is left out.
+//! Reasons why an object, or a part of it, is left out.
 
 use landfall_core::name::{ClusterId, InvalidName, ServiceKey};
 use thiserror::Error;
@@ -12,25 +12,25 @@ pub enum Refused {
     #[error("metadata.annotations[{key}]: {value:?} is not {expected}")]
     Annotation { key: String, value: String, expected: &'static str },
     #[error(
-        "endpoints: {value:?} is no address of type {address_type:?} that clients elsewhere can reach; it is left out"
+        "endpoints: {value:?} is not an address of type {address_type:?} that clients in other clusters can reach; it is left out"
     )]
     Address { address_type: String, value: String },
     #[error("spec.type: {0:?} is neither ClusterSetIP nor Headless")]
     ImportType(String),
     #[error("spec.{field}: {value:?} is not {expected}")]
     Field { field: String, value: String, expected: &'static str },
-    #[error("spec.{first} and spec.{second} contradict each other; say one of them")]
+    #[error("spec.{first} and spec.{second} exclude each other; set only one of them")]
     Both { first: &'static str, second: &'static str },
     #[error(transparent)]
     Number(#[from] OutOfRange),
     #[error(
-        "spec.version: {version} is newer than the {known} that is known here; its facts are left out until this cluster's \
-         Landfall is upgraded"
+        "spec.version: {version} is newer than {known}, the newest version that this Landfall reads; the facts are left out; \
+         upgrade Landfall in this cluster"
     )]
     Version { version: i32, known: i32 },
-    #[error("spec.{field}: more than {most}; those beyond are left out")]
-    TooMany { field: &'static str, most: usize },
-    #[error("status: {0:?} is no mode that is known here; a newer operator may have written it")]
+    #[error("spec.{field}: more than {max} entries; the rest is left out")]
+    TooMany { field: &'static str, max: usize },
+    #[error("status.mode: {0:?} is not a known mode; a newer operator may have written it")]
     Mode(String),
 }
 

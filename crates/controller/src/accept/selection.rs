@@ -1,4 +1,4 @@
-//! What an operator published, read back.
+//! ServiceSelections that an operator published.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -42,8 +42,8 @@ pub(super) fn accept_selection(selection: api::ServiceSelection) -> Result<Accep
     Ok(Accepted::Selection(Selection { key, rule: Arc::new(rule), fingerprint, ours }))
 }
 
-/// Whether two published selections say the same: all but the time and the round-trip times, which move all the time and
-/// would otherwise be a write each.
+/// Hash that is equal for two selections with the same content. Times and round-trip times are left out: they change
+/// all the time, and each change would be a write.
 pub fn fingerprint(status: &ServiceSelectionStatus) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&status.source, &status.mode, &status.reason, &status.policy, &status.summary).hash(&mut hasher);

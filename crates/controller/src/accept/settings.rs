@@ -1,4 +1,4 @@
-//! Settings of the optimiser, as users write them in a SelectionPolicy or the Submariner resource.
+//! Settings of the optimizer, from a SelectionPolicy or the Submariner resource.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use landfall_core::optimize::cost::{Bytes, ExchangeRate};
 use landfall_core::optimize::facts::Tuning;
 use landfall_core::optimize::objective::Objective;
 
-/// What the optimiser is told to do otherwise than by default.
+/// Settings of the optimizer. `None` stands for the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Optimized {
-    /// What a million requests that are answered a millisecond sooner are worth, in USD. Never with `params`.
+    /// Value in USD of answering a million requests one millisecond sooner. Never set together with `params`.
     pub rate: Option<f64>,
     pub params: Option<Preset>,
-    pub target_utilisation: Option<f64>,
+    pub target_utilization: Option<f64>,
     pub request_bytes: Option<f64>,
     pub response_bytes: Option<f64>,
     pub capacity_rps_per_pod: Option<f64>,
@@ -24,20 +24,20 @@ pub struct Optimized {
     pub requests_per_answer: Option<f64>,
 }
 
-/// What a Prometheus is asked about the exports of this cluster.
+/// Prometheus queries for the exports of the local cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Queries {
-    pub utilisation: Option<String>,
+pub struct PrometheusQueries {
+    pub utilization: Option<String>,
     pub load: Option<String>,
 }
 
 impl Optimized {
-    /// With what it leaves open as it is by default. `params` are the cluster's own.
+    /// Returns the objective, with defaults for settings that are not set. `params` is the preset of the cluster.
     pub fn objective(self, params: Option<Preset>) -> Objective {
         let default = Objective::default();
         let preset = self.params.or(params).map_or(default.rate, Preset::rate);
         let tuning = Tuning {
-            target_utilization: self.target_utilisation.unwrap_or(default.tuning.target_utilization),
+            target_utilization: self.target_utilization.unwrap_or(default.tuning.target_utilization),
             epsilon_ms: self.epsilon_ms.unwrap_or(default.tuning.epsilon_ms),
             burstiness: self.burstiness.unwrap_or(default.tuning.burstiness),
             ..default.tuning
@@ -57,7 +57,7 @@ impl Optimized {
     }
 }
 
-/// A word for an exchange rate.
+/// A named exchange rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     Cost,

@@ -1,4 +1,4 @@
-//! The Submariner resource: which cluster this is, and its default mode.
+//! Submariner resource: the id of the local cluster, and its default mode.
 
 use landfall_api as api;
 use landfall_core::policy::Mode;

@@ -1,4 +1,4 @@
 //! Answers counted by DNS replicas.
 
-pub mod counters;
 pub mod report;
+pub mod counters;

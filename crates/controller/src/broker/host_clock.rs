@@ -1,25 +1,25 @@
-//! Notices when the clock of this host is set, so that facts do not age by it.
+//! Detects steps of the host's clock, so that they do not change the age of facts.
 
 use std::time::Duration;
 
-/// Less may be how long a look took.
-const MIN_STEP: u64 = 5;
+/// Smaller differences can be the duration of the comparison itself.
+const MIN_STEP_SECONDS: u64 = 5;
 
-/// The clock of the host beside one that is never set.
+/// Compares the host's clock with a monotonic clock.
 #[derive(Debug, Default)]
 pub struct HostClock {
-    /// Both at the first look, or since the clock was last set.
+    /// Both clocks at the first call, or after the last step.
     reference: Option<(u64, Duration)>,
 }
 
 impl HostClock {
-    /// Returns by how many seconds the clock was set since the last call, if it was. `now` is in seconds since 1970, `passed`
-    /// is a time since any fixed moment.
+    /// Returns the size in seconds of a step since the last call. Returns `None` if there was none. `now` is in seconds
+    /// since 1970; `passed` is the monotonic time since any fixed moment.
     pub fn step(&mut self, now: u64, passed: Duration) -> Option<u64> {
         let (then, since) = *self.reference.get_or_insert((now, passed));
         let expected = then.saturating_add(passed.saturating_sub(since).as_secs());
         let set = expected.abs_diff(now);
-        if set < MIN_STEP {
+        if set < MIN_STEP_SECONDS {
             return None;
         }
         self.reference = Some((now, passed));
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clock_that_runs_is_no_step_and_one_that_is_set_is_noticed_once() {
+    fn running_clock_has_no_step_and_a_step_is_reported_once() {
         let mut clock = HostClock::default();
         let mut step = |now, passed| clock.step(now, Duration::from_secs(passed));
         assert_eq!((step(1000, 0), step(1600, 600), step(1604, 600)), (None, None, None));

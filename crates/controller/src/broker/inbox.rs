@@ -1,8 +1,9 @@
-//! What is on the broker, as far as it can be believed.
+//! Checks the objects on the broker, and dates the facts in them.
 //!
-//! Every object there was written by a peer. It must be its owner's, which its name says and the broker's admission policy
-//! enforces. It must be small enough, and its numbers pass [`accept`]. **Only the broker's clock counts**: an object is as old
-//! as the API server says that its last write is, so a cluster whose clock is an hour off has facts as fresh as any other's.
+//! Every object there was written by a peer. The name must match the owner; the broker's admission policy enforces
+//! this. The object must be small enough, and its numbers must pass [`accept`]. **Only the broker's clock counts**: the
+//! age of an object comes from the time at which the API server last wrote it. The clock of a cluster may be an hour
+//! off, and its facts are as fresh as those of any other cluster.
 //!
 //! ```text
 //! ObjectEvent ─ take ─▶ Taken ─ (ask the broker's time) ─ report ─▶ PeerEvents for the pipeline
@@ -19,22 +20,21 @@ use landfall_core::optimize::growth_limit::GrowthLimit;
 use super::objects::{Identity, name};
 use super::rejection::{MAX_CLUSTERS, Rejection};
 use crate::accept::{Accepted, accept};
-use crate::change::BrokerState;
-use crate::change::{ObjectEvent, PeerEvent};
-use crate::facts::Facts;
+use crate::change::{BrokerState, ObjectEvent, PeerEvent};
+use crate::facts::ClusterFacts;
 use crate::object::Object;
 
-/// One object that was accepted.
+/// An accepted object.
 #[derive(Debug, Clone)]
 struct Part {
-    facts: Facts,
+    facts: ClusterFacts,
     /// Time of the last write, in seconds since 1970 by the broker's clock.
     written: Option<u64>,
     number: i32,
     parts: i32,
 }
 
-/// Another cluster with our id.
+/// Another cluster with the local id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DuplicateId {
     pub instance: String,
@@ -48,39 +48,39 @@ pub struct Inbox {
     identity: Identity,
     parts: BTreeMap<Box<str>, Part>,
     rejected: BTreeMap<Box<str>, Rejection>,
-    /// Names in the list that is under way.
+    /// Names seen in the current list. `None` between lists.
     listed: Option<BTreeSet<Box<str>>>,
-    /// By how much our clock is ahead of the broker's, in seconds.
+    /// Local clock minus the broker's, in seconds.
     clock_skew: i64,
-    /// Time of our first write, as the broker has it.
+    /// Time of the first write of the local cluster, as recorded on the broker.
     since: Option<u64>,
-    /// By the name of the object that shows it.
+    /// By the name of the object that the other cluster wrote.
     duplicates: BTreeMap<Box<str>, DuplicateId>,
     growth: BTreeMap<ClusterId, GrowthLimit>,
-    /// Why facts do not come from the broker.
+    /// Why facts cannot be read from the broker.
     lost: Option<Arc<str>>,
-    /// Why the broker does not take our own facts.
-    unwritten: Option<Arc<str>>,
-    /// The state that was reported last, since facts began or ceased to come.
+    /// Why the broker does not accept the local facts.
+    write_error: Option<Arc<str>>,
+    /// State that was reported last. `None` after a change of the connection.
     reported: Option<BrokerState>,
 }
 
-/// What an event requires.
+/// Result of an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// Whether the broker must be asked for the time before anything is reported.
+    /// True if the broker must be asked for the time before anything is reported.
     pub ask_time: bool,
-    news: News,
+    changed: ChangedFacts,
 }
 
 /// Clusters whose facts changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum News {
+enum ChangedFacts {
     #[default]
     None,
     Of(ClusterId),
     All,
-    /// All, and no others are there.
+    /// All clusters, and clusters without facts are gone.
     List,
 }
 
@@ -95,50 +95,50 @@ impl Inbox {
             since: None,
             duplicates: BTreeMap::new(),
             growth: BTreeMap::new(),
-            lost: Some("nothing was heard of it yet; the chart landfall-broker must be installed there".into()),
-            unwritten: None,
+            lost: Some("facts have not been read yet; the chart landfall-broker must be installed there".into()),
+            write_error: None,
             reported: None,
         }
     }
 
-    /// Takes in one event of the watch of ClusterFacts on the broker, at `now` in seconds since 1970.
+    /// Handles an event of the watch of ClusterFacts on the broker, at `now` in seconds since 1970.
     pub fn take(&mut self, event: ObjectEvent, now: u64) -> Taken {
         let mut ask_time = false;
-        let news = match event {
+        let changed = match event {
             ObjectEvent::ListBegins(_) => {
                 self.listed = Some(BTreeSet::new());
-                News::None
+                ChangedFacts::None
             }
             ObjectEvent::Apply { object: Object::ClusterFacts(object), .. } => self.store(*object, now),
-            // The watch is of ClusterFacts alone.
-            ObjectEvent::Apply { .. } => News::None,
+            // Only ClusterFacts are watched.
+            ObjectEvent::Apply { .. } => ChangedFacts::None,
             ObjectEvent::Malformed(problem) => {
                 self.note_listed(&problem.object.name);
                 self.rejected.insert(problem.object.name, Rejection::Malformed(problem.what));
-                News::None
+                ChangedFacts::None
             }
-            ObjectEvent::Delete(_, object) => self.remove(&object.name).map_or(News::None, News::Of),
+            ObjectEvent::Delete(_, object) => self.remove(&object.name).map_or(ChangedFacts::None, ChangedFacts::Of),
             ObjectEvent::ListEnds(_) => {
                 self.end_list();
                 ask_time = true;
-                News::List
+                ChangedFacts::List
             }
             ObjectEvent::Interrupted(..) => {
-                self.lose("the connection is interrupted; it is tried again twice a second");
-                News::None
+                self.lose("the connection is interrupted; retrying twice a second");
+                ChangedFacts::None
             }
         };
-        Taken { ask_time, news }
+        Taken { ask_time, changed }
     }
 
-    /// Returns what the pipeline must be told of what was taken in, and the state if it changed.
+    /// Returns the events for the pipeline, including the state if it changed.
     pub fn report(&mut self, taken: &Taken, now: u64) -> Vec<PeerEvent> {
         let all = || self.clusters().into_iter().map(|cluster| self.event_of(&cluster));
-        let mut events = match &taken.news {
-            News::None => Vec::new(),
-            News::Of(cluster) => vec![self.event_of(cluster)],
-            News::All => all().collect(),
-            News::List => std::iter::once(PeerEvent::Listed(self.clusters())).chain(all()).collect(),
+        let mut events = match &taken.changed {
+            ChangedFacts::None => Vec::new(),
+            ChangedFacts::Of(cluster) => vec![self.event_of(cluster)],
+            ChangedFacts::All => all().collect(),
+            ChangedFacts::List => std::iter::once(PeerEvent::Listed(self.clusters())).chain(all()).collect(),
         };
         let state = self.state(now);
         if self.reported.as_ref() != Some(&state) {
@@ -148,21 +148,22 @@ impl Inbox {
         events
     }
 
-    /// Compares our clock with the broker's, in seconds since 1970. What follows dates all facts anew if they moved apart.
+    /// Compares the local clock with the broker's, in seconds since 1970. If the skew changed, all facts are dated
+    /// again.
     pub fn compare_clocks(&mut self, here: u64, broker: u64) -> Taken {
-        let news = if self.skew_moved(here, broker) { News::All } else { News::None };
-        Taken { ask_time: false, news }
+        let changed = if self.skew_moved(here, broker) { ChangedFacts::All } else { ChangedFacts::None };
+        Taken { ask_time: false, changed }
     }
 
-    /// Notes why facts do not come any more.
+    /// Notes why facts can no longer be read.
     pub fn lose(&mut self, why: &str) {
         self.lost.get_or_insert_with(|| why.into());
         self.reported = None;
     }
 
-    /// Notes why the broker does not take our own facts, or that it does.
-    pub fn set_unwritten(&mut self, why: Option<Arc<str>>) -> Taken {
-        self.unwritten = why;
+    /// Notes why the broker does not accept the local facts. `None` if it does.
+    pub fn set_write_error(&mut self, why: Option<Arc<str>>) -> Taken {
+        self.write_error = why;
         Taken::default()
     }
 
@@ -170,12 +171,13 @@ impl Inbox {
         self.lost.is_some()
     }
 
-    /// Returns whether own facts may be written: what is there must be known, and must not be another cluster's with our id.
+    /// Returns true if the local facts may be written: the objects on the broker must have been read, and no older
+    /// cluster may have the local id.
     pub fn may_write(&self, now: u64) -> bool {
         self.reported.is_some() && self.lost.is_none() && self.older_duplicate(now).is_none()
     }
 
-    /// Returns the name of the object if the event shows that it is not, or no longer, what this cluster has written.
+    /// Returns the name of the object if, according to `event`, another writer changed or deleted it.
     pub fn undone<'e>(&self, event: &'e ObjectEvent) -> Option<&'e str> {
         if let ObjectEvent::Delete(_, object) = event {
             return Some(&object.name);
@@ -188,18 +190,20 @@ impl Inbox {
         object.spec.instance.as_deref() == Some(&*self.identity.instance)
     }
 
-    /// Stores an object. A cluster writes its first part last: until then a part is missing of what it reports, and services
-    /// that went from one part to another are in both or in none.
-    fn store(&mut self, object: api::ClusterFacts, now: u64) -> News {
+    /// Stores an object. Returns the cluster whose facts changed.
+    ///
+    /// A cluster writes its first part last. Until then its facts are incomplete: a service that moved between parts
+    /// can be in both or in neither.
+    fn store(&mut self, object: api::ClusterFacts, now: u64) -> ChangedFacts {
         let named: Box<str> = object.metadata.name.clone().unwrap_or_default().into();
         self.note_listed(&named);
-        // Our own last write shows the broker's time.
+        // The time of the last local write is the broker's time.
         let time = written(&object).filter(|_| self.is_own(&object) && self.listed.is_none());
         let cluster = self.accept(named, object, now);
         if time.is_some_and(|broker| self.skew_moved(now, broker)) {
-            return News::All;
+            return ChangedFacts::All;
         }
-        cluster.filter(|_| self.listed.is_none()).map_or(News::None, News::Of)
+        cluster.filter(|_| self.listed.is_none()).map_or(ChangedFacts::None, ChangedFacts::Of)
     }
 
     fn note_listed(&mut self, named: &str) {
@@ -208,7 +212,7 @@ impl Inbox {
         }
     }
 
-    /// Returns the cluster whose facts changed. `None` until its first part is there.
+    /// Returns the cluster whose facts changed. Returns `None` until its first part arrives.
     fn accept(&mut self, named: Box<str>, object: api::ClusterFacts, now: u64) -> Option<ClusterId> {
         match self.checked(&named, object, now) {
             Ok((part, in_part)) => {
@@ -219,7 +223,7 @@ impl Inbox {
                 }
                 let first = part.number == 0;
                 if first {
-                    // It says how many parts there are.
+                    // The first part has the number of parts.
                     let goes = |known: &Part| known.facts.cluster == cluster && known.number >= part.parts;
                     self.parts.retain(|_, known| !goes(known));
                 }
@@ -227,14 +231,14 @@ impl Inbox {
                 first.then_some(cluster)
             }
             Err(rejection) => {
-                // The facts from before stay until they are too old.
+                // The previous facts stay until they are too old.
                 self.rejected.insert(named, rejection);
                 None
             }
         }
     }
 
-    /// Returns the part, and why something in it is left out.
+    /// Returns the part, and why some of it is left out.
     fn checked(
         &mut self,
         named: &str,
@@ -245,24 +249,25 @@ impl Inbox {
         let (part, parts) = (object.spec.part.unwrap_or(0), object.spec.parts.unwrap_or(1));
         let owned = name(&object.spec.cluster, part);
         if *named != *owned {
-            return Err(Rejection::NotItsOwners { said: object.spec.cluster.clone(), part, named: owned });
+            return Err(Rejection::WrongName { cluster: object.spec.cluster.clone(), part, expected: owned });
         }
         self.check_duplicates(named, &object, written)?;
         let (Accepted::Facts(mut facts), in_part) = accept(Object::ClusterFacts(Box::new(object)))? else {
-            return Err(Rejection::Malformed("it holds no facts".to_owned()));
+            return Err(Rejection::Malformed("it has no facts".to_owned()));
         };
         let clusters = self.clusters();
         if clusters.len() >= MAX_CLUSTERS && !clusters.contains(&facts.cluster) {
             return Err(Rejection::TooMany);
         }
-        // The own numbers too: a cluster that believed more of itself than its peers do would plan something else than they.
+        // The local numbers are clipped too: with other numbers than its peers, the local cluster would plan
+        // differently.
         let growth = self.growth.entry(facts.cluster.clone()).or_default();
         let clipped = growth.clip(Arc::make_mut(&mut facts.services), now);
         let unusual = (clipped > 0).then_some(Rejection::Unusual(clipped));
         Ok((Part { facts, written, number: part, parts }, in_part.map(Rejection::InPart).or(unusual)))
     }
 
-    /// Refuses objects with our id that another cluster wrote.
+    /// Refuses an object with the local id that another cluster wrote.
     fn check_duplicates(
         &mut self,
         named: &str,
@@ -293,8 +298,8 @@ impl Inbox {
         self.reported = None;
     }
 
-    /// Removes an object. Returns the cluster whose facts changed. A part that other parts of its owner count on is missing
-    /// rather than gone: its facts stay until they are too old.
+    /// Removes an object. Returns the cluster whose facts changed. If the newest part still counts the removed one,
+    /// that one is missing, not gone: its facts stay until they are too old.
     fn remove(&mut self, named: &str) -> Option<ClusterId> {
         self.rejected.remove(named);
         self.duplicates.remove(named);
@@ -313,8 +318,8 @@ impl Inbox {
         self.facts(cluster).map_or_else(|| PeerEvent::Gone(cluster.clone()), PeerEvent::Reported)
     }
 
-    /// Returns what a cluster reports, in all of its objects together. `None` if it reports nothing any more.
-    pub fn facts(&self, cluster: &ClusterId) -> Option<Arc<Facts>> {
+    /// Returns the facts of a cluster, merged from all its objects. Returns `None` if it has no objects.
+    pub fn facts(&self, cluster: &ClusterId) -> Option<Arc<ClusterFacts>> {
         let dated = |part: &Part| {
             let written = part.written.map(|written| written.saturating_add_signed(self.clock_skew));
             let at = written.or(part.facts.observed);
@@ -323,8 +328,9 @@ impl Inbox {
             Arc::make_mut(&mut facts.services).values_mut().for_each(|report| report.at = at.unwrap_or(0));
             facts
         };
-        let parts: Vec<Facts> = self.parts.values().filter(|part| part.facts.cluster == *cluster).map(dated).collect();
-        Facts::united(parts.iter()).map(Arc::new)
+        let parts: Vec<ClusterFacts> =
+            self.parts.values().filter(|part| part.facts.cluster == *cluster).map(dated).collect();
+        ClusterFacts::merged(parts.iter()).map(Arc::new)
     }
 
     fn clusters(&self) -> BTreeSet<ClusterId> {
@@ -332,17 +338,17 @@ impl Inbox {
     }
 
     fn skew_moved(&mut self, here: u64, broker: u64) -> bool {
-        /// Less is the time that an answer takes, and the rest of a second.
-        const NOISE: u64 = 5;
+        /// Smaller changes come from the duration of a request and from rounding to seconds.
+        const NOISE_SECONDS: u64 = 5;
         let skew = i64::try_from(here).unwrap_or(i64::MAX).saturating_sub_unsigned(broker);
-        let moved = skew.abs_diff(self.clock_skew) >= NOISE;
+        let moved = skew.abs_diff(self.clock_skew) >= NOISE_SECONDS;
         if moved {
             self.clock_skew = skew;
         }
         moved
     }
 
-    /// Returns when this cluster first wrote, by the broker's clock. If it never wrote, that is now.
+    /// Returns the time of the first local write, by the broker's clock. Returns the present time if there was none.
     pub fn since(&self, now: u64) -> u64 {
         self.since.unwrap_or_else(|| self.broker_time(now))
     }
@@ -351,13 +357,12 @@ impl Inbox {
         now.saturating_add_signed(-self.clock_skew)
     }
 
-    /// Returns another cluster with our id that takes precedence: of two, the older one goes on, unless it has been silent for
-    /// long.
+    /// Returns the other cluster with the local id if it takes precedence: it is older and still writes.
     fn older_duplicate(&self, now: u64) -> Option<&DuplicateId> {
-        const SILENT: u64 = 3600;
-        let alive = |other: &&DuplicateId| self.broker_time(now).saturating_sub(other.written) < SILENT;
+        const IDLE_TIMEOUT_SECONDS: u64 = 3600;
+        let alive = |other: &&DuplicateId| self.broker_time(now).saturating_sub(other.written) < IDLE_TIMEOUT_SECONDS;
         let oldest = self.duplicates.values().filter(alive).min_by_key(|other| other.since);
-        // Of two that began in the same second, the one whose instance sorts first.
+        // Of two that started in the same second, the one whose instance sorts first takes precedence.
         let older = |other: &&DuplicateId, since| (other.since, &*other.instance) < (since, &*self.identity.instance);
         oldest.filter(|other| self.since.is_none_or(|since| older(other, since)))
     }
@@ -367,14 +372,14 @@ impl Inbox {
         let faults = self.rejected.iter();
         BrokerState {
             lost: self.lost.clone(),
-            double: self.older_duplicate(now).map(|other| other.instance.as_str().into()),
-            unwritten: self.unwritten.clone(),
+            duplicate_id: self.older_duplicate(now).map(|other| other.instance.as_str().into()),
+            write_error: self.write_error.clone(),
             rejected: faults.map(|(name, why)| (name.clone(), (why.category(), why.to_string().into()))).collect(),
             incomplete: self.incomplete().into_iter().collect(),
         }
     }
 
-    /// Clusters with a part missing.
+    /// Returns the clusters with a missing part.
     fn incomplete(&self) -> BTreeSet<ClusterId> {
         let missing = |part: &&Part| {
             let cluster = part.facts.cluster.as_str();
@@ -384,7 +389,7 @@ impl Inbox {
     }
 }
 
-/// Returns when the API server last wrote an object down, by its own clock.
+/// Returns the time of the last write of an object, by the clock of the API server.
 pub fn written(object: &api::ClusterFacts) -> Option<u64> {
     let times = object.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
     times.filter_map(unix_seconds).max()
@@ -407,17 +412,17 @@ mod tests {
         Inbox::new(Identity { cluster, instance: "ours".to_owned() })
     }
 
-    fn said(name: &str, spec: serde_json::Value) -> api::ClusterFacts {
+    fn object(name: &str, spec: serde_json::Value) -> api::ClusterFacts {
         let mut object = api::ClusterFacts::new(name, serde_json::from_value(spec).unwrap());
         let time = from_unix_seconds(NOW);
         object.metadata.managed_fields = Some(vec![ManagedFieldsEntry { time, ..ManagedFieldsEntry::default() }]);
         object
     }
 
-    /// One part of two.
+    /// One part of two, written by `instance`.
     fn by(instance: &str, part: i32, since: u64) -> api::ClusterFacts {
         let mut object =
-            said(&name("east", part), json!({"cluster": "east", "part": part, "parts": 2, "instance": instance}));
+            object(&name("east", part), json!({"cluster": "east", "part": part, "parts": 2, "instance": instance}));
         object.spec.since = from_unix_seconds(since);
         object
     }
@@ -431,12 +436,12 @@ mod tests {
         facts.services[&ServiceKey::new("shop", "web").unwrap()].demand_rps
     }
 
-    /// Takes an object in. Returns the cluster whose facts changed.
+    /// Puts an object into the inbox. Returns the cluster whose facts changed.
     fn put(inbox: &mut Inbox, object: api::ClusterFacts) -> Option<ClusterId> {
         let object = Object::ClusterFacts(Box::new(object));
-        match inbox.take(ObjectEvent::Apply { object, origin: None }, NOW).news {
-            News::Of(cluster) => Some(cluster),
-            News::None | News::All | News::List => None,
+        match inbox.take(ObjectEvent::Apply { object, origin: None }, NOW).changed {
+            ChangedFacts::Of(cluster) => Some(cluster),
+            ChangedFacts::None | ChangedFacts::All | ChangedFacts::List => None,
         }
     }
 
@@ -445,42 +450,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_its_owners_or_too_new_is_left_out_and_what_was_said_before_stays() {
+    fn object_with_a_wrong_name_or_a_newer_version_is_rejected_and_the_previous_facts_stay() {
         let mut inbox = inbox();
-        assert_eq!(put(&mut inbox, said("west-0", demanding(50.0))), ClusterId::new("west").ok());
-        for (name, object) in [("north-0", demanding(7.0)), ("west-1", demanding(7.0)), ("west", demanding(7.0))] {
-            assert_eq!(put(&mut inbox, said(name, object)), None);
+        assert_eq!(put(&mut inbox, object("west-0", demanding(50.0))), ClusterId::new("west").ok());
+        for (name, spec) in [("north-0", demanding(7.0)), ("west-1", demanding(7.0)), ("west", demanding(7.0))] {
+            assert_eq!(put(&mut inbox, object(name, spec)), None);
             assert_eq!(why(&inbox, name), Some("not_its_owners"));
         }
         let mut newer = demanding(7.0);
         newer["version"] = json!(99);
-        assert_eq!(put(&mut inbox, said("west-0", newer)), None);
+        assert_eq!(put(&mut inbox, object("west-0", newer)), None);
         assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("version"), Some(50.0)));
-        put(&mut inbox, said("west-0", demanding(60.0)));
+        put(&mut inbox, object("west-0", demanding(60.0)));
         assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (None, Some(60.0)));
     }
 
     #[test]
-    fn a_number_that_cannot_be_is_named_and_the_rest_of_its_object_counts() {
+    fn number_out_of_range_is_reported_and_the_rest_of_the_object_is_accepted() {
         let mut inbox = inbox();
-        put(&mut inbox, said("west-0", demanding(5000.0)));
+        put(&mut inbox, object("west-0", demanding(5000.0)));
         let mut absurd = demanding(1e300);
         absurd["generation"] = json!(8);
-        put(&mut inbox, said("west-0", absurd));
-        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("field"), Some(50_000.0)), "nor is it believed");
+        put(&mut inbox, object("west-0", absurd));
+        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("field"), Some(50_000.0)), "clipped");
         assert_eq!(inbox.facts(&ClusterId::new("west").unwrap()).unwrap().generation, 8);
-        put(&mut inbox, said("west-0", demanding(5000.0)));
+        put(&mut inbox, object("west-0", demanding(5000.0)));
         assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (None, Some(5000.0)));
-        put(&mut inbox, said("west-0", demanding(90_000.0)));
-        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("unusual"), Some(50_000.0)), "ten times as much is");
+        put(&mut inbox, object("west-0", demanding(90_000.0)));
+        assert_eq!((why(&inbox, "west-0"), demand(&inbox)), (Some("unusual"), Some(50_000.0)), "clipped to ten times");
     }
 
     #[test]
-    fn what_others_would_not_believe_of_us_we_do_not_either() {
+    fn growth_of_local_facts_is_clipped_as_peers_clip_it() {
         let mut inbox = inbox();
         let ours = |rps: f64| {
             let services = json!([{"namespace": "shop", "name": "web", "demandRps": rps}]);
-            said("east-0", json!({"cluster": "east", "instance": "ours", "services": services}))
+            object("east-0", json!({"cluster": "east", "instance": "ours", "services": services}))
         };
         put(&mut inbox, ours(5000.0));
         put(&mut inbox, ours(90_000.0));
@@ -490,20 +495,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_cluster_says_is_others_when_its_first_part_is_there_which_it_writes_last() {
+    fn facts_of_a_cluster_change_when_its_first_part_arrives() {
         let mut inbox = inbox();
         let west = ClusterId::new("west").unwrap();
         let mut put = |part: i32, generation: i64| {
             let spec = json!({"cluster": "west", "part": part, "parts": 2, "generation": generation});
-            put(&mut inbox, said(&name("west", part), spec))
+            put(&mut inbox, object(&name("west", part), spec))
         };
-        let told = [put(1, 7), put(0, 7), put(1, 8), put(0, 8)];
-        assert_eq!(told, [None, Some(west.clone()), None, Some(west.clone())]);
+        let changed = [put(1, 7), put(0, 7), put(1, 8), put(0, 8)];
+        assert_eq!(changed, [None, Some(west.clone()), None, Some(west.clone())]);
         assert_eq!(inbox.facts(&west).unwrap().generation, 8);
     }
 
     #[test]
-    fn another_cluster_with_our_id_is_there_until_the_last_of_its_objects_is_gone_or_ours() {
+    fn duplicate_id_lasts_until_no_object_of_the_other_cluster_is_left() {
         let mut inbox = inbox();
         let duplicates = |inbox: &Inbox| inbox.duplicates.values().map(|other| other.since).collect::<Vec<_>>();
         put(&mut inbox, by("ours", 0, 20));

@@ -1,11 +1,7 @@
-//! What clusters report to each other over the broker: as objects, as facts, and how old it is.
+//! Facts that clusters exchange over the broker: their objects, their checks, and their age.
 
 pub mod connection;
-
 pub mod objects;
-
 mod rejection;
-
 pub mod inbox;
-
 pub mod host_clock;

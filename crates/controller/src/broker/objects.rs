@@ -1,47 +1,47 @@
-//! From what this cluster says of itself to the objects that it writes on the broker: pure.
+//! Builds the objects on the broker from the facts of the local cluster: pure.
 //!
-//! The first object holds all that is of the cluster as a whole; services are shared out in their order, so that a service
-//! that comes or goes moves as few others as it can.
+//! The first object has the facts of the cluster as a whole. Services are split over the objects in order, so that a
+//! new or removed service moves few others to another object.
 
-use landfall_api::time::from_unix_seconds;
 use std::collections::BTreeMap;
 
 use landfall_api as api;
+use landfall_api::time::from_unix_seconds;
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::report::Report;
 use landfall_core::pricing::Location;
 
-use crate::facts::{Facts, MOST_SERVICES, PeerLink, VERSION};
+use crate::facts::{ClusterFacts, MAX_SERVICES, PeerLink, VERSION};
 
-/// Which cluster writes.
+/// Identity of the local cluster on the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub cluster: ClusterId,
-    /// The UID of its namespace kube-system.
+    /// UID of the namespace kube-system.
     pub instance: String,
 }
 
-/// Of one object's JSON: an API server takes 1.5 MB at most, and everybody reads all of them.
-pub const MOST_BYTES: usize = 256 * 1024;
+/// Limit of one object as JSON. An API server accepts 1.5 MB, and every cluster reads all objects.
+const MAX_PART_BYTES: usize = 256 * 1024;
 
-/// A service without a byte to spare: two names of 63, ten numbers, and the braces. What its answers named comes on top.
+/// Size of a service without its answers: two names of 63 bytes, ten numbers, and the punctuation.
 const SERVICE_BYTES: usize = 480;
 const ANSWER_BYTES: usize = 90;
-/// The other fields of an object, its metadata included.
-const HEAD_BYTES: usize = 64 * 1024;
+/// Size of the other fields of an object, with its metadata.
+const CLUSTER_PART_BYTES: usize = 64 * 1024;
 
-/// `<cluster>-<part>`: the name that the owner of a part must give it.
+/// Returns the required name of a part: `<cluster>-<part>`.
 pub fn name(cluster: &str, part: i32) -> String {
     format!("{cluster}-{part}")
 }
 
-/// All parts, in their order. `since`: when this cluster first wrote, in seconds since 1970.
-pub fn parts(facts: &Facts, identity: &Identity, since: u64) -> Vec<api::ClusterFactsSpec> {
+/// Returns all parts in order. `since` is the time of the first write of this cluster, in seconds since 1970.
+pub fn parts(facts: &ClusterFacts, identity: &Identity, since: u64) -> Vec<api::ClusterFactsSpec> {
     let services: Vec<api::ServiceFacts> = keys(facts).map(|key| service(facts, key)).collect();
     let chunks = chunks(services);
     let count = i32::try_from(chunks.len()).ok();
     let part = |(i, services): (usize, Vec<api::ServiceFacts>)| {
-        let head = if i == 0 { head(facts) } else { api::ClusterFactsSpec::default() };
+        let cluster_part = if i == 0 { cluster_part(facts) } else { api::ClusterFactsSpec::default() };
         api::ClusterFactsSpec {
             cluster: identity.cluster.to_string(),
             version: Some(VERSION),
@@ -52,27 +52,27 @@ pub fn parts(facts: &Facts, identity: &Identity, since: u64) -> Vec<api::Cluster
             generation: Some(facts.generation),
             observed_time: facts.observed.and_then(from_unix_seconds),
             services,
-            ..head
+            ..cluster_part
         }
     };
     chunks.into_iter().enumerate().map(part).collect()
 }
 
-fn keys(facts: &Facts) -> impl Iterator<Item = &ServiceKey> {
+fn keys(facts: &ClusterFacts) -> impl Iterator<Item = &ServiceKey> {
     let unreported = facts.answers_rps.keys().filter(|key| !facts.services.contains_key(*key));
     facts.services.keys().chain(unreported)
 }
 
-/// At least one.
+/// Splits services into chunks that fit an object. Returns at least one chunk.
 fn chunks(services: Vec<api::ServiceFacts>) -> Vec<Vec<api::ServiceFacts>> {
     let mut chunks = vec![Vec::new()];
-    let mut bytes = HEAD_BYTES;
+    let mut bytes = CLUSTER_PART_BYTES;
     for service in services {
         let size = SERVICE_BYTES + ANSWER_BYTES * service.answers_rps.len();
-        let full = chunks.last().is_some_and(|chunk| chunk.len() >= MOST_SERVICES);
-        if full || bytes + size > MOST_BYTES {
+        let full = chunks.last().is_some_and(|chunk| chunk.len() >= MAX_SERVICES);
+        if full || bytes + size > MAX_PART_BYTES {
             chunks.push(Vec::new());
-            bytes = HEAD_BYTES;
+            bytes = CLUSTER_PART_BYTES;
         }
         bytes += size;
         chunks.last_mut().into_iter().for_each(|chunk| chunk.push(service.clone()));
@@ -80,8 +80,8 @@ fn chunks(services: Vec<api::ServiceFacts>) -> Vec<Vec<api::ServiceFacts>> {
     chunks
 }
 
-/// What is of the cluster as a whole.
-pub fn head(facts: &Facts) -> api::ClusterFactsSpec {
+/// Returns the facts of the cluster as a whole, without services.
+pub fn cluster_part(facts: &ClusterFacts) -> api::ClusterFactsSpec {
     let link = |(peer, link): (&ClusterId, &PeerLink)| api::ClusterLink {
         cluster: peer.to_string(),
         rtt_ms: link.rtt_ms.map(short),
@@ -107,16 +107,16 @@ pub fn head(facts: &Facts) -> api::ClusterFactsSpec {
 
 fn location(location: &Location) -> Option<api::ClusterLocation> {
     let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
-    let said = api::ClusterLocation {
+    let location = api::ClusterLocation {
         provider: text(&location.provider),
         region: text(&location.region),
         zone: text(&location.zone),
         continent: location.continent.map(|continent| continent.as_str().to_owned()),
     };
-    (said != api::ClusterLocation::default()).then_some(said)
+    (location != api::ClusterLocation::default()).then_some(location)
 }
 
-fn service(facts: &Facts, key: &ServiceKey) -> api::ServiceFacts {
+fn service(facts: &ClusterFacts, key: &ServiceKey) -> api::ServiceFacts {
     let report = facts.services.get(key).copied().unwrap_or_default();
     let Report { demand_rps, measured_demand_rps, capacity_rps, load_rps, .. } = report;
     let some = |number: f64| Some(short(number)).filter(|number| number.abs() > 0.0);
@@ -134,7 +134,7 @@ fn service(facts: &Facts, key: &ServiceKey) -> api::ServiceFacts {
         name: key.name().to_owned(),
         demand_rps: demand_rps.map(short),
         trend_rps: some(report.trend_rps),
-        // What was measured is what is expected, as far as three digits tell: it need not be said twice.
+        // Left out if it equals the expected demand after rounding.
         measured_demand_rps: measured_demand_rps.map(short).filter(|rps| Some(*rps) != demand_rps.map(short)),
         answers_rps: answers,
         capacity_rps: capacity_rps.map(short),
@@ -148,7 +148,8 @@ fn service(facts: &Facts, key: &ServiceKey) -> api::ServiceFacts {
     }
 }
 
-/// Four digits: a thousandth part is less than any of these numbers is known to, and less than the hysteresis of weights.
+/// Rounds to four digits. The error is below 0.1 %, which is less than the precision of these numbers and than the
+/// hysteresis of weights.
 fn short(number: f64) -> f64 {
     if number == 0.0 || !number.is_finite() {
         return 0.0;
@@ -167,8 +168,8 @@ mod tests {
 
     use super::*;
 
-    fn facts(services: usize) -> Facts {
-        let mut facts = Facts::silent(ClusterId::new("east").unwrap());
+    fn facts(services: usize) -> ClusterFacts {
+        let mut facts = ClusterFacts::empty(ClusterId::new("east").unwrap());
         for i in 0..services {
             let key = ServiceKey::new("shop", &format!("web-{i:05}")).unwrap();
             let report = Report { demand_rps: Some(123.456), capacity_rps: Some(1e5 / 3.0), ..Report::default() };
@@ -189,22 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn many_services_are_several_objects_each_below_the_limit_and_none_is_lost() {
+    fn many_services_are_split_into_objects_below_the_size_limit() {
         let parts = parts(&facts(3000), &identity(), 5);
         let sizes: Vec<usize> = parts.iter().map(|part| serde_json::to_vec(part).unwrap().len()).collect();
-        assert!(parts.len() > 1 && sizes.iter().all(|size| *size < MOST_BYTES), "{sizes:?}");
+        assert!(parts.len() > 1 && sizes.iter().all(|size| *size < MAX_PART_BYTES), "{sizes:?}");
         assert_eq!(parts.iter().map(|part| part.services.len()).sum::<usize>(), 3000);
         assert!(parts.iter().all(|part| part.parts == i32::try_from(parts.len()).ok()));
     }
 
     #[test]
-    fn numbers_have_four_digits_and_nothing_is_said_twice() {
+    fn numbers_have_four_digits_and_an_equal_measured_demand_is_left_out() {
         let mut facts = facts(1);
         let report = Arc::make_mut(&mut facts.services).values_mut().next().unwrap();
         report.measured_demand_rps = Some(123.458);
-        let said = &parts(&facts, &identity(), 5)[0].services[0];
-        assert_eq!((said.demand_rps, said.capacity_rps), (Some(123.5), Some(33330.0)));
-        assert_eq!((said.measured_demand_rps, said.residual_rps), (None, None));
+        let service = &parts(&facts, &identity(), 5)[0].services[0];
+        assert_eq!((service.demand_rps, service.capacity_rps), (Some(123.5), Some(33330.0)));
+        assert_eq!((service.measured_demand_rps, service.residual_rps), (None, None));
         assert!(short(1e-9).abs() < 1e-300 && short(f64::NAN).abs() < 1e-300);
         assert!((short(-0.012_345) + 0.012_35).abs() < 1e-9);
     }

@@ -1,37 +1,41 @@
-//! Why an object on the broker, or a part of it, is left out.
+//! Reasons why an object on the broker, or a part of it, is left out.
 
 use thiserror::Error;
 
 use crate::accept::Refused;
 
-/// Clusters that peers can name at most.
+/// Limit of clusters on one broker.
 pub(super) const MAX_CLUSTERS: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Error)]
 pub(super) enum Rejection {
-    #[error("it says that it is of cluster {said:?}, part {part}, which would be named {named:?}: not its owner's")]
-    NotItsOwners { said: String, part: i32, named: String },
-    #[error("there are more than {MAX_CLUSTERS} clusters already")]
+    #[error(
+        "spec.cluster {cluster:?} and spec.part {part} require the name {expected:?}; a cluster may only write its own objects"
+    )]
+    WrongName { cluster: String, part: i32, expected: String },
+    #[error("{MAX_CLUSTERS} other clusters have facts already; delete those of clusters that no longer exist")]
     TooMany,
-    #[error("another cluster with this id, {0}, has written it")]
+    #[error("another cluster with this id, {0}, wrote it; give one of the two another id")]
     OwnId(String),
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("{0}")]
     Malformed(String),
-    /// A part of the object. The rest of it counts.
+    /// A part of the object is left out. The rest of it is accepted.
     #[error(transparent)]
     InPart(Refused),
-    /// Numbers that count only up to a limit.
-    #[error("numbers of more than ten times what is usual: {0}; ten times counts, and the usual follows within hours")]
+    /// Numbers that are clipped.
+    #[error(
+        "{0} of its numbers exceed ten times their usual value and are clipped to that; the usual value follows within hours"
+    )]
     Unusual(usize),
 }
 
 impl Rejection {
-    /// A word for metrics.
+    /// Returns the category, for metrics.
     pub(super) fn category(&self) -> &'static str {
         match self {
-            Self::NotItsOwners { .. } => "not_its_owners",
+            Self::WrongName { .. } => "not_its_owners",
             Self::TooMany => "too_many",
             Self::OwnId(_) => "own_id",
             Self::Refused(Refused::Version { .. }) => "version",

@@ -1,4 +1,4 @@
-//! What requests cost, and would cost if they were sent as simpler policies do.
+//! Costs of requests with the present shares, and with simpler policies.
 
 use landfall_core::name::ClusterId;
 use landfall_core::optimize::Solution;
@@ -8,10 +8,10 @@ use landfall_core::resolve::Share;
 use landfall_core::savings::{Bill, savings_with_solution};
 use serde::Serialize;
 
-/// What the requests of this cluster cost, and would cost.
+/// Costs of the requests of the local cluster, now and with simpler policies.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Costs {
+pub struct CostComparison {
     pub in_force: BillLine,
     pub round_robin: BillLine,
     pub local_first: BillLine,
@@ -20,13 +20,13 @@ pub struct Costs {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BillLine {
-    /// Absent: somebody would be asked for more than it can bear, and there is no mean.
+    /// Mean response time. Absent if a cluster would be overloaded: its queue would grow without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ms: Option<f64>,
     pub usd_per_million: f64,
-    /// Of 30 days.
+    /// Cost of 30 days.
     pub usd_per_month: f64,
-    /// Absent: infinite.
+    /// Highest utilization of a cluster. Absent if it is infinite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fullest: Option<f64>,
 }
@@ -47,9 +47,9 @@ pub(super) fn costs(
     known: &PlanningInput,
     objective: &Objective,
     of: (&ClusterId, &[Share]),
-) -> Option<Costs> {
+) -> Option<CostComparison> {
     let savings = savings_with_solution(solution, known, objective, of)?;
-    Some(Costs {
+    Some(CostComparison {
         in_force: savings.in_force.into(),
         round_robin: savings.round_robin.into(),
         local_first: savings.local_first.into(),

@@ -1,4 +1,4 @@
-//! All that an optimised plan is computed from, to be printed: who reads it back and computes again gets the same weights.
+//! All inputs of an optimized plan, for printing. The same computation on these inputs gives the same weights.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use serde::Serialize;
 #[serde(rename_all = "camelCase")]
 pub struct Inputs {
     pub facts: FactsInput,
-    /// As they would be if all exporters could answer, when some cannot: where the turns of those come from.
+    /// Facts as if all exporters were ready. Absent if they are. The failover priorities of unready exporters come from
+    /// these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_all_were_ready: Option<FactsInput>,
     pub objective: ObjectiveInput,
@@ -40,7 +41,7 @@ pub struct ExporterInput {
 #[serde(rename_all = "camelCase")]
 pub struct SourceInput {
     pub demand_rps: f64,
-    /// By exporter. One that is absent cannot be reached from here.
+    /// Path costs by exporter. An unreachable exporter is absent.
     pub costs: BTreeMap<String, CostInput>,
 }
 
@@ -61,7 +62,7 @@ pub struct ObjectiveInput {
     pub capacity_rps_per_pod: f64,
     pub round_seconds: f64,
     pub requests_per_answer: f64,
-    /// Clusters that have another one plan something else.
+    /// Clusters with a different hash plan with different settings.
     pub parameter_hash: String,
     pub tuning: BTreeMap<&'static str, f64>,
 }
@@ -97,7 +98,7 @@ impl From<&Exporter> for ExporterInput {
 impl From<&Source> for SourceInput {
     fn from(Source { demand_rps, counted: _, costs }: &Source) -> Self {
         let cost = |&UnitCost { latency_ms, price_ms }: &UnitCost| CostInput { latency_ms, price_ms };
-        let costs = costs.iter().map(|(exporter, way)| (exporter.to_string(), cost(way)));
+        let costs = costs.iter().map(|(exporter, path_cost)| (exporter.to_string(), cost(path_cost)));
         Self { demand_rps: *demand_rps, costs: costs.collect() }
     }
 }

@@ -26,7 +26,7 @@ use landfall_core::snapshot::RuleSource;
 use serde::Serialize;
 
 use self::costs::costs;
-pub use self::costs::{BillLine, Costs};
+pub use self::costs::{BillLine, CostComparison};
 pub use self::inputs::Inputs;
 pub use self::served::{Served, ServedShare};
 use self::sources::SourceLookup;
@@ -117,10 +117,10 @@ pub struct Cost {
     /// What a request waits there on average.
     pub wait_ms: f64,
     pub capacity_rps: f64,
-    pub utilisation: f64,
+    pub utilization: f64,
 }
 
-/// What only an optimised service has.
+/// What only an optimized service has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -136,7 +136,7 @@ pub struct Plan {
     pub binding: Vec<String>,
     pub next_changes: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub costs: Option<Costs>,
+    pub costs: Option<CostComparison>,
     /// Facts that were not believed, and what they counted as.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clamped: Vec<String>,
@@ -214,7 +214,7 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
         served: answered.as_ref().map(|answered| served::served(pipeline, key, (answered, planned))),
         clusterset_ips: planned.clusterset_ips().iter().map(ToString::to_string).collect(),
         clusters: candidates.map(|one| cluster(one, &policy, (local, &planned.service.exports), lookup)).collect(),
-        optimized: lookup.map(|lookup| optimised(planned, &policy, lookup)),
+        optimized: lookup.map(|lookup| optimized_details(planned, &policy, lookup)),
         achieved: achieved_split(pipeline, key, in_force),
     })
 }
@@ -275,12 +275,12 @@ impl From<CostTerms> for Cost {
             usd_per_million: terms.usd_per_million,
             wait_ms: terms.wait_ms,
             capacity_rps: terms.capacity_rps,
-            utilisation: terms.utilization,
+            utilization: terms.utilization,
         }
     }
 }
 
-fn optimised(planned: &ServicePlan, policy: &Policy, lookup: SourceLookup<'_>) -> Plan {
+fn optimized_details(planned: &ServicePlan, policy: &Policy, lookup: SourceLookup<'_>) -> Plan {
     let (known, objective) = (lookup.known, lookup.objective);
     let local = &lookup.view.local;
     let solution = match known.method {
@@ -295,7 +295,7 @@ fn optimised(planned: &ServicePlan, policy: &Policy, lookup: SourceLookup<'_>) -
         let candidate = planned.rule.candidates.iter().find(|candidate| candidate.cluster == *cluster);
         candidate.map_or(0, |candidate| candidate.floor)
     };
-    // Local preference leaves nothing for what the optimiser says of the first who answers.
+    // Local preference leaves nothing for what the optimizer says of the first who answers.
     let decides = !planned.shares.iter().any(|share| share.reason == landfall_core::rule::Reason::Local);
     Plan {
         method: method(known.method),

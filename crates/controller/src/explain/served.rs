@@ -1,5 +1,7 @@
-//! What is answered at this moment, which is what was published and not what would be planned: whoever plans here for one look
-//! does not know what the operator counts itself, nor what it hears from a broker that is named nowhere but in its arguments.
+//! The shares that DNS serves now. They come from the published ServiceSelection, not from a new plan.
+//!
+//! A plan that is made for one look lacks inputs of the operator: its own counts of answers, and the facts from a
+//! broker that is named only in the operator's arguments.
 
 use std::sync::Arc;
 
@@ -15,19 +17,19 @@ use crate::observe::published;
 use crate::pipeline::Pipeline;
 use crate::publish::selection::summary;
 
-/// What DNS replicas make of the ServiceSelection, with who is healthy now.
+/// Shares that DNS replicas derive from the ServiceSelection and the present health.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Served {
-    /// In thousandths, which is what is published.
+    /// True if the weights equal the planned ones, in thousandths, which is the published resolution.
     pub as_planned: bool,
-    /// `east 70% west 30%`
+    /// Shares as text, such as `east 70% west 30%`.
     pub summary: String,
     pub mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     pub clusters: Vec<ServedShare>,
-    /// Why it may be another one than the plan, when it is.
+    /// Possible reasons if the shares differ from the plan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
 }
@@ -36,7 +38,7 @@ pub struct Served {
 #[serde(rename_all = "camelCase")]
 pub struct ServedShare {
     pub cluster: String,
-    /// Of 1000.
+    /// Weight in thousandths.
     pub weight: u32,
     pub percent: f64,
     pub eligible: bool,
@@ -55,7 +57,8 @@ impl From<&Share> for ServedShare {
     }
 }
 
-/// The service as DNS replicas have it. `None`: they answer with an IP of the clusterset, and no share decides.
+/// Returns the service as DNS replicas plan it. Returns `None` if they answer with a clusterset IP, so that shares have
+/// no effect.
 pub(super) fn answered(pipeline: &Pipeline, key: &ServiceKey, planned: &ServicePlan) -> Option<ServicePlan> {
     let Service { kind, exports, .. } = &*planned.service;
     let rule_source = published(pipeline.stores(), key);
@@ -86,16 +89,16 @@ fn why(pipeline: &Pipeline, key: &ServiceKey, planned: &ServicePlan) -> Vec<Stri
         RuleSource::Optimized(_, known, _) => Some(known.method),
         RuleSource::Policy(_) | RuleSource::Published(_) | RuleSource::Shadowed { .. } => None,
     };
-    let unpublished = format!("there is no ServiceSelection {key}, and until there is one DNS follows no policy");
+    let unpublished = format!("ServiceSelection {key} does not exist, so DNS follows no policy yet");
     let reasons = [
         (!stores.services.selections.contains_key(key)).then_some(unpublished.as_str()),
         (method.is_some() && stores.facts.broker.is_none()).then_some(
-            "no broker is named here: if the operator has one, this plan is made without what it hears there, and if not, \
-             without what it measures, which it tells nobody",
+            "no broker is named here: if the operator has one, this plan lacks the facts from it; if not, this plan lacks \
+             the operator's measurements, which are published nowhere",
         ),
         (method == Some(Method::Fallback))
-            .then_some("the operator plans this service from what it has counted itself, which nobody else knows"),
-        Some("the operator has not planned from what is new yet, or does not run"),
+            .then_some("the operator plans this service from its own counts of answers, which are published nowhere"),
+        Some("the operator has not planned with the newest changes yet, or does not run"),
     ];
     reasons.into_iter().flatten().map(str::to_owned).collect()
 }

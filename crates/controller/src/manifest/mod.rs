@@ -1,4 +1,4 @@
-//! The text of a manifest file, document by document: YAML or JSON, `kind: List` too.
+//! Reads manifest files, document by document: YAML or JSON, also with `kind: List`.
 
 pub mod unknown_fields;
 
@@ -13,10 +13,11 @@ use crate::object::{Json, Kind, Object, ObjectRef, Read, group_and_version};
 /// One document, or one item of a list.
 #[derive(Debug)]
 pub struct Document {
-    /// Where it begins, counted from 1; for an item of a list, where the list does.
+    /// First line, counted from 1. For an item of a list, the first line of the list.
     pub line: usize,
     pub read: Result<Object, Malformed>,
-    /// What is in it and means nothing, one message per field. The rest of it counts; of prices nothing does.
+    /// Unknown and renamed fields, one message per field. The rest of the object is used. A NetworkPricing with an
+    /// unknown field is malformed instead.
     pub unknown: Vec<String>,
 }
 
@@ -38,8 +39,8 @@ impl Document {
                     && let Some(field) = unknown.first()
                 {
                     let what = format!(
-                        "{field}: there is no such field; without it a rule would be for more traffic than was meant, so the \
-                         object is left out: mend it, or remove the field"
+                        "{field}: there is no such field; without it, a rule would apply to more traffic than intended, so the \
+                         object is left out; correct or remove the field"
                     );
                     return Self::malformed(line, Malformed { object: Some((kind, object)), line: 0, what });
                 }
@@ -61,14 +62,14 @@ fn former_names(object: &Object) -> impl Iterator<Item = (&'static str, &'static
 
 #[derive(Debug)]
 pub struct Malformed {
-    /// Which object it is, if that much could be read.
+    /// The object, if its kind and name could be read.
     pub object: Option<(Kind, ObjectRef)>,
-    /// How many lines after the beginning of the document, if the format tells.
+    /// Offset in lines from the start of the document; 0 if the format does not give it.
     pub line: usize,
     pub what: String,
 }
 
-/// The objects of a file. Documents of other kinds than ours are none of our business, and are not there.
+/// Returns the objects of a file. Documents of other kinds are left out.
 pub fn documents(text: &str) -> Vec<Document> {
     if text.trim_start().starts_with('{') {
         return json_documents(text);
@@ -80,7 +81,7 @@ pub fn documents(text: &str) -> Vec<Document> {
     found
 }
 
-/// What every object says of itself.
+/// The fields that every object has.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Header {
@@ -105,18 +106,19 @@ impl Header {
         Some((self.kind()?, ObjectRef::new(&self.metadata.namespace, &self.metadata.name)))
     }
 
-    /// Half a manifest, for example.
+    /// Returns true if `apiVersion` or `kind` is missing, as in half a manifest.
     fn is_missing(&self) -> bool {
         self.api_version.is_empty() || self.kind.is_empty()
     }
 
-    /// What is of another kind is none of our business, but another version of one of ours was probably meant for us.
+    /// Returns an error if the document has one of our kinds in a version that Landfall does not read. Other kinds are
+    /// left out silently.
     fn unknown_version(&self, line: usize) -> Vec<Document> {
         let (group, _) = group_and_version(&self.api_version);
         let ours = Kind::ALL.into_iter().find(|kind| kind.name() == self.kind && kind.group() == group);
         let problem = ours.map(|kind| {
             let read: Vec<String> = kind.api_versions().collect();
-            let what = format!("{kind}: apiVersion {} is not read, {} is", self.api_version, read.join(" or "));
+            let what = format!("{kind}: apiVersion {} is not supported; use {}", self.api_version, read.join(" or "));
             Document::nameless(line, what)
         });
         problem.into_iter().collect()
@@ -146,18 +148,18 @@ fn malformed(header: &Header, error: &str) -> Malformed {
     Malformed { object: header.object(), line: 0, what: format!("{} {name}: {error}", header.kind) }
 }
 
-/// One or several documents, one after the other.
+/// Reads one or several JSON documents, one after the other.
 fn json_documents(text: &str) -> Vec<Document> {
     let mut found = Vec::new();
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<&serde_json::value::RawValue>();
     loop {
-        let begins = text[stream.byte_offset()..].trim_start();
-        let line = 1 + text[..text.len() - begins.len()].matches('\n').count();
+        let rest = text[stream.byte_offset()..].trim_start();
+        let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
         match stream.next() {
             None => return found,
             Some(Ok(raw)) => found.extend(json_document(line, raw.get())),
             Some(Err(error)) => {
-                found.push(Document::nameless(line, format!("no valid JSON: {error}")));
+                found.push(Document::nameless(line, format!("invalid JSON: {error}")));
                 return found;
             }
         }
@@ -179,21 +181,21 @@ fn json_document(line: usize, text: &str) -> Vec<Document> {
     vec![Document::read(line, kind, Json(text), |error| malformed(&header, &error.to_string()))]
 }
 
-/// The documents of a YAML stream and the lines at which they begin. A line that starts with `---` is always a border:
-/// what belongs to a block scalar is indented.
+/// Returns the documents of a YAML stream and their first lines. A line that starts with `---` always separates
+/// documents, because block scalars are indented.
 fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     let mut documents = Vec::new();
-    let (mut begin, mut begin_line, mut at) = (0, 1, 0);
+    let (mut start, mut start_line, mut at) = (0, 1, 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        let border =
+        let is_separator =
             line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if border {
-            documents.push((begin_line, &text[begin..at]));
-            (begin, begin_line) = (at + 3, number + 1);
+        if is_separator {
+            documents.push((start_line, &text[start..at]));
+            (start, start_line) = (at + 3, number + 1);
         }
         at += line.len();
     }
-    documents.push((begin_line, &text[begin..]));
+    documents.push((start_line, &text[start..]));
     documents.retain(|(_, document)| {
         document
             .lines()
@@ -209,7 +211,7 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
             Ok(header) => header,
             Err(error) => {
                 let YamlError { line: offset, what } = error;
-                let what = format!("no valid manifest: {what}");
+                let what = format!("invalid manifest: {what}");
                 return vec![Document::malformed(line, Malformed { object: None, line: offset, what })];
             }
         },
@@ -233,11 +235,12 @@ fn yaml_document(line: usize, text: &str) -> Vec<Document> {
 }
 
 fn nameless(line: usize) -> Document {
-    Document::nameless(line, "no valid manifest: it has no apiVersion and kind".to_owned())
+    Document::nameless(line, "invalid manifest: apiVersion or kind is missing".to_owned())
 }
 
-/// Kind and version as `kubectl` prints them, without parsing the document: most of a large file is often of kinds that
-/// do not concern us, and the rest should be parsed once.
+/// Reads kind and version in the form in which `kubectl` prints them, without parsing the document. Returns `None` if
+/// they have another form. Most documents of a large file are often of other kinds, and the rest should be parsed only
+/// once.
 fn quick_header(text: &str) -> Option<Header> {
     let value = |key: &str| {
         let line = text.lines().find(|line| line.starts_with(key))?;
@@ -267,23 +270,23 @@ impl Read<YamlError> for Yaml<'_> {
 #[derive(Debug, Error)]
 #[error("{what}")]
 struct YamlError {
-    /// After the first line of the document.
+    /// Offset from the first line of the document.
     line: usize,
-    /// Which field, and what is wrong with it.
+    /// Field, and what is wrong with it.
     what: String,
 }
 
 fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| {
-        // The path costs time, so it is only looked for when there is something to say.
+        // Tracking the path costs time, so the text is parsed again for it only after an error.
         let mut path = String::new();
-        let again = serde_saphyr::with_deserializer_from_str_with_options(text, yaml_options(), |yaml| {
+        let second = serde_saphyr::with_deserializer_from_str_with_options(text, yaml_options(), |yaml| {
             serde_path_to_error::deserialize::<_, T>(yaml).map_err(|error| {
                 path = error.path().to_string();
                 error.into_inner()
             })
         });
-        let error = again.err().unwrap_or(error);
+        let error = second.err().unwrap_or(error);
         let line = error.location().map_or(1, |location| location.line());
         let field = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
         let message = error.without_snippet().to_string();
@@ -292,8 +295,8 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     })
 }
 
-/// The files are the user's own, so the limits are those of a large fleet and not those of hostile input: a `kind: List`
-/// of 100,000 EndpointSlices has some 10 million nodes.
+/// Limits for a large fleet, not for hostile input, because the files belong to the user. A `kind: List` of 100,000
+/// EndpointSlices has about 10 million nodes.
 fn yaml_options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -302,7 +305,7 @@ fn yaml_options() -> serde_saphyr::Options {
             max_total_scalar_bytes: 4 << 30,
         },
         with_snippet: false,
-        // Whoever accepts the number says so, and with which field.
+        // `accept` refuses the number, and names the field.
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
     }
 }

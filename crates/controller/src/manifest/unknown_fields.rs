@@ -1,5 +1,5 @@
-//! Fields that there are none of. An API server refuses or drops them; in a file they would be passed over in silence, and
-//! a policy with a typing mistake would be another policy.
+//! Finds unknown fields. An API server refuses or drops them. In a file they would be ignored silently, and a policy
+//! with a typing mistake would become a different policy.
 
 use std::cell::RefCell;
 
@@ -9,36 +9,37 @@ use serde_ignored::Path;
 
 use crate::object::{Kind, Object, Read};
 
-/// The object, and which fields of its spec mean nothing. Only of what [is written for us](Kind::is_written_for_us): of
-/// everything else most fields are none of our business.
+/// Reads an object. Also returns the unknown fields of its spec, for kinds that are
+/// [written for Landfall](Kind::is_written_for_us) only: Landfall does not read most fields of the other kinds.
 pub fn read_strictly<E>(kind: Kind, text: impl Read<E>) -> (Result<Object, E>, Vec<String>) {
     if !kind.is_written_for_us() {
         return (Object::read(kind, text), Vec::new());
     }
     let unknown = RefCell::default();
-    let read = Object::read(kind, Noting { text, unknown: &unknown });
+    let read = Object::read(kind, Recording { text, unknown: &unknown });
     (read, unknown.into_inner())
 }
 
-struct Noting<'a, R> {
+/// Text that records the unknown fields of what is read from it.
+struct Recording<'a, R> {
     text: R,
     unknown: &'a RefCell<Vec<String>>,
 }
 
-impl<E, R: Read<E>> Read<E> for Noting<'_, R> {
+impl<E, R: Read<E>> Read<E> for Recording<'_, R> {
     fn read<T: DeserializeOwned>(&self) -> Result<T, E> {
-        let Noted { value, unknown } = self.text.read()?;
+        let WithUnknown { value, unknown } = self.text.read()?;
         self.unknown.borrow_mut().extend(unknown);
         Ok(value)
     }
 }
 
-struct Noted<T> {
+struct WithUnknown<T> {
     value: T,
     unknown: Vec<String>,
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Noted<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for WithUnknown<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut unknown = Vec::new();
         let value = serde_ignored::deserialize(deserializer, |path| {
@@ -51,7 +52,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Noted<T> {
     }
 }
 
-/// `spec.weights[0].source`, as everywhere else.
+/// Formats a path as `spec.weights[0].source`.
 fn name(path: &Path<'_>) -> String {
     match path {
         Path::Root => String::new(),

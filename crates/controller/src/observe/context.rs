@@ -4,7 +4,7 @@ use landfall_core::snapshot::NetworkView;
 
 use super::path_costs::PathCosts;
 use super::perspective::{Age, Perspective};
-use crate::broker::connection::Hearing;
+use crate::broker::connection::BrokerConnection;
 use crate::rounds::Rounds;
 
 /// Everything beside the stores that a snapshot is made from.
@@ -15,7 +15,7 @@ pub struct ObserveContext<'a> {
     pub view: &'a NetworkView,
     /// Seconds since 1970.
     pub now: u64,
-    pub hearing: Hearing,
+    pub hearing: BrokerConnection,
     /// `None` unless this replica leads.
     pub rounds: Option<&'a Rounds>,
     pub path_costs: &'a PathCosts,

@@ -22,8 +22,8 @@ use super::context::ObserveContext;
 use super::own_facts::{facts_of, mentioned, own_facts};
 use super::path_costs::PathCosts;
 use super::perspective::Age;
-use crate::broker::connection::Hearing;
-use crate::facts::{Facts, PeerLink};
+use crate::broker::connection::BrokerConnection;
+use crate::facts::{ClusterFacts, PeerLink};
 use crate::stores::Stores;
 
 /// Round-trip time between two pods of one cluster, in milliseconds. Assumed.
@@ -34,13 +34,13 @@ pub const LOCAL_RTT_MS: f64 = 0.5;
 pub struct Fleet<'a> {
     stores: &'a Stores,
     view: &'a NetworkView,
-    clusters: BTreeMap<ClusterId, Arc<Facts>>,
+    clusters: BTreeMap<ClusterId, Arc<ClusterFacts>>,
     /// Own facts as they were reported, without what is completed here.
-    reported: Arc<Facts>,
+    reported: Arc<ClusterFacts>,
     pricing: PriceTable,
     /// Seconds since 1970. `None`: facts are not judged by their age.
     now: Option<u64>,
-    hearing: Hearing,
+    hearing: BrokerConnection,
     path_costs: &'a PathCosts,
 }
 
@@ -74,12 +74,12 @@ impl<'a> Fleet<'a> {
     pub fn new(
         stores: &'a Stores,
         view: &'a NetworkView,
-        (now, hearing): (Option<u64>, Hearing),
+        (now, hearing): (Option<u64>, BrokerConnection),
         path_costs: &'a PathCosts,
     ) -> Self {
         let mentioned: BTreeSet<&ClusterId> = mentioned(stores).chain(view.links.keys()).collect();
         let facts = |cluster: &ClusterId| (cluster.clone(), facts_of(stores, cluster));
-        let mut clusters: BTreeMap<ClusterId, Arc<Facts>> = mentioned.into_iter().map(facts).collect();
+        let mut clusters: BTreeMap<ClusterId, Arc<ClusterFacts>> = mentioned.into_iter().map(facts).collect();
         let reported = facts_of(stores, &view.local);
         clusters.insert(view.local.clone(), Arc::new(own_facts(stores, view)));
         let pricing = stores.location.pricing();
@@ -89,13 +89,13 @@ impl<'a> Fleet<'a> {
     }
 
     /// Facts of each cluster.
-    pub fn clusters(&self) -> &BTreeMap<ClusterId, Arc<Facts>> {
+    pub fn clusters(&self) -> &BTreeMap<ClusterId, Arc<ClusterFacts>> {
         &self.clusters
     }
 
     /// The same fleet with other facts.
     #[must_use]
-    pub fn with_facts(self, clusters: BTreeMap<ClusterId, Arc<Facts>>) -> Self {
+    pub fn with_facts(self, clusters: BTreeMap<ClusterId, Arc<ClusterFacts>>) -> Self {
         let fleet = Self { clusters, ..self };
         fleet.path_costs.refresh(fleet.view, &fleet.pricing, &fleet.clusters);
         fleet
@@ -108,9 +108,9 @@ impl<'a> Fleet<'a> {
         objective: &Objective,
         exports: &ByCluster<Export>,
     ) -> PlanningInput {
-        let dated = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
+        let dated = |(cluster, facts): (&ClusterId, &Arc<ClusterFacts>)| {
             let report = facts.services.get(key)?;
-            let at = self.now.map_or(0, |now| self.hearing.counts_as_of(report.at, now));
+            let at = self.now.map_or(0, |now| self.hearing.effective_time(report.at, now));
             Some((cluster.clone(), Report { at, ..*report }))
         };
         let reports = self.clusters.iter().filter_map(dated).collect();
@@ -125,7 +125,7 @@ impl<'a> Fleet<'a> {
         if exports.values().any(|export| export.ready.is_empty()) {
             input.if_all_ready = Some(planning_input(&reports, &costs, capacity_rps, from).facts);
         }
-        if !self.hearing.knows() {
+        if !self.hearing.has_facts() {
             input.method = Method::Keep;
         }
         for facts in std::iter::once(&mut input.facts).chain(input.if_all_ready.as_mut()) {
@@ -198,13 +198,9 @@ impl<'a> Fleet<'a> {
             return Sourced { value: Some(LOCAL_RTT_MS), from: Origin::WithinCluster };
         }
         let found = self.of_link(source, exporter, |link| link.rtt_ms);
-        let is_reported = || self.reported.links.get(exporter).is_some_and(|link| link.rtt_ms.is_some());
-        match found.from {
-            Origin::Facts(by) if *by == self.view.local && by == source && !is_reported() => {
-                Sourced { from: Origin::Measured, ..found }
-            }
-            _ => found,
-        }
+        let is_own = *source == self.view.local && found.from == Origin::Facts(source);
+        let is_reported = self.reported.links.get(exporter).is_some_and(|link| link.rtt_ms.is_some());
+        if is_own && !is_reported { Sourced { from: Origin::Measured, ..found } } else { found }
     }
 
     /// A part of a link as the source reports it, else as the exporter does. `None` within a cluster.

@@ -8,13 +8,13 @@ use landfall_core::name::ClusterId;
 use landfall_core::pricing::Location;
 use landfall_core::snapshot::NetworkView;
 
-use crate::facts::{Facts, PeerLink};
+use crate::facts::{ClusterFacts, PeerLink};
 use crate::stores::Stores;
 
 /// Returns what the local cluster is to publish of itself as a whole, as it is now, without services.
-pub fn cluster_facts(stores: &Stores, view: &NetworkView) -> Facts {
-    let configured = stores.facts.objects.get(&view.local).map(|facts| Facts::clone(facts));
-    let mut own = configured.unwrap_or_else(|| Facts::silent(view.local.clone()));
+pub fn cluster_facts(stores: &Stores, view: &NetworkView) -> ClusterFacts {
+    let configured = stores.facts.objects.get(&view.local).map(|facts| ClusterFacts::clone(facts));
+    let mut own = configured.unwrap_or_else(|| ClusterFacts::empty(view.local.clone()));
     for (peer, probed) in &stores.network.links {
         let known = own.links.entry(peer.clone()).or_default();
         *known = PeerLink {
@@ -32,8 +32,8 @@ fn ms(rtt: Duration) -> f64 {
 }
 
 /// Returns what the local cluster has published, completed with what is seen here.
-pub fn own_facts(stores: &Stores, view: &NetworkView) -> Facts {
-    let mut own = Facts::clone(&facts_of(stores, &view.local));
+pub fn own_facts(stores: &Stores, view: &NetworkView) -> ClusterFacts {
+    let mut own = ClusterFacts::clone(&facts_of(stores, &view.local));
     // Reachability is seen here sooner than it comes back from the broker, if there is one.
     let configured = stores.facts.objects.get(&view.local);
     for (peer, link) in &mut own.links {
@@ -42,7 +42,7 @@ pub fn own_facts(stores: &Stores, view: &NetworkView) -> Facts {
     completed(own, stores, view)
 }
 
-fn completed(mut own: Facts, stores: &Stores, view: &NetworkView) -> Facts {
+fn completed(mut own: ClusterFacts, stores: &Stores, view: &NetworkView) -> ClusterFacts {
     if own.location == Location::default() {
         own.location = stores.location.of_cluster().unwrap_or_default();
     }
@@ -77,10 +77,10 @@ fn place_of<'a>(stores: &'a Stores, cluster: &ClusterId) -> Option<&'a Location>
 }
 
 /// Returns what a cluster reports, in objects of this cluster and over the broker.
-pub(super) fn facts_of(stores: &Stores, cluster: &ClusterId) -> Arc<Facts> {
+pub(super) fn facts_of(stores: &Stores, cluster: &ClusterId) -> Arc<ClusterFacts> {
     match (stores.facts.objects.get(cluster), stores.facts.peers.get(cluster)) {
-        (Some(objects), Some(peer)) => Arc::new(Facts::clone(objects).with_newer(peer)),
+        (Some(objects), Some(peer)) => Arc::new(ClusterFacts::clone(objects).with_newer(peer)),
         (Some(facts), None) | (None, Some(facts)) => Arc::clone(facts),
-        (None, None) => Arc::new(Facts::silent(cluster.clone())),
+        (None, None) => Arc::new(ClusterFacts::empty(cluster.clone())),
     }
 }

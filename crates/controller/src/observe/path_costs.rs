@@ -10,7 +10,7 @@ use landfall_core::optimize::report::CostMatrix;
 use landfall_core::pricing::PriceTable;
 use landfall_core::snapshot::NetworkView;
 
-use crate::facts::Facts;
+use crate::facts::ClusterFacts;
 
 /// Policies are few and services many: services with objectives that weigh alike share their costs.
 #[derive(Debug, Default)]
@@ -22,13 +22,18 @@ struct CachedCosts {
     view: NetworkView,
     pricing: PriceTable,
     /// Without their services: the facts of a round must not live for as long as costs do.
-    clusters: Vec<Facts>,
+    clusters: Vec<ClusterFacts>,
     costs: Vec<(Objective, CostMatrix)>,
 }
 
 impl PathCosts {
     /// Forgets all costs if anything changed that they depend on.
-    pub(super) fn refresh(&self, view: &NetworkView, pricing: &PriceTable, clusters: &BTreeMap<ClusterId, Arc<Facts>>) {
+    pub(super) fn refresh(
+        &self,
+        view: &NetworkView,
+        pricing: &PriceTable,
+        clusters: &BTreeMap<ClusterId, Arc<ClusterFacts>>,
+    ) {
         let mut cached = self.0.borrow_mut();
         let is_current = |cached: &CachedCosts| {
             let networks = clusters.values().map(|facts| network(facts));
@@ -37,8 +42,11 @@ impl PathCosts {
         if cached.as_ref().is_some_and(is_current) {
             return;
         }
-        let without_services =
-            |facts: &Arc<Facts>| Facts { services: Arc::default(), answers_rps: Arc::default(), ..Facts::clone(facts) };
+        let without_services = |facts: &Arc<ClusterFacts>| ClusterFacts {
+            services: Arc::default(),
+            answers_rps: Arc::default(),
+            ..ClusterFacts::clone(facts)
+        };
         let clusters = clusters.values().map(without_services).collect();
         *cached = Some(CachedCosts { view: view.clone(), pricing: pricing.clone(), clusters, costs: Vec::new() });
     }
@@ -57,6 +65,6 @@ impl PathCosts {
 }
 
 /// What the costs of paths depend on: where a cluster is, its links, and what it is billed.
-fn network(facts: &Facts) -> impl PartialEq + use<'_> {
+fn network(facts: &ClusterFacts) -> impl PartialEq + use<'_> {
     (&facts.cluster, &facts.location, &facts.links, &facts.egress_usd_per_gb)
 }

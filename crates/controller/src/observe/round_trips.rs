@@ -1,5 +1,5 @@
 //! Round-trip times as plans see them. A gateway tells its last sample every five seconds, and no two are alike: each would
-//! be a new plan for every optimised service.
+//! be a new plan for every optimized service.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -12,7 +12,8 @@ use crate::change::BrokerState;
 use crate::observe::precedence::Verdict;
 
 const ACCEPTED: &str = "Accepted";
-/// What the status of a policy should be that `services` follow. `None`: as it is.
+
+/// Returns the status of a policy that applies to this number of services. Returns `None` if the status is up to date.
 pub fn policy_status(
     policy: &SelectionPolicy,
     verdict: &Verdict,
@@ -29,8 +30,8 @@ pub fn policy_status(
     Some(SelectionPolicyStatus { services, conditions })
 }
 
-/// What the conditions of a Submariner resource should be. `None`: as they are. `in_force`: it is the one that counts, and has
-/// something to say of the broker for as long as there is one.
+/// Returns the conditions of a Submariner resource. Returns `None` if they are up to date. Only the resource that is in
+/// force has a condition for the broker, and only if there is one.
 pub fn submariner_conditions(
     submariner: &Submariner,
     (in_force, broker): (bool, Option<&BrokerState>),
@@ -47,7 +48,8 @@ pub fn submariner_conditions(
     (next != *before).then_some(next)
 }
 
-/// Whether the API server keeps of ours what was sent, and nothing else. Of times it may keep fewer digits.
+/// Returns true if the API server stored our conditions as they were sent, and no others of ours. Times are not
+/// compared, because the API server may store fewer digits.
 pub fn stored_as_sent(sent: &[Condition], stored: &[Condition]) -> bool {
     let ours = |conditions: &'_ [Condition]| -> BTreeSet<[String; 4]> {
         let ours = conditions
@@ -58,39 +60,41 @@ pub fn stored_as_sent(sent: &[Condition], stored: &[Condition]) -> bool {
     ours(sent) == ours(stored)
 }
 
-/// How it stands with the facts of the others. The worst comes first.
+/// Returns the verdict on the exchange of facts. Of several problems, the worst is reported.
 fn broker_verdict(broker: &BrokerState) -> Verdict {
     let verdict = |accepted, reason, message: String| Verdict { accepted, reason, message };
-    if let Some(instance) = &broker.double {
+    if let Some(instance) = &broker.duplicate_id {
         let message = format!(
-            "another cluster with this id wrote its facts first (instance {instance}); nothing is written until one of \
-             the two has another id, or that one's ClusterFacts are deleted from the broker"
+            "another cluster with this id (instance {instance}) wrote its ClusterFacts first, so this cluster writes none; \
+             change the id of one of the two clusters, or delete the other cluster's ClusterFacts from the broker"
         );
         return verdict(false, "DuplicateClusterId", message);
     }
     if let Some(why) = &broker.lost {
-        return verdict(false, "Unreachable", format!("{why}; the weights stay, and health still counts"));
+        return verdict(false, "Unreachable", format!("{why}; weights stay as they are, and health still applies"));
     }
-    if let Some(why) = &broker.unwritten {
-        let message = format!("the others are read, but they do not hear of this cluster: {why}");
+    if let Some(why) = &broker.write_error {
+        let message =
+            format!("facts of other clusters are read, but this cluster's own ClusterFacts cannot be written: {why}");
         return verdict(false, "NotWritten", message);
     }
-    // One line each, and not more than somebody reads.
-    const SHOWN: usize = 5;
+    /// Problems in the message. More would not be read.
+    const MAX_SHOWN: usize = 5;
     let rejected = broker.rejected.iter().map(|(object, (_, why))| format!("ClusterFacts {object}: {why}"));
-    let incomplete = broker.incomplete.iter().map(|cluster| format!("a part of the facts of {cluster} is missing"));
+    let incomplete =
+        broker.incomplete.iter().map(|cluster| format!("ClusterFacts of cluster {cluster}: a part is missing"));
     let faults: Vec<String> = rejected.chain(incomplete).collect();
     if faults.is_empty() {
         return verdict(true, "Connected", "the facts of all clusters are read".to_owned());
     }
-    let more = faults.len().saturating_sub(SHOWN);
+    let more = faults.len().saturating_sub(MAX_SHOWN);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let shown: Vec<&str> = faults.iter().take(SHOWN).map(String::as_str).collect();
+    let shown: Vec<&str> = faults.iter().take(MAX_SHOWN).map(String::as_str).collect();
     verdict(
         true,
         "FactsLeftOut",
         format!(
-            "{}{more}; an object that is left out as a whole counts as it was before, until that is too old",
+            "{}{more}; where a whole object is left out, its previous version is used until it is too old",
             shown.join("; ")
         ),
     )
@@ -98,7 +102,7 @@ fn broker_verdict(broker: &BrokerState) -> Verdict {
 
 fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
     let verdict = |accepted, reason, message: &str| Verdict { accepted, reason, message: message.to_owned() };
-    let says_something = submariner.mode.is_some() || submariner.params.is_some();
+    let has_settings = submariner.mode.is_some() || submariner.params.is_some();
     if !in_force {
         return verdict(
             false,
@@ -106,9 +110,9 @@ fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
             "another Submariner resource in this namespace is in force; delete one of them",
         );
     }
-    if says_something && !submariner.service_discovery {
-        let message = "serviceDiscoveryLoadBalancing and optimizedLoadBalancingParams are ignored until \
-                       serviceDiscoveryEnabled is true; round-robin is in force";
+    if has_settings && !submariner.service_discovery {
+        let message = "spec.serviceDiscoveryLoadBalancing and spec.optimizedLoadBalancingParams are ignored while \
+                       spec.serviceDiscoveryEnabled is false, so round-robin is in force; set it to true";
         return verdict(false, "ServiceDiscoveryDisabled", message);
     }
     match submariner.mode {
@@ -117,7 +121,8 @@ fn submariner_verdict(submariner: &Submariner, in_force: bool) -> Verdict {
             verdict(true, "Accepted", &format!("optimized for {preset} is in force"))
         }
         Some(Mode::RoundRobin | Mode::WeightedRoundRobin) | None if submariner.params.is_some() => {
-            let message = "optimizedLoadBalancingParams are ignored without serviceDiscoveryLoadBalancing: optimized";
+            let message = "spec.optimizedLoadBalancingParams is ignored because spec.serviceDiscoveryLoadBalancing is not \
+                           optimized; change one of them";
             verdict(true, "ParamsIgnored", message)
         }
         mode => verdict(true, "Accepted", &format!("{} is in force", mode.unwrap_or_default())),
@@ -135,7 +140,8 @@ fn condition(r#type: &str, verdict: &Verdict, generation: i64, now: &Time) -> Co
     }
 }
 
-/// The conditions with ours among them, and those of others as they were. `None` when nothing but the time would change.
+/// Merges our condition into the existing ones and keeps those of other writers. Returns `None` if only the time would
+/// change.
 fn merged(existing: &[Condition], mut ours: Condition) -> Option<Vec<Condition>> {
     let mut conditions = existing.to_vec();
     let Some(before) = conditions.iter_mut().find(|condition| condition.type_ == ours.type_) else {
@@ -187,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_of_a_broker_goes_with_it_and_with_the_force_of_the_resource() {
+    fn broker_condition_is_removed_with_the_broker_and_when_the_resource_is_not_in_force() {
         let broker = BrokerState::default();
         let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
         let ours = Condition { type_: BROKER_CONDITION.to_owned(), ..accepted(false) };
         let before = [theirs, ours];
-        let said = [("Ready", "Because"), (BROKER_CONDITION, "Connected"), (LOAD_BALANCING_CONDITION, "Accepted")];
-        assert_eq!(conditions(&before, true, Some(&broker)), pairs(&said));
+        let all = [("Ready", "Because"), (BROKER_CONDITION, "Connected"), (LOAD_BALANCING_CONDITION, "Accepted")];
+        assert_eq!(conditions(&before, true, Some(&broker)), pairs(&all));
         assert_eq!(
             conditions(&before, true, None),
             pairs(&[("Ready", "Because"), (LOAD_BALANCING_CONDITION, "Accepted")])
@@ -204,34 +210,34 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_kept_when_ours_are_as_they_were_sent() {
+    fn conditions_are_stored_as_sent_if_ours_are_equal_but_for_times() {
         let broker = Condition { type_: BROKER_CONDITION.to_owned(), ..accepted(true) };
         let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
         let stamped = Condition { last_transition_time: time(1), ..accepted(true) };
         let sent = [accepted(true), broker.clone()];
         assert!(stored_as_sent(&sent, &[theirs.clone(), broker.clone(), stamped]));
-        assert!(!stored_as_sent(&sent, &[theirs.clone(), accepted(true)]), "as many, and not these");
+        assert!(!stored_as_sent(&sent, &[theirs.clone(), accepted(true)]), "same number, other types");
         assert!(!stored_as_sent(&sent, &[broker.clone(), accepted(false)]));
-        assert!(!stored_as_sent(&[accepted(true)], &[accepted(true), broker]), "it should have gone");
+        assert!(!stored_as_sent(&[accepted(true)], &[accepted(true), broker]), "it should be removed");
         assert!(!stored_as_sent(&sent, &[]));
         assert!(stored_as_sent(&[accepted(true)], &[theirs, accepted(true)]));
     }
 
     #[test]
-    fn the_conditions_of_others_stay_as_they_are() {
+    fn conditions_of_other_writers_are_kept() {
         let theirs = Condition { type_: "Ready".to_owned(), ..accepted(true) };
         let conditions = merged(std::slice::from_ref(&theirs), accepted(true)).unwrap();
         assert_eq!(conditions, [theirs, accepted(true)]);
     }
 
     #[test]
-    fn a_condition_that_differs_only_in_its_time_is_not_written_again() {
+    fn condition_that_differs_only_in_its_time_is_not_written_again() {
         let before = Condition { last_transition_time: time(1), ..accepted(true) };
         assert_eq!(merged(&[before], accepted(true)), None);
     }
 
     #[test]
-    fn the_transition_time_changes_with_the_status_alone() {
+    fn transition_time_changes_only_with_the_status() {
         let before = Condition { last_transition_time: time(1), ..accepted(true) };
         let reworded = Condition { message: "in other words".to_owned(), ..accepted(true) };
         let conditions = merged(std::slice::from_ref(&before), reworded).unwrap();

@@ -1,4 +1,4 @@
-//! Desired writes: what should be in the API server, compared with what is.
+//! Desired writes: the difference between the desired state and the state in the API server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::plan::{Plan, ServicePlan};
 
 use super::conditions::{policy_status, submariner_conditions};
-use super::selection::{Told, savings_status, selection_status};
+use super::selection::{RoundInfo, savings_status, selection_status};
 use super::write::{Desired, Target, Write};
 use crate::accept::fingerprint;
-use crate::broker::connection::Hearing;
+use crate::broker::connection::BrokerConnection;
 use crate::broker::objects;
 use crate::change::Touched;
-use crate::facts::Facts;
+use crate::facts::ClusterFacts;
 use crate::object::{Kind, ObjectRef};
 use crate::observe::precedence::{Precedence, submariner, submariners};
 use crate::pipeline::Pipeline;
 
-/// Prefix of the names of peer records. No cluster id has a dot: objects that users name after a cluster are never taken
-/// for a peer record.
+/// Prefix of the names of peer records. Cluster ids have no dot, so an object that a user names after a cluster is
+/// never mistaken for a peer record.
 const PEER_RECORD: &str = "peer.";
 
-/// Returns what each target that was touched needs. Empty before there is a plan.
+/// Returns the desired write of each touched target. Returns none before the first plan.
 pub fn desired_writes(pipeline: &Pipeline, touched: &Touched, now: &Time) -> Vec<Desired> {
     let Some(plan) = pipeline.plan() else { return Vec::new() };
     let mut desired = selections(pipeline, plan, touched);
@@ -40,7 +40,7 @@ pub fn desired_writes(pipeline: &Pipeline, touched: &Touched, now: &Time) -> Vec
     desired
 }
 
-/// Returns false for the status of an object that was deleted.
+/// Returns true if the object of the target exists, or need not exist. It is false for the status of a deleted object.
 pub fn is_present(pipeline: &Pipeline, target: &Target) -> bool {
     let stores = pipeline.stores();
     match target {
@@ -57,19 +57,19 @@ fn desired(target: Target, write: Option<Write>) -> Desired {
 fn selections(pipeline: &Pipeline, plan: &Plan, touched: &Touched) -> Vec<Desired> {
     let stores = pipeline.stores();
     let round = pipeline.published().map(|own| own.generation);
-    let told = Told { round, facts: Some(&stores.facts.peers) };
+    let round_info = RoundInfo { round, facts: Some(&stores.facts.peers) };
     let stored = &stores.services.selections;
     let keys: BTreeSet<ServiceKey> = match touched.all {
         true => plan.keys().into_iter().chain(stored.keys().cloned()).collect(),
         false => touched.services.clone(),
     };
-    // An import that cannot be accepted exists all the same.
+    // A refused import still exists, so its selection is not an orphan.
     let is_import =
         |key: &ServiceKey| stores.has_problem(Kind::ServiceImport, &ObjectRef::new(key.namespace(), key.name()));
     let one = |key: ServiceKey| {
         let write = match (plan.get(key.as_str()), stored.get(&key)) {
             (Some(planned), stored) => {
-                let status = selection_status(planned, pipeline.view(), told);
+                let status = selection_status(planned, pipeline.view(), round_info);
                 let same = stored.is_some_and(|stored| stored.ours && stored.fingerprint == fingerprint(&status));
                 (!same).then(|| {
                     let savings = savings_status(planned, pipeline.view());
@@ -91,8 +91,8 @@ fn policies(pipeline: &Pipeline, plan: &Plan, now: &Time) -> Vec<Desired> {
     }
     let mut followers: BTreeMap<Arc<str>, usize> = BTreeMap::new();
     let followed = |planned: &'_ ServicePlan| {
-        let tried = planned.shadow.as_ref().and_then(|shadow| shadow.rule.policy.clone());
-        [planned.rule.policy.clone(), tried].into_iter().flatten()
+        let shadow = planned.shadow.as_ref().and_then(|shadow| shadow.rule.policy.clone());
+        [planned.rule.policy.clone(), shadow].into_iter().flatten()
     };
     for policy in plan.planned().flat_map(followed) {
         *followers.entry(policy).or_default() += 1;
@@ -109,26 +109,26 @@ fn policies(pipeline: &Pipeline, plan: &Plan, now: &Time) -> Vec<Desired> {
     stores.settings.policies.iter().map(one).collect()
 }
 
-/// Peer records tell DNS replicas, which have no access to the broker, where to probe the peers. An operator that starts while
-/// the broker is away needs them too.
+/// Returns the desired peer records: the probe addresses of the peers, for DNS replicas, which have no access to the
+/// broker. An operator that starts during an outage of the broker needs them too.
 fn peer_records(pipeline: &Pipeline) -> Vec<Desired> {
     let (stores, perspective) = (pipeline.stores(), pipeline.perspective());
-    if !matches!(pipeline.hearing(), Hearing::Clear { .. }) {
+    if !matches!(pipeline.hearing(), BrokerConnection::Connected { .. }) {
         return Vec::new();
     }
     let object = |cluster: &ClusterId| ObjectRef::new(&perspective.namespace, &format!("{PEER_RECORD}{cluster}"));
     let mut kept = stores.facts.objects_in(&perspective.namespace);
     kept.retain(|at, facts| *at == object(&facts.cluster));
-    let one = |(cluster, facts): (&ClusterId, &Arc<Facts>)| {
+    let one = |(cluster, facts): (&ClusterId, &Arc<ClusterFacts>)| {
         let object = object(cluster);
-        let told = |facts: &Facts| (facts.probe_addresses.clone(), facts.location.clone());
-        let same = kept.get(&object).is_some_and(|kept| told(kept) == told(facts));
-        let record = Facts {
+        let recorded = |facts: &ClusterFacts| (facts.probe_addresses.clone(), facts.location.clone());
+        let same = kept.get(&object).is_some_and(|kept| recorded(kept) == recorded(facts));
+        let record = ClusterFacts {
             probe_addresses: facts.probe_addresses.clone(),
             location: facts.location.clone(),
-            ..Facts::silent(cluster.clone())
+            ..ClusterFacts::empty(cluster.clone())
         };
-        let write = (!same).then(|| Write::PeerRecord(object.clone(), Box::new(objects::head(&record))));
+        let write = (!same).then(|| Write::PeerRecord(object.clone(), Box::new(objects::cluster_part(&record))));
         desired(Target::PeerRecord(object), write)
     };
     let records = stores.facts.peers.iter().filter(|(cluster, _)| **cluster != perspective.local).map(one);

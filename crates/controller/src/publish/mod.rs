@@ -1,6 +1,6 @@
-//! What should be in the API server.
+//! Builds the objects, statuses and conditions that should be in the API server.
 
-pub mod conditions;
-pub mod desired;
-pub mod selection;
 pub mod write;
+pub mod conditions;
+pub mod selection;
+pub mod desired;

@@ -1,4 +1,4 @@
-//! From the plan to the objects that users see: pure.
+//! Builds ServiceSelections from a plan: pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use landfall_core::rule::Fallback;
 use landfall_core::savings;
 use landfall_core::snapshot::{NetworkView, RuleSource};
 
-use crate::facts::Facts;
+use crate::facts::ClusterFacts;
 
-/// What clusters have told, and what that came to.
+/// Round of the local cluster, and the facts that plans come from.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told<'a> {
-    /// Of this cluster; `None`: it has none.
+pub struct RoundInfo<'a> {
+    /// `None` if the local cluster has published no facts.
     pub round: Option<i64>,
-    pub facts: Option<&'a BTreeMap<ClusterId, Arc<Facts>>>,
+    pub facts: Option<&'a BTreeMap<ClusterId, Arc<ClusterFacts>>>,
 }
 
-/// What the savings are published as.
+/// Returns the savings as they are published. Returns `None` like [`savings_of`].
 pub fn savings_status(planned: &ServicePlan, view: &NetworkView) -> Option<Savings> {
     savings_of(planned, view).map(|savings| Savings {
         round_robin: saved(savings.against(&savings.round_robin)),
@@ -31,12 +31,16 @@ pub fn savings_status(planned: &ServicePlan, view: &NetworkView) -> Option<Savin
     })
 }
 
-/// The status of the ServiceSelection of one service, without a time and, because they take as long as planning, without
-/// savings.
-pub fn selection_status(planned: &ServicePlan, view: &NetworkView, told: Told<'_>) -> ServiceSelectionStatus {
+/// Returns the status of the ServiceSelection of one service, without time and savings. Savings take as long as
+/// planning, and are added by the caller.
+pub fn selection_status(
+    planned: &ServicePlan,
+    view: &NetworkView,
+    round_info: RoundInfo<'_>,
+) -> ServiceSelectionStatus {
     let optimized = matches!(planned.service.rule_source.served(), RuleSource::Optimized(..));
     let facts_time = |cluster: &ClusterId| {
-        let observed = told.facts.filter(|_| optimized)?.get(cluster)?.observed?;
+        let observed = round_info.facts.filter(|_| optimized)?.get(cluster)?.observed?;
         from_unix_seconds(observed)
     };
     let selected = planned.rule.candidates.iter().zip(&planned.shares).map(|(candidate, share)| SelectedCluster {
@@ -64,15 +68,16 @@ pub fn selection_status(planned: &ServicePlan, view: &NetworkView, told: Told<'_
         policy: planned.rule.policy.as_deref().map(str::to_owned),
         observed_time: None,
         summary: summary(planned),
-        round: told.round.filter(|_| optimized),
-        method: planned.rule.method.map(method).map(str::to_owned),
+        round: round_info.round.filter(|_| optimized),
+        method: planned.rule.method.map(Method::as_str).map(str::to_owned),
         savings: None,
         shadow: planned.shadow.as_ref().map(shadow),
         clusters: selected.collect(),
     }
 }
 
-/// What the shares in force save the clients here. `None`: nothing was optimised, or too little is known.
+/// Returns what the present shares save for the clients of the local cluster. Returns `None` if the service is not
+/// optimized, or too many facts are unknown.
 pub fn savings_of(planned: &ServicePlan, view: &NetworkView) -> Option<savings::Savings> {
     match planned.service.rule_source.served() {
         RuleSource::Optimized(policy, known, _) if planned.clusterset_ips().is_empty() => {
@@ -99,36 +104,28 @@ fn shadow(shadow: &Shadow) -> ShadowSelection {
         policy: shadow.rule.policy.as_deref().unwrap_or_default().to_owned(),
         mode: shadow.rule.mode.to_string(),
         reason: shadow.rule.fallback.map(Fallback::as_str).map(str::to_owned),
-        summary: in_words(&shadow.shares),
+        summary: describe(&shadow.shares),
         weights: shadow.shares.iter().map(weight).collect(),
     }
 }
 
-pub fn method(method: Method) -> &'static str {
-    match method {
-        Method::Joint => "Joint",
-        Method::Fallback => "Fallback",
-        Method::Keep => "Keep",
-    }
-}
-
-/// To what people read: a thousandth.
+/// Rounds to three decimals, for people.
 fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-/// `north 50% south 33.3% west 16.7%`: those that get something.
+/// Describes the shares above 0, such as `north 50% south 33.3% west 16.7%`.
 pub fn summary(planned: &ServicePlan) -> String {
-    in_words(&planned.shares)
+    describe(&planned.shares)
 }
 
-fn in_words(shares: &[Share]) -> String {
+fn describe(shares: &[Share]) -> String {
     let shares = shares.iter().filter(|share| share.weight > 0);
     let shares: Vec<String> = shares.map(|share| format!("{} {}", share.cluster, percent(share.weight))).collect();
-    if shares.is_empty() { "nobody is ready".to_owned() } else { shares.join(" ") }
+    if shares.is_empty() { "no cluster is ready".to_owned() } else { shares.join(" ") }
 }
 
-/// A part of 1000 as people read it.
+/// Formats a weight, in thousandths, as a percentage.
 pub fn percent(weight: u32) -> String {
     match weight % 10 {
         0 => format!("{}%", weight / 10),

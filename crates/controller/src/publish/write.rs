@@ -9,7 +9,7 @@ use landfall_core::name::ServiceKey;
 use crate::accept::fingerprint;
 use crate::object::ObjectRef;
 
-/// An object, or a part of one, that we write.
+/// An object, or a part of one, that Landfall writes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     Selection(ServiceKey),
@@ -25,7 +25,7 @@ pub enum Write {
     Selection(ServiceKey, Box<ServiceSelectionStatus>),
     DeleteSelection(ServiceKey),
     PolicyStatus(ObjectRef, Box<SelectionPolicyStatus>),
-    /// All conditions of the object as it was at `resource_version`, with ours among them.
+    /// All conditions of the object, with ours among them, based on the object at `resource_version`.
     SubmarinerConditions {
         object: ObjectRef,
         conditions: Vec<Condition>,
@@ -35,11 +35,11 @@ pub enum Write {
     DeletePeerRecord(ObjectRef),
 }
 
-/// What one target needs.
+/// Desired state of one target.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Desired {
     Write(Write),
-    /// It is as it should be.
+    /// The target needs no write.
     InSync(Target),
 }
 
@@ -53,7 +53,7 @@ impl Write {
         }
     }
 
-    /// Hash that is equal for two writes of one target with the same effect. Times are left out.
+    /// Returns a hash that is equal for two writes of one target with the same effect. Times are left out.
     pub fn effect(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         match self {
@@ -70,7 +70,7 @@ impl Write {
     }
 }
 
-/// All fields of conditions but the times.
+/// Returns all fields of the conditions but the times.
 fn meaning(conditions: &[Condition]) -> Vec<(&str, &str, &str, &str, Option<i64>)> {
     conditions
         .iter()

@@ -6,8 +6,8 @@ use landfall_core::name::ClusterId;
 use landfall_core::optimize::report::MAX_AGE_ROUNDS;
 use landfall_core::plan::Plan;
 
-use crate::broker::connection::Hearing;
-use crate::facts::Facts;
+use crate::broker::connection::BrokerConnection;
+use crate::facts::ClusterFacts;
 use crate::stores::Stores;
 
 #[derive(Clone, Copy)]
@@ -16,19 +16,19 @@ pub struct RoundContext<'a> {
     pub plan: &'a Plan,
     pub local: &'a ClusterId,
     /// Facts of this cluster as a whole, without services.
-    pub cluster: &'a Facts,
+    pub cluster: &'a ClusterFacts,
     /// Length of a round of the plan.
     pub round_seconds: f64,
-    pub hearing: Hearing,
+    pub hearing: BrokerConnection,
     /// Seconds since 1970.
     pub now: u64,
 }
 
 impl RoundContext<'_> {
     /// Facts of the other clusters, but of those that have been silent for too long.
-    pub(super) fn others(&self) -> impl Iterator<Item = (&ClusterId, &Facts)> {
-        let counts = |facts: &Facts| {
-            let at = facts.observed.map_or(self.now, |at| self.hearing.counts_as_of(at, self.now));
+    pub(super) fn others(&self) -> impl Iterator<Item = (&ClusterId, &ClusterFacts)> {
+        let counts = |facts: &ClusterFacts| {
+            let at = facts.observed.map_or(self.now, |at| self.hearing.effective_time(at, self.now));
             (self.now.saturating_sub(at) as f64) < MAX_AGE_ROUNDS * self.round_seconds
         };
         let others = self.stores.facts.peers.iter().filter(|(cluster, _)| *cluster != self.local);
@@ -37,11 +37,11 @@ impl RoundContext<'_> {
 }
 
 /// Returns what this cluster has published, as the others have it.
-pub(super) fn published<'a>(context: RoundContext<'a>) -> Option<&'a Arc<Facts>> {
+pub(super) fn published<'a>(context: RoundContext<'a>) -> Option<&'a Arc<ClusterFacts>> {
     context.stores.facts.peers.get(context.local)
 }
 
 /// Returns the fraction of its capacity that a cluster still offers while it is drained.
-pub(super) fn remaining_capacity(cluster: &Facts, now: u64) -> f64 {
-    cluster.drain.map_or(1.0, |drain| drain.left(now))
+pub(super) fn remaining_capacity(cluster: &ClusterFacts, now: u64) -> f64 {
+    cluster.drain.map_or(1.0, |drain| drain.remaining(now))
 }

@@ -32,8 +32,8 @@ use self::optimized::objective;
 pub use self::optimized::{optimized, round_seconds};
 use self::service::{ServiceRound, ServiceState};
 use self::window::AnswerWindow;
-use crate::facts::Facts;
-use crate::facts::significance::{links_have_moved, prices_have_moved};
+use crate::facts::ClusterFacts;
+use crate::facts::significance::{links_changed_significantly, prices_changed_significantly};
 use crate::measured::Measured;
 
 #[derive(Debug)]
@@ -98,12 +98,12 @@ struct Timing {
 enum Own {
     None,
     /// What a predecessor published. It is not published again: it would count as new.
-    Inherited(Arc<Facts>),
-    Published(Arc<Facts>),
+    Inherited(Arc<ClusterFacts>),
+    Published(Arc<ClusterFacts>),
 }
 
 impl Own {
-    fn facts(&self) -> Option<&Arc<Facts>> {
+    fn facts(&self) -> Option<&Arc<ClusterFacts>> {
         match self {
             Self::None => None,
             Self::Inherited(facts) | Self::Published(facts) => Some(facts),
@@ -145,7 +145,7 @@ impl Rounds {
     }
 
     /// Returns the newest facts that are to be published.
-    pub fn own(&self) -> Option<&Arc<Facts>> {
+    pub fn own(&self) -> Option<&Arc<ClusterFacts>> {
         if let Own::Published(facts) = &self.own { Some(facts) } else { None }
     }
 
@@ -199,8 +199,8 @@ impl Rounds {
         let cluster = context.cluster;
         if own.drain != cluster.drain
             || own.probe_addresses != self.probe_addresses
-            || prices_have_moved(&own.egress_usd_per_gb, &cluster.egress_usd_per_gb)
-            || links_have_moved(&own.links, &cluster.links)
+            || prices_changed_significantly(&own.egress_usd_per_gb, &cluster.egress_usd_per_gb)
+            || links_changed_significantly(&own.links, &cluster.links)
         {
             return true;
         }
@@ -318,7 +318,7 @@ impl Rounds {
     ) {
         self.timing.published_at = context.now;
         self.windows.publish();
-        self.own = Own::Published(Arc::new(Facts {
+        self.own = Own::Published(Arc::new(ClusterFacts {
             generation,
             services: services.into(),
             answers_rps: answers_rps.into(),

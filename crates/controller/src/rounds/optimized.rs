@@ -5,7 +5,7 @@ use landfall_core::optimize::objective::Objective;
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::snapshot::RuleSource;
 
-/// The services for which an optimiser decides, or would, in no order.
+/// The services for which an optimizer decides, or would, in no order.
 pub fn optimized(plan: &Plan) -> impl Iterator<Item = (&ServiceKey, &ServicePlan, Objective)> {
     plan.in_any_order().filter_map(|(key, planned)| Some((key, planned.as_ref(), objective(planned)?)))
 }

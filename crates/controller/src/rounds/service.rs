@@ -10,7 +10,7 @@ use landfall_core::snapshot::Service;
 
 use super::context::{RoundContext, published};
 use super::window::AnswerWindow;
-use crate::facts::Facts;
+use crate::facts::ClusterFacts;
 use crate::measured::Reading;
 use landfall_core::optimize::capacity::{Capacity, ExportCapacity, ExportPods, Sample};
 
@@ -190,11 +190,12 @@ impl ServiceRound<'_> {
     /// Loads that exporters measured. Empty while a cluster with demand has not reported yet what its answers named: its load
     /// would be taken for that of the others' clients.
     fn loads(&self, window: &AnswerWindow) -> ByCluster<f64> {
-        let asks = |facts: &Facts| facts.services.get(self.key).is_some_and(|report| report.demand_rps > Some(0.0));
+        let asks =
+            |facts: &ClusterFacts| facts.services.get(self.key).is_some_and(|report| report.demand_rps > Some(0.0));
         if self.context.others().any(|(_, facts)| asks(facts) && !facts.answers_rps.contains_key(self.key)) {
             return ByCluster::new();
         }
-        let said = |(cluster, facts): (&ClusterId, &Facts)| {
+        let said = |(cluster, facts): (&ClusterId, &ClusterFacts)| {
             Some((cluster.clone(), facts.services.get(self.key)?.measured_load_rps()?))
         };
         let mut loads: ByCluster<f64> = self.context.others().filter_map(said).collect();
@@ -205,7 +206,7 @@ impl ServiceRound<'_> {
     /// Demand of each source cluster.
     fn demands(&self, own: Option<f64>) -> ByCluster<f64> {
         let others = self.context.others();
-        let said = |facts: &Facts| facts.services.get(self.key)?.measured_or_expected_rps();
+        let said = |facts: &ClusterFacts| facts.services.get(self.key)?.measured_or_expected_rps();
         let mut demands: ByCluster<f64> =
             others.filter_map(|(cluster, facts)| Some((cluster.clone(), said(facts)?))).collect();
         demands.extend(own.map(|own| (self.context.local.clone(), own)));
@@ -263,7 +264,7 @@ fn export(
     (reading, answered_rps): (Reading, Option<f64>),
     pods: ExportPods,
 ) -> ExportCapacity {
-    let sample = Sample { load_rps: reading.load_rps, utilisation: reading.utilisation, answered_rps };
+    let sample = Sample { load_rps: reading.load_rps, utilization: reading.utilization, answered_rps };
     state.capacity = state.capacity.step(sample, pods);
     state.capacity.export(sample, pods)
 }

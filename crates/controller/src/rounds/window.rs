@@ -14,7 +14,7 @@ pub(super) struct AnswerWindow {
     seconds: f64,
     answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>,
     loads: BTreeMap<ServiceKey, Mean>,
-    utilisations: BTreeMap<ServiceKey, Mean>,
+    utilizations: BTreeMap<ServiceKey, Mean>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +47,7 @@ impl AnswerWindow {
         self.count_more(measured.answers);
         for (key, reading) in measured.readings {
             self.loads.entry(key.clone()).or_default().add(reading.load_rps);
-            self.utilisations.entry(key).or_default().add(reading.utilisation);
+            self.utilizations.entry(key).or_default().add(reading.utilization);
         }
     }
 
@@ -55,7 +55,7 @@ impl AnswerWindow {
     pub(super) fn append(&mut self, then: Self) {
         self.seconds += then.seconds;
         self.count_more(then.answers);
-        for (means, then) in [(&mut self.loads, then.loads), (&mut self.utilisations, then.utilisations)] {
+        for (means, then) in [(&mut self.loads, then.loads), (&mut self.utilizations, then.utilizations)] {
             for (key, mean) in then {
                 means.entry(key).or_default().append(mean);
             }
@@ -121,7 +121,7 @@ impl AnswerWindow {
 
     pub(super) fn reading(&self, key: &ServiceKey) -> Reading {
         let of = |means: &BTreeMap<ServiceKey, Mean>| means.get(key).copied().and_then(Mean::value);
-        Reading { load_rps: of(&self.loads), utilisation: of(&self.utilisations) }
+        Reading { load_rps: of(&self.loads), utilization: of(&self.utilizations) }
     }
 }
 
@@ -162,9 +162,9 @@ mod tests {
     fn meters_that_say_nothing_are_not_averaged() {
         let mut window = AnswerWindow::default();
         for load_rps in [Some(10.0), None, Some(30.0), Some(f64::NAN)] {
-            let readings = BTreeMap::from([(key(), Reading { load_rps, utilisation: None })]);
+            let readings = BTreeMap::from([(key(), Reading { load_rps, utilization: None })]);
             window.add(Measured { readings, ..Measured::default() });
         }
-        assert_eq!(window.reading(&key()), Reading { load_rps: Some(20.0), utilisation: None });
+        assert_eq!(window.reading(&key()), Reading { load_rps: Some(20.0), utilization: None });
     }
 }

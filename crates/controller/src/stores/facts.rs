@@ -6,29 +6,29 @@ use std::sync::Arc;
 use landfall_core::name::ClusterId;
 
 use crate::change::BrokerState;
-use crate::facts::Facts;
+use crate::facts::ClusterFacts;
 use crate::object::ObjectRef;
 
 #[derive(Debug, Default)]
 pub struct FactsOfClusters {
     /// What the objects of this cluster report of each cluster, all objects together: settings of users, and peer records.
-    pub objects: BTreeMap<ClusterId, Arc<Facts>>,
+    pub objects: BTreeMap<ClusterId, Arc<ClusterFacts>>,
     /// What each cluster reports of itself, over the broker or within this process. Newer than `objects`.
-    pub peers: BTreeMap<ClusterId, Arc<Facts>>,
+    pub peers: BTreeMap<ClusterId, Arc<ClusterFacts>>,
     /// `None`: there is no broker.
     pub broker: Option<BrokerState>,
-    parts: BTreeMap<ObjectRef, Arc<Facts>>,
+    parts: BTreeMap<ObjectRef, Arc<ClusterFacts>>,
 }
 
 impl FactsOfClusters {
     /// The objects of a namespace.
-    pub fn objects_in(&self, namespace: &str) -> BTreeMap<ObjectRef, Arc<Facts>> {
+    pub fn objects_in(&self, namespace: &str) -> BTreeMap<ObjectRef, Arc<ClusterFacts>> {
         let inside = self.parts.iter().filter(|(object, _)| &*object.namespace == namespace);
         inside.map(|(object, facts)| (object.clone(), Arc::clone(facts))).collect()
     }
 
     /// Returns whether the facts of any cluster changed.
-    pub(super) fn insert(&mut self, object: ObjectRef, facts: Facts) -> bool {
+    pub(super) fn insert(&mut self, object: ObjectRef, facts: ClusterFacts) -> bool {
         let cluster = facts.cluster.clone();
         let before = self.parts.insert(object, Arc::new(facts));
         let moved_from = before.map(|before| before.cluster.clone()).filter(|before| *before != cluster);
@@ -49,10 +49,10 @@ impl FactsOfClusters {
 
     /// Unites the objects of a cluster. Returns whether what they report together changed.
     fn unite(&mut self, cluster: &ClusterId) -> bool {
-        let parts: Vec<&Arc<Facts>> = self.parts.values().filter(|facts| facts.cluster == *cluster).collect();
+        let parts: Vec<&Arc<ClusterFacts>> = self.parts.values().filter(|facts| facts.cluster == *cluster).collect();
         let united = match parts.as_slice() {
             [only] => Some(Arc::clone(only)),
-            parts => Facts::united(parts.iter().map(|part| &***part)).map(Arc::new),
+            parts => ClusterFacts::merged(parts.iter().map(|part| &***part)).map(Arc::new),
         };
         if self.objects.get(cluster) == united.as_ref() {
             return false;

@@ -32,10 +32,10 @@ use self::problems::Problems;
 use self::services::Removed;
 pub use self::services::{Services, Slices};
 pub use self::settings::Settings;
-use crate::accept::{Accepted, Import, Pods, accept};
+use crate::accept::{Accepted, ReadyPods, accept};
 use crate::change::{ObjectEvent, PeerEvent, Touched};
-use crate::facts::significance::{News, news};
-use crate::facts::{Facts, PeerLink};
+use crate::facts::significance::{Replan, significant_change};
+use crate::facts::{ClusterFacts, PeerLink};
 use crate::object::{Kind, Object, ObjectRef, Problem};
 
 #[derive(Debug, Default)]
@@ -140,75 +140,56 @@ impl Stores {
     }
 
     fn insert(&mut self, kind: Kind, object: ObjectRef, accepted: Accepted, touched: &mut Touched) {
-        // What the object brought before may belong to another service, so it is deleted first.
-        let service = match accepted {
+        let service = accepted.service().cloned();
+        if service.is_some() {
+            // What the object brought before may belong to another service.
+            self.delete(kind, &object, touched);
+        }
+        match accepted {
             Accepted::Ignored => return self.delete(kind, &object, touched),
             Accepted::Pods(pods) => return self.insert_pods(object, pods, touched),
-            Accepted::Import(import) => {
-                self.delete(kind, &object, touched);
+            Accepted::Import(mut import) => {
+                import.exporters.iter_mut().for_each(|exporter| *exporter = self.cluster_ids.intern(exporter));
+                self.services.imports.insert(import);
                 touched.policies = true;
-                Some(self.insert_import(import))
             }
             Accepted::ExportWeights(weights) => {
-                self.delete(kind, &object, touched);
-                let key = weights.key.clone();
-                self.services.export_weights.entry(key.clone()).or_default().insert(object.clone(), weights);
-                Some(key)
+                let of_service = self.services.export_weights.entry(weights.key.clone()).or_default();
+                of_service.insert(object.clone(), weights);
             }
             Accepted::Slice(mut slice) => {
-                self.delete(kind, &object, touched);
                 slice.cluster = self.cluster_ids.intern(&slice.cluster);
-                let key = slice.key.clone();
                 self.services.insert_slice(object.name.clone(), slice);
-                Some(key)
             }
             Accepted::Selection(selection) => {
                 touched.services.insert(selection.key.clone());
                 self.services.selections.insert(selection.key.clone(), selection);
-                None
             }
             Accepted::Submariner(submariner) => {
                 touched.all |= self.settings.insert_submariner(object.clone(), submariner);
                 touched.policies = true;
-                None
             }
             Accepted::Policy(policy) => {
                 touched.all |= self.settings.insert_policy(object.clone(), *policy);
                 touched.policies = true;
-                None
             }
-            Accepted::Gateway(gateway) => {
-                self.network.gateways.insert(object.clone(), gateway);
-                None
-            }
-            Accepted::Node(location) => {
-                self.set_node(object.clone(), Some(location), touched);
-                None
-            }
+            Accepted::Gateway(gateway) => drop(self.network.gateways.insert(object.clone(), gateway)),
+            Accepted::Node(location) => self.set_node(object.clone(), Some(location), touched),
             Accepted::Pricing(rules) => {
                 let changed = self.location.insert_pricing(object.clone(), rules);
                 self.touch_optimized(changed, touched);
-                None
             }
             Accepted::Facts(facts) => {
                 let changed = self.facts.insert(object.clone(), facts);
                 self.touch_optimized(changed, touched);
-                None
             }
-        };
+        }
         touched.services.extend(service.clone());
         self.lists.store(kind, object, service);
     }
 
-    fn insert_import(&mut self, mut import: Import) -> ServiceKey {
-        import.exporters.iter_mut().for_each(|exporter| *exporter = self.cluster_ids.intern(exporter));
-        let key = import.key.clone();
-        self.services.imports.insert(import);
-        key
-    }
-
     /// Every pod of the cluster that becomes ready or goes comes by here, and most are of no service that is optimized.
-    fn insert_pods(&mut self, object: ObjectRef, pods: Pods, touched: &mut Touched) {
+    fn insert_pods(&mut self, object: ObjectRef, pods: ReadyPods, touched: &mut Touched) {
         let (kind, key) = (Kind::EndpointSlice, pods.key.clone());
         if !self.services.pods.contains(&key, &object.name) {
             self.delete(kind, &object, touched);
@@ -276,14 +257,14 @@ impl Stores {
     }
 
     /// Touches the services for which the facts of a peer changed significantly. The others wait for the next round.
-    fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<Facts>>, touched: &mut Touched) {
+    fn touch_news(&self, cluster: &ClusterId, before: Option<Arc<ClusterFacts>>, touched: &mut Touched) {
         touched.peers.insert(cluster.clone());
         if !self.settings.optimize() {
             return;
         }
-        match news(before.as_deref(), self.facts.peers.get(cluster).map(Arc::as_ref)) {
-            News::All => touched.all = true,
-            News::Services(services) => touched.services.extend(services),
+        match significant_change(before.as_deref(), self.facts.peers.get(cluster).map(Arc::as_ref)) {
+            Replan::All => touched.all = true,
+            Replan::Services(services) => touched.services.extend(services),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_core::name::ServiceKey;
 
-use crate::accept::Pods;
+use crate::accept::ReadyPods;
 
 type Slices = BTreeMap<Box<str>, Box<[Box<str>]>>;
 
@@ -32,7 +32,7 @@ impl LocalPods {
     }
 
     /// Whether it is other pods that are ready now.
-    pub(super) fn insert(&mut self, slice: Box<str>, pods: Pods) -> bool {
+    pub(super) fn insert(&mut self, slice: Box<str>, pods: ReadyPods) -> bool {
         let slices = self.services.entry(pods.key).or_default();
         let first = slices.is_empty();
         let before = slices.remove(&slice).unwrap_or_default();

@@ -1,13 +1,14 @@
-//! Compares the outcome of services before and after a change.
+//! Compares the outcomes of services before and after a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::explain::BillLine;
-use crate::pipeline::Pipeline;
-use crate::whatif::{Outcome, Trial};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::rule::Fallback;
 use serde::Serialize;
+
+use crate::explain::BillLine;
+use crate::pipeline::Pipeline;
+use crate::whatif::{Outcome, TrialPolicy};
 
 /// One service, before and after the change.
 #[derive(Debug, Serialize)]
@@ -17,7 +18,7 @@ pub struct ServiceChange {
     /// Policy in force after the change. Absent: the default of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
-    /// Policies that were tried for this service and are overridden by a more specific one.
+    /// Policies on trial that target this service and are overridden by a more specific policy.
     #[serde(rename = "passedOver", skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<String>,
     pub sources: Vec<SourceChange>,
@@ -25,14 +26,14 @@ pub struct ServiceChange {
     pub before: Option<BillLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<BillLine>,
-    /// Clusters that are overloaded after the change, with their utilization. `None`: the cluster has no capacity.
+    /// Clusters that are overloaded after the change, with their utilization. `None` if the cluster has no capacity.
     pub over_capacity: BTreeMap<String, Option<f64>>,
     #[serde(rename = "nobodyAnswers")]
     pub unanswered: bool,
-    /// Clusters whose demand was to be multiplied and is not known.
+    /// Clusters whose demand was to be multiplied and is unknown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unmultiplied: Vec<String>,
-    /// Why the service is not planned as its policy asks for after the change.
+    /// Why the service is not planned as its policy requires after the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<&'static str>,
 }
@@ -44,8 +45,8 @@ impl ServiceChange {
     }
 }
 
-/// The shares, in parts of 1000, that the clients of one source cluster get. `None`: the source has no demand, so nothing
-/// is planned for it.
+/// Shares of the clients of one source cluster, in thousandths. `None` if the source has no demand, because nothing is
+/// then planned for it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceChange {
@@ -74,8 +75,8 @@ fn compare_service(key: &ServiceKey, before: Option<&Outcome>, after: &Outcome) 
         sources: sources.into_iter().map(source).collect(),
         before: before.and_then(|before| before.bill).map(BillLine::from),
         after: after.bill.map(BillLine::from),
-        over_capacity: after.overfull.iter().map(|(id, part)| (id.to_string(), finite(*part))).collect(),
-        unanswered: after.nobody_answers,
+        over_capacity: after.overloaded.iter().map(|(id, part)| (id.to_string(), finite(*part))).collect(),
+        unanswered: after.unanswered,
         unmultiplied: after.unmultiplied.iter().map(ToString::to_string).collect(),
         fallback: after.fallback.map(Fallback::as_str),
     }
@@ -87,9 +88,9 @@ fn weights(outcome: Option<&Outcome>, source: &ClusterId) -> Option<BTreeMap<Str
     Some(some.map(|share| (share.cluster.to_string(), share.weight)).collect())
 }
 
-/// Notes the services for which a tried policy is overridden by a more specific one.
-pub fn note_overridden(trial: &Trial, pipelines: &[Pipeline], changes: &mut [ServiceChange]) {
-    let (name, targets) = (trial.name().to_string(), trial.meant(pipelines));
+/// Notes the services for which a policy on trial is overridden by a more specific one.
+pub fn note_overridden(trial: &TrialPolicy, pipelines: &[Pipeline], changes: &mut [ServiceChange]) {
+    let (name, targets) = (trial.name().to_string(), trial.target_services(pipelines));
     let targets: BTreeSet<String> = targets.iter().map(ToString::to_string).collect();
     let overridden =
         |change: &&mut ServiceChange| targets.contains(&change.service) && change.policy.as_ref() != Some(&name);

@@ -1,4 +1,4 @@
-//! One change of the present fleet.
+//! Edits: hypothetical changes of the present fleet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_core::optimize::objective::Objective;
 use landfall_core::policy::Policy;
 
-use crate::facts::Facts;
+use crate::facts::ClusterFacts;
 
-/// One thing that is otherwise.
+/// A hypothetical change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Edit {
-    /// Nothing of the cluster answers. Its clients go on asking.
+    /// No endpoint of the cluster is ready. Its demand remains.
     Outage(ClusterId),
     Demand(ClusterId, Amount),
     Capacity(ClusterId, Amount),
-    /// For every gigabyte from the first to the second.
+    /// Price in USD per GB from the first cluster to the second.
     Price(ClusterId, ClusterId, f64),
-    /// In milliseconds, as long from either end.
+    /// Round-trip time in ms between two clusters, in both directions.
     Rtt(ClusterId, ClusterId, f64),
-    /// A cluster more. It exports the services of which it says a capacity.
-    Add(Arc<Facts>),
-    /// See [`put_in_force`].
-    Policy(Taken),
+    /// A new cluster. It exports the services for which its facts have a capacity.
+    Add(Arc<ClusterFacts>),
+    /// A policy on trial, as applied by [`apply_trials`](super::apply_trials).
+    Policy(AppliedTrial),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,7 +42,7 @@ impl Amount {
 }
 
 impl Edit {
-    /// Who must be there for it.
+    /// Returns the clusters that must exist for this edit.
     pub fn clusters(&self) -> Vec<&ClusterId> {
         match self {
             Self::Outage(cluster) | Self::Demand(cluster, _) | Self::Capacity(cluster, _) => vec![cluster],
@@ -51,25 +51,25 @@ impl Edit {
         }
     }
 
-    /// Whose word it takes the place of.
-    pub(super) fn said_of(&self) -> Option<&ClusterId> {
+    /// Returns the cluster whose report is edited.
+    pub(super) fn edited_report(&self) -> Option<&ClusterId> {
         match self {
             Self::Demand(cluster, _) | Self::Capacity(cluster, _) => Some(cluster),
             Self::Outage(_) | Self::Price(..) | Self::Rtt(..) | Self::Add(_) | Self::Policy(_) => None,
         }
     }
 
-    pub(super) fn added(&self) -> Option<&Arc<Facts>> {
+    pub(super) fn added(&self) -> Option<&Arc<ClusterFacts>> {
         if let Self::Add(facts) = self { Some(facts) } else { None }
     }
 
-    /// Whose clients ask for so many times what they do.
+    /// Returns the cluster whose demand is multiplied.
     pub(super) fn multiplied(&self) -> Option<&ClusterId> {
         if let Self::Demand(cluster, Amount::Times(_)) = self { Some(cluster) } else { None }
     }
 
-    pub(super) fn taken(&self) -> Option<&Taken> {
-        if let Self::Policy(taken) = self { Some(taken) } else { None }
+    pub(super) fn applied_trial(&self) -> Option<&AppliedTrial> {
+        if let Self::Policy(trial) = self { Some(trial) } else { None }
     }
 
     pub(super) fn is_outage_of(&self, cluster: &ClusterId) -> bool {
@@ -77,20 +77,20 @@ impl Edit {
     }
 }
 
-/// A policy that all clusters have from now on.
+/// A policy on trial that has been applied to all clusters.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Taken {
-    /// As plans have it.
+pub struct AppliedTrial {
+    /// Name in plans.
     pub(super) name: String,
-    /// How long a round was until now: what was said by then ages no faster.
+    /// Previous round length of each service. Reports keep aging with it.
     pub(super) round_seconds: BTreeMap<ServiceKey, f64>,
 }
 
-impl Taken {
-    /// What all clusters plan the service with. `None`: another policy counts for it.
+impl AppliedTrial {
+    /// Returns the objective that all clusters use for the service. Returns `None` if another policy applies to it.
     pub(super) fn objective(&self, key: &ServiceKey, policy: &Policy) -> Option<Objective> {
-        let counts = policy.name.as_deref() == Some(self.name.as_str());
+        let applies = policy.name.as_deref() == Some(self.name.as_str());
         let round_seconds = self.round_seconds.get(key).copied().unwrap_or(policy.objective.round_seconds);
-        counts.then_some(Objective { round_seconds, ..policy.objective })
+        applies.then_some(Objective { round_seconds, ..policy.objective })
     }
 }

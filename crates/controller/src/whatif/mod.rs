@@ -1,10 +1,9 @@
-//! The present fleet, if something in it were otherwise: who would be sent where, and what that would cost. Pure.
+//! What-if: shares and costs after hypothetical changes of the present fleet. Pure.
 //!
-//! What the clusters say is changed as if they said it, and then everybody's row is planned by the code that plans for them.
-//! Nothing that was planned before counts, on neither side, so that every difference comes from the change.
+//! Edits change the facts as if the clusters had reported them. The rows of all clusters are then planned by the same
+//! code as always. Previous plans count neither before nor after the change, so every difference comes from the change.
 
 mod edit;
-
 mod trial;
 pub mod comparison;
 
@@ -23,37 +22,37 @@ use landfall_core::rule::Fallback;
 use landfall_core::rule::optimized::optimized_rule;
 use landfall_core::rule::weighted::weighted_rule;
 use landfall_core::savings::{Bill, CostModel, Split, split};
-use landfall_core::snapshot::Health;
-use landfall_core::snapshot::{Link, NetworkView, RuleSource};
+use landfall_core::snapshot::{Health, Link, NetworkView, RuleSource};
 
-pub use self::edit::{Amount, Edit, Taken};
-pub use self::trial::{NoTrial, Trial, put_in_force};
-use self::trial::{plan_with, written};
-use crate::facts::Facts;
+pub use self::edit::{Amount, AppliedTrial, Edit};
+pub use self::trial::{TrialError, TrialPolicy, apply_trials};
+use self::trial::{original_name, plan_with};
+use crate::facts::ClusterFacts;
 use crate::observe::fleet::Fleet;
 use crate::observe::path_costs::PathCosts;
 use crate::pipeline::Pipeline;
 
-/// One service, for the clients of all clusters.
+/// Plan of one service for the clients of all clusters, with its costs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     pub mode: Mode,
-    /// `namespace/name` of the one in force. `None`: the cluster's default.
+    /// `namespace/name` of the policy in force. `None` if the default of the cluster applies.
     pub policy: Option<String>,
-    /// By source.
+    /// Shares by source cluster.
     pub shares: BTreeMap<ClusterId, Vec<Share>>,
-    /// Of any source.
+    /// Fallback of the first source cluster that has one.
     pub fallback: Option<Fallback>,
-    /// `None`: somebody's demand is not known, nobody can answer, or no way is known to who does.
+    /// `None` if a demand is unknown, no cluster has a weight, or a used path has no known cost.
     pub bill: Option<Bill>,
-    /// Who would be asked for more than it can bear, and the part of its capacity that is.
-    pub overfull: Vec<(ClusterId, f64)>,
-    pub nobody_answers: bool,
-    /// Whose demand was to be multiplied, and is not known.
+    /// Overloaded clusters, with their utilization.
+    pub overloaded: Vec<(ClusterId, f64)>,
+    /// True if a source cluster has no eligible exporter.
+    pub unanswered: bool,
+    /// Clusters whose demand was to be multiplied and is unknown.
     pub unmultiplied: BTreeSet<ClusterId>,
 }
 
-/// All clusters that somebody mentions.
+/// Returns all clusters that appear in objects or facts.
 pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
     let path_costs = PathCosts::default();
     let of = |pipeline: &Pipeline| -> Vec<ClusterId> {
@@ -66,45 +65,51 @@ pub fn clusters(pipelines: &[Pipeline]) -> BTreeSet<ClusterId> {
     pipelines.iter().flat_map(of).collect()
 }
 
-/// The services that something is optimised for, in at least one of the clusters. Behind a clusterset IP the network decides.
-pub fn optimised(pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
-    let is = |planned: &ServicePlan| {
+/// Returns the services that are optimized in at least one cluster. Services with a clusterset IP are left out: the
+/// network chooses the cluster.
+pub fn optimized_services(pipelines: &[Pipeline]) -> BTreeSet<ServiceKey> {
+    let is_optimized = |planned: &ServicePlan| {
         matches!(planned.service.rule_source.served(), RuleSource::Optimized(..)) && planned.clusterset_ips().is_empty()
     };
     let plans = pipelines.iter().filter_map(Pipeline::plan);
-    plans.flat_map(|plan| plan.services().filter(|(_, planned)| is(planned)).map(|(key, _)| key.clone())).collect()
+    plans
+        .flat_map(|plan| plan.services().filter(|(_, planned)| is_optimized(planned)).map(|(key, _)| key.clone()))
+        .collect()
 }
 
-/// With all `edits`. One pipeline per cluster that is seen from inside; the rows of the others are planned with what the
-/// first of them knows. `now` is in seconds since 1970; without it ages are not judged. `None`: nobody imports the service.
+/// Plans a service with all `edits`. Returns `None` if no pipeline imports the service.
+///
+/// Each pipeline plans the row of its own cluster; the first one also plans the rows of clusters without a pipeline.
+/// `now` is in seconds since 1970; if it is `None`, facts do not age.
 pub fn outcome(pipelines: &[Pipeline], key: &ServiceKey, edits: &[Edit], now: Option<u64>) -> Option<Outcome> {
-    let worlds: Vec<World> = pipelines.iter().filter_map(|pipeline| World::new(pipeline, key, edits, now)).collect();
-    let first = worlds.first()?;
+    let services: Vec<EditedService> =
+        pipelines.iter().filter_map(|pipeline| EditedService::new(pipeline, key, edits, now)).collect();
+    let first = services.first()?;
     let mut shares = BTreeMap::new();
     let mut fallback = None;
-    for source in first.known.facts.sources.keys() {
-        let world = worlds.iter().find(|world| world.view.local == *source).unwrap_or(first);
-        let (row, caveat) = world.row(source);
+    for source in first.input.facts.sources.keys() {
+        let service = services.iter().find(|service| service.view.local == *source).unwrap_or(first);
+        let (row, row_fallback) = service.row(source);
         shares.insert(source.clone(), row);
-        fallback = fallback.or(caveat);
+        fallback = fallback.or(row_fallback);
     }
-    let (bill, overfull) = first.bill(&shares);
-    let nobody_answers = shares.values().any(|row| row.iter().all(|share| !share.eligible));
-    let policy = first.policy.name.as_deref().map(written);
+    let (bill, overloaded) = first.bill(&shares);
+    let unanswered = shares.values().any(|row| row.iter().all(|share| !share.eligible));
+    let policy = first.policy.name.as_deref().map(original_name);
     let unmultiplied = first.unmultiplied.clone();
-    Some(Outcome { mode: first.policy.mode, policy, shares, fallback, bill, overfull, nobody_answers, unmultiplied })
+    Some(Outcome { mode: first.policy.mode, policy, shares, fallback, bill, overloaded, unanswered, unmultiplied })
 }
 
-/// One service as one cluster sees it, after the edits.
-struct World {
+/// Inputs of one service in one cluster, after the edits.
+struct EditedService {
     view: NetworkView,
     policy: Arc<Policy>,
     exports: ByCluster<Export>,
-    known: PlanningInput,
+    input: PlanningInput,
     unmultiplied: BTreeSet<ClusterId>,
 }
 
-impl World {
+impl EditedService {
     fn new(pipeline: &Pipeline, key: &ServiceKey, edits: &[Edit], now: Option<u64>) -> Option<Self> {
         let planned = pipeline.plan()?.get(key.as_str())?;
         let policy = match planned.service.rule_source.served() {
@@ -116,42 +121,43 @@ impl World {
         let path_costs = PathCosts::default();
         let fleet = Fleet::new(pipeline.stores(), &view, (now, pipeline.hearing()), &path_costs);
         let mut clusters = fleet.clusters().clone();
-        let tried = edits.iter().filter_map(Edit::taken).find_map(|taken| taken.objective(key, &policy));
-        if let Some(objective) = &tried {
+        let trial_objective =
+            edits.iter().filter_map(Edit::applied_trial).find_map(|trial| trial.objective(key, &policy));
+        if let Some(objective) = &trial_objective {
             clusters.values_mut().for_each(|facts| plan_with(facts, key, objective));
         }
-        let objective = tried.unwrap_or(policy.objective);
+        let objective = trial_objective.unwrap_or(policy.objective);
         let fleet = fleet.with_facts(clusters.clone());
         let before = fleet.planning_input(key, &objective, &planned.service.exports);
-        let counts_now = |said: &Report| {
-            let at = now.map_or(0, |now| pipeline.hearing().counts_as_of(said.at, now));
-            Report { at, ..*said }.aged_to(&objective, now.unwrap_or_default())
+        let aged_to_now = |reported: &Report| {
+            let at = now.map_or(0, |now| pipeline.hearing().effective_time(reported.at, now));
+            Report { at, ..*reported }.aged_to(&objective, now.unwrap_or_default())
         };
-        for cluster in edits.iter().filter_map(Edit::said_of) {
-            say_again(clusters.get_mut(cluster), key, &before, counts_now);
+        for cluster in edits.iter().filter_map(Edit::edited_report) {
+            as_reported_now(clusters.get_mut(cluster), key, &before, aged_to_now);
         }
         edits.iter().for_each(|edit| apply(edit, &mut clusters, key, &before));
-        let asks = |cluster: &ClusterId| clusters.get(cluster).and_then(|facts| facts.services.get(key)?.demand_rps);
+        let demand = |cluster: &ClusterId| clusters.get(cluster).and_then(|facts| facts.services.get(key)?.demand_rps);
         let multiplied = edits.iter().filter_map(Edit::multiplied);
-        let unmultiplied = multiplied.filter(|cluster| asks(cluster).is_none()).cloned().collect();
-        let mut known = fleet.with_facts(clusters).planning_input(key, &objective, &exports);
+        let unmultiplied = multiplied.filter(|cluster| demand(cluster).is_none()).cloned().collect();
+        let mut input = fleet.with_facts(clusters).planning_input(key, &objective, &exports);
         if before.method != Method::Fallback {
-            // Loads were measured before anything changed, and say nothing of demands that are thought of. And a fleet that has
-            // not been heard for long is not known because a part of it is thought of.
-            known.method = before.method;
+            // Measured loads predate the edits, so they cannot contradict edited demands. And editing one report does
+            // not make up for missing facts of the rest of the fleet.
+            input.method = before.method;
         }
-        Some(Self { view, policy, exports, known, unmultiplied })
+        Some(Self { view, policy, exports, input, unmultiplied })
     }
 
     fn row(&self, source: &ClusterId) -> (Vec<Share>, Option<Fallback>) {
         let rule = match self.policy.mode {
-            Mode::Optimized => optimized_rule(&self.policy, &self.known, (source, &self.exports), None),
+            Mode::Optimized => optimized_rule(&self.policy, &self.input, (source, &self.exports), None),
             Mode::RoundRobin | Mode::WeightedRoundRobin => weighted_rule(&self.policy, source, &self.exports),
         };
-        let path_costs = self.known.facts.sources.get(source).map(|source| &source.costs);
+        let paths = self.input.facts.sources.get(source).map(|source| &source.costs);
         let health = |cluster: &ClusterId| match self.exports.get(cluster) {
             Some(export) if export.ready.is_empty() => Health::NotReady,
-            Some(_) if path_costs.is_some_and(|path_costs| path_costs.contains_key(cluster)) => Health::Ready,
+            Some(_) if paths.is_some_and(|paths| paths.contains_key(cluster)) => Health::Ready,
             Some(_) => Health::Unreachable,
             None => Health::NotReady,
         };
@@ -159,39 +165,40 @@ impl World {
     }
 
     fn bill(&self, shares: &BTreeMap<ClusterId, Vec<Share>>) -> (Option<Bill>, Vec<(ClusterId, f64)>) {
-        let (facts, objective) = (&self.known.facts, &self.policy.objective);
+        let (facts, objective) = (&self.input.facts, &self.policy.objective);
         let Ok(solution) = solve_jointly(facts, &objective.tuning, &ByCluster::new()) else {
             return (None, self.without_capacity(shares));
         };
         if facts.demand_unknown {
             return (None, Vec::new());
         }
-        let judge = CostModel::new(facts, objective, &solution);
+        let model = CostModel::new(facts, objective, &solution);
         let splits: BTreeMap<ClusterId, Split> =
             shares.iter().filter_map(|(source, row)| Some((source.clone(), split(row)?))).collect();
-        // Weights are whole thousandths, so somebody who is just full can be asked for that much more.
-        const MORE: f64 = 1.001;
-        let utilisation = |(exporter, load)| {
-            let part = judge.utilization(&exporter, load);
-            (part > MORE).then_some((exporter, part))
+        // Weights are rounded to thousandths, so a full cluster can get that much more.
+        const MAX_UTILIZATION: f64 = 1.001;
+        let overload = |(exporter, load)| {
+            let utilization = model.utilization(&exporter, load);
+            (utilization > MAX_UTILIZATION).then_some((exporter, utilization))
         };
-        let overfull = judge.loads(&splits).into_iter().filter_map(utilisation).collect();
-        (judge.bill(&splits, |_| true), overfull)
+        let overloaded = model.loads(&splits).into_iter().filter_map(overload).collect();
+        (model.bill(&splits, |_| true), overloaded)
     }
 
-    /// Nobody has a capacity, so whoever is asked is asked for too much.
+    /// Returns the clusters with a weight and without capacity. Any load overloads them.
     fn without_capacity(&self, shares: &BTreeMap<ClusterId, Vec<Share>>) -> Vec<(ClusterId, f64)> {
-        let asked = shares.values().flatten().filter(|share| share.weight > 0);
-        let able = |cluster: &ClusterId| {
-            let exporter = self.known.facts.exporters.get(cluster);
+        let weighted = shares.values().flatten().filter(|share| share.weight > 0);
+        let has_capacity = |cluster: &ClusterId| {
+            let exporter = self.input.facts.exporters.get(cluster);
             exporter.is_some_and(|exporter| exporter.capacity_rps >= MIN_CAPACITY_RPS)
         };
-        let asked: BTreeSet<&ClusterId> = asked.map(|share| &share.cluster).filter(|cluster| !able(cluster)).collect();
-        asked.into_iter().map(|cluster| (cluster.clone(), f64::INFINITY)).collect()
+        let overloaded: BTreeSet<&ClusterId> =
+            weighted.map(|share| &share.cluster).filter(|cluster| !has_capacity(cluster)).collect();
+        overloaded.into_iter().map(|cluster| (cluster.clone(), f64::INFINITY)).collect()
     }
 }
 
-/// A cluster that is added is connected.
+/// Returns the view with connections to added clusters.
 fn view(view: &NetworkView, edits: &[Edit]) -> NetworkView {
     let mut view = view.clone();
     for facts in edits.iter().filter_map(Edit::added).filter(|_| view.links_complete) {
@@ -201,7 +208,7 @@ fn view(view: &NetworkView, edits: &[Edit]) -> NetworkView {
 }
 
 fn exports(now: &ByCluster<Export>, key: &ServiceKey, edits: &[Edit]) -> ByCluster<Export> {
-    // Nobody is sent there: it stands for a pod, or for many.
+    // A placeholder for one or many pods. No client gets this address.
     let endpoint = Endpoint::new([192, 0, 2, 1].into(), None);
     let mut exports = now.clone();
     for facts in edits.iter().filter_map(Edit::added) {
@@ -217,36 +224,36 @@ fn exports(now: &ByCluster<Export>, key: &ServiceKey, edits: &[Edit]) -> ByClust
     exports
 }
 
-/// What a cluster said, as if it said now what that counts as now: a change of it is one of the present, and does not grow
-/// and age as what was said before. Who says nothing that counts asks for nothing, and who is silent for too long can bear
-/// nothing.
-fn say_again(
-    cluster: Option<&mut Arc<Facts>>,
+/// Replaces a cluster's report with its present value, so that an edit neither grows nor ages.
+///
+/// A cluster without a report has no demand. A cluster whose report is too old has no capacity either.
+fn as_reported_now(
+    cluster: Option<&mut Arc<ClusterFacts>>,
     key: &ServiceKey,
     before: &PlanningInput,
-    counts_now: impl Fn(&Report) -> Option<Report>,
+    aged_to_now: impl Fn(&Report) -> Option<Report>,
 ) {
     let Some(facts) = cluster.map(Arc::make_mut) else { return };
     let demand_rps = (!before.facts.demand_unknown).then_some(0.0);
-    let again = match facts.services.get(key) {
+    let present = match facts.services.get(key) {
         None => Report { demand_rps, ..Report::default() },
-        Some(said) => {
-            let nothing = Report { demand_rps, capacity_rps: Some(0.0), ..Report::default() };
-            counts_now(said).unwrap_or(nothing)
+        Some(reported) => {
+            let expired = Report { demand_rps, capacity_rps: Some(0.0), ..Report::default() };
+            aged_to_now(reported).unwrap_or(expired)
         }
     };
-    *report(facts, key) = again;
+    *report(facts, key) = present;
 }
 
-/// `before`: what is known without any edit, to multiply.
-fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &ServiceKey, before: &PlanningInput) {
-    let mut change = |cluster: &ClusterId, change: &dyn Fn(&mut Facts)| {
+/// Applies one edit. `before` is the planning input without edits, for multiplying its values.
+fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<ClusterFacts>>, key: &ServiceKey, before: &PlanningInput) {
+    let mut change = |cluster: &ClusterId, change: &dyn Fn(&mut ClusterFacts)| {
         clusters.get_mut(cluster).map(Arc::make_mut).into_iter().for_each(change);
     };
     match edit {
         Edit::Outage(_) | Edit::Policy(_) => {}
         Edit::Demand(cluster, amount) => change(cluster, &|facts| {
-            // Twice of what nobody knows is not known.
+            // Twice an unknown demand is unknown.
             let report = report(facts, key);
             report.demand_rps = match (amount, report.demand_rps) {
                 (Amount::Times(_), None) => None,
@@ -267,14 +274,14 @@ fn apply(edit: &Edit, clusters: &mut BTreeMap<ClusterId, Arc<Facts>>, key: &Serv
             change(b, &|facts| facts.links.entry(a.clone()).or_default().rtt_ms = Some(*ms));
         }
         Edit::Add(facts) => {
-            // As if it spoke now: what is in a file may be of any time.
-            let mut facts = Facts::clone(facts);
+            // Dated now, because the file may have any date.
+            let mut facts = ClusterFacts::clone(facts);
             Arc::make_mut(&mut facts.services).values_mut().for_each(|report| report.at = 0);
             clusters.insert(facts.cluster.clone(), Arc::new(facts));
         }
     }
 }
 
-fn report<'a>(facts: &'a mut Facts, key: &ServiceKey) -> &'a mut Report {
+fn report<'a>(facts: &'a mut ClusterFacts, key: &ServiceKey) -> &'a mut Report {
     Arc::make_mut(&mut facts.services).entry(key.clone()).or_default()
 }

@@ -1,11 +1,11 @@
-//! Everybody decides for itself from facts of another age, and still nobody runs after anybody.
+//! Each cluster plans by itself from facts of different ages, and the plans still do not oscillate.
 
 use landfall_api::ClusterFactsSpec;
 
 use crate::cluster::written;
 use crate::world::{OPTIMIZED, ROUND, World, moved};
 
-/// The same numbers in every run.
+/// Random numbers that are equal in every run.
 struct Random(u64);
 
 impl Random {
@@ -18,14 +18,14 @@ impl Random {
 const CLUSTERS: [&str; 6] = ["c1", "c2", "c3", "c4", "c5", "c6"];
 
 fn fleet() -> World {
-    let mut world = World::new(&CLUSTERS, OPTIMIZED).apart(|i, j| 4.0 + 7.0 * i.abs_diff(j) as f64);
+    let mut world = World::new(&CLUSTERS, OPTIMIZED).with_rtt_ms(|i, j| 4.0 + 7.0 * i.abs_diff(j) as f64);
     for (i, cluster) in CLUSTERS.into_iter().enumerate() {
-        world = world.exports("web", cluster, 20 + i).asks(cluster, "web", 110.0);
+        world = world.with_export("web", cluster, 20 + i).with_demand(cluster, "web", 110.0);
     }
-    world.asks("c1", "web", 320.0).started()
+    world.with_demand("c1", "web", 320.0).started()
 }
 
-/// Each cluster hears each other up to five rounds late, another one for every pair, while demands wander.
+/// Returns a fleet in which facts arrive up to five rounds late, with a delay for each pair, while demands change.
 fn late() -> World {
     let mut world = fleet();
     let mut random = Random(7);
@@ -41,22 +41,22 @@ fn late() -> World {
     world
 }
 
-/// No cluster says anything new any more: once the oldest news has come, no share moves.
+/// No cluster publishes changed facts. Once the latest facts have arrived, no share moves.
 #[test]
-fn with_facts_up_to_five_rounds_late_shares_stand_still_when_the_facts_do() {
+fn shares_stand_still_with_the_facts_even_if_these_are_five_rounds_late() {
     let mut world = late();
     world.clusters.iter_mut().for_each(|cluster| cluster.mute = true);
-    (0..7).for_each(|_| say_again(&mut world));
+    (0..7).for_each(|_| republish(&mut world));
     let still = world.shares("web");
     assert!(still.values().all(|row| (row.values().sum::<f64>() - 1.0).abs() < 1e-9));
     for _ in 0..20 {
-        say_again(&mut world);
+        republish(&mut world);
         assert!(moved(&still, &world.shares("web")) < 1e-9, "{still:?} {:?}", world.shares("web"));
     }
 }
 
-/// Everybody says the same once more, and a round goes by.
-fn say_again(world: &mut World) {
+/// Publishes the facts of all clusters again without a change, and runs for a round.
+fn republish(world: &mut World) {
     for (object, _) in world.broker.values().cloned().collect::<Vec<_>>() {
         let from = world.index(&object.spec.cluster);
         let generation = object.spec.generation.map(|generation| generation + 1);
@@ -65,9 +65,9 @@ fn say_again(world: &mut World) {
     world.run(ROUND);
 }
 
-/// They go on telling what they measure, which is what the others decided long ago: it dies away, and nobody is overrun.
+/// Clusters keep publishing measurements that reflect old decisions. Oscillations decay, and no cluster is overloaded.
 #[test]
-fn with_facts_up_to_five_rounds_late_nobody_runs_after_anybody() {
+fn shares_do_not_oscillate_with_facts_up_to_five_rounds_late() {
     let mut world = late();
     world.run(20 * ROUND);
     let mut last = world.shares("web");
@@ -92,9 +92,9 @@ fn assert_within_capacity(world: &World) {
     }
 }
 
-/// Whoever plans from the same facts, plans the same for all: what each exporter gets is what was planned for it.
+/// Clusters with the same facts make the same joint plan, so each exporter gets its planned load.
 #[test]
-fn nobody_is_asked_for_more_than_it_can_in_any_round_of_a_steady_fleet() {
+fn no_cluster_is_overloaded_in_any_round_of_a_steady_fleet() {
     let mut world = fleet();
     world.run(4 * ROUND);
     world.watch(10 * ROUND, assert_within_capacity);

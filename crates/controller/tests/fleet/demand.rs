@@ -1,53 +1,56 @@
-//! What clients ask for, as the others are told it.
+//! Demand of clients, as it is published.
 
 use crate::world::World;
 
-/// Long rounds: most of what happens, happens in the middle of one.
+/// Long rounds, so that most events are in the middle of a round.
 const LONG: &str = "{loadBalancing: optimized, optimized: {roundSeconds: 300, capacityRpsPerPod: 10}}";
 
-/// What east's clients ask for when they do, in requests per second.
+/// Demand of east when its clients are active, in requests per second.
 const ASKED: f64 = 50.0;
 
-/// Only west exports, and only the clients of east ever ask.
+/// Returns a fleet in which only west exports, and only east has clients.
 fn quiet() -> World {
-    World::new(&["east", "west"], LONG).apart(|_, _| 10.0).exports("web", "west", 20).started()
+    World::new(&["east", "west"], LONG).with_rtt_ms(|_, _| 10.0).with_export("web", "west", 20).started()
 }
 
-/// What east last said of its demand.
-fn told(world: &World) -> f64 {
+/// Returns the demand that east published last.
+fn published_demand(world: &World) -> f64 {
     let (object, _) = &world.broker["east-0"];
     object.spec.services.iter().find_map(|service| service.demand_rps).unwrap_or(0.0)
 }
 
-/// Clients begin, a minute after `world` was left, and for two rounds nobody is told that they ask for more than they do. A round
-/// after they began it is known what they ask for.
-fn is_never_overstated(mut world: World) {
+/// Starts the clients of east after a minute. For two rounds the published demand must not exceed the real one, and
+/// then it must be known.
+fn assert_never_overstated(mut world: World) {
     world.run(60);
     world.demand("east", "web", ASKED);
-    world.watch(600, |world| assert!(told(world) < 1.05 * ASKED, "{}: {} requests/s", world.now, told(world)));
-    assert!(told(&world) > 0.95 * ASKED, "{}", told(&world));
+    world.watch(600, |world| {
+        assert!(published_demand(world) < 1.05 * ASKED, "{}: {} requests/s", world.now, published_demand(world))
+    });
+    assert!(published_demand(&world) > 0.95 * ASKED, "{}", published_demand(&world));
 }
 
 #[test]
-fn clients_who_ask_for_the_first_time_in_the_middle_of_a_round_are_not_taken_for_more_than_they_are() {
+fn first_demand_in_the_middle_of_a_round_is_not_overstated() {
     let mut world = quiet();
     world.run(700);
-    is_never_overstated(world);
+    assert_never_overstated(world);
 }
 
 #[test]
-fn nor_are_those_who_have_asked_before_and_paused() {
+fn demand_after_a_pause_is_not_overstated() {
     let mut world = quiet();
     world.demand("east", "web", ASKED);
     world.run(1000);
     world.demand("east", "web", 0.0);
     world.run(1000);
-    is_never_overstated(world);
+    assert_never_overstated(world);
 }
 
-/// A demand that grows in two steps within a round, told by an operator that has learnt the last one from the broker.
+/// The demand grows in two steps within a round, and is published by an operator that read the previous demand from the
+/// broker.
 #[test]
-fn nor_are_those_who_ask_for_more_and_more_while_operators_take_turns() {
+fn growing_demand_is_not_overstated_by_a_restarted_operator() {
     let mut world = quiet();
     world.demand("east", "web", 10.0);
     world.run(1000);
@@ -55,38 +58,40 @@ fn nor_are_those_who_ask_for_more_and_more_while_operators_take_turns() {
     world.run(330);
     world.demand("east", "web", 20.0);
     world.run(60);
-    is_never_overstated(world);
+    assert_never_overstated(world);
 }
 
-/// Clients that keep an answer make fifty requests with it, which no one who begins to lead can see at first.
+/// Clients that cache an answer make fifty requests with it, which a new leader cannot see at first.
 #[test]
-fn what_an_answer_brings_is_known_after_a_round_and_to_who_begins_to_lead() {
+fn requests_per_answer_are_known_after_a_round_and_after_a_restart() {
     let mut world = World::new(&["east", "west"], LONG)
-        .apart(|_, _| 10.0)
-        .bringing(50.0)
-        .exports("web", "east", 100)
-        .exports("web", "west", 100)
-        .asks("east", "web", 900.0)
+        .with_rtt_ms(|_, _| 10.0)
+        .with_requests_per_answer(50.0)
+        .with_export("web", "east", 100)
+        .with_export("web", "west", 100)
+        .with_demand("east", "web", 900.0)
         .started();
     world.run(400);
-    assert!((850.0..950.0).contains(&told(&world)), "after a round: {}", told(&world));
+    assert!((850.0..950.0).contains(&published_demand(&world)), "after a round: {}", published_demand(&world));
     world.run(1600);
     world.restart(0);
-    world.watch(1000, |world| assert!((850.0..950.0).contains(&told(world)), "{}: {}", world.now, told(world)));
+    world.watch(1000, |world| {
+        assert!((850.0..950.0).contains(&published_demand(world)), "{}: {}", world.now, published_demand(world))
+    });
 }
 
-/// What was counted last counts for six rounds, as what a silent cluster said does.
+/// The last count is used for six rounds, like the facts of a silent cluster.
 #[test]
-fn a_demand_that_nobody_counts_any_more_is_not_told_for_ever() {
+fn demand_without_counts_is_not_published_for_ever() {
     let mut world = quiet();
     world.demand("east", "web", ASKED);
     world.run(1000);
     world.of_mut("east").counts = false;
     world.run(1500);
-    assert!(told(&world) > 0.95 * ASKED, "{}", told(&world));
+    assert!(published_demand(&world) > 0.95 * ASKED, "{}", published_demand(&world));
     world.run(1200);
-    assert!(told(&world) < 1e-9, "{}", told(&world));
+    assert!(published_demand(&world) < 1e-9, "{}", published_demand(&world));
     world.of_mut("east").counts = true;
     world.run(700);
-    assert!(told(&world) > 0.95 * ASKED, "{}", told(&world));
+    assert!(published_demand(&world) > 0.95 * ASKED, "{}", published_demand(&world));
 }

@@ -1,4 +1,4 @@
-//! What goes wrong around the loop: nothing of it moves a share more than health does.
+//! Faults around the control loop: none of them changes shares more than health does.
 
 use landfall_api::{ClusterFactsSpec, ServiceFacts};
 use landfall_core::optimize::report::Report;
@@ -6,32 +6,33 @@ use landfall_core::optimize::report::Report;
 use crate::cluster::written;
 use crate::world::{OPTIMIZED, ROUND, World, moved, web};
 
-/// Ten milliseconds apart. East has more to do than it can, north and west have room.
-fn spilling() -> World {
+/// Returns three clusters ten milliseconds apart. East has more demand than capacity; north and west have free
+/// capacity.
+fn overflowing() -> World {
     world().started()
 }
 
 fn world() -> World {
     World::new(&["east", "north", "west"], OPTIMIZED)
-        .apart(|_, _| 10.0)
-        .exports("web", "east", 10)
-        .exports("web", "north", 20)
-        .exports("web", "west", 20)
-        .asks("east", "web", 140.0)
-        .asks("north", "web", 60.0)
-        .asks("west", "web", 60.0)
+        .with_rtt_ms(|_, _| 10.0)
+        .with_export("web", "east", 10)
+        .with_export("web", "north", 20)
+        .with_export("web", "west", 20)
+        .with_demand("east", "web", 140.0)
+        .with_demand("north", "web", 60.0)
+        .with_demand("west", "web", 60.0)
 }
 
-/// What a cluster publishes of the service.
+/// Returns the report that a cluster published for the service.
 fn published(world: &World, cluster: &str) -> Report {
     world.of(cluster).pipeline.published().unwrap().services[&web()]
 }
 
-/// A row that differs by less than this is kept (see `Tuning::hysteresis`), so what is a swing is more.
+/// Limit of a change that is no swing: a row that differs by less is kept (see `Tuning::hysteresis`).
 const NO_SWING: f64 = 0.03;
 
-fn broker_away_for(seconds: u64) {
-    let mut world = spilling();
+fn assert_stable_during_an_outage_of(seconds: u64) {
+    let mut world = overflowing();
     world.run(8 * ROUND);
     let before = world.shares("web");
     assert!(world.share("east", "east") < 0.75, "{before:?}");
@@ -41,7 +42,7 @@ fn broker_away_for(seconds: u64) {
     });
     world.scale("web", "north", 0);
     world.run(1);
-    assert!(world.shares("web").values().all(|row| row["north"] < 1e-9), "health counts all the same");
+    assert!(world.shares("web").values().all(|row| row["north"] < 1e-9), "health still applies");
     world.scale("web", "north", 20);
     world.run(2);
     world.watch(seconds / 2, |world| {
@@ -56,19 +57,19 @@ fn broker_away_for(seconds: u64) {
 }
 
 #[test]
-fn while_the_broker_is_away_for_five_minutes_only_health_moves_shares_and_nothing_swings_when_it_is_back() {
-    broker_away_for(300);
+fn shares_change_only_with_health_in_a_broker_outage_of_five_minutes_and_do_not_swing_after_it() {
+    assert_stable_during_an_outage_of(300);
 }
 
 #[test]
-fn while_the_broker_is_away_for_an_hour_only_health_moves_shares_and_nothing_swings_when_it_is_back() {
-    broker_away_for(3600);
+fn shares_change_only_with_health_in_a_broker_outage_of_an_hour_and_do_not_swing_after_it() {
+    assert_stable_during_an_outage_of(3600);
 }
 
-/// That it was dead has been told to the others, and that it is not can be told to nobody.
+/// The failure was published before the outage, and the recovery cannot be published in it.
 #[test]
-fn while_the_broker_is_away_a_dead_cluster_that_comes_back_is_answered_again_at_once() {
-    let mut world = spilling();
+fn recovered_cluster_gets_its_share_at_once_during_a_broker_outage() {
+    let mut world = overflowing();
     world.run(8 * ROUND);
     let before = world.shares("web");
     assert!(before["east"]["west"] > 0.1, "{before:?}");
@@ -83,8 +84,8 @@ fn while_the_broker_is_away_a_dead_cluster_that_comes_back_is_answered_again_at_
 }
 
 #[test]
-fn while_the_broker_is_away_a_demand_that_changes_moves_nothing() {
-    let mut world = spilling();
+fn changed_demand_moves_no_share_during_a_broker_outage() {
+    let mut world = overflowing();
     world.run(8 * ROUND);
     let before = world.shares("web");
     world.lose_broker();
@@ -99,11 +100,11 @@ fn while_the_broker_is_away_a_demand_that_changes_moves_nothing() {
 }
 
 #[test]
-fn a_clock_that_is_an_hour_off_changes_nothing_for_anybody() {
-    let mut right = spilling();
+fn clock_that_is_an_hour_off_changes_no_shares() {
+    let mut right = overflowing();
     right.run(10 * ROUND);
     for ahead in [3600, -3600] {
-        let mut wrong = spilling();
+        let mut wrong = overflowing();
         wrong.of_mut("north").ahead = ahead;
         wrong.restart(1);
         wrong.run(10 * ROUND);
@@ -113,9 +114,9 @@ fn a_clock_that_is_an_hour_off_changes_nothing_for_anybody() {
 }
 
 #[test]
-fn a_clock_that_is_set_by_an_hour_changes_nothing_for_anybody() {
+fn clock_step_of_an_hour_changes_no_shares() {
     for ahead in [3600, -3600] {
-        let mut world = spilling();
+        let mut world = overflowing();
         world.run(10 * ROUND);
         let before = world.shares("web");
         world.of_mut("north").ahead = ahead;
@@ -126,13 +127,13 @@ fn a_clock_that_is_set_by_an_hour_changes_nothing_for_anybody() {
             assert!(moved(&before, &now) < NO_SWING, "{ahead}: {before:?} {now:?}");
         });
         let last = *world.of("north").published.last().unwrap();
-        assert!(world.now - last < 2 * ROUND, "{ahead}: it goes on telling the others");
+        assert!(world.now - last < 2 * ROUND, "{ahead}: it keeps publishing");
     }
 }
 
 #[test]
-fn who_stops_publishing_keeps_its_share_for_twelve_rounds_and_is_out_then() {
-    let mut world = spilling();
+fn cluster_that_stops_publishing_keeps_its_share_for_twelve_rounds() {
+    let mut world = overflowing();
     world.run(10 * ROUND);
     world.of_mut("west").mute = true;
     world.run(3);
@@ -148,12 +149,12 @@ fn who_stops_publishing_keeps_its_share_for_twelve_rounds_and_is_out_then() {
     assert!(out.is_some_and(|age| age <= 14 * ROUND), "{out:?} {:?}", world.shares("web"));
     world.of_mut("west").mute = false;
     world.run(2 * ROUND);
-    assert!(world.share("east", "west") > 0.05, "and is in again when it is heard again");
+    assert!(world.share("east", "west") > 0.05, "it gets a share again once it publishes again");
 }
 
 #[test]
-fn an_operator_that_begins_anew_goes_on_from_what_was_published() {
-    let mut world = spilling();
+fn restarted_operator_continues_from_published_facts() {
+    let mut world = overflowing();
     world.run(10 * ROUND);
     let before = world.shares("web");
     for i in 0..3 {
@@ -170,10 +171,10 @@ fn an_operator_that_begins_anew_goes_on_from_what_was_published() {
     });
 }
 
-/// What it takes to begin, without anything to go on from.
+/// The fleet starts without published facts.
 #[test]
-fn a_fleet_that_starts_is_where_it_stays_within_two_rounds() {
-    let mut world = spilling();
+fn starting_fleet_is_stable_within_two_rounds() {
+    let mut world = overflowing();
     world.run(2 * ROUND + 5);
     let early = world.shares("web");
     world.run(20 * ROUND);
@@ -182,11 +183,11 @@ fn a_fleet_that_starts_is_where_it_stays_within_two_rounds() {
 }
 
 #[test]
-fn what_was_learnt_of_pods_goes_on_when_another_operator_begins_to_lead() {
-    let mut world = world().bearing(7.0).started();
+fn learnt_pod_capacity_survives_a_change_of_leader() {
+    let mut world = world().with_pod_capacity(7.0).started();
     world.run(40 * ROUND);
     let before = published(&world, "east").capacity_rps.unwrap();
-    assert!((before - 70.0).abs() < 7.0, "ten pods that bear 7 and not 10: {before}");
+    assert!((before - 70.0).abs() < 7.0, "ten pods with a capacity of 7, not 10: {before}");
     world.restart(0);
     world.watch(2 * ROUND, |world| {
         let Some(own) = world.of("east").pipeline.published() else { return };
@@ -197,16 +198,16 @@ fn what_was_learnt_of_pods_goes_on_when_another_operator_begins_to_lead() {
 }
 
 #[test]
-fn who_asks_and_does_not_say_whom_it_was_sent_to_makes_nobody_forget_what_an_answer_brings() {
-    let mut world = world().bringing(40.0).started();
+fn demand_without_answers_keeps_the_learnt_requests_per_answer() {
+    let mut world = world().with_requests_per_answer(40.0).started();
     world.run(10 * ROUND);
     let before = world.shares("web");
     let demand = |world: &World| published(world, "east").demand_rps.unwrap();
     assert!((demand(&world) - 140.0).abs() < 14.0, "{}", demand(&world));
     let web =
         ServiceFacts { namespace: "shop".into(), name: "web".into(), demand_rps: Some(1.0), ..Default::default() };
-    let said = ClusterFactsSpec { cluster: "south".into(), part: Some(0), services: vec![web], ..Default::default() };
-    let object = written(said, world.now);
+    let facts = ClusterFactsSpec { cluster: "south".into(), part: Some(0), services: vec![web], ..Default::default() };
+    let object = written(facts, world.now);
     world.write(object, 2);
     world.watch(3 * ROUND, |world| {
         assert!((demand(world) - 140.0).abs() < 20.0, "{}", demand(world));

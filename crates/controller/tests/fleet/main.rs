@@ -1,5 +1,5 @@
-//! Fleets of real pipelines around a broker that is none, in a time that is a number: from what is measured in each cluster
-//! to what all of them serve.
+//! Fleets of real pipelines around a simulated broker, in simulated time: from the measurements in each cluster to the
+//! shares that all clusters serve.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 

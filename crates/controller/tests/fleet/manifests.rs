@@ -1,10 +1,10 @@
-//! The objects of a cluster, as its API server would give them.
+//! Objects of a cluster, as its API server returns them.
 
 use landfall_controller::change::ObjectEvent;
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, Object};
 
-/// All objects of the manifests. Panics where one cannot be read.
+/// Returns all objects of the manifests. Panics if one cannot be read.
 pub(crate) fn objects(manifests: &str) -> Vec<Object> {
     let read = documents(manifests).into_iter().map(|document| document.read.map_err(|malformed| malformed.what));
     read.map(|object| object.unwrap()).collect()
@@ -14,13 +14,13 @@ pub(crate) fn applied(objects: Vec<Object>) -> Vec<ObjectEvent> {
     objects.into_iter().map(|object| ObjectEvent::Apply { object, origin: None }).collect()
 }
 
-/// Complete lists of all kinds.
+/// Returns the objects as complete lists of all kinds.
 pub(crate) fn listed(objects: Vec<Object>) -> Vec<ObjectEvent> {
     let begin = Kind::ALL.into_iter().map(ObjectEvent::ListBegins);
     begin.chain(applied(objects)).chain(Kind::ALL.into_iter().map(ObjectEvent::ListEnds)).collect()
 }
 
-/// Of the namespace `shop`.
+/// Returns an import in the namespace `shop`.
 pub(crate) fn import(service: &str, exporters: &[&str]) -> String {
     let clusters: Vec<String> = exporters.iter().map(|cluster| format!("{{cluster: {cluster}}}")).collect();
     format!(
@@ -30,7 +30,7 @@ pub(crate) fn import(service: &str, exporters: &[&str]) -> String {
     )
 }
 
-/// What the clusterset knows of an export: one service IP, which is ready while any pod is.
+/// Returns the slice of an export in the clusterset: one service IP, which is ready while any pod is.
 pub(crate) fn export(service: &str, cluster: &str, address: &str, ready: bool) -> String {
     format!(
         "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-of-{cluster}-x\n  \
@@ -40,7 +40,7 @@ pub(crate) fn export(service: &str, cluster: &str, address: &str, ready: bool) -
     )
 }
 
-/// What the exporting cluster itself knows of it.
+/// Returns the slice of the service in its own cluster, with its pods.
 pub(crate) fn pods(service: &str, ready: usize) -> String {
     let pod = |i| format!("{{addresses: [10.200.0.{}], targetRef: {{kind: Pod, name: pod-{i}}}}}", i + 1);
     let pods: Vec<String> = (0..ready).map(pod).collect();
@@ -51,7 +51,7 @@ pub(crate) fn pods(service: &str, ready: usize) -> String {
     )
 }
 
-/// For all services of the namespace.
+/// Returns a policy for all services of the namespace.
 pub(crate) fn policy(spec: &str) -> String {
     format!(
         "---\napiVersion: landfall.dev/v1alpha1\nkind: SelectionPolicy\nmetadata: {{name: all, namespace: shop, \

@@ -1,4 +1,4 @@
-//! What went wrong elsewhere, named after where it was reported, played through here.
+//! Failures that were reported for other projects, named after the report, and replayed here.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ fn id(cluster: &str) -> ClusterId {
     ClusterId::new(cluster).unwrap()
 }
 
-/// Answers of the DNS replica of `east`, by the cluster whose address was given.
+/// Draws answers from the DNS replica of `east`. Returns their number by exporting cluster.
 fn drawn(world: &World, draws: usize) -> BTreeMap<ClusterId, u64> {
     let planned = world.of("east").replica(&web());
     let before: BTreeMap<ClusterId, u64> = counted(world);
@@ -29,27 +29,28 @@ fn counted(world: &World) -> BTreeMap<ClusterId, u64> {
     planned.answered().filter_map(|(cluster, count)| Some((cluster?.clone(), count))).collect()
 }
 
-/// East serves a load that keeps 30 pods at two thirds; west, as near, has none.
+/// Returns a fleet in which east serves a load that keeps 30 pods at two thirds, and west, which is as near, has no
+/// pods.
 fn cold() -> World {
     World::new(
         &["east", "west"],
         "{loadBalancing: optimized, optimized: {roundSeconds: 30, \
                                         capacityRpsPerPod: 300}}",
     )
-    .exports("web", "east", 30)
-    .exports("web", "west", 0)
-    .asks("east", "web", 3000.0)
-    .asks("west", "web", 3000.0)
+    .with_export("web", "east", 30)
+    .with_export("web", "west", 0)
+    .with_demand("east", "web", 3000.0)
+    .with_demand("west", "web", 3000.0)
     .started()
 }
 
-/// A cluster goes from no pod to thirty, one every three seconds: at no moment does any pod, old or new, get more than 1.2
-/// times its fair share of the load, though no cluster tells the others more often than every ten seconds.
+/// A cluster grows from no pod to thirty, one every three seconds. No pod ever gets more than 1.2 times its fair share
+/// of the load, although clusters publish at most every ten seconds.
 #[test]
 fn cilium_46633_cold_start() {
     let mut world = cold();
     world.run(5 * ROUND);
-    assert!(world.share("west", "east") > 0.999, "there is nobody else");
+    assert!(world.share("west", "east") > 0.999, "there is no other exporter");
     let mut worst = 0.0_f64;
     for ready in 1..=30 {
         world.scale("web", "west", ready);
@@ -62,13 +63,13 @@ fn cilium_46633_cold_start() {
     world.run(2 * ROUND);
     let settled = world.unfairness("web");
     assert!(settled.values().all(|times| (times - 1.0).abs() < 0.03), "{settled:?}");
-    assert!(worst > 1.0, "the rise was looked at");
+    assert!(worst > 1.0, "the growth was observed");
 }
 
-/// The same when all thirty are there at once: the new ones are not overrun for a moment, and the old ones, which got all of
-/// it until then, are relieved as soon as the news is allowed.
+/// The same when all thirty pods start at once. The new ones are never overloaded, and the old ones, which had all of
+/// the load, are relieved as soon as the next publication is due.
 #[test]
-fn pods_that_come_all_at_once_are_not_overrun_and_relieve_the_others_within_eleven_seconds() {
+fn new_pods_are_not_overloaded_and_relieve_the_others_within_eleven_seconds() {
     let mut world = cold();
     world.run(5 * ROUND);
     world.scale("web", "west", 30);
@@ -86,24 +87,24 @@ fn pods_that_come_all_at_once_are_not_overrun_and_relieve_the_others_within_elev
     assert!(relieved.is_some_and(|second| second <= 11), "{relieved:?}");
 }
 
-/// A cluster dies with all that would have to say so: its slices stay as they were for ever. Probes tell, the third one that
-/// is not answered, and everybody's shares are without it in that second; it is back within a round.
+/// A cluster fails with everything that could report it, so its slices stay as they were. After the third unanswered
+/// probe, all other clusters drop its share within that second. It is back within a round.
 #[test]
 fn submariner_821_dead_cluster() {
     let mut world = World::new(&["east", "north", "west"], OPTIMIZED)
-        .exports("web", "east", 10)
-        .exports("web", "north", 10)
-        .exports("web", "west", 10)
-        .asks("east", "web", 60.0)
-        .asks("north", "web", 60.0)
-        .asks("west", "web", 20.0)
+        .with_export("web", "east", 10)
+        .with_export("web", "north", 10)
+        .with_export("web", "west", 10)
+        .with_demand("east", "web", 60.0)
+        .with_demand("north", "web", 60.0)
+        .with_demand("west", "web", 20.0)
         .started();
     world.run(5 * ROUND);
     let before = world.share("east", "west");
     assert!(before > 0.2, "{before}");
     world.kill("west");
     world.run(2);
-    assert!(world.share("east", "west") > 0.2, "two lost probes are nothing");
+    assert!(world.share("east", "west") > 0.2, "two lost probes do not count");
     world.run(1);
     world.watch(20 * ROUND, |world| {
         for source in ["east", "north"] {
@@ -119,17 +120,17 @@ fn submariner_821_dead_cluster() {
     }
 }
 
-/// Weights of 80 and 20 for two clusters, and a third only for when one of them fails: explicit weights and failover at
-/// once, by whatever the policy says of who is left.
+/// Weights of 80 and 20 for two clusters, and a third one only if one of them fails: explicit weights with immediate
+/// failover, by the weights of the remaining clusters.
 #[test]
 fn istio_35124_weights_plus_failover() {
     const POLICY: &str = "{loadBalancing: weighted-round-robin, localPreference: Balance, weights: [{source: \"*\", clusters: \
                           {east: 1, north: 4, west: 16}}]}";
     let mut world = World::new(&["east", "north", "west"], POLICY)
-        .exports("web", "east", 2)
-        .exports("web", "north", 2)
-        .exports("web", "west", 0)
-        .asks("east", "web", 10.0)
+        .with_export("web", "east", 2)
+        .with_export("web", "north", 2)
+        .with_export("web", "west", 0)
+        .with_demand("east", "web", 10.0)
         .started();
     world.run(5);
     let shares = |world: &World| {
@@ -139,7 +140,7 @@ fn istio_35124_weights_plus_failover() {
     world.scale("web", "west", 2);
     world.scale("web", "east", 0);
     world.run(1);
-    assert_eq!(shares(&world), ["0.0%", "80.0%", "20.0%"], "those that are left, by their weights");
+    assert_eq!(shares(&world), ["0.0%", "80.0%", "20.0%"], "the remaining ones, by their weights");
     world.scale("web", "north", 0);
     world.run(1);
     assert_eq!(shares(&world), ["0.0%", "0.0%", "100.0%"]);
@@ -151,19 +152,19 @@ fn istio_35124_weights_plus_failover() {
     world.kill("east");
     world.of_mut("east").runs = true;
     world.run(4);
-    assert!((world.share("north", "north") - 1.0).abs() < 1e-9, "a network that is cut counts as pods that fail");
+    assert!((world.share("north", "north") - 1.0).abs() < 1e-9, "an unreachable cluster counts like failed pods");
 }
 
-/// The same with a promise: a cluster keeps its minimum beside the weights, and takes over when it is alone.
+/// The same with a minimum share: a cluster keeps it beside the weights, and takes over when it is alone.
 #[test]
-fn a_minimum_share_holds_beside_explicit_weights_and_while_others_fail() {
+fn minimum_share_holds_beside_explicit_weights_and_while_others_fail() {
     const POLICY: &str = "{loadBalancing: weighted-round-robin, localPreference: Balance, minShares: {west: 10%}, weights: \
                           [{source: \"*\", clusters: {east: 1, north: 4, west: 1000}}]}";
     let mut world = World::new(&["east", "north", "west"], POLICY)
-        .exports("web", "east", 2)
-        .exports("web", "north", 2)
-        .exports("web", "west", 2)
-        .asks("east", "web", 10.0)
+        .with_export("web", "east", 2)
+        .with_export("web", "north", 2)
+        .with_export("web", "west", 2)
+        .with_demand("east", "web", 10.0)
         .started();
     world.run(5);
     let shares = |world: &World| {
@@ -178,16 +179,16 @@ fn a_minimum_share_holds_beside_explicit_weights_and_while_others_fail() {
     assert_eq!(shares(&world), ["0.0%", "0.0%", "100.0%"]);
 }
 
-/// 80/20 is what clients get, not only what was asked for: within the confidence interval over 10,000 answers, and while one
-/// side comes and goes, over the answers of the time in which both were there.
+/// Clients really get 80/20: within the confidence interval over 10,000 answers. While one side comes and goes, the
+/// same holds for the answers while both are ready.
 #[test]
 fn k8gb_1964_eighty_twenty() {
     const POLICY: &str = "{loadBalancing: weighted-round-robin, localPreference: Balance, weights: [{source: \"*\", clusters: \
                           {east: 1, north: 4}}]}";
     let mut world = World::new(&["east", "north"], POLICY)
-        .exports("web", "east", 3)
-        .exports("web", "north", 3)
-        .asks("east", "web", 10.0)
+        .with_export("web", "east", 3)
+        .with_export("web", "north", 3)
+        .with_demand("east", "web", 10.0)
         .started();
     world.run(5);
     let weights = BTreeMap::from([(id("east"), 800), (id("north"), 200)]);
@@ -209,23 +210,23 @@ fn k8gb_1964_eighty_twenty() {
     judge(&both);
 }
 
-/// While so many pods of `north` are ready.
+/// Draws answers while this number of pods of `north` is ready.
 fn drawn_while(world: &mut World, ready: usize, draws: usize) -> BTreeMap<ClusterId, u64> {
     world.scale("web", "north", ready);
     world.run(1);
     drawn(world, draws)
 }
 
-/// An export that comes and goes every two seconds: nothing is written more often than every ten seconds, what the others
-/// get swings only by what is missing, and while anybody is ready there is an answer.
+/// An export becomes ready and unready every two seconds. Facts are written at most every ten seconds, the shares of
+/// the others change only by the missing share, and there is an answer while any exporter is ready.
 #[test]
 fn flapping_readiness() {
     let mut world = World::new(&["east", "north", "west"], OPTIMIZED)
-        .exports("web", "east", 10)
-        .exports("web", "north", 10)
-        .exports("web", "west", 10)
-        .asks("east", "web", 50.0)
-        .asks("north", "web", 50.0)
+        .with_export("web", "east", 10)
+        .with_export("web", "north", 10)
+        .with_export("web", "west", 10)
+        .with_demand("east", "web", 50.0)
+        .with_demand("north", "web", 50.0)
         .started();
     world.run(10 * ROUND);
     let calm = world.shares("web")["east"].clone();
@@ -238,7 +239,7 @@ fn flapping_readiness() {
             let row = &world.shares("web")["east"];
             assert!((row.values().sum::<f64>() - 1.0).abs() < 1e-9, "{row:?}");
             let (east, north, west) = (row["east"], row["north"], row["west"]);
-            // Of what is left when west's share is taken out, each has what it had before.
+            // Relative to the shares without west, each exporter has its previous share.
             let part = east / (1.0 - west);
             let usual = calm["east"] / (1.0 - calm["west"]);
             assert!(west < 0.999 && (part - usual).abs() < 0.05, "{east} {north} {west}, {calm:?}");
@@ -251,25 +252,27 @@ fn flapping_readiness() {
         assert!(world.clusters[i].published.len() - before <= most, "{}: {times:?}", world.clusters[i].id);
     }
     let flaps = world.of("east").selections_written - selections;
-    assert!(flaps <= 300, "at most one for each time that it comes or goes, and one for what follows: {flaps}");
+    assert!(flaps <= 300, "at most two for each change of readiness: {flaps}");
     world.run(10 * ROUND);
     let after = &world.shares("web")["east"];
-    assert!((after["west"] - calm["west"]).abs() < 0.05, "and when it stays, it is as before: {calm:?} {after:?}");
+    assert!((after["west"] - calm["west"]).abs() < 0.05, "as before once it stays ready: {calm:?} {after:?}");
 }
 
-/// Rounds may take minutes, and money goes meanwhile.
+/// A round can take minutes, and a stale price costs money meanwhile.
 #[test]
-fn a_price_that_changes_is_told_to_the_others_within_eleven_seconds() {
+fn changed_price_is_published_within_eleven_seconds() {
     const LONG: &str = "{loadBalancing: optimized, optimized: {roundSeconds: 300, capacityRpsPerPod: 10}}";
-    let mut world = World::new(&["east", "west"], LONG).apart(|_, _| 10.0);
-    world = world.exports("web", "east", 10).exports("web", "west", 10).asks("east", "web", 50.0).started();
+    let mut world = World::new(&["east", "west"], LONG).with_rtt_ms(|_, _| 10.0);
+    world =
+        world.with_export("web", "east", 10).with_export("web", "west", 10).with_demand("east", "web", 50.0).started();
     world.run(700);
-    let told = |world: &World| world.broker["east-0"].0.spec.egress.first().and_then(|price| price.usd_per_gb);
-    assert_eq!(told(&world), Some(0.0), "one zone");
+    let published_price =
+        |world: &World| world.broker["east-0"].0.spec.egress.first().and_then(|price| price.usd_per_gb);
+    assert_eq!(published_price(&world), Some(0.0), "one zone");
     let price = "---\napiVersion: landfall.dev/v1alpha1\nkind: NetworkPricing\nmetadata: {name: ours}\nspec: {rules: \
                  [{usdPerGb: 0.05}]}\n";
     let now = world.now;
     world.of_mut("east").see(|| applied(objects(price)), now);
     world.run(11);
-    assert_eq!(told(&world), Some(0.05));
+    assert_eq!(published_price(&world), Some(0.05));
 }

@@ -1,4 +1,4 @@
-//! What is on the broker was written by others, and one of them may be broken, or worse.
+//! Objects on the broker are written by other clusters, which may be broken or hostile.
 
 use landfall_api::{ClusterFacts, ClusterFactsSpec, ServiceFacts};
 use landfall_controller::broker::inbox::Inbox;
@@ -12,20 +12,20 @@ use crate::world::{OPTIMIZED, ROUND, World, moved};
 
 fn fleet() -> World {
     World::new(&["east", "north", "mallory"], OPTIMIZED)
-        .apart(|_, _| 10.0)
-        .exports("web", "east", 10)
-        .exports("web", "north", 20)
-        .asks("east", "web", 120.0)
-        .asks("north", "web", 50.0)
+        .with_rtt_ms(|_, _| 10.0)
+        .with_export("web", "east", 10)
+        .with_export("web", "north", 20)
+        .with_demand("east", "web", 120.0)
+        .with_demand("north", "web", 50.0)
         .started()
 }
 
-fn said(of: &str, service: ServiceFacts) -> ClusterFactsSpec {
+fn facts_of(of: &str, service: ServiceFacts) -> ClusterFactsSpec {
     let services = vec![ServiceFacts { namespace: "shop".to_owned(), name: "web".to_owned(), ..service }];
     ClusterFactsSpec { cluster: of.to_owned(), part: Some(0), parts: Some(1), services, ..Default::default() }
 }
 
-/// What everybody says of why something is left out, by the word for it.
+/// Returns the category under which each honest cluster rejects an object.
 fn reasons(world: &World, object: &str) -> Vec<&'static str> {
     let of = |i: usize| {
         let state = world.clusters[i].pipeline.stores().facts.broker.clone().unwrap();
@@ -34,7 +34,7 @@ fn reasons(world: &World, object: &str) -> Vec<&'static str> {
     [0, 1].map(of).to_vec()
 }
 
-/// Whatever mallory writes every ten seconds for five rounds.
+/// Asserts that shares stay while mallory writes every ten seconds for five rounds, and that the objects are rejected.
 fn shares_stay(write: impl Fn(u64) -> ClusterFacts, expected: &str) -> World {
     let mut world = fleet();
     world.of_mut("mallory").mute = true;
@@ -54,7 +54,7 @@ fn shares_stay(write: impl Fn(u64) -> ClusterFacts, expected: &str) -> World {
 }
 
 #[test]
-fn absurd_numbers_are_left_out_and_named() {
+fn absurd_numbers_are_left_out_and_reported() {
     for (demand, capacity, load) in [(1e300, 1e300, 1e300), (-1e300, -5.0, -1.0), (f64::MAX, f64::MIN, 1e8)] {
         let service = ServiceFacts {
             demand_rps: Some(demand),
@@ -62,15 +62,15 @@ fn absurd_numbers_are_left_out_and_named() {
             load_rps: Some(load),
             ..Default::default()
         };
-        shares_stay(|now| written(said("mallory", service.clone()), now), "field");
+        shares_stay(|now| written(facts_of("mallory", service.clone()), now), "field");
     }
 }
 
 #[test]
-fn who_speaks_in_the_name_of_another_is_not_heard() {
+fn facts_in_the_name_of_another_cluster_are_rejected() {
     let service = ServiceFacts { capacity_rps: Some(0.0), demand_rps: Some(9000.0), ..Default::default() };
     let claim = |now| {
-        let mut object = written(said("east", service.clone()), now);
+        let mut object = written(facts_of("east", service.clone()), now);
         object.metadata.name = Some("mallory-0".to_owned());
         object
     };
@@ -78,37 +78,37 @@ fn who_speaks_in_the_name_of_another_is_not_heard() {
 }
 
 #[test]
-fn a_form_that_is_not_known_yet_is_not_guessed_at() {
+fn facts_of_a_newer_version_are_rejected() {
     let service = ServiceFacts { demand_rps: Some(9000.0), ..Default::default() };
-    let newer = |now| written(ClusterFactsSpec { version: Some(99), ..said("mallory", service.clone()) }, now);
+    let newer = |now| written(ClusterFactsSpec { version: Some(99), ..facts_of("mallory", service.clone()) }, now);
     shares_stay(newer, "version");
 }
 
 #[test]
-fn a_part_that_is_missing_costs_itself_and_is_told() {
-    let half = |now| written(ClusterFactsSpec { parts: Some(2), ..said("mallory", ServiceFacts::default()) }, now);
+fn missing_part_is_reported_and_the_rest_is_used() {
+    let half = |now| written(ClusterFactsSpec { parts: Some(2), ..facts_of("mallory", ServiceFacts::default()) }, now);
     let world = shares_stay(half, "");
     let state = world.clusters[0].pipeline.stores().facts.broker.clone().unwrap();
     assert_eq!(state.incomplete, [ClusterId::new("mallory").unwrap()]);
 }
 
-/// Ten times what was usual is believed, and not a thousand times; services of which nothing is said are not touched by it.
+/// Growth is clipped to ten times the usual value. Services without facts from the peer are not affected.
 #[test]
-fn a_peer_that_turns_bad_moves_no_service_that_it_has_no_part_in() {
+fn hostile_peer_moves_no_service_without_facts_from_it() {
     let mut world = World::new(&["east", "north", "west"], OPTIMIZED)
-        .apart(|_, _| 10.0)
-        .exports("web", "east", 10)
-        .exports("web", "north", 20)
-        .exports("pay", "east", 10)
-        .exports("pay", "west", 20)
-        .asks("east", "web", 120.0)
-        .asks("east", "pay", 120.0)
+        .with_rtt_ms(|_, _| 10.0)
+        .with_export("web", "east", 10)
+        .with_export("web", "north", 20)
+        .with_export("pay", "east", 10)
+        .with_export("pay", "west", 20)
+        .with_demand("east", "web", 120.0)
+        .with_demand("east", "pay", 120.0)
         .started();
     world.run(10 * ROUND);
     let before = world.shares("web");
     world.of_mut("west").mute = true;
     let service = ServiceFacts { name: "pay".to_owned(), capacity_rps: Some(1e300), ..Default::default() };
-    let mut spec = said("west", service);
+    let mut spec = facts_of("west", service);
     spec.services[0].name = "pay".to_owned();
     for _ in 0..15 {
         let now = world.now;
@@ -125,7 +125,7 @@ fn inbox(instance: &str) -> Inbox {
     Inbox::new(Identity { cluster: ClusterId::new("east").unwrap(), instance: instance.to_owned() })
 }
 
-/// Takes objects in as a complete list.
+/// Passes objects to the inbox as a complete list.
 fn list(inbox: &mut Inbox, objects: Vec<ClusterFacts>, now: u64) {
     inbox.take(ObjectEvent::ListBegins(Kind::ClusterFacts), now);
     objects.into_iter().for_each(|object| drop(inbox.take(apply(object), now)));
@@ -136,7 +136,7 @@ fn list(inbox: &mut Inbox, objects: Vec<ClusterFacts>, now: u64) {
 fn by(instance: &str, since: u64, now: u64) -> ClusterFacts {
     let since = landfall_api::time::from_unix_seconds(since);
     let instance = Some(instance.to_owned());
-    written(ClusterFactsSpec { instance, since, ..said("east", ServiceFacts::default()) }, now)
+    written(ClusterFactsSpec { instance, since, ..facts_of("east", ServiceFacts::default()) }, now)
 }
 
 #[test]
@@ -144,28 +144,28 @@ fn older_of_two_operators_with_one_id_goes_on() {
     let (mut older, mut younger) = (inbox("a"), inbox("b"));
     list(&mut older, vec![by("a", 1000, 1000)], 1000);
     list(&mut younger, vec![by("a", 1000, 1000)], 1000);
-    assert!(older.may_write(1000) && !younger.may_write(1000), "what is there was written by another");
-    assert_eq!(younger.state(1000).double.as_deref(), Some("a"));
+    assert!(older.may_write(1000) && !younger.may_write(1000), "the object was written by another cluster");
+    assert_eq!(younger.state(1000).duplicate_id.as_deref(), Some("a"));
     assert_eq!(younger.state(1000).rejected["east-0"].0, "own_id");
-    // One that had written before it saw the other, and comes second.
+    // A cluster that wrote before it saw the other one, and is younger.
     younger.take(apply(by("b", 2000, 2000)), 2000);
-    assert!(younger.may_write(2000), "no other is there");
+    assert!(younger.may_write(2000), "there is no other cluster");
     for inbox in [&mut older, &mut younger] {
         inbox.take(apply(by("a", 1000, 2010)), 2010);
         inbox.take(apply(by("b", 2000, 2020)), 2020);
     }
-    assert!(older.may_write(2020) && older.state(2020).double.is_none());
-    assert_eq!(older.state(2020).rejected["east-0"].0, "own_id", "it sees the other all the same");
+    assert!(older.may_write(2020) && older.state(2020).duplicate_id.is_none());
+    assert_eq!(older.state(2020).rejected["east-0"].0, "own_id", "it still sees the other cluster");
     younger.take(apply(by("a", 1000, 2030)), 2030);
     assert!(!younger.may_write(2030));
-    assert!(younger.may_write(2030 + 3600), "and after an hour without a word the younger one takes over");
+    assert!(younger.may_write(2030 + 3600), "after an hour without a write the younger one takes over");
 }
 
 #[test]
 fn deleted_part_that_other_parts_count_on_is_missing_and_not_gone() {
     let mut inbox = inbox("a");
     let part = |number| {
-        let mut spec = said("north", ServiceFacts { capacity_rps: Some(5.0), ..Default::default() });
+        let mut spec = facts_of("north", ServiceFacts { capacity_rps: Some(5.0), ..Default::default() });
         spec.services[0].name = format!("web-{number}");
         written(ClusterFactsSpec { part: Some(number), parts: Some(2), ..spec }, 1000)
     };

@@ -1,4 +1,4 @@
-//! All clusters, the network between them, their clients, and the broker.
+//! A simulated fleet: all clusters, the network between them, their clients, and the broker.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use landfall_core::name::{ClusterId, ServiceKey};
 use crate::cluster::Cluster;
 use crate::manifests::{PRICES, applied, export, import, node, objects, pods, policy};
 
-/// When every test begins, by the broker's clock.
+/// Start of every test, by the broker's clock.
 const START: u64 = 1_800_000_000;
 
 pub(crate) const ROUND: u64 = 30;
 
-/// Every pod bears 10 requests a second.
+/// Every pod has a capacity of 10 requests per second.
 pub(crate) const OPTIMIZED: &str = "{loadBalancing: optimized, optimized: {roundSeconds: 30, capacityRpsPerPod: 10}}";
 
 pub(crate) fn web() -> ServiceKey {
@@ -27,25 +27,25 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) broker: BTreeMap<String, (ClusterFacts, u64)>,
-    /// How late the objects of one cluster come to another, in seconds.
+    /// Delay of the objects of one cluster at another, in seconds.
     pub(crate) delay: Delay,
     under_way: Vec<(u64, usize, ClusterFacts, u64)>,
-    /// When the newest object of that name was written that a cluster has.
+    /// Write time of the newest object of each name that a cluster has received.
     newest: BTreeMap<(usize, String), u64>,
     policy: &'static str,
     rtt_ms: fn(usize, usize) -> f64,
     pods: BTreeMap<(&'static str, &'static str), usize>,
     demand: BTreeMap<(&'static str, &'static str), f64>,
-    /// Requests that a client makes with an answer.
-    brings: f64,
-    /// What a pod can bear, where that is measured.
-    bears_rps: Option<f64>,
-    /// Whom nobody reaches.
+    /// Requests that a client makes with one answer.
+    requests_per_answer: f64,
+    /// Real capacity of a pod, if it is measured.
+    pod_capacity_rps: Option<f64>,
+    /// Unreachable clusters.
     dead: Vec<&'static str>,
 }
 
 impl World {
-    /// Clusters that are all equally near to each other: as near as a pod is to another of its own cluster.
+    /// Creates clusters that are as near to each other as pods of one cluster are.
     pub(crate) fn new(clusters: &[&'static str], policy: &'static str) -> Self {
         Self {
             now: START,
@@ -58,38 +58,38 @@ impl World {
             rtt_ms: |_, _| 0.5,
             pods: BTreeMap::new(),
             demand: BTreeMap::new(),
-            brings: 1.0,
-            bears_rps: None,
+            requests_per_answer: 1.0,
+            pod_capacity_rps: None,
             dead: Vec::new(),
         }
     }
 
-    pub(crate) fn apart(mut self, rtt_ms: fn(usize, usize) -> f64) -> Self {
+    pub(crate) fn with_rtt_ms(mut self, rtt_ms: fn(usize, usize) -> f64) -> Self {
         self.rtt_ms = rtt_ms;
         self
     }
 
-    /// So many ready pods export the service there.
-    pub(crate) fn exports(mut self, service: &'static str, cluster: &'static str, ready: usize) -> Self {
+    /// Adds an export with this number of ready pods.
+    pub(crate) fn with_export(mut self, service: &'static str, cluster: &'static str, ready: usize) -> Self {
         self.pods.insert((service, cluster), ready);
         self
     }
 
-    /// So much its clients ask for, in requests per second.
-    pub(crate) fn asks(mut self, cluster: &'static str, service: &'static str, rps: f64) -> Self {
+    /// Sets the demand of a cluster for a service.
+    pub(crate) fn with_demand(mut self, cluster: &'static str, service: &'static str, rps: f64) -> Self {
         self.demand.insert((cluster, service), rps);
         self
     }
 
-    /// A client makes so many requests with each answer.
-    pub(crate) fn bringing(mut self, requests: f64) -> Self {
-        self.brings = requests;
+    /// Sets the number of requests that a client makes with one answer.
+    pub(crate) fn with_requests_per_answer(mut self, requests: f64) -> Self {
+        self.requests_per_answer = requests;
         self
     }
 
-    /// So much a pod can bear, whatever the policy says, and how busy it is is measured.
-    pub(crate) fn bearing(mut self, rps: f64) -> Self {
-        self.bears_rps = Some(rps);
+    /// Sets the real capacity of a pod, whatever the policy says. Utilization is then measured.
+    pub(crate) fn with_pod_capacity(mut self, rps: f64) -> Self {
+        self.pod_capacity_rps = Some(rps);
         self
     }
 
@@ -140,7 +140,7 @@ impl World {
         &mut self.clusters[i]
     }
 
-    /// Another number of pods is ready now.
+    /// Changes the number of ready pods of an export.
     pub(crate) fn scale(&mut self, service: &'static str, cluster: &'static str, ready: usize) {
         let before = self.pods.insert((service, cluster), ready).unwrap_or(0);
         let address = self.address(cluster);
@@ -157,7 +157,7 @@ impl World {
         self.demand.insert((cluster, service), rps);
     }
 
-    /// It is gone, and nobody is left there to say so.
+    /// Kills a cluster with everything that could report its failure.
     pub(crate) fn kill(&mut self, cluster: &'static str) {
         self.dead.push(cluster);
         self.of_mut(cluster).runs = false;
@@ -170,7 +170,7 @@ impl World {
         self.restart(i);
     }
 
-    /// Nobody hears the broker any more.
+    /// Disconnects all clusters from the broker.
     pub(crate) fn lose_broker(&mut self) {
         let now = self.now;
         self.clusters.iter_mut().for_each(|cluster| cluster.lose(now));
@@ -186,7 +186,7 @@ impl World {
         self.watch(seconds, |_| {});
     }
 
-    /// A second at a time.
+    /// Runs second by second, and calls `each` after every second.
     pub(crate) fn watch(&mut self, seconds: u64, mut each: impl FnMut(&Self)) {
         for _ in 0..seconds {
             self.tick();
@@ -208,14 +208,14 @@ impl World {
             cluster.probe(ids.iter().enumerate().filter(|(_, id)| **id != own).map(rtt), now);
             for ((source, service), rps) in &self.demand {
                 if *source == own.as_str() {
-                    cluster.answer(&ServiceKey::new("shop", service).unwrap(), *rps / self.brings);
+                    cluster.answer(&ServiceKey::new("shop", service).unwrap(), *rps / self.requests_per_answer);
                 }
             }
             let exported = self.pods.iter().filter(|((_, exporter), _)| *exporter == own.as_str());
             let reading = |((service, exporter), ready): (&(&'static str, &'static str), &usize)| {
                 let load = loads.get(&(*service, *exporter)).copied().unwrap_or(0.0);
-                let utilisation = self.bears_rps.map(|rps| load / (rps * *ready as f64));
-                let reading = Reading { load_rps: Some(load), utilisation };
+                let utilization = self.pod_capacity_rps.map(|rps| load / (rps * *ready as f64));
+                let reading = Reading { load_rps: Some(load), utilization };
                 (ServiceKey::new("shop", service).unwrap(), reading)
             };
             cluster.measure(exported.map(reading), now);
@@ -227,9 +227,9 @@ impl World {
         }
     }
 
-    /// Somebody writes on the broker.
+    /// Writes an object on the broker.
     pub(crate) fn write(&mut self, object: ClusterFacts, from: usize) {
-        // An API server that is told what it knows writes nothing.
+        // An API server does not write an unchanged object.
         let named = object.metadata.name.as_deref().unwrap();
         if self.broker.get(named).is_some_and(|(known, _)| known.spec == object.spec) {
             return;
@@ -246,17 +246,17 @@ impl World {
         self.under_way = later;
         let due: Vec<(u64, usize, ClusterFacts, u64)> = due;
         for (_, to, object, written) in due {
-            // However late it is, a watch does not go back.
+            // A watch never delivers an older version after a newer one.
             let newest = self.newest.entry((to, object.metadata.name.clone().unwrap())).or_default();
-            let news = written >= *newest;
+            let is_newest = written >= *newest;
             *newest = written.max(*newest);
-            if news && self.clusters[to].hears && self.clusters[to].runs {
-                self.clusters[to].hear(object, self.now);
+            if is_newest && self.clusters[to].connected && self.clusters[to].runs {
+                self.clusters[to].receive(object, self.now);
             }
         }
     }
 
-    /// What each export is asked for at this moment, by service and exporter.
+    /// Returns the present load of each export, by service and exporter.
     pub(crate) fn loads(&self) -> BTreeMap<(&'static str, &'static str), f64> {
         let mut loads = BTreeMap::new();
         for ((source, service), rps) in &self.demand {
@@ -269,19 +269,19 @@ impl World {
         loads
     }
 
-    /// What the clients of each cluster are served, by exporter.
+    /// Returns the shares that the clients of each cluster are served, by exporter.
     pub(crate) fn shares(&self, service: &str) -> BTreeMap<ClusterId, BTreeMap<ClusterId, f64>> {
         let key = ServiceKey::new("shop", service).unwrap();
         let running = self.clusters.iter().filter(|cluster| cluster.runs);
         running.map(|cluster| (cluster.id.clone(), cluster.served(&key))).collect()
     }
 
-    /// By exporting cluster, for the clients of one.
+    /// Returns the share of an exporter for the clients of one source cluster.
     pub(crate) fn share(&self, source: &str, exporter: &str) -> f64 {
         self.of(source).served(&web()).get(exporter).copied().unwrap_or(0.0)
     }
 
-    /// The load of a pod over what it would be if all ready pods of the fleet had the same; by exporter.
+    /// Returns by exporter the load of a pod relative to an equal load of all ready pods of the fleet.
     pub(crate) fn unfairness(&self, service: &'static str) -> BTreeMap<&'static str, f64> {
         let loads = self.loads();
         let ready = |exporter| self.pods.get(&(service, exporter)).copied().unwrap_or(0) as f64;
@@ -293,7 +293,7 @@ impl World {
     }
 }
 
-/// The largest difference between two sets of shares.
+/// Returns the largest difference between two sets of shares.
 pub(crate) fn moved<K: Ord>(
     before: &BTreeMap<K, BTreeMap<ClusterId, f64>>,
     after: &BTreeMap<K, BTreeMap<ClusterId, f64>>,

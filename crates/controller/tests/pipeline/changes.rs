@@ -1,4 +1,4 @@
-//! What a change touches, and what bad input does not.
+//! Which services a change affects, and that bad input does no harm.
 
 use crate::support::{Feed, NOW, addresses, applied, deleted, import, list, pipeline, policy, slice, synced};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,7 +8,7 @@ use landfall_controller::change::ObjectEvent;
 use landfall_controller::manifest::{Document, documents};
 use landfall_controller::object::{Kind, ObjectRef};
 use landfall_controller::observe::perspective::RulesFrom;
-use landfall_controller::publish::selection::{Told, selection_status};
+use landfall_controller::publish::selection::{RoundInfo, selection_status};
 use proptest::prelude::*;
 
 fn web(ready: &[&str]) -> String {
@@ -16,7 +16,7 @@ fn web(ready: &[&str]) -> String {
 }
 
 #[test]
-fn there_is_no_plan_before_every_list_is_complete() {
+fn first_plan_needs_complete_lists_of_all_kinds() {
     let mut pipeline = pipeline("c1", RulesFrom::Policies);
     let changes = list(&web(&["10.0.0.1"]));
     let last = changes.len() - 1;
@@ -28,7 +28,7 @@ fn there_is_no_plan_before_every_list_is_complete() {
 }
 
 #[test]
-fn only_the_services_that_an_event_names_are_planned_anew() {
+fn event_replans_only_the_services_that_it_names() {
     let other = import("shop", "db", "ClusterSetIP", &["c3"]);
     let mut pipeline = synced("c1", &(web(&["10.0.0.1"]) + &other));
     let before = pipeline.plan().unwrap().clone();
@@ -39,7 +39,7 @@ fn only_the_services_that_an_event_names_are_planned_anew() {
 }
 
 #[test]
-fn an_event_that_changes_nothing_makes_no_new_plan() {
+fn event_without_a_change_makes_no_new_plan() {
     let mut pipeline = synced("c1", &web(&["10.0.0.1"]));
     let before = pipeline.plan().unwrap().clone();
     pipeline.feed(applied(&web(&["10.0.0.1"])));
@@ -48,7 +48,7 @@ fn an_event_that_changes_nothing_makes_no_new_plan() {
 }
 
 #[test]
-fn who_is_not_in_a_new_list_is_gone() {
+fn object_missing_from_a_new_list_is_removed() {
     let mut pipeline = synced("c1", &(web(&["10.0.0.1"]) + &slice("shop", "web", "c3", &["10.0.0.3"])));
     assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.1", "10.0.0.3"]);
     pipeline.feed(list(&web(&["10.0.0.1"])));
@@ -58,14 +58,14 @@ fn who_is_not_in_a_new_list_is_gone() {
 }
 
 #[test]
-fn while_a_list_is_under_way_nothing_is_missing() {
+fn objects_stay_while_a_list_is_under_way() {
     let mut pipeline = synced("c1", &web(&["10.0.0.1"]));
     pipeline.feed(vec![ObjectEvent::ListBegins(Kind::ServiceImport), ObjectEvent::ListBegins(Kind::EndpointSlice)]);
     assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.1"]);
 }
 
 #[test]
-fn a_deleted_import_is_no_service_although_its_slices_remain() {
+fn deleted_import_is_no_service_even_if_its_slices_remain() {
     let mut pipeline = synced("c1", &web(&["10.0.0.1"]));
     pipeline.feed(deleted(Kind::ServiceImport, "shop", "web"));
     assert!(pipeline.plan().unwrap().is_empty());
@@ -74,7 +74,7 @@ fn a_deleted_import_is_no_service_although_its_slices_remain() {
 }
 
 #[test]
-fn a_slice_that_changes_its_service_leaves_the_former_one() {
+fn slice_that_changes_its_service_leaves_the_previous_one() {
     let mut pipeline = synced("c1", &(web(&["10.0.0.1"]) + &import("shop", "api", "ClusterSetIP", &["c2"])));
     let moved = slice("shop", "api", "c2", &["10.0.0.1"]).replace("name: api-of-c2-x", "name: web-of-c2-x");
     pipeline.feed(applied(&moved));
@@ -83,14 +83,14 @@ fn a_slice_that_changes_its_service_leaves_the_former_one() {
 }
 
 #[test]
-fn a_cluster_that_has_slices_but_is_not_in_the_status_yet_is_an_exporter() {
+fn cluster_with_slices_is_an_exporter_even_if_the_status_lacks_it() {
     let pipeline =
         synced("c1", &(import("shop", "web", "ClusterSetIP", &[]) + &slice("shop", "web", "c2", &["10.0.0.1"])));
     assert_eq!(pipeline.shares("web.shop"), ["c2 1000 Equal"]);
 }
 
 #[test]
-fn a_replica_follows_what_was_published_and_renormalises_by_itself() {
+fn replica_serves_the_published_selection_and_normalizes_by_health() {
     let policy = policy(
         "shop",
         "web",
@@ -99,7 +99,7 @@ fn a_replica_follows_what_was_published_and_renormalises_by_itself() {
     );
     let objects = web(&["10.0.0.1"]) + &slice("shop", "web", "c3", &["10.0.0.3"]);
     let operator = synced("c1", &(objects.clone() + &policy));
-    let status = selection_status(operator.service("web.shop"), operator.view(), Told::default());
+    let status = selection_status(operator.service("web.shop"), operator.view(), RoundInfo::default());
     let mut published = landfall_api::ServiceSelection::new("web", Default::default());
     published.metadata.namespace = Some("shop".to_owned());
     published.status = Some(status);
@@ -107,7 +107,7 @@ fn a_replica_follows_what_was_published_and_renormalises_by_itself() {
 
     let mut replica = pipeline("c1", RulesFrom::Selections);
     replica.apply(list(&objects), NOW);
-    assert_eq!(replica.shares("web.shop"), ["c2 500 Equal", "c3 500 Equal"], "nothing was published yet");
+    assert_eq!(replica.shares("web.shop"), ["c2 500 Equal", "c3 500 Equal"], "nothing is published yet");
     replica.feed(applied(&published));
     assert_eq!(replica.shares("web.shop"), ["c2 750 Weighted", "c3 250 Weighted"]);
     replica.feed(applied(&slice("shop", "web", "c2", &[])));
@@ -115,13 +115,13 @@ fn a_replica_follows_what_was_published_and_renormalises_by_itself() {
     replica.feed(applied(&slice("shop", "web", "c4", &["10.0.0.4"])));
     replica.feed(applied(&slice("shop", "web", "c3", &[])));
     let shares = replica.shares("web.shop");
-    assert_eq!(shares[2], "c4 1000 Equal", "a new exporter answers when nobody else can: {shares:?}");
+    assert_eq!(shares[2], "c4 1000 Equal", "a new exporter answers if no other can: {shares:?}");
 }
 
 #[test]
-fn the_time_and_round_trip_times_alone_are_no_reason_to_publish() {
+fn times_and_round_trip_times_alone_do_not_cause_a_write() {
     let operator = synced("c1", &web(&["10.0.0.1"]));
-    let status = selection_status(operator.service("web.shop"), operator.view(), Told::default());
+    let status = selection_status(operator.service("web.shop"), operator.view(), RoundInfo::default());
     let mut later = status.clone();
     later.observed_time = Some(Time(Timestamp::MAX));
     later.clusters[0].rtt_ms = Some(12.5);
@@ -131,7 +131,7 @@ fn the_time_and_round_trip_times_alone_are_no_reason_to_publish() {
 }
 
 #[test]
-fn an_endpoint_slice_port_without_a_number_is_none_of_our_business() {
+fn endpoint_slice_port_without_a_number_is_ignored() {
     let slice = slice("shop", "web", "c2", &["10.0.0.1"]);
     let headless = import("shop", "web", "Headless", &["c2"]);
     for ports in
@@ -143,7 +143,7 @@ fn an_endpoint_slice_port_without_a_number_is_none_of_our_business() {
 }
 
 #[test]
-fn fields_that_are_null_or_absent_are_empty() {
+fn null_and_absent_fields_are_empty() {
     let import = "---\napiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {name: web, namespace: shop, labels: null, annotations: null}\nspec: {type: ClusterSetIP, ips: null}\nstatus: null\n";
     let slice = |rest: &str| {
         format!(
@@ -158,23 +158,23 @@ fn fields_that_are_null_or_absent_are_empty() {
     }
     let ready =
         synced("c1", &(import.to_owned() + &slice("endpoints: [{addresses: [10.0.0.1], conditions: {ready: null}}]")));
-    assert_eq!(ready.shares("web.shop"), ["c2 1000 Equal"], "no word about readiness is ready");
+    assert_eq!(ready.shares("web.shop"), ["c2 1000 Equal"], "without a readiness, it is ready");
 }
 
 #[test]
-fn addresses_that_no_client_could_use_are_left_out() {
+fn unusable_addresses_are_left_out_and_reported() {
     for wrong in
         ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1", "255.255.255.255", "fd00::1", "example.org", "10.0.0", ""]
     {
         let pipeline = synced("c1", &web(&["10.0.0.1", &format!("\"{wrong}\"")]));
         assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.1"], "{wrong}");
-        let said = pipeline.stores().problems().next().unwrap().to_string();
-        assert!(said.contains(&format!("endpoints: {wrong:?} is no address of type \"IPv4\"")), "{said}");
+        let problem = pipeline.stores().problems().next().unwrap().to_string();
+        assert!(problem.contains(&format!("endpoints: {wrong:?} is not an address of type \"IPv4\"")), "{problem}");
     }
 }
 
 #[test]
-fn ten_thousand_endpoints_of_one_service_are_taken() {
+fn ten_thousand_endpoints_of_one_service_are_accepted() {
     let all: Vec<String> = (0..10_000).map(|i| format!("10.1.{}.{}", i / 250, i % 250 + 1)).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let pipeline = synced("c1", &web(&all));
@@ -182,7 +182,7 @@ fn ten_thousand_endpoints_of_one_service_are_taken() {
 }
 
 #[test]
-fn an_object_that_cannot_be_accepted_is_named_once_and_the_others_go_on() {
+fn refused_object_is_reported_once_and_its_previous_version_stays() {
     let mut pipeline = synced("c1", &web(&["10.0.0.1"]));
     let wrong = slice("shop", "web", "c2", &["10.0.0.2"]).replace("source-cluster: c2", "source-cluster: C_2");
     let touched = pipeline.feed(applied(&wrong));
@@ -192,15 +192,15 @@ fn an_object_that_cannot_be_accepted_is_named_once_and_the_others_go_on() {
             .starts_with("EndpointSlice shop/web-of-c2-x: metadata.labels[multicluster.kubernetes.io/source-cluster]"),
         "{problem}"
     );
-    assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.1"], "as it was before");
-    assert!(pipeline.feed(applied(&wrong)).problems.is_empty(), "said once");
+    assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.1"], "the previous version");
+    assert!(pipeline.feed(applied(&wrong)).problems.is_empty(), "reported once");
     pipeline.feed(applied(&slice("shop", "web", "c2", &["10.0.0.2"])));
     assert_eq!(pipeline.stores().problems().count(), 0);
     assert_eq!(addresses(pipeline.service("web.shop")), ["10.0.0.2"]);
 }
 
 #[test]
-fn a_malformed_object_that_is_deleted_is_forgotten() {
+fn problem_of_a_deleted_object_is_removed() {
     let mut pipeline = synced("c1", &web(&["10.0.0.1"]).replace("ClusterSetIP", "Sideways"));
     assert_eq!(pipeline.stores().problems().count(), 1);
     pipeline.feed(vec![ObjectEvent::Delete(Kind::ServiceImport, ObjectRef::new("shop", "web"))]);
@@ -208,7 +208,7 @@ fn a_malformed_object_that_is_deleted_is_forgotten() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_with_its_line_and_the_rest_is_read() {
+fn malformed_document_is_reported_with_its_line_and_the_others_are_read() {
     let wrong_mode = policy("shop", "web", "2026-01-01T00:00:00Z", "\n  loadBalancing: fastest");
     let text = format!(
         "{}---\nkind: [\n{wrong_mode}---\napiVersion: v1\nkind: Secret\ndata: {{a: [}}\n{}",
@@ -218,7 +218,7 @@ fn what_cannot_be_read_is_named_with_its_line_and_the_rest_is_read() {
     let found = documents(&text);
     let problem = |found: &Document| found.read.as_ref().err().map(|e| (found.line + e.line, e.what.clone()));
     let problems: Vec<(usize, String)> = found.iter().filter_map(problem).collect();
-    assert_eq!(problems.len(), 2, "what is of a kind that is not ours is not read: {problems:?}");
+    assert_eq!(problems.len(), 2, "other kinds are not read: {problems:?}");
     assert_eq!(found.len(), 6);
     let expected = "SelectionPolicy shop/web: spec.loadBalancing: unknown variant `fastest`, expected one of round-robin, \
                     weighted-round-robin, optimized";
@@ -252,7 +252,7 @@ fn json_and_lists_are_read_like_yaml() {
     assert_eq!(documents_of(&format!("apiVersion: v1\nkind: List\nitems:\n{indented}")), yaml);
 }
 
-/// Anything that could be in the place of a value.
+/// Any value in place of another one.
 fn junk() -> impl Strategy<Value = serde_json::Value> {
     prop_oneof![
         Just(serde_json::Value::Null),
@@ -265,7 +265,7 @@ fn junk() -> impl Strategy<Value = serde_json::Value> {
     ]
 }
 
-/// All places of a value, as JSON pointers.
+/// Collects all places in a value, as JSON pointers.
 fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     if let Some(map) = value.as_object() {
@@ -299,7 +299,7 @@ fn originals() -> Vec<serde_json::Value> {
 
 proptest! {
     #[test]
-    fn no_object_however_it_is_damaged_ends_anything(
+    fn damaged_object_does_no_harm(
         which in 0..64_usize, place in any::<prop::sample::Index>(), junk in junk(),
     ) {
         let originals = originals();

@@ -1,4 +1,4 @@
-//! Where each number of a plan comes from, and what it would be if something were otherwise.
+//! Source of each number of a plan, and outcomes after hypothetical changes.
 
 use landfall_controller::explain::{Explanation, Input, explain};
 use landfall_controller::pipeline::Pipeline;
@@ -9,8 +9,8 @@ use crate::optimized::{facts, gateway, service, web};
 use crate::pods::own;
 use crate::support::{Feed, NOW, applied, import, policy as policy_object, slice, synced};
 
-/// `east` is measured by its gateway, and says what its clients ask for; `north` says nothing; `west` said all of itself two
-/// minutes ago.
+/// Returns a fleet in which `east` has a gateway and reports its demand, `north` reports nothing, and `west` reported
+/// all of its facts two minutes ago.
 fn fleet() -> Pipeline {
     let east = facts("east", NOW - 12, &service("demandRps: 60, serviceTimeMs: 5"));
     let links = "links: [{cluster: east, rttMs: 31}], egress: [{cluster: east, usdPerGb: 0.07}], ";
@@ -30,7 +30,7 @@ fn explained(pipeline: &Pipeline) -> Explanation {
     explain(pipeline, &key(), Some(NOW)).unwrap()
 }
 
-/// Value and origin of an input of a candidate.
+/// Returns value and source of an input of a candidate.
 fn input(
     explanation: &Explanation,
     cluster: &str,
@@ -42,7 +42,7 @@ fn input(
 }
 
 #[test]
-fn each_input_says_who_said_it_and_how_long_ago() {
+fn each_input_has_its_source_and_age() {
     let explanation = explained(&fleet());
     let of = |cluster, which| input(&explanation, cluster, which);
     assert_eq!(of("north", |inputs| &inputs.rtt_ms), "Some(10.0) Gateway, 4 s ago");
@@ -65,7 +65,7 @@ fn each_input_says_who_said_it_and_how_long_ago() {
 }
 
 #[test]
-fn without_a_gateway_the_other_end_is_asked_and_then_the_worst_is_assumed() {
+fn round_trip_time_without_a_gateway_comes_from_the_peer_or_is_assumed() {
     let west = facts("west", NOW - 400, "links: [{cluster: east, rttMs: 31}]");
     let explanation = explained(&synced("east", &(web("") + &west)));
     let of = |cluster| input(&explanation, cluster, |inputs| &inputs.rtt_ms);
@@ -78,10 +78,10 @@ fn without_a_gateway_the_other_end_is_asked_and_then_the_worst_is_assumed() {
         plan.demand_rps
     );
     assert_eq!(explanation.fallback.unwrap().word, "DemandUnknown");
-    assert!(plan.costs.is_none(), "nothing is estimated of a demand that nobody knows");
+    assert!(plan.costs.is_none(), "costs of an unknown demand are not estimated");
 }
 
-/// As published: `(cluster, its part of a million)`, all of the first priority.
+/// Returns a published selection with `(cluster, millionths)`, all of the first priority.
 fn selection(shares: &[(&str, u32)]) -> String {
     let cluster = |(cluster, nominal): &(&str, u32)| {
         format!(
@@ -103,20 +103,20 @@ fn served(pipeline: &Pipeline) -> (bool, String, usize) {
 }
 
 #[test]
-fn what_is_served_is_what_was_published_with_the_health_of_now() {
+fn served_shares_are_the_published_ones_with_present_health() {
     let mut pipeline = synced("east", &(web("") + &selection(&[("east", 700_000), ("west", 300_000)])));
     let explanation = explained(&pipeline);
     assert_ne!(explanation.summary, "east 70% west 30%");
-    let said = explanation.served.unwrap();
-    assert_eq!((said.as_planned, said.summary.as_str()), (false, "east 70% west 30%"));
-    assert!(said.why.iter().any(|why| why.starts_with("no broker is named here")), "{:?}", said.why);
-    assert!(explain(&pipeline, &key(), None).unwrap().served.is_none(), "of files the plan is all there is");
+    let shown = explanation.served.unwrap();
+    assert_eq!((shown.as_planned, shown.summary.as_str()), (false, "east 70% west 30%"));
+    assert!(shown.why.iter().any(|why| why.starts_with("no broker is named here")), "{:?}", shown.why);
+    assert!(explain(&pipeline, &key(), None).unwrap().served.is_none(), "in file mode nothing is published");
     pipeline.feed(applied(&slice("shop", "web", "east", &[])));
     assert_eq!(served(&pipeline).1, "west 100%");
 }
 
 #[test]
-fn what_is_served_as_planned_needs_no_reason() {
+fn served_shares_that_equal_the_plan_have_no_reason() {
     let policy = "{loadBalancing: weighted-round-robin, weights: [{source: east, clusters: {east: 1, west: 3}}], localPreference: Balance}";
     let weighted = |rest: &str| {
         let slices = slice("shop", "web", "east", &["10.0.0.1"]) + &slice("shop", "web", "west", &["10.0.0.2"]);
@@ -125,32 +125,28 @@ fn what_is_served_as_planned_needs_no_reason() {
     };
     let published = weighted(&selection(&[("east", 750_000), ("west", 250_000)]));
     assert_eq!(served(&published), (true, "east 75% west 25%".to_owned(), 0));
-    assert_eq!(
-        served(&weighted("")),
-        (false, "east 100%".to_owned(), 2),
-        "nothing is published, and so no policy counts"
-    );
+    assert_eq!(served(&weighted("")), (false, "east 100%".to_owned(), 2), "nothing is published, so no policy applies");
 }
 
 #[test]
-fn the_operator_alone_knows_what_it_counted_for_a_fallback() {
+fn fallback_plan_differs_because_only_the_operator_has_its_counts() {
     let loaded = |cluster: &str| facts(cluster, NOW - 12, &service("demandRps: 10, loadRps: 100, capacityRps: 400"));
-    let said: String = ["east", "north", "west"].map(loaded).concat();
-    let pipeline = synced("east", &(web("") + &said + &selection(&[("east", 400_000), ("west", 600_000)])));
+    let all: String = ["east", "north", "west"].map(loaded).concat();
+    let pipeline = synced("east", &(web("") + &all + &selection(&[("east", 400_000), ("west", 600_000)])));
     let explanation = explained(&pipeline);
     assert_eq!(explanation.optimized.unwrap().method.word, "Fallback");
     let served = explanation.served.unwrap();
     assert_eq!((served.as_planned, served.summary.as_str()), (false, "east 40% west 60%"));
-    assert!(served.why.iter().any(|why| why.contains("counted itself")), "{:?}", served.why);
+    assert!(served.why.iter().any(|why| why.contains("its own counts")), "{:?}", served.why);
 }
 
-/// `30 ClusterFacts of west, 12 s ago`
+/// Formats an input such as `30 ClusterFacts of west, 12 s ago`.
 fn also(input: Option<&Input>) -> Option<String> {
     input.map(|input| format!("{} {input}", input.value.unwrap()))
 }
 
 #[test]
-fn the_latency_is_that_of_the_inputs_that_are_shown() {
+fn latency_follows_from_the_shown_inputs() {
     let links = "links: [{cluster: north, rttMs: 20, jitterMs: 0, loss: 0.1}], ";
     let east = facts("east", NOW - 12, &(links.to_owned() + &service("demandRps: 60")));
     let west = facts("west", NOW - 30, "links: [{cluster: east, rttMs: 40, jitterMs: 3}]");
@@ -172,7 +168,7 @@ fn the_latency_is_that_of_the_inputs_that_are_shown() {
 }
 
 #[test]
-fn what_no_plan_explains_and_how_far_loads_stray_are_inputs_too() {
+fn residual_and_deviation_are_inputs() {
     let numbers = |numbers: &str| service(&format!("demandRps: 10, loadRps: 10, {numbers}"));
     let west = facts("west", NOW - 30, &numbers("capacityRps: 400, residualRps: 40, deviation: 0.2"));
     let east = facts("east", NOW - 12, &numbers("residualRps: 0, deviation: 0"));
@@ -182,13 +178,13 @@ fn what_no_plan_explains_and_how_far_loads_stray_are_inputs_too() {
         let inputs = candidate.inputs.as_ref().unwrap();
         [&inputs.residual_rps, &inputs.deviation].map(|input| also(input.as_ref()))
     };
-    let said = |value: &str| Some(format!("{value} ClusterFacts of west, 30 s ago"));
-    assert_eq!(shown("west"), [said("40"), said("0.2")]);
+    let from_west = |value: &str| Some(format!("{value} ClusterFacts of west, 30 s ago"));
+    assert_eq!(shown("west"), [from_west("40"), from_west("0.2")]);
     assert_eq!([shown("east"), shown("north")], [[None, None], [None, None]]);
 }
 
 #[test]
-fn a_capacity_that_is_assumed_says_of_what() {
+fn assumed_capacity_names_its_basis() {
     let names: Vec<(String, String)> = (1..=30).map(|n| (format!("web-{n}"), format!("10.1.0.{n}"))).collect();
     let pods: Vec<_> = names.iter().map(|(pod, address)| (pod.as_str(), address.as_str(), true)).collect();
     let explanation = explained(&synced("east", &(web("") + &own("web-1", "web", &pods))));
@@ -198,7 +194,7 @@ fn a_capacity_that_is_assumed_says_of_what() {
 }
 
 #[test]
-fn the_next_change_of_a_cluster_with_a_minimum_share_leaves_it_that_share() {
+fn next_change_of_a_cluster_with_a_minimum_share_keeps_that_share() {
     let sentences = |minimum: &str, demand: u32| -> Vec<String> {
         let east = facts("east", NOW, &service(&format!("demandRps: {demand}, capacityRps: 100")));
         let settings = format!(", minShares: {{west: {minimum}}}");
@@ -214,7 +210,7 @@ fn the_next_change_of_a_cluster_with_a_minimum_share_leaves_it_that_share() {
 }
 
 #[test]
-fn the_rows_of_clusters_that_are_not_seen_from_inside_are_planned_too_and_edits_count_for_all() {
+fn rows_of_clusters_without_a_pipeline_are_planned_and_edits_apply_to_all_rows() {
     let pipelines = [fleet()];
     let then = |edits: &[Edit]| outcome(&pipelines, &key(), edits, Some(NOW)).unwrap();
     let weight = |outcome: &Outcome, source: &str, exporter: &str| {
@@ -222,15 +218,15 @@ fn the_rows_of_clusters_that_are_not_seen_from_inside_are_planned_too_and_edits_
         share.weight
     };
     let now = then(&[]);
-    assert_eq!(now.shares.len(), 2, "east and west: in north nobody asks");
+    assert_eq!(now.shares.len(), 2, "east and west: north has no demand");
     let before = weight(&now, "east", "east");
-    assert!(before > 300 && weight(&now, "west", "west") == 1000 && now.overfull.is_empty(), "{now:?}");
+    assert!(before > 300 && weight(&now, "west", "west") == 1000 && now.overloaded.is_empty(), "{now:?}");
     let out = then(&[Edit::Outage(id("west"))]);
-    assert_eq!((weight(&out, "west", "west"), out.nobody_answers), (0, false));
+    assert_eq!((weight(&out, "west", "west"), out.unanswered), (0, false));
     let less = then(&[Edit::Capacity(id("east"), Amount::Times(0.3))]);
-    assert!(weight(&less, "east", "east") < before - 100, "of 100 that were assumed");
+    assert!(weight(&less, "east", "east") < before - 100, "of the assumed 100");
     let more = then(&[Edit::Demand(id("east"), Amount::Rps(900.0))]);
-    assert!(!more.overfull.is_empty() && more.bill.unwrap().ms.is_none(), "600 is all there is: {more:?}");
-    let nobody = then(&[Edit::Outage(id("west")), Edit::Outage(id("east")), Edit::Outage(id("north"))]);
-    assert!(nobody.nobody_answers && nobody.bill.is_none());
+    assert!(!more.overloaded.is_empty() && more.bill.unwrap().ms.is_none(), "the total capacity is 600: {more:?}");
+    let all_out = then(&[Edit::Outage(id("west")), Edit::Outage(id("east")), Edit::Outage(id("north"))]);
+    assert!(all_out.unanswered && all_out.bill.is_none());
 }

@@ -1,8 +1,7 @@
-//! The objects that a Lighthouse agent leaves, of both generations, unchanged.
+//! Objects that Lighthouse agents write, of both generations, unchanged.
 
 use crate::support::{Feed, addresses, applied, deleted, list, synced};
-use landfall_controller::change::Change;
-use landfall_controller::change::ObjectEvent;
+use landfall_controller::change::{Change, ObjectEvent};
 use landfall_controller::object::Kind;
 use landfall_core::snapshot::ServiceKind;
 
@@ -13,14 +12,14 @@ const OLDER: &str = include_str!("older.yaml");
 const NEWER: &str = include_str!("newer.yaml");
 
 #[test]
-fn a_cluster_set_ip_service_of_an_older_agent_has_one_address_per_cluster() {
+fn clusterset_ip_service_of_an_older_agent_has_one_address_per_cluster() {
     let pipeline = synced("north", OLDER);
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 500 Equal", "west 500 Equal"]);
     assert_eq!(addresses(pipeline.service("nginx.service-ns")), ["10.253.9.1", "10.253.10.1"]);
 }
 
 #[test]
-fn a_headless_service_has_the_ready_pods_of_all_clusters_by_hostname() {
+fn headless_service_has_the_ready_pods_of_all_clusters_by_hostname() {
     for manifests in [OLDER, NEWER] {
         let pipeline = synced("north", manifests);
         let db = pipeline.service("db.service-ns");
@@ -33,7 +32,7 @@ fn a_headless_service_has_the_ready_pods_of_all_clusters_by_hostname() {
 }
 
 #[test]
-fn private_imports_and_broker_copies_are_no_services() {
+fn private_imports_and_broker_copies_are_not_services() {
     for manifests in [OLDER, NEWER] {
         let pipeline = synced("north", manifests);
         let names: Vec<String> = pipeline.plan().unwrap().services().map(|(key, _)| key.to_string()).collect();
@@ -43,7 +42,7 @@ fn private_imports_and_broker_copies_are_no_services() {
 }
 
 #[test]
-fn a_newer_agents_service_has_addresses_of_both_families() {
+fn service_of_a_newer_agent_has_addresses_of_both_families() {
     let pipeline = synced("north", NEWER);
     let nginx = pipeline.service("nginx.service-ns");
     let all: Vec<String> = nginx
@@ -57,7 +56,7 @@ fn a_newer_agents_service_has_addresses_of_both_families() {
 }
 
 #[test]
-fn what_is_not_ready_is_published_where_the_exporter_asked_for_it() {
+fn unready_addresses_are_published_if_the_exporter_requests_it() {
     let ask = "publish-not-ready-addresses: \"false\"";
     assert!(OLDER.contains(ask));
     let pipeline = synced("north", &OLDER.replace(ask, "publish-not-ready-addresses: \"true\""));
@@ -65,7 +64,7 @@ fn what_is_not_ready_is_published_where_the_exporter_asked_for_it() {
 }
 
 #[test]
-fn a_legacy_slice_counts_only_until_the_cluster_has_a_newer_one() {
+fn legacy_slice_is_used_only_until_the_cluster_has_a_newer_one() {
     let legacy = OLDER.replace("name: nginx-x7k2p", "name: nginx-east").replace("10.253.9.1", "10.253.9.9");
     let mut pipeline = synced("north", &legacy);
     assert_eq!(addresses(pipeline.service("nginx.service-ns")), ["10.253.9.9", "10.253.10.1"]);
@@ -74,7 +73,7 @@ fn a_legacy_slice_counts_only_until_the_cluster_has_a_newer_one() {
 }
 
 #[test]
-fn a_cluster_that_the_gateway_is_not_connected_to_gets_nothing_while_another_one_is_ready() {
+fn unconnected_cluster_gets_no_share_while_a_connected_one_is_ready() {
     let mut pipeline =
         synced("north", &(OLDER.to_owned() + &gateway("active", &[("east", "connected"), ("west", "error")])));
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Equal", "west 0 Unreachable"]);
@@ -83,11 +82,15 @@ fn a_cluster_that_the_gateway_is_not_connected_to_gets_nothing_while_another_one
     pipeline.feed(applied(&gateway("active", &[("east", "connected")])));
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Equal", "west 0 Unreachable"], "west is not listed");
     pipeline.feed(applied(&gateway("passive", &[])));
-    assert_eq!(pipeline.shares("nginx.service-ns"), ["east 500 Equal", "west 500 Equal"], "nobody measures");
+    assert_eq!(
+        pipeline.shares("nginx.service-ns"),
+        ["east 500 Equal", "west 500 Equal"],
+        "a passive gateway reports no connections"
+    );
 }
 
 #[test]
-fn a_gateway_that_went_silent_says_nothing_any_more() {
+fn connections_of_a_gateway_without_heartbeats_are_ignored() {
     let mut pipeline =
         synced("north", &(OLDER.to_owned() + &gateway("active", &[("east", "connected"), ("west", "error")])));
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Equal", "west 0 Unreachable"]);
@@ -96,7 +99,7 @@ fn a_gateway_that_went_silent_says_nothing_any_more() {
 }
 
 #[test]
-fn the_last_peer_of_a_gateway_that_goes_is_not_connected_any_more() {
+fn last_peer_that_a_gateway_drops_becomes_unreachable() {
     let mut pipeline = synced("east", &(OLDER.to_owned() + &gateway("active", &[("west", "connected")])));
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 1000 Local", "west 0 Standby"]);
     pipeline.feed(applied(&gateway("active", &[])));
@@ -104,21 +107,21 @@ fn the_last_peer_of_a_gateway_that_goes_is_not_connected_any_more() {
 }
 
 #[test]
-fn while_the_api_server_is_away_no_heartbeat_is_missed() {
+fn heartbeats_are_not_missed_during_an_outage_of_the_api_server() {
     let manifests = OLDER.to_owned() + &gateway("active", &[("east", "connected"), ("west", "error")]);
     let mut pipeline = synced("north", &manifests);
-    pipeline.feed(vec![ObjectEvent::Interrupted(Kind::Gateway, "it is away".into())]);
+    pipeline.feed(vec![ObjectEvent::Interrupted(Kind::Gateway, "unavailable".into())]);
     let expected = ["east 1000 Equal", "west 0 Unreachable"];
     pipeline.apply(None::<Change>, crate::support::NOW + 3600);
     assert_eq!(pipeline.shares("nginx.service-ns"), expected);
     pipeline.apply(list(&manifests), crate::support::NOW + 3600);
-    assert_eq!(pipeline.shares("nginx.service-ns"), expected, "gateways need a moment as well");
+    assert_eq!(pipeline.shares("nginx.service-ns"), expected, "gateways need time to write a heartbeat");
     pipeline.apply(None::<Change>, crate::support::NOW + 3616);
     assert_eq!(pipeline.shares("nginx.service-ns"), ["east 500 Equal", "west 500 Equal"]);
 }
 
 #[test]
-fn a_new_round_trip_time_is_no_reason_to_plan_anew() {
+fn new_round_trip_time_does_not_cause_a_plan() {
     let mut pipeline = synced("north", &(OLDER.to_owned() + &gateway("active", &[("east", "connected")])));
     let touched = pipeline.feed(applied(&gateway("active", &[("east", "connected")]).replace("23.41ms", "99ms")));
     assert!(!touched.all);
@@ -130,7 +133,7 @@ fn a_new_round_trip_time_is_no_reason_to_plan_anew() {
 }
 
 #[test]
-fn a_deleted_gateway_says_nothing_any_more() {
+fn connections_of_a_deleted_gateway_are_ignored() {
     let mut pipeline =
         synced("north", &(OLDER.to_owned() + &gateway("active", &[("east", "error"), ("west", "connected")])));
     pipeline.feed(deleted(Kind::Gateway, "submariner-operator", "gw-1"));
@@ -138,7 +141,7 @@ fn a_deleted_gateway_says_nothing_any_more() {
 }
 
 #[test]
-fn the_round_trip_time_is_the_last_one_and_zero_is_unknown() {
+fn round_trip_time_is_the_last_sample_and_zero_is_unknown() {
     let rtt = |last: &str| {
         let manifest = gateway("active", &[("east", "connected")]).replace("23.41ms", last);
         let pipeline = synced("north", &manifest);
@@ -146,7 +149,7 @@ fn the_round_trip_time_is_the_last_one_and_zero_is_unknown() {
     };
     assert_eq!(rtt("23.41ms"), Some(23_410));
     assert_eq!(rtt("0m59.5s"), Some(59_500_000));
-    assert_eq!(rtt("8760h"), Some(60_000_000), "nobody is farther away than a minute");
+    assert_eq!(rtt("8760h"), Some(60_000_000), "limited to a minute");
     assert_eq!(rtt("850µs"), Some(850));
     for unknown in ["0s", "", "-1ms", "fast", "1", "ms", "9999999999999999999h"] {
         assert_eq!(rtt(unknown), None, "{unknown}");

@@ -1,4 +1,4 @@
-//! Objects in, plan out, without a cluster.
+//! Tests of the pipeline without a cluster: objects in, plan out.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 

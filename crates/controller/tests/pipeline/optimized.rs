@@ -1,4 +1,4 @@
-//! The optimised mode: what clusters say of themselves comes in, and a plan for all of them comes out.
+//! Optimized mode: facts of all clusters in, a joint plan out.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use landfall_api::{SelectedCluster, ServiceSelection, ServiceSelectionStatus};
 use landfall_controller::change::PeerEvent;
 use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::pipeline::Pipeline;
-use landfall_controller::publish::selection::{Told, selection_status};
+use landfall_controller::publish::selection::{RoundInfo, selection_status};
 
 const WEB: &str = "web.shop";
 const ROUND: u64 = 300;
 
-/// `east`, `north` and `west`, one address each, and the settings.
+/// Returns a service with exports in `east`, `north` and `west`, one address each, and an optimized policy with
+/// `settings`.
 pub(crate) fn web(settings: &str) -> String {
     let policy = policy("shop", "web", "2026-01-01T00:00:00Z", &format!("{{loadBalancing: optimized{settings}}}"));
     let slices = [("east", "10.0.0.1"), ("north", "10.0.0.2"), ("west", "10.0.0.3")];
@@ -21,7 +22,7 @@ pub(crate) fn web(settings: &str) -> String {
     import("shop", "web", "ClusterSetIP", &["east", "north", "west"]) + &policy + &slices
 }
 
-/// What a cluster said at that time.
+/// Returns the facts of a cluster, dated `at`.
 pub(crate) fn facts(cluster: &str, at: u64, rest: &str) -> String {
     let at = Timestamp::from_second(at.try_into().unwrap()).unwrap();
     format!(
@@ -34,8 +35,8 @@ pub(crate) fn service(numbers: &str) -> String {
     format!("services: [{{namespace: shop, name: web, {numbers}}}]")
 }
 
-/// Of demands and capacities in rps; from `east`, `north` is 10 ms away and `west` 30 ms.
-fn said(at: u64, east: (u32, u32), north: (u32, u32), west: (u32, u32)) -> String {
+/// Returns facts with demands and capacities in rps. From `east`, `north` is 10 ms away and `west` 30 ms.
+fn reported(at: u64, east: (u32, u32), north: (u32, u32), west: (u32, u32)) -> String {
     let numbers = |(demand, capacity): (u32, u32)| service(&format!("demandRps: {demand}, capacityRps: {capacity}"));
     let links = "links: [{cluster: north, rttMs: 10}, {cluster: west, rttMs: 30}], ";
     facts("east", at, &(links.to_owned() + &numbers(east)))
@@ -43,9 +44,9 @@ fn said(at: u64, east: (u32, u32), north: (u32, u32), west: (u32, u32)) -> Strin
         + &facts("west", at, &numbers(west))
 }
 
-/// All have room for their own clients, and for half of somebody else's.
-fn roomy(at: u64) -> String {
-    said(at, (600, 1000), (600, 1000), (600, 1000))
+/// Returns facts in which each cluster has capacity for its own demand, and for half of another cluster's.
+fn with_free_capacity(at: u64) -> String {
+    reported(at, (600, 1000), (600, 1000), (600, 1000))
 }
 
 pub(crate) fn gateway(at: u64, north: &str) -> String {
@@ -63,13 +64,13 @@ fn weights(pipeline: &Pipeline) -> Vec<u32> {
     pipeline.service(WEB).shares.iter().map(|share| share.weight).collect()
 }
 
-/// Why the mode is less than it could be.
+/// Returns the reason of the fallback.
 fn reason(pipeline: &Pipeline) -> Option<&'static str> {
     pipeline.service(WEB).rule.fallback.map(|fallback| fallback.as_str())
 }
 
 fn status(pipeline: &Pipeline) -> ServiceSelectionStatus {
-    selection_status(pipeline.service(WEB), pipeline.view(), Told::default())
+    selection_status(pipeline.service(WEB), pipeline.view(), RoundInfo::default())
 }
 
 fn selected(pipeline: &Pipeline, cluster: &str) -> SelectedCluster {
@@ -81,22 +82,22 @@ fn near(number: Option<f64>, expected: f64) -> bool {
 }
 
 #[test]
-fn a_failed_endpoint_is_planned_around_at_once_and_a_mended_one_comes_back() {
-    let mut pipeline = synced("east", &(web("") + &roomy(NOW)));
+fn failed_export_is_replanned_at_once_and_a_recovered_one_returns() {
+    let mut pipeline = synced("east", &(web("") + &with_free_capacity(NOW)));
     assert_eq!(pipeline.shares(WEB), ["east 1000 Optimized", "north 0 Standby", "west 0 Standby"]);
     pipeline.feed(applied(&slice("shop", "web", "east", &[])));
     let shares = pipeline.shares(WEB);
     assert_eq!(shares[0], "east 0 NoReadyEndpoints");
-    // 600 rps have no home now, and north, the nearer of the two, has room for 400 beside its own clients.
+    // East has 600 rps and no exporter. North, the nearer one, has 400 rps of free capacity beside its own demand.
     let after = weights(&pipeline);
-    assert!((450..600).contains(&after[1]) && after[2] > 400, "to fail over to north would not do: {shares:?}");
+    assert!((450..600).contains(&after[1]) && after[2] > 400, "north alone lacks the capacity: {shares:?}");
     pipeline.feed(applied(&slice("shop", "web", "east", &["10.0.0.1"])));
     assert_eq!(weights(&pipeline), [1000, 0, 0]);
 }
 
 #[test]
-fn a_replica_knows_who_comes_next_without_the_operator() {
-    let operator = synced("east", &(web("") + &roomy(NOW)));
+fn replica_fails_over_in_order_without_the_operator() {
+    let operator = synced("east", &(web("") + &with_free_capacity(NOW)));
     let mut published = ServiceSelection::new("web", Default::default());
     published.metadata.namespace = Some("shop".to_owned());
     published.status = Some(status(&operator));
@@ -107,43 +108,43 @@ fn a_replica_knows_who_comes_next_without_the_operator() {
     assert_eq!(weights(&replica), [1000, 0, 0]);
     for (failed, next) in [("east", [0, 1000, 0]), ("north", [0, 0, 1000])] {
         replica.feed(applied(&slice("shop", "web", failed, &[])));
-        assert_eq!(weights(&replica), next, "{failed} failed, the nearest that is left answers");
+        assert_eq!(weights(&replica), next, "{failed} failed, the nearest remaining one answers");
     }
     replica.feed(applied(&slice("shop", "web", "east", &["10.0.0.1"])));
-    assert_eq!(weights(&replica), [1000, 0, 0], "and the first again");
+    assert_eq!(weights(&replica), [1000, 0, 0], "the first one again");
 }
 
 #[test]
-fn what_a_peer_says_itself_counts_more_than_its_object() {
+fn facts_from_the_peer_override_its_object() {
     let peer = |manifests: &str| PeerEvent::Reported(Arc::new(synced("north", manifests).own_facts()));
-    let full = said(NOW, (1500, 1000), (0, 0), (0, 1000));
-    let mut pipeline = synced("east", &(web("") + &full));
+    let overloaded = reported(NOW, (1500, 1000), (0, 0), (0, 1000));
+    let mut pipeline = synced("east", &(web("") + &overloaded));
     assert_eq!(pipeline.shares(WEB)[1], "north 0 NoCapacity");
     let grown = facts("north", NOW, &service("demandRps: 0, capacityRps: 2000"));
     assert!(pipeline.feed(vec![peer(&grown)]).all);
     let with_north = weights(&pipeline);
     assert!(with_north[1] > 300, "{with_north:?}");
-    assert!(!pipeline.feed(vec![peer(&grown)]).all, "it says the same again");
+    assert!(!pipeline.feed(vec![peer(&grown)]).all, "the same report again");
     pipeline.feed(applied(&facts("north", NOW + 1, &service("capacityRps: 0"))));
-    assert_eq!(weights(&pipeline), with_north, "its object comes later, and by a longer way");
+    assert_eq!(weights(&pipeline), with_north, "the object is older than the report of the peer");
 }
 
 #[test]
-fn a_cluster_that_says_nothing_counts_by_its_ready_endpoints_and_as_far_away() {
+fn silent_cluster_gets_capacity_by_ready_endpoints_and_a_long_round_trip() {
     let two_pods = slice("shop", "web", "west", &["10.0.0.3", "10.0.0.4"]);
     let own = facts("east", NOW, &service("demandRps: 900, capacityRps: 1000, loadRps: 900"));
     let pipeline = synced("east", &(web(", optimized: {capacityRpsPerPod: 40}") + &two_pods + &own));
-    assert_eq!(reason(&pipeline), None, "the demand that is known explains the load");
+    assert_eq!(reason(&pipeline), None, "the known demand explains the load");
     for (cluster, capacity, latency) in [("east", 1000.0, 0.5), ("north", 40.0, 100.0), ("west", 80.0, 100.0)] {
         let selected = selected(&pipeline, cluster);
         assert!(near(selected.capacity_rps, capacity) && near(selected.latency_ms, latency), "{selected:?}");
-        assert!(near(selected.price_ms, 0.0), "and what nobody knows the price of is free: {selected:?}");
+        assert!(near(selected.price_ms, 0.0), "an unknown price is 0: {selected:?}");
     }
     assert!(weights(&pipeline)[0] > 900, "{:?}", weights(&pipeline));
 }
 
 #[test]
-fn a_round_trip_is_as_long_from_either_end() {
+fn round_trip_time_is_symmetric() {
     let from = |cluster: &str, rtt: u32| {
         let peer = if cluster == "east" { "north" } else { "east" };
         facts(cluster, NOW, &format!("links: [{{cluster: {peer}, rttMs: {rtt}}}]"))
@@ -154,7 +155,7 @@ fn a_round_trip_is_as_long_from_either_end() {
 }
 
 #[test]
-fn every_share_is_published_with_what_it_comes_from() {
+fn every_share_is_published_with_its_cost_terms() {
     let east =
         "links: [{cluster: north, rttMs: 50, jitterMs: 4, loss: 0.01}], egress: [{cluster: north, usdPerGb: 0.02}], ";
     let north = "egress: [{cluster: east, usdPerGb: 0.09}], ";
@@ -169,7 +170,7 @@ fn every_share_is_published_with_what_it_comes_from() {
         near(north.latency_ms, 56.02) && near(north.usd_per_million, 0.92) && near(north.price_ms, 92.0),
         "{north:?}"
     );
-    // Each at home: ρ = 1/2 and k = 1 ms, so the next request costs 1/(1 − ρ)² − 1 = 3 ms of everybody's time.
+    // Each is served locally: ρ = 1/2 and k = 1 ms, so the next request costs all requests 1/(1 − ρ)² − 1 = 3 ms.
     assert!(near(north.congestion_ms, 3.0) && near(north.utilization, 0.5), "{north:?}");
     assert!(near(north.capacity_rps, 1000.0));
     assert_eq!(
@@ -183,7 +184,7 @@ fn every_share_is_published_with_what_it_comes_from() {
 }
 
 #[test]
-fn load_that_nobody_planned_pushes_others_away() {
+fn unplanned_load_moves_planned_load_away() {
     let east = |residual: u32| {
         let numbers = format!("demandRps: 600, capacityRps: 1000, residualRps: {residual}");
         facts(
@@ -192,16 +193,16 @@ fn load_that_nobody_planned_pushes_others_away() {
             &("links: [{cluster: north, rttMs: 10}, {cluster: west, rttMs: 30}], ".to_owned() + &service(&numbers)),
         )
     };
-    let mut pipeline = synced("east", &(web("") + &roomy(NOW) + &east(0)));
+    let mut pipeline = synced("east", &(web("") + &with_free_capacity(NOW) + &east(0)));
     assert_eq!(weights(&pipeline), [1000, 0, 0]);
     pipeline.feed(applied(&east(500)));
     let pushed = weights(&pipeline);
     assert!(pushed[0] < 800 && pushed[1] > 200, "{pushed:?}");
-    assert!(selected(&pipeline, "east").utilization.unwrap() > 0.8, "the unplanned part of it is counted");
+    assert!(selected(&pipeline, "east").utilization.unwrap() > 0.8, "it includes the unplanned load");
 }
 
 #[test]
-fn where_demands_do_not_explain_the_loads_or_somebody_plans_otherwise_each_cluster_is_for_itself() {
+fn clusters_fall_back_if_demands_do_not_explain_loads_or_settings_differ() {
     let loaded = |demand: u32, rest: &str| {
         let numbers = format!("demandRps: {demand}, capacityRps: 1000, loadRps: 500{rest}");
         let of = |cluster| facts(cluster, NOW, &service(&numbers));
@@ -220,9 +221,9 @@ fn where_demands_do_not_explain_the_loads_or_somebody_plans_otherwise_each_clust
 }
 
 #[test]
-fn round_trip_times_make_no_plan_while_they_only_tremble() {
-    let unsaid = facts("east", NOW, &service("demandRps: 900, capacityRps: 1000"));
-    let mut pipeline = synced("east", &(web("") + &unsaid + &gateway(NOW, "40ms")));
+fn jitter_of_round_trip_times_makes_no_plan() {
+    let incomplete = facts("east", NOW, &service("demandRps: 900, capacityRps: 1000"));
+    let mut pipeline = synced("east", &(web("") + &incomplete + &gateway(NOW, "40ms")));
     let mut planned = Arc::clone(pipeline.plan().unwrap());
     let mut heartbeat = NOW;
     let mut plans_of = |last: &str, times: usize| {
@@ -240,15 +241,15 @@ fn round_trip_times_make_no_plan_while_they_only_tremble() {
         assert_eq!(plans_of(noise, 1), 0, "{noise}");
     }
     let spike = plans_of("200ms", 1) + plans_of("40ms", 10);
-    assert!(spike <= 2, "there, as far as the gate lets it, and back: {spike}");
-    assert!((1..=8).contains(&plans_of("80ms", 30)), "a longer way is learnt in a few steps");
+    assert!(spike <= 2, "up, as far as the filter permits, and back: {spike}");
+    assert!((1..=8).contains(&plans_of("80ms", 30)), "a longer path is learnt in a few steps");
     assert_eq!(plans_of("80ms", 30), 0);
 }
 
 #[test]
-fn what_changes_nothing_makes_no_plan_however_much_of_it_is_unknown() {
+fn unchanged_inputs_make_no_plan_even_if_facts_are_unknown() {
     let gateway = gateway(NOW, "10ms");
-    for facts in [String::new(), facts("north", NOW, &service("capacityRps: 500")), roomy(NOW)] {
+    for facts in [String::new(), facts("north", NOW, &service("capacityRps: 500")), with_free_capacity(NOW)] {
         let manifests = web("") + &facts + &gateway;
         let mut pipeline = synced("east", &manifests);
         let before = Arc::clone(pipeline.plan().unwrap());
@@ -258,11 +259,11 @@ fn what_changes_nothing_makes_no_plan_however_much_of_it_is_unknown() {
 }
 
 #[test]
-fn facts_count_less_and_less_from_six_rounds_on_and_at_twelve_not_at_all() {
+fn weight_of_facts_declines_from_six_rounds_to_none_at_twelve() {
     let capacity = |rounds: u64| {
         let later = NOW + rounds * ROUND;
         let fresh = |cluster: &str| facts(cluster, later, &service("demandRps: 600, capacityRps: 1000"));
-        let mut pipeline = synced("east", &(web("") + &roomy(NOW)));
+        let mut pipeline = synced("east", &(web("") + &with_free_capacity(NOW)));
         pipeline.apply(applied(&(fresh("east") + &fresh("north"))), later);
         let west = selected(&pipeline, "west");
         (west.capacity_rps, west.reason)
@@ -275,19 +276,19 @@ fn facts_count_less_and_less_from_six_rounds_on_and_at_twelve_not_at_all() {
 }
 
 #[test]
-fn when_all_facts_are_too_old_the_weights_stay_and_the_reason_says_so() {
-    let mut pipeline = synced("east", &(web("") + &said(NOW, (1500, 1000), (100, 1000), (100, 1000))));
+fn weights_stay_with_a_fallback_reason_when_all_facts_are_too_old() {
+    let mut pipeline = synced("east", &(web("") + &reported(NOW, (1500, 1000), (100, 1000), (100, 1000))));
     let before = weights(&pipeline);
     assert!(before[0] < 700 && before[1] > 300, "{before:?}");
-    // Nothing happens by the passage of time alone; this is a second address of north.
+    // Time alone does not cause a plan, so north gets a second address.
     let more = applied(&slice("shop", "web", "north", &["10.0.0.2", "10.0.0.5"]));
     pipeline.apply(more, NOW + 12 * ROUND);
     assert_eq!((weights(&pipeline), reason(&pipeline)), (before.clone(), Some("NoFacts")));
     assert_eq!(status(&pipeline).mode, "optimized");
     pipeline.apply(applied(&slice("shop", "web", "east", &[])), NOW + 12 * ROUND + 1);
-    assert_eq!(weights(&pipeline)[0], 0, "and health counts all the same");
+    assert_eq!(weights(&pipeline)[0], 0, "health still applies");
     pipeline.apply(applied(&slice("shop", "web", "east", &["10.0.0.1"])), NOW + 12 * ROUND + 2);
-    assert_eq!(weights(&pipeline), before, "the former weights are still known");
-    pipeline.apply(applied(&roomy(NOW + 13 * ROUND)), NOW + 13 * ROUND);
-    assert_eq!((weights(&pipeline), reason(&pipeline)), (vec![1000, 0, 0], None), "everybody is heard of again");
+    assert_eq!(weights(&pipeline), before, "the previous weights are still known");
+    pipeline.apply(applied(&with_free_capacity(NOW + 13 * ROUND)), NOW + 13 * ROUND);
+    assert_eq!((weights(&pipeline), reason(&pipeline)), (vec![1000, 0, 0], None), "all clusters report again");
 }

@@ -1,13 +1,11 @@
-//! Where clusters are, what traffic between them costs, and what they say of themselves.
+//! Locations of clusters, prices of traffic between them, and their facts.
 
 use std::sync::Arc;
 
 use crate::support::{Feed, applied, deleted, import, list, policy, slice, synced};
 use landfall_controller::accept::{Optimized, Preset};
-use landfall_controller::change::ObjectEvent;
-use landfall_controller::change::PeerEvent;
-use landfall_controller::change::Touched;
-use landfall_controller::facts::Facts;
+use landfall_controller::change::{ObjectEvent, PeerEvent, Touched};
+use landfall_controller::facts::ClusterFacts;
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, ObjectRef};
 use landfall_controller::pipeline::Pipeline;
@@ -32,7 +30,7 @@ fn pricing(name: &str, rules: &str) -> String {
     )
 }
 
-/// One of the objects of a cluster's facts.
+/// Returns one of the objects with a cluster's facts.
 fn facts(name: &str, spec: &str) -> String {
     format!(
         "---\napiVersion: landfall.dev/v1alpha1\nkind: ClusterFacts\nmetadata: {{name: {name}, namespace: \
@@ -40,7 +38,7 @@ fn facts(name: &str, spec: &str) -> String {
     )
 }
 
-/// Of the operator's namespace: for every service.
+/// Returns an optimized policy for all services, in the operator's namespace.
 fn optimizing() -> String {
     policy("landfall-system", "optimizing", OLD, "{loadBalancing: optimized}")
 }
@@ -53,7 +51,7 @@ fn place(provider: &str, region: &str) -> Location {
     Location::new(Some(provider), Some(region), None)
 }
 
-fn facts_of<'a>(pipeline: &'a Pipeline, cluster: &str) -> &'a Facts {
+fn facts_of<'a>(pipeline: &'a Pipeline, cluster: &str) -> &'a ClusterFacts {
     &pipeline.stores().facts.objects[cluster]
 }
 
@@ -64,14 +62,14 @@ fn problem(pipeline: &Pipeline) -> String {
 }
 
 #[test]
-fn a_cluster_is_where_its_nodes_are_and_touches_services_only_when_it_moves() {
+fn location_of_a_cluster_comes_from_its_nodes_and_replans_only_when_it_changes() {
     let nodes = node("a", "us-east-1a", "t0") + &node("b", "us-east-1b", "t0");
     let mut pipeline = synced("c1", &(optimizing() + &nodes));
     let here = place("aws", "us-east-1");
     assert_eq!(pipeline.stores().location.of_cluster(), Some(here));
     assert!(!pipeline.feed(applied(&node("a", "us-east-1a", "t1"))).all, "a heartbeat");
-    assert!(!pipeline.feed(applied(&node("c", "us-east-1c", "t1"))).all, "one more where the others are");
-    assert!(!pipeline.feed(deleted(Kind::Node, "", "c")).all, "and one less");
+    assert!(!pipeline.feed(applied(&node("c", "us-east-1c", "t1"))).all, "one more node in the same region");
+    assert!(!pipeline.feed(deleted(Kind::Node, "", "c")).all, "one node less");
     assert!(pipeline.feed(applied(&node("a", "us-east-1b", "t2"))).all, "another machine under the same name");
     assert_eq!(pipeline.stores().location.of_cluster().unwrap().zone.as_deref(), Some("us-east-1b"));
     assert!(!pipeline.feed(deleted(Kind::Node, "", "b")).all, "the other one is in the same zone");
@@ -80,11 +78,11 @@ fn a_cluster_is_where_its_nodes_are_and_touches_services_only_when_it_moves() {
     assert!(pipeline.feed(applied(&nodes)).all);
     let gone = [ObjectEvent::ListBegins(Kind::Node), ObjectEvent::ListEnds(Kind::Node)];
     assert!(pipeline.feed(gone.into()).all);
-    assert_eq!(pipeline.stores().location.of_cluster(), None, "who is not in a new list is gone");
+    assert_eq!(pipeline.stores().location.of_cluster(), None, "nodes missing from a new list are removed");
 }
 
 #[test]
-fn where_nothing_is_optimised_places_prices_and_facts_touch_nothing_until_a_policy_asks_for_them() {
+fn locations_prices_and_facts_replan_nothing_until_a_service_is_optimized() {
     let untouched = |touched: Touched| assert_eq!(touched, Touched::default());
     let web = import("shop", "web", "ClusterSetIP", &["c1", "c2"]);
     let slices = slice("shop", "web", "c1", &["10.0.0.1"]) + &slice("shop", "web", "c2", &["10.0.0.2"]);
@@ -96,15 +94,15 @@ fn where_nothing_is_optimised_places_prices_and_facts_touch_nothing_until_a_poli
     untouched(pipeline.feed(deleted(Kind::NetworkPricing, "", "not-ours")));
     let numbers = |capacity: u32| format!("services: [{{namespace: shop, name: web, capacityRps: {capacity}}}]");
     let east = "location: {provider: gcp, region: us-east1}";
-    let said = facts("c2-0", &format!("cluster: c2, {east}, {}", numbers(70)))
+    let reported = facts("c2-0", &format!("cluster: c2, {east}, {}", numbers(70)))
         + &facts("c1-0", &format!("cluster: c1, {}", numbers(50)))
         + &facts("c3-0", "cluster: c3");
-    untouched(pipeline.feed(applied(&said)));
+    untouched(pipeline.feed(applied(&reported)));
     untouched(pipeline.feed(deleted(Kind::ClusterFacts, "broker", "c3-0")));
     let peer =
         synced("c2", &facts("c2-0", &format!("cluster: c2, generation: 1, {east}, {}", numbers(90)))).own_facts();
-    let told = pipeline.feed(vec![PeerEvent::Reported(Arc::new(peer))]);
-    assert_eq!(told, Touched { peers: [id("c2")].into(), ..Touched::default() });
+    let touched = pipeline.feed(vec![PeerEvent::Reported(Arc::new(peer))]);
+    assert_eq!(touched, Touched { peers: [id("c2")].into(), ..Touched::default() });
 
     assert!(pipeline.feed(applied(&optimizing())).all);
     let terms: Vec<_> = pipeline.service("web.shop").rule.candidates.iter().map(|known| known.terms.unwrap()).collect();
@@ -113,13 +111,13 @@ fn where_nothing_is_optimised_places_prices_and_facts_touch_nothing_until_a_poli
     // 1 kB there and 10 kB back, a million times, at 0.05 USD per GB.
     assert!((terms[1].usd_per_million.unwrap() - 0.55).abs() < 1e-9, "{terms:?}");
 
-    // And when the policy is gone, nothing of it is of interest any more.
+    // Without the policy, these inputs are not needed any more.
     assert!(pipeline.feed(deleted(Kind::SelectionPolicy, "landfall-system", "optimizing")).all);
     untouched(pipeline.feed(applied(&pricing("ours", "{usdPerGb: 0.06}"))));
 }
 
 #[test]
-fn rules_of_users_go_before_those_that_were_shipped() {
+fn rules_of_users_precede_the_shipped_rules() {
     let price = |pipeline: &Pipeline| {
         let price =
             pipeline.stores().location.pricing().usd_per_gb(&place("aws", "us-east-1"), &place("gcp", "us-east1"));
@@ -141,24 +139,24 @@ fn rules_of_users_go_before_those_that_were_shipped() {
 }
 
 #[test]
-fn a_price_that_cannot_be_leaves_all_rules_of_its_object_as_they_were() {
+fn invalid_price_keeps_all_previous_rules_of_its_object() {
     let mut pipeline = synced("c1", &pricing("ours", "{usdPerGb: 0.05}"));
-    for (rules, says) in [
+    for (rules, message) in [
         ("{usdPerGb: 0.01}, {usdPerGb: -1}", "spec.rules[1].usdPerGb: -1 is not a number from 0 to 100"),
         ("{usdPerGb: .nan}", "spec.rules[0].usdPerGb: NaN is not a number from 0 to 100"),
         (
             "{from: {region: \" \"}, usdPerGb: 1}",
-            "spec.rules[0].from.region: \" \" is not a name; leave the field out if any will do",
+            "spec.rules[0].from.region: \" \" is not a name; leave the field out to match any name",
         ),
     ] {
         pipeline.feed(applied(&pricing("ours", rules)));
-        assert_eq!(problem(&pipeline), format!("NetworkPricing ours: {says}"));
+        assert_eq!(problem(&pipeline), format!("NetworkPricing ours: {message}"));
         assert_eq!(pipeline.stores().location.pricing().rules().len(), 1);
     }
 }
 
 #[test]
-fn the_shipped_prices_are_those_of_the_lists() {
+fn shipped_prices_equal_the_price_lists() {
     assert!(documents(SHIPPED).iter().all(|document| document.unknown.is_empty()));
     let pipeline = synced("c1", SHIPPED);
     assert_eq!(problem(&pipeline), "");
@@ -197,7 +195,7 @@ fn the_shipped_prices_are_those_of_the_lists() {
 }
 
 #[test]
-fn what_a_cluster_says_of_itself_is_taken() {
+fn facts_of_a_cluster_are_accepted() {
     let spec = "cluster: east, generation: 7, observedTime: \"2026-11-21T10:00:00Z\", parameterHash: 00c0ffee, \
                 location: {provider: AWS, region: us-east-1}, \
                 links: [{cluster: west, rttMs: 70.5, jitterMs: 2, loss: 0.01, reachable: true}, {cluster: north}], \
@@ -226,9 +224,9 @@ fn what_a_cluster_says_of_itself_is_taken() {
 }
 
 #[test]
-fn a_number_that_cannot_be_is_named_and_costs_nothing_but_itself() {
+fn invalid_value_in_facts_is_reported_and_the_rest_is_accepted() {
     let rest = "observedTime: \"2026-11-21T10:00:00Z\", egress: [{cluster: west, usdPerGb: 0.02}]";
-    for (wrong, says) in [
+    for (wrong, message) in [
         (
             "links: [{cluster: west, rttMs: -5}]",
             "spec.links[0].rttMs: -5 is not a number from 0 to 60000; it is left out",
@@ -247,16 +245,16 @@ fn a_number_that_cannot_be_is_named_and_costs_nothing_but_itself() {
         ("services: [{namespace: shop, name: We_b}]", "spec.services[0]: service \"We_b\" is not a DNS label"),
         (
             "services: [{namespace: shop, name: web, parameterHash: z}]",
-            "spec.services[0].parameterHash: \"z\" is not of 1 to 16 hexadecimal digits",
+            "spec.services[0].parameterHash: \"z\" is not a number of 1 to 16 hexadecimal digits",
         ),
-        ("parameterHash: nonsense", "spec.parameterHash: \"nonsense\" is not of 1 to 16 hexadecimal digits"),
-        ("location: {continent: atlantis}", "spec.location.continent: \"atlantis\" is not a continent that is known"),
+        ("parameterHash: nonsense", "spec.parameterHash: \"nonsense\" is not a number of 1 to 16 hexadecimal digits"),
+        ("location: {continent: atlantis}", "spec.location.continent: \"atlantis\" is not a known continent"),
     ] {
         let mut pipeline = synced("c1", &optimizing());
         let touched = pipeline.feed(applied(&facts("east-0", &format!("cluster: east, {wrong}, {rest}"))));
         assert!(touched.all);
         assert!(
-            problem(&pipeline).starts_with(&format!("ClusterFacts broker/east-0: {says}")),
+            problem(&pipeline).starts_with(&format!("ClusterFacts broker/east-0: {message}")),
             "{}",
             problem(&pipeline)
         );
@@ -265,16 +263,16 @@ fn a_number_that_cannot_be_is_named_and_costs_nothing_but_itself() {
 }
 
 #[test]
-fn more_than_a_cluster_may_say_is_left_out() {
+fn entries_beyond_the_limit_are_left_out() {
     let links: Vec<String> = (0..300).map(|i| format!("{{cluster: c{i}}}")).collect();
     let pipeline = synced("c1", &facts("east-0", &format!("cluster: east, links: [{}]", links.join(", "))));
     assert_eq!(facts_of(&pipeline, "east").links.len(), 256);
-    let says = "ClusterFacts broker/east-0: spec.links: more than 256; those beyond are left out";
-    assert_eq!(problem(&pipeline), says);
+    let message = "ClusterFacts broker/east-0: spec.links: more than 256 entries; the rest is left out";
+    assert_eq!(problem(&pipeline), message);
 }
 
 #[test]
-fn the_objects_of_a_cluster_are_one_and_the_newest_says_what_counts() {
+fn facts_of_several_objects_are_merged_and_the_newest_wins() {
     let part = |name: &str, minute: u32, service: &str, rtt: u32| {
         let spec = format!(
             "cluster: east, generation: {minute}, observedTime: \"2026-11-21T10:{minute:02}:00Z\", links: [{{cluster: \
@@ -289,10 +287,10 @@ fn the_objects_of_a_cluster_are_one_and_the_newest_says_what_counts() {
     let parts = part("east-0", 5, "web", 70) + &part("east-1", 4, "api", 60);
     let mut pipeline = synced("c1", &(optimizing() + &parts));
     let east = facts_of(&pipeline, "east");
-    assert_eq!((east.generation, east.links[&id("west")].rtt_ms), (5, Some(70.0)), "of the newest, in any order");
+    assert_eq!((east.generation, east.links[&id("west")].rtt_ms), (5, Some(70.0)), "the newest wins, in any order");
     assert_eq!(services(&pipeline), [("shop/api".to_owned(), 60.0), ("shop/web".to_owned(), 70.0)]);
 
-    assert!(!pipeline.feed(applied(&part("east-1", 4, "api", 60))).all, "nothing new");
+    assert!(!pipeline.feed(applied(&part("east-1", 4, "api", 60))).all, "no change");
     assert!(pipeline.feed(applied(&part("east-1", 6, "web", 80))).all);
     assert_eq!(services(&pipeline), [("shop/web".to_owned(), 80.0)], "it is in both");
     pipeline.feed(deleted(Kind::ClusterFacts, "broker", "east-1"));
@@ -300,7 +298,7 @@ fn the_objects_of_a_cluster_are_one_and_the_newest_says_what_counts() {
 
     pipeline.feed(applied(&facts("east-0", "cluster: west")));
     let known: Vec<&str> = pipeline.stores().facts.objects.keys().map(ClusterId::as_str).collect();
-    assert_eq!(known, ["west"], "an object that changes its cluster leaves the former one");
+    assert_eq!(known, ["west"], "an object that changes its cluster leaves the previous one");
     pipeline.feed(list(""));
     assert!(pipeline.stores().facts.objects.is_empty());
 }
@@ -310,7 +308,7 @@ fn optimized(pipeline: &Pipeline) -> Option<Optimized> {
 }
 
 #[test]
-fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
+fn optimizer_settings_are_accepted_with_the_optimized_or_an_inherited_mode() {
     let accepted = |spec: &str| optimized(&synced("c1", &policy("bank", "pay", OLD, spec)));
     assert_eq!(accepted("{loadBalancing: optimized}"), None);
     let cost = Optimized { params: Some(Preset::Cost), ..Optimized::default() };
@@ -321,7 +319,7 @@ fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
     let expected = Optimized {
         rate: Some(0.05),
         params: None,
-        target_utilisation: Some(0.8),
+        target_utilization: Some(0.8),
         request_bytes: Some(500.0),
         response_bytes: Some(0.0),
         capacity_rps_per_pod: Some(0.5),
@@ -335,9 +333,9 @@ fn settings_of_the_optimiser_are_accepted_with_that_mode_or_an_inherited_one() {
 }
 
 #[test]
-fn settings_that_a_schema_would_refuse_are_refused_and_the_former_ones_stay() {
+fn settings_out_of_range_are_refused_and_the_previous_ones_stay() {
     let right = "{optimized: {targetUtilization: 0.8}}";
-    for (wrong, says) in [
+    for (wrong, message) in [
         (
             "{optimized: {targetUtilization: 1.5}}",
             "spec.optimized.targetUtilization: 1.5 is not a number from 0.1 to 0.99",
@@ -349,27 +347,27 @@ fn settings_that_a_schema_would_refuse_are_refused_and_the_former_ones_stay() {
         ("{optimized: {roundSeconds: 5}}", "spec.optimized.roundSeconds: 5 is not a number from 30 to 1200"),
         (
             "{loadBalancing: round-robin, optimized: {burstiness: 2}}",
-            "spec.loadBalancing: \"round-robin\" is not optimized, which the settings under optimized need",
+            "spec.loadBalancing: \"round-robin\" is not optimized, which spec.optimized needs",
         ),
         (
             "{loadBalancing: round-robin, optimizedLoadBalancingParams: cost}",
-            "spec.loadBalancing: \"round-robin\" is not optimized, which optimizedLoadBalancingParams need",
+            "spec.loadBalancing: \"round-robin\" is not optimized, which spec.optimizedLoadBalancingParams needs",
         ),
         (
             "{optimizedLoadBalancingParams: cost, optimized: {usdPerMsPerMillionRequests: 1}}",
-            "spec.optimizedLoadBalancingParams and spec.optimized.usdPerMsPerMillionRequests contradict each other; say \
+            "spec.optimizedLoadBalancingParams and spec.optimized.usdPerMsPerMillionRequests exclude each other; set only \
              one of them",
         ),
     ] {
         let mut pipeline = synced("c1", &policy("bank", "pay", OLD, right));
         pipeline.feed(applied(&policy("bank", "pay", OLD, wrong)));
-        assert_eq!(problem(&pipeline), format!("SelectionPolicy bank/pay: {says}"));
-        assert_eq!(optimized(&pipeline).unwrap().target_utilisation, Some(0.8));
+        assert_eq!(problem(&pipeline), format!("SelectionPolicy bank/pay: {message}"));
+        assert_eq!(optimized(&pipeline).unwrap().target_utilization, Some(0.8));
     }
 }
 
 #[test]
-fn a_change_of_a_setting_touches_the_services() {
+fn changed_setting_replans_all_services() {
     let mut pipeline = synced("c1", &policy("bank", "pay", OLD, "{optimized: {epsilonMs: 1}}"));
     assert!(!pipeline.feed(applied(&policy("bank", "pay", OLD, "{optimized: {epsilonMs: 1}}"))).all);
     assert!(pipeline.feed(applied(&policy("bank", "pay", OLD, "{optimized: {epsilonMs: 2}}"))).all);
@@ -386,7 +384,7 @@ fn a_change_of_a_setting_touches_the_services() {
 }
 
 #[test]
-fn a_field_that_there_is_none_of_is_named_in_a_file_and_the_rest_counts() {
+fn unknown_field_in_a_file_is_reported_and_the_rest_is_used() {
     let spec =
         "{loadBalancing: weighted-round-robin, wieghts: [], weights: [{source: c1, clusters: {c2: 1}, note: a}]}";
     let yaml = policy("bank", "pay", OLD, spec);
@@ -409,5 +407,5 @@ fn a_field_that_there_is_none_of_is_named_in_a_file_and_the_rest_counts() {
     let refused = documents(misspelt).remove(0).read.unwrap_err();
     assert!(refused.what.starts_with("spec.rules[0].to.provder: there is no such field"), "{}", refused.what);
     let found = documents(&node("a", "us-east-1a", "t0"));
-    assert!(found[0].unknown.is_empty(), "most of what is in a node is no business of ours");
+    assert!(found[0].unknown.is_empty(), "most fields of a node are not read");
 }

@@ -1,19 +1,19 @@
-//! How many pods answer for the exports of the local cluster, by the slices that Kubernetes keeps of its own services.
+//! Ready pods of the exports of the local cluster, from the slices that Kubernetes keeps for its services.
 
 use std::collections::BTreeSet;
 
-use landfall_controller::change::ObjectEvent;
-use landfall_controller::change::{Change, Touched};
+use landfall_controller::change::{Change, ObjectEvent, Touched};
 use landfall_controller::object::Kind;
 use landfall_controller::pipeline::Pipeline;
-use landfall_controller::targets::meters;
+use landfall_controller::targets::load_targets;
 use landfall_core::name::ServiceKey;
 
 use proptest::prelude::*;
 
 use crate::support::{Feed, applied, deleted, import, policy, slice, synced};
 
-/// A slice as Kubernetes writes it. Endpoints are a pod, an address and whether it is ready; an empty pod: none is named.
+/// Returns a slice as Kubernetes writes it. An endpoint is a pod, an address, and its readiness; without a pod, the
+/// name is empty.
 pub(crate) fn own(name: &str, service: &str, endpoints: &[(&str, &str, bool)]) -> String {
     let endpoint = |(pod, address, ready): &(&str, &str, bool)| {
         let target = match *pod {
@@ -32,7 +32,7 @@ pub(crate) fn own(name: &str, service: &str, endpoints: &[(&str, &str, bool)]) -
     )
 }
 
-/// Exported by `east` and `west` behind one service IP each.
+/// Returns a service that `east` and `west` export with one service IP each.
 fn web(mode: &str) -> String {
     let policy = policy("shop", "web", "2026-01-01T00:00:00Z", &format!("{{loadBalancing: {mode}}}"));
     let slices = slice("shop", "web", "east", &["10.0.0.1"]) + &slice("shop", "web", "west", &["10.0.0.2"]);
@@ -43,7 +43,7 @@ fn count(pipeline: &Pipeline, service: &str) -> Option<usize> {
     pipeline.stores().services.pods.count(&ServiceKey::new("shop", service).unwrap())
 }
 
-/// Of east and west, in requests per second.
+/// Returns the capacities of east and west, in requests per second.
 fn capacities(pipeline: &Pipeline) -> Vec<f64> {
     let candidates = &pipeline.service("web.shop").rule.candidates;
     candidates.iter().map(|candidate| candidate.terms.unwrap().capacity_rps.round()).collect()
@@ -54,18 +54,18 @@ fn touches_web(touched: &Touched) -> bool {
 }
 
 #[test]
-fn ready_pods_are_counted_once_however_many_addresses_and_slices_they_have() {
+fn ready_pods_are_counted_once_regardless_of_addresses_and_slices() {
     let four = own("web-v4", "web", &[("a", "10.1.0.1", true), ("b", "10.1.0.2", true), ("c", "10.1.0.3", false)]);
     let six = own("web-v6", "web", &[("b", "fd00::2", true), ("a", "fd00::1", true)]);
     let mut pipeline = synced("east", &(web("optimized") + &four + &six));
     assert_eq!(count(&pipeline, "web"), Some(2));
     pipeline.feed(applied(&own("web-more", "web", &[("d", "10.1.0.4", true), ("", "10.1.0.9", true)])));
-    assert_eq!(count(&pipeline, "web"), Some(4), "what is no pod counts by its address");
-    assert_eq!(count(&pipeline, "pay"), None, "nothing is known of it");
+    assert_eq!(count(&pipeline, "web"), Some(4), "an endpoint without a pod counts by its address");
+    assert_eq!(count(&pipeline, "pay"), None, "it has no slices");
 }
 
 #[test]
-fn the_local_export_bears_what_its_ready_pods_do_and_another_what_is_seen_of_it() {
+fn capacity_of_the_local_export_comes_from_ready_pods_and_of_others_from_endpoints() {
     let pods = own("web-1", "web", &[("a", "10.1.0.1", true), ("b", "10.1.0.2", true), ("c", "10.1.0.3", true)]);
     let mut pipeline = synced("east", &web("optimized"));
     assert_eq!(capacities(&pipeline), [100.0, 100.0], "one address each");
@@ -75,16 +75,16 @@ fn the_local_export_bears_what_its_ready_pods_do_and_another_what_is_seen_of_it(
     assert_eq!(capacities(&pipeline), [100.0, 100.0]);
 }
 
-/// The pods that are to be metered, export by export.
-fn metered(pipeline: &mut Pipeline) -> Vec<BTreeSet<Box<str>>> {
+/// Returns the pods of each load target.
+fn measured_pods(pipeline: &mut Pipeline) -> Vec<BTreeSet<Box<str>>> {
     pipeline.feed(vec![Change::Leads(true)]);
-    let pods = meters(pipeline).into_values().map(|meter| meter.pods).collect();
+    let pods = load_targets(pipeline).into_values().map(|meter| meter.pods).collect();
     pipeline.feed(vec![Change::Leads(false)]);
     pods
 }
 
 #[test]
-fn pods_touch_nothing_but_an_optimised_import_of_which_others_are_ready() {
+fn changed_pods_replan_only_an_optimized_import_with_other_ready_pods() {
     let untouched = |touched: Touched| assert_eq!(touched, Touched::default());
     let one = own("web-1", "web", &[("a", "10.1.0.1", true)]);
     let mut plain = synced("east", &web("round-robin"));
@@ -95,8 +95,8 @@ fn pods_touch_nothing_but_an_optimised_import_of_which_others_are_ready() {
     untouched(pipeline.feed(applied(&own("pay-1", "pay", &[("a", "10.1.0.1", true)]))));
     untouched(pipeline.feed(applied(&own("web-1", "web", &[("b", "10.1.0.2", false), ("a", "10.1.0.1", true)]))));
     let swapped = own("web-1", "web", &[("b", "10.1.0.2", true), ("a", "10.1.0.1", false)]);
-    assert!(touches_web(&pipeline.feed(applied(&swapped))), "another one is to be metered");
-    assert_eq!(metered(&mut pipeline), [BTreeSet::from(["b".into()])]);
+    assert!(touches_web(&pipeline.feed(applied(&swapped))), "another pod is measured");
+    assert_eq!(measured_pods(&mut pipeline), [BTreeSet::from(["b".into()])]);
     untouched(pipeline.feed(applied(&own("web-2", "web", &[("b", "10.1.0.2", true)]))));
     untouched(pipeline.feed(deleted(Kind::EndpointSlice, "shop", "web-2")));
     assert!(touches_web(&pipeline.feed(applied(&own("web-1", "web", &[("b", "10.1.0.2", false)])))));
@@ -104,7 +104,7 @@ fn pods_touch_nothing_but_an_optimised_import_of_which_others_are_ready() {
 }
 
 #[test]
-fn a_slice_whose_labels_change_is_where_they_say_and_nowhere_else() {
+fn slice_with_changed_labels_moves_to_the_other_service() {
     let of = |service: &str| own("web-of-east-x", service, &[("a", "10.1.0.1", true), ("b", "10.1.0.2", true)]);
     let mut pipeline = synced("east", &web("optimized"));
     assert_eq!(capacities(&pipeline), [100.0, 100.0]);
@@ -121,23 +121,25 @@ fn a_slice_whose_labels_change_is_where_they_say_and_nowhere_else() {
 }
 
 #[test]
-fn a_slice_that_is_not_in_a_new_list_is_gone_and_one_of_no_service_is_no_problem() {
-    let nobodys = own("x-1", "Not_A_Name", &[("a", "10.1.0.1", true)]);
+fn slice_missing_from_a_new_list_is_removed_and_one_without_a_service_is_ignored() {
+    let other = own("x-1", "Not_A_Name", &[("a", "10.1.0.1", true)]);
     let one = own("web-1", "web", &[("a", "10.1.0.1", true)]);
-    let mut pipeline = synced("east", &(web("optimized") + &one + &nobodys));
+    let mut pipeline = synced("east", &(web("optimized") + &one + &other));
     assert_eq!((count(&pipeline, "web"), pipeline.stores().problems().count()), (Some(1), 0));
     pipeline.feed(vec![ObjectEvent::ListBegins(Kind::EndpointSlice), ObjectEvent::ListEnds(Kind::EndpointSlice)]);
     assert_eq!(count(&pipeline, "web"), None);
 }
 
-/// What happens to a slice.
+/// An event for a slice.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Deleted,
-    /// Of a service of the cluster, with pods from the first up to the second.
+    /// Applied as a slice of a local service, with a range of pods.
     Own(&'static str, usize, usize),
+    /// Applied as a slice of the clusterset.
     OfClusterset,
-    OfNobody,
+    /// Applied as a slice without a valid service.
+    WithoutService,
 }
 
 const PODS: [(&str, &str, bool); 5] = [
@@ -154,17 +156,17 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Deleted),
         3 => own.prop_map(|(service, first, end)| Event::Own(service, first.min(end), end)),
         1 => Just(Event::OfClusterset),
-        1 => Just(Event::OfNobody),
+        1 => Just(Event::WithoutService),
     ]
 }
 
-/// `None`: it is deleted.
+/// Returns the manifest after an event. Returns `None` if the slice is deleted.
 fn manifest(name: &str, event: Event) -> Option<String> {
     match event {
         Event::Deleted => None,
         Event::Own(service, first, end) => Some(own(name, service, &PODS[first..end])),
         Event::OfClusterset => Some(slice("shop", "web", "east", &["10.0.0.7"]).replace("web-of-east-x", name)),
-        Event::OfNobody => Some(own(name, "Not_A_Name", &PODS)),
+        Event::WithoutService => Some(own(name, "Not_A_Name", &PODS)),
     }
 }
 
@@ -172,7 +174,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn after_any_events_the_stores_are_as_if_only_the_last_ones_had_been(
+    fn stores_depend_only_on_the_last_event_of_each_object(
         events in proptest::collection::vec((0..3_usize, event()), 1..20),
     ) {
         let names = ["x", "y", "z"];

@@ -1,4 +1,4 @@
-//! Which policy counts, and what it does to the shares.
+//! Which policy applies, and its effect on the shares.
 
 use crate::support::{Feed, applied, deleted, import, list, pipeline, policy, slice, synced};
 use landfall_controller::object::{Kind, ObjectRef};
@@ -33,20 +33,20 @@ fn verdict(pipeline: &Pipeline, namespace: &str, name: &str) -> Verdict {
 }
 
 #[test]
-fn without_a_policy_the_local_export_is_preferred_and_the_others_share_equally() {
+fn default_prefers_the_local_export_and_shares_equally_among_others() {
     assert_eq!(synced("c1", &pay()).shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
     assert_eq!(synced("c2", &pay()).shares("pay.bank"), ["c2 1000 Local", "c3 0 Standby"]);
 }
 
 #[test]
-fn the_lower_the_weight_the_higher_the_share() {
+fn lower_weight_gives_a_higher_share() {
     let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights("10", "5"))));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
     assert_eq!(pipeline.service("pay.bank").rule.policy.as_deref(), Some("bank/pay"));
 }
 
 #[test]
-fn the_weights_of_the_enhancement_proposal_come_out_as_it_says() {
+fn weights_of_the_enhancement_proposal_give_its_shares() {
     let rows = "{loadBalancing: weighted-round-robin, weights: [{source: c1, clusters: {c2: 10, c3: 5}}, \
                 {source: c2, clusters: {c2: 0, c3: 4}}, {source: c3, clusters: {c2: 4, c3: 0}}]}";
     let manifests = pay() + &policy("bank", "pay", OLD, rows);
@@ -56,7 +56,7 @@ fn the_weights_of_the_enhancement_proposal_come_out_as_it_says() {
 }
 
 #[test]
-fn who_waits_for_a_preferred_cluster_answers_when_it_fails() {
+fn standby_cluster_answers_when_the_preferred_one_fails() {
     let zero = "{loadBalancing: weighted-round-robin, weights: [{source: c1, clusters: {c2: 0, c3: 1}}]}";
     let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, zero)));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 ZeroWeight", "c3 0 Standby"]);
@@ -65,7 +65,7 @@ fn who_waits_for_a_preferred_cluster_answers_when_it_fails() {
 }
 
 #[test]
-fn a_candidate_without_a_usable_weight_gets_nothing_and_says_why() {
+fn candidate_without_a_valid_weight_gets_no_share_and_a_reason() {
     let shares = |c2, c3| synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights(c2, c3)))).shares("pay.bank");
     for wrong in ["-1", ".inf", "-.inf", ".nan"] {
         assert_eq!(shares(wrong, "5"), ["c2 0 InvalidWeight", "c3 1000 Weighted"], "{wrong}");
@@ -76,7 +76,7 @@ fn a_candidate_without_a_usable_weight_gets_nothing_and_says_why() {
 }
 
 #[test]
-fn when_no_candidate_has_a_weight_all_share_equally_and_the_selection_says_so() {
+fn candidates_share_equally_with_a_fallback_reason_if_none_has_a_weight() {
     let elsewhere = "{loadBalancing: weighted-round-robin, weights: [{source: c9, clusters: {c3: 5}}]}";
     let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, elsewhere)));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
@@ -84,7 +84,7 @@ fn when_no_candidate_has_a_weight_all_share_equally_and_the_selection_says_so() 
 }
 
 #[test]
-fn a_min_share_is_kept_at_the_expense_of_the_others() {
+fn minimum_share_is_kept_at_the_expense_of_the_others() {
     let spec = "{loadBalancing: weighted-round-robin, minShares: {c2: 12.5%}, \
                 weights: [{source: \"*\", clusters: {c2: 99, c3: 1}}]}";
     let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, spec)));
@@ -92,16 +92,16 @@ fn a_min_share_is_kept_at_the_expense_of_the_others() {
 }
 
 #[test]
-fn optimized_without_any_facts_stays_near_and_says_what_it_does_not_know() {
+fn optimized_mode_without_facts_stays_local_and_has_a_fallback_reason() {
     let pipeline = synced("c2", &(pay() + &policy("bank", "pay", OLD, "{loadBalancing: optimized}")));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 Optimized", "c3 0 Standby"]);
     assert_eq!(pipeline.service("pay.bank").rule.fallback.unwrap().as_str(), "DemandUnknown");
     let elsewhere = synced("c1", &(pay() + &policy("bank", "pay", OLD, "{loadBalancing: optimized}")));
-    assert_eq!(elsewhere.shares("pay.bank"), ["c2 500 Optimized", "c3 500 Optimized"], "as far as anybody knows");
+    assert_eq!(elsewhere.shares("pay.bank"), ["c2 500 Optimized", "c3 500 Optimized"], "without facts, they are equal");
 }
 
 #[test]
-fn the_most_specific_policy_counts() {
+fn most_specific_policy_applies() {
     let everything = policy("landfall-system", "all", OLD, &weights("1", "1"));
     let namespace = policy("bank", "bank", NEW, &weights("1", "3"));
     let named = policy("bank", "pay", NEW, &weights("1", "9").replacen('{', "{targetRefs: [{name: pay}], ", 1));
@@ -116,14 +116,14 @@ fn the_most_specific_policy_counts() {
 }
 
 #[test]
-fn of_two_equally_specific_policies_the_older_counts_and_the_newer_is_told() {
+fn older_of_two_equally_specific_policies_applies_and_the_newer_is_conflicted() {
     let manifests =
         pay() + &policy("bank", "a-new", NEW, &weights("9", "1")) + &policy("bank", "b-old", OLD, &weights("1", "9"));
     let mut pipeline = synced("c1", &manifests);
     assert_eq!(pipeline.service("pay.bank").rule.policy.as_deref(), Some("bank/b-old"));
-    let told = verdict(&pipeline, "bank", "a-new");
-    assert_eq!((told.accepted, told.reason), (false, "Conflicted"));
-    assert!(told.message.contains("bank/b-old"), "{}", told.message);
+    let newer = verdict(&pipeline, "bank", "a-new");
+    assert_eq!((newer.accepted, newer.reason), (false, "Conflicted"));
+    assert!(newer.message.contains("bank/b-old"), "{}", newer.message);
     assert!(verdict(&pipeline, "bank", "b-old").accepted);
 
     pipeline.feed(deleted(Kind::SelectionPolicy, "bank", "b-old"));
@@ -132,26 +132,26 @@ fn of_two_equally_specific_policies_the_older_counts_and_the_newer_is_told() {
 }
 
 #[test]
-fn two_zero_weights_in_a_row_are_refused_and_the_older_rule_stays_in_force() {
+fn two_zero_weights_in_a_row_are_refused_and_the_older_policy_applies() {
     let manifests =
         pay() + &policy("bank", "pay", OLD, &weights("10", "5")) + &policy("bank", "pay2", NEW, &weights("0", "0"));
     let pipeline = synced("c1", &manifests);
     assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
-    let told = verdict(&pipeline, "bank", "pay2");
-    assert_eq!((told.accepted, told.reason), (false, "Invalid"));
-    assert!(told.message.contains("both c2 and c3"), "{}", told.message);
+    let newer = verdict(&pipeline, "bank", "pay2");
+    assert_eq!((newer.accepted, newer.reason), (false, "Invalid"));
+    assert!(newer.message.contains("both c2 and c3"), "{}", newer.message);
 }
 
 #[test]
-fn a_policy_that_is_edited_into_a_contradiction_stays_in_force_as_it_was() {
+fn previous_version_of_a_policy_with_a_contradiction_stays_in_force() {
     let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights("10", "5"))));
     let too_much = "{loadBalancing: weighted-round-robin, minShares: {c2: 70%, c3: 70%}}";
-    for (contradiction, says) in [(weights("0", "0"), "both c2 and c3"), (too_much.to_owned(), "140.0 %")] {
+    for (contradiction, message) in [(weights("0", "0"), "both c2 and c3"), (too_much.to_owned(), "140.0 %")] {
         pipeline.feed(applied(&policy("bank", "pay", OLD, &contradiction)));
         assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
-        let told = verdict(&pipeline, "bank", "pay");
-        assert_eq!((told.accepted, told.reason), (false, "Invalid"));
-        assert!(told.message.contains(says) && told.message.ends_with("stays in force"), "{}", told.message);
+        let edited = verdict(&pipeline, "bank", "pay");
+        assert_eq!((edited.accepted, edited.reason), (false, "Invalid"));
+        assert!(edited.message.contains(message) && edited.message.ends_with("stays in force"), "{}", edited.message);
     }
     pipeline.feed(applied(&policy("bank", "pay", OLD, &weights("1", "1"))));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Weighted", "c3 500 Weighted"]);
@@ -159,7 +159,7 @@ fn a_policy_that_is_edited_into_a_contradiction_stays_in_force_as_it_was() {
 }
 
 #[test]
-fn a_submariner_resource_of_another_namespace_decides_nothing() {
+fn submariner_resource_in_another_namespace_is_ignored() {
     let manifests = pay() + &submariner("{serviceDiscoveryEnabled: true, serviceDiscoveryLoadBalancing: optimized}");
     let here = |namespace: &str| {
         let mut pipeline = crate::support::pipeline_near("c1", Some(namespace));
@@ -171,7 +171,7 @@ fn a_submariner_resource_of_another_namespace_decides_nothing() {
 }
 
 #[test]
-fn min_shares_above_100_percent_are_refused() {
+fn minimum_shares_above_100_percent_are_refused() {
     let spec = "{loadBalancing: round-robin, minShares: {c2: 60%, c3: 40.1%}}";
     let pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, spec)));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
@@ -179,11 +179,11 @@ fn min_shares_above_100_percent_are_refused() {
 }
 
 #[test]
-fn weights_with_another_mode_are_refused_rather_than_ignored() {
+fn weights_with_another_mode_are_refused() {
     let mut pipeline = synced("c1", &pay());
     let spec = weights("10", "5").replace("weighted-round-robin", "round-robin");
     let touched = pipeline.feed(applied(&policy("bank", "pay", OLD, &spec)));
-    let expected = "spec.loadBalancing: \"round-robin\" is not weighted-round-robin, which weights need";
+    let expected = "spec.loadBalancing: \"round-robin\" is not weighted-round-robin, which spec.weights needs";
     assert_eq!(touched.problems[0].what, expected);
     let inherited = weights("10", "5").replace("loadBalancing: weighted-round-robin, ", "");
     pipeline.feed(applied(
@@ -194,7 +194,7 @@ fn weights_with_another_mode_are_refused_rather_than_ignored() {
 }
 
 #[test]
-fn a_policy_for_an_import_that_is_not_there_says_so_until_it_is() {
+fn policy_for_a_missing_import_is_not_accepted_until_the_import_exists() {
     let named = weights("10", "5").replacen('{', "{targetRefs: [{name: pya}], ", 1);
     let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &named)));
     assert_eq!(verdict(&pipeline, "bank", "pay").reason, "TargetNotFound");
@@ -203,7 +203,7 @@ fn a_policy_for_an_import_that_is_not_there_says_so_until_it_is() {
 }
 
 #[test]
-fn a_policy_that_becomes_malformed_stays_in_force_as_it_was() {
+fn previous_version_of_a_malformed_policy_stays_in_force() {
     let mut pipeline = synced("c1", &(pay() + &policy("bank", "pay", OLD, &weights("10", "5"))));
     let malformed = "{loadBalancing: weighted-round-robin, minShares: {c2: lots}}";
     let touched = pipeline.feed(applied(&policy("bank", "pay", OLD, malformed)));
@@ -213,7 +213,7 @@ fn a_policy_that_becomes_malformed_stays_in_force_as_it_was() {
 }
 
 #[test]
-fn the_cluster_wide_mode_counts_only_while_service_discovery_is_enabled() {
+fn cluster_wide_mode_applies_only_while_service_discovery_is_enabled() {
     let mode = |enabled| {
         let spec = format!("{{serviceDiscoveryEnabled: {enabled}, serviceDiscoveryLoadBalancing: optimized}}");
         synced("c1", &(pay() + &submariner(&spec))).service("pay.bank").rule.fallback
@@ -223,7 +223,7 @@ fn the_cluster_wide_mode_counts_only_while_service_discovery_is_enabled() {
 }
 
 #[test]
-fn a_policy_without_a_mode_keeps_that_of_the_cluster() {
+fn policy_without_a_mode_keeps_the_mode_of_the_cluster() {
     let manifests = pay()
         + &submariner("{serviceDiscoveryEnabled: true, serviceDiscoveryLoadBalancing: optimized}")
         + &policy("bank", "pay", OLD, "{localPreference: Prefer}");
@@ -237,14 +237,14 @@ fn annotated(annotations: &str) -> String {
 }
 
 #[test]
-fn the_former_weight_annotation_is_honoured_for_the_importing_cluster_it_names() {
+fn weight_annotation_applies_to_the_importing_cluster_that_it_names() {
     let manifests = annotated("lighthouse-lb-weight.submariner.io/c1: \"c2:10,c3:5\"");
     assert_eq!(synced("c1", &manifests).shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
     assert_eq!(synced("c4", &manifests).shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
 }
 
 #[test]
-fn the_weight_annotations_of_the_exporters_own_imports_make_a_row() {
+fn weight_annotations_of_the_exporters_imports_form_a_row() {
     let own = |cluster, weight| {
         format!(
             "---\napiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata:\n  name: pay-bank-{cluster}\n  \
@@ -256,36 +256,36 @@ fn the_weight_annotations_of_the_exporters_own_imports_make_a_row() {
     let mut pipeline = synced("c1", &(pay() + &own("c2", "10") + &own("c3", "5")));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
     pipeline.feed(applied(&(own("c2", "0") + &own("c3", "0"))));
-    assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 ZeroWeight", "c3 0 InvalidWeight"], "one of them keeps its 0");
+    assert_eq!(pipeline.shares("pay.bank"), ["c2 1000 ZeroWeight", "c3 0 InvalidWeight"], "only one keeps its 0");
     pipeline.feed(list(&pay()));
     assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
 }
 
 #[test]
-fn a_policy_with_weights_counts_more_than_annotations() {
+fn policy_with_weights_overrides_annotations() {
     let manifests = annotated("lighthouse-lb-weight.submariner.io/c1: \"c2:1,c3:9\"")
         + &policy("bank", "pay", OLD, &weights("10", "5"));
     assert_eq!(synced("c1", &manifests).shares("pay.bank"), ["c2 333 Weighted", "c3 667 Weighted"]);
 }
 
 #[test]
-fn the_prefer_local_annotation_is_honoured() {
+fn prefer_local_annotation_applies() {
     let manifests = annotated("lighthouse.submariner.io/prefer-local-cluster: \"false\"");
     assert_eq!(synced("c2", &manifests).shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
 }
 
 #[test]
-fn an_annotation_that_cannot_be_understood_is_named_and_left_out_and_the_service_is_answered() {
-    for (annotation, says) in [
+fn malformed_annotation_is_reported_and_the_service_is_still_answered() {
+    for (annotation, message) in [
         ("lighthouse-lb-weight.submariner.io/c1: \"5\"", "a list of exporting clusters"),
         ("lighthouse-lb-weight.submariner.io/C1: \"c2:5\"", "is not one or two DNS labels"),
         ("lighthouse.submariner.io/prefer-local-cluster: \"maybe\"", "\"true\" or \"false\""),
     ] {
         let mut pipeline = pipeline("c1", RulesFrom::Policies);
         let touched = pipeline.feed(list(&annotated(annotation)));
-        assert!(touched.problems[0].what.contains(says), "{}", touched.problems[0]);
+        assert!(touched.problems[0].what.contains(message), "{}", touched.problems[0]);
         assert_eq!(pipeline.shares("pay.bank"), ["c2 500 Equal", "c3 500 Equal"]);
-        assert!(pipeline.feed(applied(&annotated(annotation))).problems.is_empty(), "said once");
+        assert!(pipeline.feed(applied(&annotated(annotation))).problems.is_empty(), "reported once");
         pipeline.feed(applied(&pay()));
         assert_eq!(pipeline.stores().problems().count(), 0);
     }

@@ -1,7 +1,6 @@
-//! A pipeline that is fed with manifests, as a cluster would feed it.
+//! A pipeline whose input are manifests.
 
-use landfall_controller::change::ObjectEvent;
-use landfall_controller::change::{Change, Touched};
+use landfall_controller::change::{Change, ObjectEvent, Touched};
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, ObjectRef};
 use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
@@ -20,7 +19,7 @@ pub(crate) fn pipeline(local: &str, rules_from: RulesFrom) -> Pipeline {
     )
 }
 
-/// A pipeline for which only the Submariner resource of that namespace counts.
+/// Returns a pipeline that uses only the Submariner resource of one namespace.
 pub(crate) fn pipeline_near(local: &str, submariner_namespace: Option<&str>) -> Pipeline {
     let local = ClusterId::new(local).unwrap();
     let submariner_namespace = submariner_namespace.map(Into::into);
@@ -28,7 +27,7 @@ pub(crate) fn pipeline_near(local: &str, submariner_namespace: Option<&str>) -> 
     Pipeline::new(Perspective { local, namespace, submariner_namespace, rules_from: RulesFrom::Policies }, Age::Live)
 }
 
-/// A pipeline whose lists are complete with these objects.
+/// Returns a pipeline with complete lists of these objects.
 pub(crate) fn synced(local: &str, manifests: &str) -> Pipeline {
     let mut pipeline = pipeline(local, RulesFrom::Policies);
     pipeline.apply(list(manifests), NOW);
@@ -40,7 +39,7 @@ pub(crate) fn list(manifests: &str) -> Vec<ObjectEvent> {
     begin.chain(applied(manifests)).chain(Kind::ALL.into_iter().map(ObjectEvent::ListEnds)).collect()
 }
 
-/// Panics where a manifest cannot be read.
+/// Returns the events that apply the manifests. Panics if one cannot be read.
 pub(crate) fn applied(manifests: &str) -> Vec<ObjectEvent> {
     let read = documents(manifests).into_iter().map(|document| document.read.map_err(|malformed| malformed.what));
     read.map(|object| ObjectEvent::Apply { object: object.unwrap(), origin: None }).collect()
@@ -52,9 +51,9 @@ pub(crate) fn deleted(kind: Kind, namespace: &str, name: &str) -> Vec<ObjectEven
 
 pub(crate) trait Feed {
     fn feed(&mut self, changes: Vec<impl Into<Change>>) -> Touched;
-    /// By its DNS form, `web.shop`.
+    /// Returns a service by its DNS name, such as `web.shop`.
     fn service(&self, name: &str) -> &ServicePlan;
-    /// `c2 333 Weighted` for each candidate.
+    /// Returns a line such as `c2 333 Weighted` for each candidate.
     fn shares(&self, name: &str) -> Vec<String>;
 }
 
@@ -73,7 +72,7 @@ impl Feed for Pipeline {
     }
 }
 
-/// Every IPv4 address that can be answered, in order of address.
+/// Returns every IPv4 address that can be answered, sorted.
 pub(crate) fn addresses(planned: &ServicePlan) -> Vec<String> {
     let mut addresses = planned.in_weighted_order(Family::Ipv4, 0, usize::MAX);
     addresses.sort_unstable();
@@ -89,7 +88,7 @@ pub(crate) fn import(namespace: &str, name: &str, kind: &str, clusters: &[&str])
     )
 }
 
-/// One slice with these ready addresses.
+/// Returns a slice with these ready addresses.
 pub(crate) fn slice(namespace: &str, service: &str, cluster: &str, addresses: &[&str]) -> String {
     let endpoints: Vec<String> =
         addresses.iter().map(|ip| format!("{{addresses: [{ip}], conditions: {{ready: true}}}}")).collect();

@@ -1,7 +1,7 @@
 //! From what was measured of an own export to what the others are told that it can bear: pure. A step is a round.
 //!
 //! ```text
-//! load and utilisation ──▶ calibration: what a pod bears ─┐
+//! load and utilization ──▶ calibration: what a pod bears ─┐
 //! ready pods ────────────▶ how many count ────────────────┴─▶ capacity
 //! ```
 //!
@@ -10,8 +10,8 @@
 
 use crate::optimize::agent::{ExportMeasurement, Load};
 
-/// Below this utilisation much of it is what a pod uses without any requests, and a quotient says little of what it bears.
-const LEAST_UTILISATION: f64 = 0.3;
+/// Below this utilization much of it is what a pod uses without any requests, and a quotient says little of what it bears.
+const LEAST_UTILIZATION: f64 = 0.3;
 /// How far what was measured is believed away from what was configured, as a factor.
 const BELIEVED: (f64, f64) = (0.1, 10.0);
 /// How much of a difference a round takes over, of its logarithm: twice as much and half as much weigh alike.
@@ -30,7 +30,7 @@ const BUSY: f64 = 0.8;
 pub struct Sample {
     pub load_rps: Option<f64>,
     /// The part of what its ready pods bear that they were asked for: 1 is all of it, and more is possible.
-    pub utilisation: Option<f64>,
+    pub utilization: Option<f64>,
     /// What the answers of all clusters amount to: a guess, but good enough to tell idle from busy.
     pub answered_rps: Option<f64>,
 }
@@ -93,15 +93,15 @@ impl Capacity {
         ExportCapacity { load_rps: self.load_rps(sample, pods), capacity_rps: self.pods * self.per_pod(pods) }
     }
 
-    /// What a pod bears is its load over its utilisation. While only one of both is known, what was learnt before stays.
+    /// What a pod bears is its load over its utilization. While only one of both is known, what was learnt before stays.
     fn calibrated(self, sample: Sample, pods: ExportPods) -> Option<f64> {
-        let (Some(load), Some(utilisation)) = (sane(sample.load_rps), sane(sample.utilisation)) else {
+        let (Some(load), Some(utilization)) = (sane(sample.load_rps), sane(sample.utilization)) else {
             return self.per_pod_rps;
         };
-        if utilisation <= LEAST_UTILISATION || load <= 0.0 || pods.ready == 0 {
+        if utilization <= LEAST_UTILIZATION || load <= 0.0 || pods.ready == 0 {
             return self.per_pod_rps;
         }
-        let observed = believed(load / utilisation / pods.ready as f64, pods.nominal_rps);
+        let observed = believed(load / utilization / pods.ready as f64, pods.nominal_rps);
         let before = self.per_pod(pods);
         Some(before * (observed / before).powf(GAIN).clamp(1.0 / MOST_STEP, MOST_STEP))
     }
@@ -112,8 +112,8 @@ impl Capacity {
     }
 
     fn load_rps(self, sample: Sample, pods: ExportPods) -> Option<f64> {
-        let by_utilisation = || Some(sane(sample.utilisation)? * pods.ready as f64 * self.per_pod(pods));
-        sane(sample.load_rps).or_else(by_utilisation)
+        let by_utilization = || Some(sane(sample.utilization)? * pods.ready as f64 * self.per_pod(pods));
+        sane(sample.load_rps).or_else(by_utilization)
     }
 
     /// More pods count at once. Of fewer there are two kinds, which must not be taken for each other:
@@ -148,8 +148,8 @@ fn believed(rps: f64, nominal_rps: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn sample(load_rps: impl Into<Option<f64>>, utilisation: impl Into<Option<f64>>) -> Sample {
-        Sample { load_rps: load_rps.into(), utilisation: utilisation.into(), answered_rps: None }
+    fn sample(load_rps: impl Into<Option<f64>>, utilization: impl Into<Option<f64>>) -> Sample {
+        Sample { load_rps: load_rps.into(), utilization: utilization.into(), answered_rps: None }
     }
 
     /// At 100 requests per second each.
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_that_was_measured_counts_more_than_one_that_follows_from_utilisation_or_answers() {
+    fn a_load_that_was_measured_counts_more_than_one_that_follows_from_utilization_or_answers() {
         let load = |sample| Capacity::default().step(sample, pods(4)).export(sample, pods(4));
         assert!(near(load(sample(150.0, 0.2)).load_rps.unwrap(), 150.0));
         assert!(near(load(sample(None, 0.5)).load_rps.unwrap(), 200.0), "half of what four pods bear");
@@ -194,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pod_bears_is_learnt_from_load_and_utilisation() {
+    fn what_a_pod_bears_is_learnt_from_load_and_utilization() {
         // 360 requests a second keep four pods at half of what they bear: 180 each.
         let learnt = after(Capacity::default(), 60, sample(360.0, 0.5), pods(4));
         assert!(near(rps(learnt, pods(4)), 720.0), "{learnt:?}");
-        let quiet = learnt.step(sample(36.0, LEAST_UTILISATION), pods(4));
+        let quiet = learnt.step(sample(36.0, LEAST_UTILIZATION), pods(4));
         assert!(near(rps(quiet, pods(4)), 720.0), "too little to learn from");
         let alone = learnt.step(sample(500.0, None), pods(4)).step(Sample::default(), pods(4));
         assert!(near(rps(alone, pods(4)), 720.0), "what was learnt stays");
@@ -246,8 +246,8 @@ mod tests {
         let ten = Capacity::default().step(sample(700.0, None), pods(10));
         let eight = ten.step(sample(700.0, None), pods(8));
         assert!(near(rps(eight, pods(8)), 800.0), "those that are left are busy: {eight:?}");
-        let by_utilisation = ten.step(sample(None, 0.85), pods(8));
-        assert!(near(rps(by_utilisation, pods(8)), 800.0), "{by_utilisation:?}");
+        let by_utilization = ten.step(sample(None, 0.85), pods(8));
+        assert!(near(rps(by_utilization, pods(8)), 800.0), "{by_utilization:?}");
         let unmeasured = ten.step(Sample::default(), pods(2));
         assert!(near(rps(unmeasured, pods(2)), 250.0), "{unmeasured:?}");
         assert!(near(rps(ten.step(sample(0.0, None), pods(0)), pods(0)), 0.0), "nothing ready bears nothing");

@@ -159,7 +159,7 @@ impl Tuning {
             hysteresis,
         } = *self;
         [
-            ("targetUtilisation", target_utilization),
+            ("targetUtilization", target_utilization),
             ("burstiness", burstiness),
             ("epsilonMs", epsilon_ms),
             ("trimGain", trim_gain),

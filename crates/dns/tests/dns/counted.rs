@@ -1,4 +1,4 @@
-//! Which answers are counted, and for whom.
+//! Counts of answers per service and cluster.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::support::{
     Query, ask, fleet, key, per_cluster, plan_of, reply, reply_to, responder, service, view, weighted,
 };
 
-/// `service cluster count` of all that was counted, and `-` where there is no cluster.
+/// Returns all counts as `service cluster count`, with `-` for answers that name no cluster.
 fn counted(plan: &Plan) -> Vec<String> {
     let of_one = |(key, planned): (&ServiceKey, &Arc<ServicePlan>)| -> Vec<String> {
         let counts = planned.answered().filter(|(_, count)| *count > 0);
@@ -25,7 +25,7 @@ fn svc(name: &str) -> String {
 }
 
 #[test]
-fn an_address_counts_for_its_cluster_and_clusterset_ips_for_none() {
+fn address_counts_for_its_cluster_and_clusterset_ips_for_no_cluster() {
     let plan = fleet();
     for (name, qtype) in [
         ("web.shop", Rtype::A),
@@ -35,7 +35,7 @@ fn an_address_counts_for_its_cluster_and_clusterset_ips_for_none() {
         ("vip.shop", Rtype::A),
         ("vip.shop", Rtype::AAAA),
         ("idle-vip.shop", Rtype::A),
-        // Nobody is reachable, and an answer is given all the same.
+        // No cluster is reachable; an address is given all the same.
         ("far.shop", Rtype::A),
     ] {
         assert!(!reply(&plan, &svc(name), qtype).answers.is_empty(), "{name}");
@@ -45,7 +45,7 @@ fn an_address_counts_for_its_cluster_and_clusterset_ips_for_none() {
 }
 
 #[test]
-fn a_list_of_endpoints_counts_once_for_the_cluster_of_the_first_one() {
+fn list_of_endpoints_counts_once_for_the_cluster_of_its_first_endpoint() {
     let plan = fleet();
     let query = Query::new(&svc("v4.data"), Rtype::A);
     for transport in Transport::ALL {
@@ -58,7 +58,7 @@ fn a_list_of_endpoints_counts_once_for_the_cluster_of_the_first_one() {
 }
 
 #[test]
-fn counts_are_those_of_the_addresses_that_clients_got() {
+fn counts_match_the_addresses_that_clients_got() {
     let exports: [(&str, &[&str]); 2] = [("a", &["10.0.0.1"]), ("b", &["10.0.0.2"])];
     let plan = plan_of([("web.shop", weighted(per_cluster(), &exports, &[("a", 1.0), ("b", 3.0)]))]);
     let mut got = [0; 2];
@@ -70,9 +70,9 @@ fn counts_are_those_of_the_addresses_that_clients_got() {
 }
 
 #[test]
-fn what_gives_no_address_at_the_name_of_a_service_is_not_counted() {
+fn reply_without_an_address_of_a_service_is_not_counted() {
     let plan = fleet();
-    let nothing = [
+    let uncounted = [
         ("web.shop", Rtype::AAAA),
         ("web.shop", Rtype::TXT),
         ("web.shop", Rtype::ANY),
@@ -88,13 +88,13 @@ fn what_gives_no_address_at_the_name_of_a_service_is_not_counted() {
         ("none.shop", Rtype::A),
         ("shop", Rtype::A),
     ];
-    for (name, qtype) in nothing {
+    for (name, qtype) in uncounted {
         reply(&plan, &svc(name), qtype);
     }
     for name in ["clusterset.local", "ns.dns.clusterset.local", "web.shop.svc.elsewhere"] {
         reply(&plan, name, Rtype::A);
     }
-    // No question at all, and one that is an answer.
+    // A packet without a question, and one that is itself a reply.
     let mut query = Query::new(&svc("web.shop"), Rtype::A).octets();
     reply_to(&responder(), Some(&plan), &query[..7], Transport::Udp);
     query[2] |= 0x80;
@@ -103,7 +103,7 @@ fn what_gives_no_address_at_the_name_of_a_service_is_not_counted() {
 }
 
 #[test]
-fn counts_go_on_when_endpoints_change() {
+fn counts_continue_when_endpoints_change() {
     let before = plan_of([("web.shop", service(per_cluster(), &[("west", &["10.0.0.1"])]))]);
     reply(&before, &svc("web.shop"), Rtype::A);
     let more = service(per_cluster(), &[("west", &["10.0.0.1", "10.0.0.2"])]);

@@ -1,6 +1,6 @@
-//! What clients see.
+//! Replies as clients see them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test should say where")]
 
 mod counted;
 mod regressions;

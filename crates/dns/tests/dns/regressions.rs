@@ -1,5 +1,7 @@
-//! What others got wrong, each by its number in section 2.4 of the specification that we collected: L for Lighthouse, K
-//! for CoreDNS' kubernetes plugin, M for its multicluster plugin.
+//! Faults of other DNS servers for Kubernetes, which this server must not repeat.
+//!
+//! The prefix names the server: L is Lighthouse, K is CoreDNS's kubernetes plugin, M is its multicluster plugin. The
+//! numbers are those of section 2.4 of the collected DNS specification.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -46,7 +48,7 @@ fn l2_l3_events_between_answers_do_not_make_one_cluster_dominate() {
 }
 
 #[test]
-fn l4_each_family_has_the_addresses_of_its_own_and_no_others() {
+fn l4_query_for_a_family_gets_only_addresses_of_that_family() {
     let plan = plan_of([
         ("db.data", service(ServiceKind::Headless, &[("a", &["fd00::1"]), ("b", &["10.0.0.1"])])),
         ("v6.data", service(ServiceKind::Headless, &[("a", &["fd00::1"])])),
@@ -62,7 +64,7 @@ fn l4_each_family_has_the_addresses_of_its_own_and_no_others() {
 }
 
 #[test]
-fn l5_an_import_that_changes_its_addresses_or_its_type_is_answered_anew() {
+fn l5_answers_follow_an_import_that_changes_its_addresses_or_its_type() {
     let exports: &[(&str, &[&str])] = &[("a", &["10.0.0.1"])];
     let plan = plan_of([("web.shop", service(per_cluster(), exports))]);
     assert_eq!(addresses(&plan, "web.shop", Rtype::A), ips(&["10.0.0.1"]));
@@ -82,7 +84,7 @@ fn l8_all_addresses_of_a_repeated_hostname_are_answered() {
 }
 
 #[test]
-fn l11_negative_answers_can_be_remembered_and_other_types_are_implemented() {
+fn l11_negative_answers_can_be_cached_and_other_types_are_implemented() {
     for (name, qtype) in
         [("web.shop", Rtype::MX), ("web.shop", Rtype::AAAA), ("none.shop", Rtype::A), ("shop", Rtype::A)]
     {
@@ -93,7 +95,7 @@ fn l11_negative_answers_can_be_remembered_and_other_types_are_implemented() {
 }
 
 #[test]
-fn row_9_a_prefix_of_any_length_is_looked_at_for_aaaa_too() {
+fn row_9_unknown_prefix_of_any_length_gets_nxdomain_for_a_and_aaaa() {
     for prefix in ["x", "x.y", "a.b.c.d.e", "db-0.east.x", "x.db-0.east", "east.x"] {
         for qtype in [Rtype::A, Rtype::AAAA] {
             assert_eq!(reply(&fleet(), &format!("{prefix}.db.data.svc.clusterset.local"), qtype).rcode, "NXDOMAIN");
@@ -102,14 +104,14 @@ fn row_9_a_prefix_of_any_length_is_looked_at_for_aaaa_too() {
 }
 
 #[test]
-fn row_11_a_cluster_is_no_way_around_the_weights() {
+fn row_11_name_of_a_cluster_does_not_bypass_the_weights() {
     for name in ["west.web.shop", "east.web.shop", "east.db.data", "south.db.data"] {
         assert_eq!(addresses(&fleet(), name, Rtype::A), ips(&[]));
     }
 }
 
 #[test]
-fn k1_the_name_of_a_port_has_not_the_address_of_the_service() {
+fn k1_name_of_a_port_does_not_have_the_address_of_the_service() {
     for qtype in [Rtype::A, Rtype::AAAA, Rtype::ANY] {
         let reply = reply(&fleet(), "_http._tcp.web.shop.svc.clusterset.local", qtype);
         assert_eq!((reply.rcode.as_str(), reply.answers.len()), ("NXDOMAIN", 0));
@@ -138,7 +140,7 @@ fn k3_m3_the_name_server_is_found_in_any_case_and_has_an_address() {
 }
 
 #[test]
-fn k6_the_serial_moves_when_a_service_comes_and_when_it_goes() {
+fn k6_serial_changes_when_a_service_is_added_and_when_it_is_removed() {
     let serial = |plan: &Plan| {
         let answers = reply(plan, "clusterset.local", Rtype::SOA).answers;
         answers[0].split(' ').nth(5).unwrap().parse::<u32>().unwrap()
@@ -150,7 +152,7 @@ fn k6_the_serial_moves_when_a_service_comes_and_when_it_goes() {
 }
 
 #[test]
-fn k7_m7_nothing_is_under_pod() {
+fn k7_m7_no_name_exists_below_pod() {
     for name in ["pod", "shop.pod", "web.shop.pod", "10-0-0-1.shop.pod"] {
         assert_eq!(reply(&fleet(), &format!("{name}.clusterset.local"), Rtype::A).rcode, "NXDOMAIN");
     }
@@ -181,13 +183,13 @@ fn k9_m6_a_cluster_id_of_two_labels_is_understood() {
 }
 
 #[test]
-fn m2_not_synced_is_neither_missing_nor_empty() {
+fn m2_server_that_is_not_synced_answers_neither_nxdomain_nor_nodata() {
     let reply = ask(&responder(), None, &Query::new("db.data.svc.clusterset.local", Rtype::A), Transport::Udp);
     assert_eq!((reply.rcode.as_str(), reply.authority.len()), ("SERVFAIL", 0));
 }
 
 #[test]
-fn loadbalance_weights_apply_however_the_name_is_spelled() {
+fn loadbalance_weights_apply_to_a_name_in_any_case() {
     let clusters: &[(&str, &[&str])] = &[("a", &["10.0.0.1"]), ("b", &["10.0.0.2"])];
     let plan = plan_of([("web.shop", weighted(per_cluster(), clusters, &[("a", 1.0), ("b", 3.0)]))]);
     let responder = responder();
@@ -199,7 +201,7 @@ fn loadbalance_weights_apply_however_the_name_is_spelled() {
 }
 
 #[test]
-fn coredns_the_size_in_the_reply_is_ours_and_not_the_clients() {
+fn coredns_udp_size_in_the_reply_is_that_of_the_server() {
     for size in [0, 512, 1232, 4096, u16::MAX] {
         let query = Query { edns: Some(Edns::of(size)), ..Query::new("web.shop.svc.clusterset.local", Rtype::A) };
         let reply = ask(&responder(), Some(&fleet()), &query, Transport::Udp);

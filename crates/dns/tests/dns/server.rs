@@ -1,4 +1,4 @@
-//! The server behind its sockets.
+//! The server, tested through its sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Edns, Query, Reply, fleet};
 
 const WEB: &str = "web.shop.svc.clusterset.local";
-/// Only for a test that fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time-out that only a failing test reaches.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Running {
     address: SocketAddr,
@@ -49,14 +49,14 @@ impl Running {
     fn udp(&self) -> UdpSocket {
         let any = if self.address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
         let socket = UdpSocket::bind(any).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         socket.connect(self.address).unwrap();
         socket
     }
 
     fn tcp(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         stream
     }
 
@@ -97,7 +97,7 @@ fn a_server_on_any_free_port_answers_over_udp_and_tcp_alike() {
         let server = start(listen, Some(fleet()));
         let address = (if listen.starts_with('[') { "::1" } else { "127.0.0.1" }, server.address.port());
         let udp = UdpSocket::bind((address.0, 0)).unwrap();
-        udp.set_read_timeout(Some(PATIENCE)).unwrap();
+        udp.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         udp.connect(address).unwrap();
         let mut tcp = TcpStream::connect(address).unwrap();
         for edns in [None, Some(Edns::of(4096))] {
@@ -113,7 +113,7 @@ fn a_server_on_any_free_port_answers_over_udp_and_tcp_alike() {
 }
 
 #[test]
-fn the_address_that_it_listens_on_is_the_one_of_the_name_server() {
+fn name_server_has_the_address_that_the_server_listens_on() {
     let server = start("127.0.0.1:0", Some(fleet()));
     let reply = over_udp(&server.udp(), &Query::new("ns.dns.clusterset.local", Rtype::A).octets());
     assert_eq!(reply.answers, ["ns.dns.clusterset.local 5 A 127.0.0.1"]);
@@ -122,7 +122,7 @@ fn the_address_that_it_listens_on_is_the_one_of_the_name_server() {
 }
 
 #[test]
-fn a_plan_is_served_from_the_query_after_it_was_published() {
+fn new_plan_is_served_from_the_next_query_on() {
     let server = start("127.0.0.1:0", None);
     let (udp, mut tcp) = (server.udp(), server.tcp());
     let query = Query::new(WEB, Rtype::A);
@@ -137,7 +137,7 @@ fn a_plan_is_served_from_the_query_after_it_was_published() {
 }
 
 #[test]
-fn the_last_plan_stays_in_force_when_nobody_publishes_any_more() {
+fn last_plan_stays_in_force_when_the_publisher_is_gone() {
     let server = start("127.0.0.1:0", Some(fleet()));
     let (udp, mut tcp) = (server.udp(), server.tcp());
     drop(server.plan);
@@ -149,7 +149,7 @@ fn the_last_plan_stays_in_force_when_nobody_publishes_any_more() {
 }
 
 #[test]
-fn queries_that_come_together_on_one_connection_are_answered_in_their_order() {
+fn pipelined_queries_on_one_connection_are_answered_in_order() {
     let server = start("127.0.0.1:0", Some(fleet()));
     let mut stream = server.tcp();
     let queries: Vec<Query> =
@@ -163,7 +163,7 @@ fn queries_that_come_together_on_one_connection_are_answered_in_their_order() {
 }
 
 #[test]
-fn garbage_is_survived_over_both_transports() {
+fn server_survives_garbage_over_both_transports() {
     let server = start("127.0.0.1:0", Some(fleet()));
     let (udp, mut tcp) = (server.udp(), server.tcp());
     for garbage in [&[][..], &[0], &[0xFF; 12], &[0xFF; 3_000], b"GET / HTTP/1.1\r\n\r\n"] {
@@ -171,7 +171,7 @@ fn garbage_is_survived_over_both_transports() {
         let mut other = server.tcp();
         other.write_all(garbage).unwrap();
     }
-    // A message without a header, and one that is itself a reply, get none; the connection goes on.
+    // A message without a header and one that is itself a reply get no reply; the connection stays open.
     tcp.write_all(&[0, 1, 7, 0, 0]).unwrap();
     tcp.write_all(&framed(&Query { flags: 0x8000, ..Query::new(WEB, Rtype::A) })).unwrap();
     let query = Query::new(WEB, Rtype::A);
@@ -184,7 +184,7 @@ fn garbage_is_survived_over_both_transports() {
 }
 
 #[test]
-fn more_connections_than_are_served_at_once_wait_for_their_turn() {
+fn connections_beyond_the_limit_wait_until_others_end() {
     let server = start("127.0.0.1:0", Some(fleet()));
     let query = Query::new(WEB, Rtype::A);
     let mut first: Vec<TcpStream> = (0..256).map(|_| server.tcp()).collect();
@@ -204,34 +204,34 @@ fn more_connections_than_are_served_at_once_wait_for_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_silent_for_ten_seconds_is_left() {
+async fn connection_of_a_client_silent_for_ten_seconds_is_closed() {
     let server = bind(config("127.0.0.1:0")).unwrap();
     let address = server.local_addr();
     let (_plan, plans) = watch::channel(None);
     let stop = CancellationToken::new();
-    let (report, left) = tokio::sync::oneshot::channel();
+    let (report, closed) = tokio::sync::oneshot::channel();
     let client = thread::spawn(move || {
         let mut half = TcpStream::connect(address).unwrap();
-        half.set_read_timeout(Some(PATIENCE)).unwrap();
+        half.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         half.write_all(&[0, 30, 1, 2, 3]).unwrap();
         report.send(half.read(&mut [0; 1]).map_err(|error| error.kind())).unwrap();
     });
-    // Time passes at once while the runtime has nothing else to do.
+    // Paused time advances by itself while the runtime is idle.
     let serving = server.serve(plans, stop.clone());
-    let left = async {
-        let left = left.await.unwrap();
+    let closed = async {
+        let closed = closed.await.unwrap();
         stop.cancel();
-        left
+        closed
     };
-    let (served, left) = tokio::join!(serving, left);
+    let (served, closed) = tokio::join!(serving, closed);
     served.unwrap();
     client.join().unwrap();
-    assert!(matches!(left, Ok(0) | Err(ErrorKind::ConnectionReset)), "{left:?}");
+    assert!(matches!(closed, Ok(0) | Err(ErrorKind::ConnectionReset)), "{closed:?}");
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_to_be_by_whoever_took_it_and_however() {
-    // An address that no other test takes ports of.
+fn port_in_use_is_reported_for_each_kind_of_socket() {
+    // An address whose ports no other test uses.
     let server = start("127.0.0.77:0", Some(fleet()));
     let error = bind(config(&server.address.to_string())).unwrap_err();
     assert!(matches!(error, BindError::InUse { transport: Transport::Tcp, .. }), "{error:?}");
@@ -260,7 +260,7 @@ fn an_address_of_another_host_is_refused() {
 }
 
 #[test]
-fn what_was_asked_and_answered_is_counted() {
+fn queries_are_counted_by_outcome() {
     let server = start("127.0.0.1:0", Some(fleet()));
     let (udp, mut tcp) = (server.udp(), server.tcp());
     for name in [WEB, WEB, "x.shop.svc.clusterset.local", "example.com"] {
@@ -268,7 +268,7 @@ fn what_was_asked_and_answered_is_counted() {
     }
     over_tcp(&mut tcp, &Query { flags: 0x2800, ..Query::new(WEB, Rtype::A) });
     let metrics = Arc::clone(&server.metrics);
-    // A batch is counted after it was sent.
+    // A batch is counted after its replies are sent, so the counters are read after the stop.
     server.stop();
     let counted = |transport| Code::ALL.map(|code| metrics.responses(transport, code));
     assert_eq!(counted(Transport::Udp), [2, 1, 1, 0, 0, 0, 0, 0]);

@@ -1,4 +1,4 @@
-//! A fleet to ask about, and a client that asks.
+//! A fleet of services, and a client that queries it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use landfall_core::snapshot::{Link, NetworkView, RuleSource, Service, ServiceKin
 use landfall_dns::responder::Outcome;
 use landfall_dns::{Responder, Transport, Zone};
 
-/// When the plan of [`fleet`] last changed.
+/// Time at which the plan of [`fleet`] last changed.
 pub(crate) const CHANGED: u64 = 1_800_000_000;
 
 pub(crate) fn id(cluster: &str) -> ClusterId {
@@ -28,14 +28,14 @@ pub(crate) fn key(service: &str) -> ServiceKey {
     ServiceKey::new(namespace, name).unwrap()
 }
 
-/// Seen from `east`, to which `south` cannot be reached.
+/// Returns the network as `east` sees it: only `south` is unreachable.
 pub(crate) fn view() -> NetworkView {
     let clusters = ["west", "east.eu", "north", "south", "a", "b", "c", "d", "e"];
     let link = |cluster: &str| (id(cluster), Link { reachable: cluster != "south", rtt: None });
     NetworkView { local: id("east"), links_complete: true, links: clusters.map(link).into() }
 }
 
-/// `hostname/address` or `address`.
+/// Parses endpoints of the form `hostname/address` or `address`.
 pub(crate) fn export(endpoints: &[&str]) -> Export {
     let endpoint = |text: &&str| match text.split_once('/') {
         Some((hostname, address)) => Endpoint::new(address.parse().unwrap(), Some(hostname)),
@@ -60,7 +60,7 @@ pub(crate) fn vip(ips: &[&str]) -> ServiceKind {
     ServiceKind::ClusterSetIp { ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() }
 }
 
-/// The lower the weight, the higher the share; no preference for the local cluster.
+/// Returns a service with weights and without local preference. A lower weight means a higher share.
 pub(crate) fn weighted(kind: ServiceKind, exports: &[(&str, &[&str])], weights: &[(&str, f64)]) -> Arc<Service> {
     let weights = weights.iter().map(|&(cluster, weight)| (id(cluster), Weight::from(weight))).collect();
     let policy = Policy {
@@ -78,10 +78,10 @@ pub(crate) fn plan_of(services: impl IntoIterator<Item = (&'static str, Arc<Serv
     plan(&Snapshot { view: view(), services }, &Plan::default(), CHANGED)
 }
 
-/// One service of each sort.
+/// Returns a plan with one service of each kind.
 pub(crate) fn fleet() -> Plan {
     plan_of([
-        // East is local, and preferred.
+        // `east` is the local cluster and preferred.
         ("web.shop", service(per_cluster(), &[("east", &["10.0.0.1"]), ("west", &["10.0.0.2"])])),
         ("dual.shop", service(per_cluster(), &[("east", &["10.0.0.3", "fd00::3"])])),
         ("idle.shop", service(per_cluster(), &[("east", &[]), ("west", &[])])),
@@ -107,12 +107,13 @@ pub(crate) fn fleet() -> Plan {
     ])
 }
 
-/// `count` endpoints in each of `clusters`, of both families, under one hostname each: a StatefulSet.
+/// Returns a StatefulSet: `count` endpoints in each of `clusters`, each with a hostname and an address of either
+/// family.
 pub(crate) fn stateful(clusters: &[&str], count: u16) -> Arc<Service> {
     let exports = clusters.iter().enumerate().map(|(i, cluster)| {
         let names = (0..count).flat_map(|n| {
             let [high, low] = n.to_be_bytes();
-            // The IPv6 addresses go down as the IPv4 addresses go up: nothing follows from the order of either.
+            // IPv6 addresses descend while IPv4 addresses ascend, so that the families do not sort alike.
             [format!("db-{n}/10.{i}.{high}.{low}"), format!("db-{n}/fd00:{i}::{:x}", u16::MAX - n)]
         });
         let names: Vec<String> = names.collect();
@@ -147,7 +148,7 @@ impl Edns {
     }
 }
 
-/// A query, octet by octet, so that it can be wrong.
+/// A query that is built octet by octet, so that a test can make it invalid.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     pub(crate) name: Vec<u8>,
@@ -193,7 +194,7 @@ pub(crate) fn wire(name: &str) -> Vec<u8> {
     labels.chain([0]).collect()
 }
 
-/// A reply, read by `domain`.
+/// A reply, as parsed by `domain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) length: usize,
@@ -202,16 +203,16 @@ pub(crate) struct Reply {
     pub(crate) authoritative: bool,
     pub(crate) truncated: bool,
     pub(crate) recursion_desired: bool,
-    /// RA, Z, AD and CD, which are all 0 in our answers.
+    /// True if RA, Z, AD or CD is set.
     pub(crate) other_flags: bool,
     pub(crate) rcode: String,
     pub(crate) question: Vec<u8>,
-    /// `owner ttl type data`
+    /// Answer records, as `owner ttl type data`.
     pub(crate) answers: Vec<String>,
     pub(crate) authority: Vec<String>,
-    /// But for the OPT record.
+    /// Additional records except the OPT record.
     pub(crate) additional: Vec<String>,
-    /// Size, version, DO, length of the options.
+    /// UDP size, version, DO flag and length of the options.
     pub(crate) edns: Option<(u16, u8, bool, usize)>,
 }
 
@@ -260,7 +261,7 @@ impl Reply {
         }
     }
 
-    /// The last word of each answer: its address.
+    /// Returns the address of each answer, which is its last word.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         self.answers.iter().map(|answer| answer.rsplit(' ').next().unwrap().parse().unwrap()).collect()
     }
@@ -293,7 +294,7 @@ pub(crate) fn reply_to(
     }
 }
 
-/// What most tests want: what a plan gives over UDP.
+/// Asks over UDP with the default responder.
 pub(crate) fn reply(plan: &Plan, name: &str, qtype: Rtype) -> Reply {
     ask(&responder(), Some(plan), &Query::new(name, qtype), Transport::Udp)
 }

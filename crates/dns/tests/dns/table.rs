@@ -1,4 +1,4 @@
-//! The table of the specification, row by row: what is asked, and what comes back.
+//! The table of the DNS specification, row by row: each query with its expected reply.
 
 use domain::base::iana::Rtype;
 use landfall_dns::Transport;
@@ -8,9 +8,9 @@ use crate::support::{Edns, Query, RD, Reply, ask, fleet, responder, responder_fo
 const Z: &str = "clusterset.local";
 const SOA: &str = "SOA ns.dns.clusterset.local. hostmaster.clusterset.local. 1800000000 7200 1800 86400 5";
 
-/// What a name and a type give. Owners and TTLs are checked by the rules that they follow.
+/// Expected reply to a query. Owners and TTLs are not listed, because they follow from rules in [`check`].
 enum Expected {
-    /// `type data`, in any order.
+    /// Answer records as `type data`, in any order.
     Records(&'static [&'static str]),
     NoData,
     NxDomain,
@@ -85,7 +85,7 @@ fn below_services() -> Vec<(&'static str, &'static str, Rtype, Expected)> {
         ("11", "east.web.shop.svc.Z", A, NxDomain),
         ("11", "west.vip.shop.svc.Z", A, NxDomain),
         ("11", "east.empty.data.svc.Z", A, NxDomain),
-        // Until there are SRV records, these names are not there either.
+        // Without SRV records, these names do not exist.
         ("12", "_http._tcp.web.shop.svc.Z", Rtype::SRV, NxDomain),
         ("13", "_http._tcp.db.data.svc.Z", Rtype::SRV, NxDomain),
         ("14", "web.shop.svc.Z", Rtype::SRV, NoData),
@@ -169,7 +169,7 @@ fn clients() -> Vec<(Transport, Option<Edns>)> {
 }
 
 #[test]
-fn every_row_of_the_table_is_answered_as_written_in_any_case_over_any_transport() {
+fn each_row_of_the_table_is_answered_as_written_in_any_case_over_any_transport() {
     let plan = fleet();
     for (row, name, qtype, expected) in &rows() {
         for spelling in spellings(name) {
@@ -221,19 +221,19 @@ fn the_name_server_of_the_zone_comes_with_its_addresses() {
 }
 
 #[test]
-fn before_there_is_a_plan_every_name_of_ours_is_a_failure_and_none_is_missing() {
+fn names_in_the_zone_get_servfail_before_the_first_plan() {
     for (row, name, qtype, _) in rows() {
         let [name, ..] = spellings(name);
         let reply = ask(&responder(), None, &Query::new(&name, qtype), Transport::Udp);
-        let ours = name.ends_with(Z) && !matches!(qtype, Rtype::AXFR | Rtype::IXFR);
-        let expected = if ours { "SERVFAIL" } else { "REFUSED" };
+        let in_zone = name.ends_with(Z) && !matches!(qtype, Rtype::AXFR | Rtype::IXFR);
+        let expected = if in_zone { "SERVFAIL" } else { "REFUSED" };
         assert_eq!(reply.rcode, expected, "row {row}: {name} {qtype}");
         assert!(reply.answers.is_empty() && reply.authority.is_empty() && !reply.authoritative);
     }
 }
 
 #[test]
-fn another_class_than_in_is_refused() {
+fn classes_other_than_in_are_refused() {
     for (class, name) in [(3, "web.shop.svc.clusterset.local"), (255, "clusterset.local"), (3, "version.bind")] {
         for transport in Transport::ALL {
             let query = Query { class, ..Query::new(name, Rtype::TXT) };
@@ -244,7 +244,7 @@ fn another_class_than_in_is_refused() {
 }
 
 #[test]
-fn a_newer_edns_version_is_told_which_one_we_speak() {
+fn newer_edns_version_gets_badvers_with_the_supported_version() {
     for (name, version) in [("web.shop.svc.clusterset.local", 1), ("example.com", 255)] {
         for transport in Transport::ALL {
             let edns = Some(Edns { version, dnssec_ok: true, ..Edns::of(4096) });
@@ -257,7 +257,7 @@ fn a_newer_edns_version_is_told_which_one_we_speak() {
 }
 
 #[test]
-fn a_query_that_did_not_ask_for_recursion_is_not_told_that_it_did() {
+fn recursion_desired_flag_is_copied_from_the_query() {
     let query = Query { flags: 0, ..Query::new("web.shop.svc.clusterset.local", A) };
     assert!(!ask(&responder(), Some(&fleet()), &query, Transport::Udp).recursion_desired);
     let everything = Query { flags: RD | 0x04F0, ..query };
@@ -266,24 +266,24 @@ fn a_query_that_did_not_ask_for_recursion_is_not_told_that_it_did() {
 }
 
 #[test]
-fn several_zones_are_answered_alike_and_the_ttl_is_the_one_of_the_configuration() {
+fn several_zones_are_answered_alike_with_the_configured_ttl() {
     let responder = responder_for(&["clusterset.local", "global.example"], 60);
     let plan = fleet();
     let asked = |name: &str, qtype| ask(&responder, Some(&plan), &Query::new(name, qtype), Transport::Udp);
     for zone in ["clusterset.local", "global.example"] {
         let drawn = asked(&format!("web.shop.svc.{zone}"), A);
-        assert_eq!(drawn.answers, [format!("web.shop.svc.{zone} 5 A 10.0.0.1")], "a draw is not kept for long");
+        assert_eq!(drawn.answers, [format!("web.shop.svc.{zone} 5 A 10.0.0.1")], "the TTL of a draw is limited");
         let vip = asked(&format!("vip.shop.svc.{zone}"), A);
         assert_eq!(vip.answers, [format!("vip.shop.svc.{zone} 60 A 243.0.0.1")]);
         let none = asked(&format!("none.shop.svc.{zone}"), A);
         let soa = format!("SOA ns.dns.{zone}. hostmaster.{zone}. 1800000000 7200 1800 86400 60");
-        assert_eq!(none.authority, [format!("{zone} 5 {soa}")], "nor is that there is nothing");
+        assert_eq!(none.authority, [format!("{zone} 5 {soa}")], "the TTL of a negative answer is limited");
         assert_eq!(asked(zone, Rtype::SOA).answers, [format!("{zone} 60 {soa}")]);
     }
 }
 
 #[test]
-fn the_name_of_a_zone_within_a_name_is_no_zone() {
+fn label_with_the_text_of_a_zone_is_not_in_the_zone() {
     let odd = [&wire("web.shop.svc")[..13], b"\x10clusterset.local\x00"].concat();
     let query = Query { name: odd, ..Query::new("", A) };
     assert_eq!(ask(&responder(), Some(&fleet()), &query, Transport::Udp).rcode, "REFUSED");

@@ -1,4 +1,4 @@
-//! Answers follow the weights.
+//! Shares of the answers, compared with the published weights.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use domain::base::iana::Rtype;
 use landfall_core::name::ClusterId;
 use landfall_core::plan::{Plan, ServicePlan};
 use landfall_core::snapshot::{Link, NetworkView, Service, ServiceKind, Snapshot};
-use landfall_dns::answer::{Answer, Room, answer};
+use landfall_dns::answer::{Answer, AnswerLimit, answer};
 use landfall_dns::question::Question;
 use landfall_dns::{Responder, Transport};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ use crate::support::{Edns, Query, ask, export, id, key, per_cluster, plan_of, re
 const WEB: &str = "web.shop.svc.clusterset.local";
 const ANSWERS: u32 = 100_000;
 
-/// Three clusters, one address each, and who is who.
+/// Three clusters with one address each.
 const EXPORTS: [(&str, &[&str]); 3] = [("a", &["10.0.0.1"]), ("b", &["10.0.0.2"]), ("c", &["10.0.0.3"])];
 
 fn by_last_octet([.., last]: [u8; 4]) -> &'static str {
@@ -29,8 +29,8 @@ fn by_last_octet([.., last]: [u8; 4]) -> &'static str {
 
 type Counts = BTreeMap<ClusterId, u32>;
 
-/// Asks `times` times, and counts by `cluster` who is the first answer: the four octets after the header, the question,
-/// and the first record up to its data.
+/// Asks `times` times and counts the cluster of the first address in each reply. `cluster` maps the octets of an
+/// address to its cluster.
 fn count(
     times: u32,
     query: &Query,
@@ -38,6 +38,7 @@ fn count(
     plan: &Plan,
     cluster: fn([u8; 4]) -> &'static str,
 ) -> Counts {
+    // The first address follows the header, the question and the start of the first record.
     let (octets, first) = (query.octets(), 12 + query.question().len() + 12);
     let mut reply = Vec::new();
     let mut counts = Counts::new();
@@ -48,8 +49,8 @@ fn count(
     counts
 }
 
-/// Pearson's statistic of the counts against the published weights. At random it would be about the number of clusters;
-/// the sequence does much better.
+/// Returns Pearson's chi-squared statistic of the counts against the published weights. With random draws it would be
+/// about the number of clusters; the sequence stays far below.
 fn chi_squared(counts: &Counts, service: &ServicePlan) -> f64 {
     let answers = f64::from(counts.values().sum::<u32>());
     let term = |share: &landfall_core::resolve::Share| {
@@ -82,7 +83,7 @@ fn answers_of_each_mode_have_the_published_weights() {
 fn several_replicas_together_have_the_published_weights() {
     let zones = || vec![landfall_dns::Zone::default()];
     let ttl = std::time::Duration::from_secs(5);
-    // Each replica has a plan and an offset of its own, and gets another part of the queries.
+    // Each replica has its own plan and offset, and gets a different percentage of the queries.
     let replicas: Vec<(Plan, Responder, u32)> = [(0x1234_5678_9ABC_DEF0, 50), (0xFEDC_BA98_7654_3210, 30), (7, 20)]
         .into_iter()
         .map(|(offset, part)| {
@@ -104,7 +105,7 @@ fn several_replicas_together_have_the_published_weights() {
 }
 
 #[test]
-fn weights_that_change_in_the_middle_are_followed_from_the_next_answer_on() {
+fn answers_follow_changed_weights_from_the_next_answer_on() {
     let before = weighted(per_cluster(), &EXPORTS, &[("a", 1.0), ("b", 9.0)]);
     let after = weighted(per_cluster(), &EXPORTS, &[("a", 9.0), ("b", 1.0), ("c", 1.0)]);
     let mut plan = plan_of([("web.shop", before)]);
@@ -119,7 +120,7 @@ fn weights_that_change_in_the_middle_are_followed_from_the_next_answer_on() {
 }
 
 #[test]
-fn the_first_endpoint_of_a_headless_service_has_the_published_weights_also_of_a_part() {
+fn first_endpoint_of_a_headless_service_follows_the_weights_even_in_a_sample() {
     let headless = weighted(ServiceKind::Headless, &EXPORTS, &[("a", 10.0), ("b", 5.0), ("c", 300.0)]);
     let plan = plan_of([("db.data", headless)]);
     let name = "db.data.svc.clusterset.local";
@@ -156,7 +157,7 @@ fn the_endpoints_of_one_cluster_share_its_answers_equally() {
     assert!(counts.values().all(|count| (90..=110).contains(count)), "{counts:?}");
 }
 
-/// Lighthouse selects under a read lock and writes while it does (2.4 L1).
+/// Regression test for a data race of Lighthouse (L1), which writes to its state under a read lock.
 #[test]
 fn a_million_answers_to_many_threads_are_never_empty_while_one_of_five_is_ready() {
     let clusters = ["a", "b", "c", "d", "e"];
@@ -174,7 +175,7 @@ fn a_million_answers_to_many_threads_are_never_empty_while_one_of_five_is_ready(
                 let plan = plans.borrow().clone();
                 let question = Question::Service("web.shop");
                 let answer =
-                    answer(Some(&plan), question, Rtype::A, Room { ipv4: 1, ipv6: 1 }, ServicePlan::next_point);
+                    answer(Some(&plan), question, Rtype::A, AnswerLimit { ipv4: 1, ipv6: 1 }, ServicePlan::next_point);
                 assert!(matches!(answer, Answer::Drawn(_)), "{answer:?}");
             }
         }
@@ -193,7 +194,7 @@ fn a_million_answers_to_many_threads_are_never_empty_while_one_of_five_is_ready(
 }
 
 prop_compose! {
-    /// Who exports, with how many endpoints ready, and who is connected.
+    /// The network, and a service with a number of ready endpoints in each cluster.
     fn fleets()(
         headless: bool,
         ready in prop::collection::vec((0..4_u8, 0..3_u8, any::<bool>(), 0.0..10.0), 1..6),
@@ -209,7 +210,7 @@ prop_compose! {
             (id(name), export(&all.iter().map(String::as_str).collect::<Vec<_>>()))
         });
         let exports = exports.collect();
-        // One weight of 0 at most.
+        // No weight is 0: a row with two zero weights is invalid.
         let weights: Vec<_> = clusters().map(|(name, &(.., weight))| (*name, weight + 0.001)).collect();
         let kind = if headless { ServiceKind::Headless } else { per_cluster() };
         let rule_source = weighted(kind.clone(), &[], &weights).rule_source.clone();
@@ -219,7 +220,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn no_answer_names_a_cluster_that_is_not_eligible_and_none_is_empty_without_need((view, service) in fleets()) {
+    fn answers_name_only_eligible_clusters_and_are_empty_only_if_there_is_none((view, service) in fleets()) {
         let services = [(key("web.shop"), service)].into();
         let plan = landfall_core::plan::plan(&Snapshot { view, services }, &Plan::default(), 1);
         let planned = plan.get("web.shop").unwrap();
@@ -236,8 +237,9 @@ proptest! {
                 let reply = ask(&responder(), Some(&plan), &Query::new(WEB, qtype), Transport::Udp);
                 let addresses = reply.addresses();
                 prop_assert!(addresses.iter().all(|address| eligible.contains(address)), "{:?}", addresses);
-                let complete = if planned.service.kind == ServiceKind::Headless { eligible.len() } else { eligible.len().min(1) };
-                // A cluster without an address of the family leaves its clients to the others, if they have a weight.
+                let headless = planned.service.kind == ServiceKind::Headless;
+                let complete = if headless { eligible.len() } else { eligible.len().min(1) };
+                // If a cluster has no address of the family, the others take its share.
                 prop_assert_eq!(addresses.len(), complete);
             }
         }

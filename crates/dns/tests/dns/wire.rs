@@ -1,4 +1,4 @@
-//! Packets: what is wrong with them, how large they may be, and what comes back in any case.
+//! Malformed packets, limits of message sizes, and properties of every reply.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ fn with_counts(counts: [u16; 4], rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn no_or_several_questions_are_malformed_and_not_sent_back() {
+fn query_without_exactly_one_question_gets_formerr_and_no_question() {
     let question = Query::new(WEB, Rtype::A).question();
     let two = [&question[..], &question].concat();
     for (count, questions) in [(0, &[][..]), (0, &question), (2, &two), (u16::MAX, &question)] {
@@ -36,7 +36,7 @@ fn no_or_several_questions_are_malformed_and_not_sent_back() {
 }
 
 #[test]
-fn a_question_that_cannot_be_read_is_malformed() {
+fn unreadable_question_gets_formerr() {
     let too_long = [&wire(&["x".repeat(63).as_str(); 4].join("."))[..], &[0, 1, 0, 1]].concat();
     let cases: [(&str, &[u8]); 8] = [
         ("nothing", &[]),
@@ -58,7 +58,7 @@ fn a_question_that_cannot_be_read_is_malformed() {
 }
 
 #[test]
-fn what_is_shorter_than_a_header_or_is_itself_a_reply_gets_none() {
+fn packet_that_is_too_short_or_is_itself_a_reply_gets_no_reply() {
     let packet = Query::new(WEB, Rtype::A).octets();
     assert!((0..12).all(|length| udp(&packet[..length]).is_none()));
     for flags in [0x8000, 0x8180, 0xF800] {
@@ -67,7 +67,7 @@ fn what_is_shorter_than_a_header_or_is_itself_a_reply_gets_none() {
 }
 
 #[test]
-fn other_operations_than_a_query_are_not_implemented() {
+fn opcodes_other_than_query_get_notimp() {
     for opcode in 1..=15 {
         let query = Query { flags: (opcode << 11) | RD, ..Query::new(WEB, Rtype::A) };
         let reply = udp(&query.octets()).unwrap();
@@ -79,7 +79,7 @@ fn other_operations_than_a_query_are_not_implemented() {
 }
 
 #[test]
-fn options_are_ignored_and_a_cookie_is_not_sent_back() {
+fn edns_options_are_ignored_and_a_cookie_is_not_returned() {
     let cookie = &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
     let unknown = &[0xFD, 0xE9, 0, 1, 7, 0, 12, 0, 2, 0, 0];
     for options in [&cookie[..], unknown] {
@@ -90,7 +90,7 @@ fn options_are_ignored_and_a_cookie_is_not_sent_back() {
 }
 
 #[test]
-fn an_opt_record_is_found_wherever_it_stands_in_the_additional_section_and_nowhere_else() {
+fn opt_record_counts_anywhere_in_the_additional_section_and_nowhere_else() {
     let question = Query::new(WEB, Rtype::A).question();
     let other = [&wire("key.example")[..], &[0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4]].concat();
     let opt = opt(&Edns::of(4096));
@@ -102,11 +102,11 @@ fn an_opt_record_is_found_wherever_it_stands_in_the_additional_section_and_nowhe
     assert_eq!(read([1, 0, 0, 3], &[&other, &opt, &other]), answered(true));
     assert_eq!(read([1, 1, 1, 1], &[&other, &other, &opt]), answered(true));
     assert_eq!(read([1, 1, 0, 0], &[&opt]), answered(false));
-    assert_eq!(read([1, 0, 0, 0], &[&opt]), answered(false), "octets after the end are nobody's");
+    assert_eq!(read([1, 0, 0, 0], &[&opt]), answered(false), "octets after the end are ignored");
 }
 
 #[test]
-fn two_opt_records_or_one_that_is_damaged_are_malformed() {
+fn two_opt_records_or_a_damaged_one_get_formerr() {
     let question = Query::new(WEB, Rtype::A).question();
     let sound = opt(&Edns::of(4096));
     let owned = [&wire("x")[..], &sound[1..]].concat();
@@ -127,13 +127,13 @@ fn two_opt_records_or_one_that_is_damaged_are_malformed() {
     }
 }
 
-/// 300 endpoints with addresses of both families: more than any answer over UDP has room for.
+/// 300 endpoints with addresses of both families: more than any answer over UDP can hold.
 fn large() -> Plan {
     plan_of([("db.data", stateful(&["a", "b", "c"], 100))])
 }
 
 #[test]
-fn an_answer_that_does_not_fit_says_so_and_keeps_what_fits() {
+fn answer_that_does_not_fit_has_tc_set_and_keeps_what_fits() {
     let plan = large();
     for (edns, limit, fits) in [(None, 512, 29), (Some(0), 512, 28), (Some(511), 512, 28), (Some(700), 700, 40)] {
         let query = Query { edns: edns.map(Edns::of), ..Query::new(DB, Rtype::A) };
@@ -144,12 +144,12 @@ fn an_answer_that_does_not_fit_says_so_and_keeps_what_fits() {
 }
 
 #[test]
-fn an_answer_over_udp_is_a_part_of_many_endpoints_and_over_tcp_it_is_all_of_them() {
+fn answer_over_udp_samples_many_endpoints_and_over_tcp_lists_all() {
     let plan = large();
-    for (qtype, room) in [(Rtype::A, 64), (Rtype::AAAA, 32)] {
+    for (qtype, limit) in [(Rtype::A, 64), (Rtype::AAAA, 32)] {
         let query = Query { edns: Some(Edns::of(4096)), ..Query::new(DB, qtype) };
         let part = ask(&responder(), Some(&plan), &query, Transport::Udp);
-        assert_eq!((part.answers.len(), part.truncated), (room, false));
+        assert_eq!((part.answers.len(), part.truncated), (limit, false));
         assert!(part.length <= 1232);
         let all = ask(&responder(), Some(&plan), &query, Transport::Tcp);
         assert_eq!((distinct(&all).len(), all.answers.len(), all.truncated), (300, 300, false));
@@ -162,10 +162,10 @@ fn distinct(reply: &Reply) -> BTreeSet<IpAddr> {
 }
 
 #[test]
-fn a_part_of_the_endpoints_is_the_same_part_in_both_families() {
+fn sample_of_endpoints_is_the_same_in_both_families() {
     let plan = large();
     let responder = responder();
-    // What `stateful` made of the number of an endpoint.
+    // Cluster and number of an endpoint: the inverse of `stateful`.
     let endpoint = |address: &IpAddr| match address {
         IpAddr::V4(address) => {
             let [_, cluster, high, low] = address.octets();
@@ -185,7 +185,7 @@ fn a_part_of_the_endpoints_is_the_same_part_in_both_families() {
         seen.extend(a);
     }
     assert!(same > 1_950, "{same} of 2000");
-    assert_eq!(seen.len(), 300, "and over time every endpoint has its turn");
+    assert_eq!(seen.len(), 300, "every endpoint is in some sample");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn ten_thousand_endpoints_are_answered() {
 }
 
 #[test]
-fn a_hostname_with_more_addresses_than_an_answer_takes_gives_those_that_fit() {
+fn hostname_with_too_many_addresses_for_an_answer_gives_those_that_fit() {
     let one_name: Vec<String> = (0..5_000).map(|i| format!("db/10.0.{}.{}", i / 250, i % 250)).collect();
     let one_name: Vec<&str> = one_name.iter().map(String::as_str).collect();
     let plan = plan_of([("db.data", service(ServiceKind::Headless, &[("a", &one_name)]))]);
@@ -234,9 +234,11 @@ fn the_longest_name_is_answered_within_512_octets() {
 }
 
 prop_compose! {
-    /// A query, and then some octets of it changed, cut off or added.
+    /// A query with some octets changed, cut off or added.
     fn mutated()(
-        name in prop::sample::select(vec!["", "clusterset.local", WEB, DB, "db-0.east.db.data.svc.clusterset.local", "x.y"]),
+        name in prop::sample::select(
+            vec!["", "clusterset.local", WEB, DB, "db-0.east.db.data.svc.clusterset.local", "x.y"]
+        ),
         qtype in prop_oneof![prop::sample::select(vec![1, 28, 33, 6, 2, 255, 252]), any::<u16>()],
         edns in prop::option::of((any::<u16>(), 0..3_u8, any::<bool>())),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
@@ -258,13 +260,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn whatever_arrives_gets_a_sound_reply_or_none(packet in mutated(), synced: bool) {
+    fn any_packet_gets_a_valid_reply_or_none(packet in mutated(), synced: bool) {
         let plan = fleet();
         let plan = synced.then_some(&plan);
         for (transport, limit) in [(Transport::Udp, 1232), (Transport::Tcp, 65_535)] {
             let reply = reply_to(&responder(), plan, &packet, transport);
-            let deserves_none = packet.len() < 12 || packet[2] & 0x80 != 0;
-            prop_assert_eq!(reply.is_none(), deserves_none);
+            let unanswerable = packet.len() < 12 || packet[2] & 0x80 != 0;
+            prop_assert_eq!(reply.is_none(), unanswerable);
             let Some(reply) = reply else { continue };
             prop_assert!(reply.length <= limit && !reply.other_flags);
             prop_assert_eq!(reply.id.to_be_bytes(), [packet[0], packet[1]]);

@@ -143,7 +143,7 @@ fn costs(clusters: &[&ClusterShare]) -> String {
             terms.and_then(|terms| terms.usd_per_million).map_or_else(|| "-".to_owned(), |usd| format!("{usd:.3}"));
         let utilization = terms.map_or_else(
             || "-".to_owned(),
-            |terms| format!("{:.0}% of {}/s", 100.0 * terms.utilisation, number(terms.capacity_rps)),
+            |terms| format!("{:.0}% of {}/s", 100.0 * terms.utilization, number(terms.capacity_rps)),
         );
         [
             cluster.cluster.clone(),

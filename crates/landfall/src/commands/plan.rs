@@ -4,7 +4,7 @@ use anyhow::Result;
 use landfall_api::time::from_unix_seconds;
 use landfall_api::{ServiceSelection, ServiceSelectionStatus};
 use landfall_controller::pipeline::Pipeline;
-use landfall_controller::publish::selection::{Told, selection_status};
+use landfall_controller::publish::selection::{RoundInfo, selection_status};
 use serde::Serialize;
 
 use crate::args::PlanArgs;
@@ -42,7 +42,7 @@ fn selections(pipeline: &Pipeline) -> Vec<ServiceSelection> {
         .map(|(key, planned)| {
             let mut selection = ServiceSelection::new(key.name(), Default::default());
             selection.metadata.namespace = Some(key.namespace().to_owned());
-            let status = selection_status(planned, pipeline.view(), Told::default());
+            let status = selection_status(planned, pipeline.view(), RoundInfo::default());
             selection.status =
                 Some(ServiceSelectionStatus { observed_time: from_unix_seconds(plan.changed()), ..status });
             selection

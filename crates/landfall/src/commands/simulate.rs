@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use landfall_core::optimize::facts::Tuning;
 use landfall_sim::contender::Contender;
+use landfall_sim::foresight::optimum_ms;
 use landfall_sim::generate::generate;
-use landfall_sim::optimum::optima;
-use landfall_sim::report::{self, RATES, Report, Trade};
-use landfall_sim::run::{Outcome, Run};
+use landfall_sim::report::{self, EXCHANGE_RATES, RateResult, RunReport};
+use landfall_sim::run::{RoundOutcome, Run};
 use landfall_sim::scenario::Scenario;
-use landfall_sim::summary::{Summary, summarise, warm_up};
-use landfall_sim::trace::{Optimum, Trace};
+use landfall_sim::summary::{Summary, summarize, warm_up};
+use landfall_sim::trace::{RecordedOptimum, Trace};
 use landfall_sim::world::World;
 
 use crate::args::{OutputFormat, SimulateArgs};
@@ -37,19 +37,19 @@ pub fn run(args: &SimulateArgs) -> Result<u8> {
         None => lowest_costs(&world, &mut progress)?,
     };
     if let Some(path) = &args.write_trace {
-        let optimum = Optimum { headroom09: Some(optimum_ms.clone()), ..optimum };
+        let optimum = RecordedOptimum { headroom09: Some(optimum_ms.clone()), ..optimum };
         write(path, &serde_json::to_string(&Trace::recorded(&scenario, &world, optimum))?)?;
     }
     let experiment = Experiment { world: &world, optimum_ms: &optimum_ms, tuning: tuning(args) };
     let results = experiment.all(&contenders, &mut progress);
     if args.report.is_some() || args.pictures.is_some() {
-        let report = Report {
+        let report = RunReport {
             scenario: &scenario,
             world: &world,
             summaries: &results.summaries,
             shown: results.shown,
             outcomes: &results.outcomes,
-            target_utilisation: experiment.tuning.target_utilization,
+            target_utilization: experiment.tuning.target_utilization,
             sweep: &experiment.sweep(&mut progress),
         };
         write_report(args, &report)?;
@@ -67,8 +67,8 @@ fn scenario(args: &SimulateArgs) -> Result<Scenario> {
 }
 
 /// Returns the world, and its optimum as far as the trace has it.
-fn world(args: &SimulateArgs, scenario: &Scenario) -> Result<(World, Optimum)> {
-    let Some(path) = &args.trace else { return Ok((World::expand(scenario), Optimum::default())) };
+fn world(args: &SimulateArgs, scenario: &Scenario) -> Result<(World, RecordedOptimum)> {
+    let Some(path) = &args.trace else { return Ok((World::expand(scenario), RecordedOptimum::default())) };
     let trace = Trace::read(&read(path)?).with_context(|| path.display().to_string())?;
     let world = World::replayed(scenario, &trace).with_context(|| path.display().to_string())?;
     Ok((world, trace.optimum_ms))
@@ -77,7 +77,7 @@ fn world(args: &SimulateArgs, scenario: &Scenario) -> Result<(World, Optimum)> {
 fn lowest_costs(world: &World, progress: &mut Progress) -> Result<Vec<f64>> {
     progress.task("computing the lowest possible cost".to_owned());
     let rounds = world.rounds.len();
-    Ok(optima(world, Some(MAX_UTILIZATION), &mut |done| progress.round(done, rounds))?)
+    Ok(optimum_ms(world, Some(MAX_UTILIZATION), &mut |done| progress.round(done, rounds))?)
 }
 
 fn tuning(args: &SimulateArgs) -> Tuning {
@@ -119,7 +119,7 @@ struct Results {
     /// Index of the policy that the report shows: `optimized`, or the first one.
     shown: usize,
     /// Outcomes of the policy that the report shows.
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<RoundOutcome>,
 }
 
 impl Experiment<'_> {
@@ -129,7 +129,7 @@ impl Experiment<'_> {
         for (k, contender) in contenders.iter().enumerate() {
             progress.task(format!("policy {} of {}, {contender}", k + 1, contenders.len()));
             let outcomes = outcomes(*contender, self.world, self.tuning, progress);
-            results.summaries.push(summarise(contender.as_str(), self.world, &outcomes, self.optimum_ms));
+            results.summaries.push(summarize(contender.as_str(), self.world, &outcomes, self.optimum_ms));
             if k == shown {
                 results.outcomes = outcomes;
             }
@@ -138,29 +138,29 @@ impl Experiment<'_> {
     }
 
     /// Runs the `optimized` policy at other exchange rates.
-    fn sweep(&self, progress: &mut Progress) -> Vec<Trade> {
+    fn sweep(&self, progress: &mut Progress) -> Vec<RateResult> {
         let mut world = self.world.clone();
         let mut trades = Vec::new();
-        for rate in RATES {
+        for rate in EXCHANGE_RATES {
             progress.task(format!("exchange rate {rate}"));
             world.usd_per_ms_per_million = rate;
             let outcomes = outcomes(Contender::PRODUCT, &world, self.tuning, progress);
-            let summary = summarise(Contender::PRODUCT.as_str(), &world, &outcomes, &[]);
+            let summary = summarize(Contender::PRODUCT.as_str(), &world, &outcomes, &[]);
             let Summary { mean_ms, usd_per_million, .. } = summary;
-            trades.push(Trade { usd_per_ms_per_million: rate, mean_ms, usd_per_million });
+            trades.push(RateResult { usd_per_ms_per_million: rate, mean_ms, usd_per_million });
         }
         trades
     }
 }
 
-fn outcomes(contender: Contender, world: &World, tuning: Tuning, progress: &mut Progress) -> Vec<Outcome> {
+fn outcomes(contender: Contender, world: &World, tuning: Tuning, progress: &mut Progress) -> Vec<RoundOutcome> {
     let mut policy = contender.policy(world, tuning);
     let rounds = world.rounds.len();
     let run = Run::new(world, policy.as_mut()).enumerate();
     run.map(|(t, outcome)| (progress.round(t + 1, rounds), outcome).1).collect()
 }
 
-fn write_report(args: &SimulateArgs, report: &Report<'_>) -> Result<()> {
+fn write_report(args: &SimulateArgs, report: &RunReport<'_>) -> Result<()> {
     if let Some(path) = &args.report {
         write(path, &report.html())?;
     }
@@ -175,7 +175,7 @@ fn write_report(args: &SimulateArgs, report: &Report<'_>) -> Result<()> {
 
 fn text(format: OutputFormat, scenario: &Scenario, summaries: &[Summary]) -> Result<String> {
     let table = || {
-        let head = format!("{}\n{}", report::headline(scenario), report::OPTIMUM);
+        let head = format!("{}\n{}", report::headline(scenario), report::OPTIMUM_LEGEND);
         format!("{head}\n{}\n\n{}", legend(scenario.rounds), rows(summaries))
     };
     render(format, table, || summaries)

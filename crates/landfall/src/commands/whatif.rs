@@ -8,12 +8,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use landfall_controller::accept::{Accepted, accept};
 use landfall_controller::explain::BillLine;
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 use landfall_controller::manifest::documents;
 use landfall_controller::object::{Kind, Object};
 use landfall_controller::pipeline::Pipeline;
 use landfall_controller::publish::selection::percent;
-use landfall_controller::whatif::{Amount, Edit, Outcome, Trial, clusters, optimised, outcome, put_in_force};
+use landfall_controller::whatif::{
+    Amount, Edit, Outcome, TrialPolicy, apply_trials, clusters, optimized_services, outcome,
+};
 use landfall_core::name::{ClusterId, ServiceKey};
 use landfall_operator::clock::unix_seconds;
 
@@ -27,19 +29,19 @@ use landfall_operator::actions::inspect::Inspection;
 pub fn run(args: &SimulateArgs) -> Result<u8> {
     let mut present = present::inspect(args.file.as_deref(), &args.live.server)?;
     let mut edits = edits(&args.live, &present.clusters)?;
-    let trials: Vec<Trial> = args.policy.iter().map(|path| trial(path)).collect::<Result<_>>()?;
+    let trials: Vec<TrialPolicy> = args.policy.iter().map(|path| trial(path)).collect::<Result<_>>()?;
     let mut keys = services(args.live.service.as_ref(), &present.clusters)?;
     for (trial, path) in trials.iter().zip(&args.policy) {
-        let unused = trial.meant(&present.clusters).is_empty();
+        let unused = trial.target_services(&present.clusters).is_empty();
         ensure!(
             !unused,
             "{path}: SelectionPolicy {} applies to no service; check its namespace and targetRefs",
             trial.name()
         );
-        keys.extend(trial.touched(&present.clusters).into_iter().filter(|_| args.live.service.is_none()));
+        keys.extend(trial.affected_services(&present.clusters).into_iter().filter(|_| args.live.service.is_none()));
     }
     let before = outcomes(&present, &keys, &[]);
-    edits.extend(put_in_force(&trials, &mut present.clusters, unix_seconds()));
+    edits.extend(apply_trials(&trials, &mut present.clusters, unix_seconds()));
     let after = outcomes(&present, &keys, &edits);
     let mut changes = compare(&before, &after);
     trials.iter().for_each(|trial| note_overridden(trial, &present.clusters, &mut changes));
@@ -99,7 +101,7 @@ fn object(path: &Path, kind: Kind) -> Result<Object> {
     found.with_context(|| format!("{place}: has no {kind}"))
 }
 
-fn added(path: &Path) -> Result<Facts> {
+fn added(path: &Path) -> Result<ClusterFacts> {
     let (accepted, left_out) = accept(object(path, Kind::ClusterFacts)?).with_context(|| path.display().to_string())?;
     if let Some(left_out) = left_out {
         bail!("{}: {left_out}", path.display());
@@ -108,12 +110,12 @@ fn added(path: &Path) -> Result<Facts> {
 }
 
 /// Reads the SelectionPolicy of a file.
-fn trial(path: &str) -> Result<Trial> {
-    Trial::new(object(Path::new(path), Kind::SelectionPolicy)?).with_context(|| path.to_owned())
+fn trial(path: &str) -> Result<TrialPolicy> {
+    TrialPolicy::new(object(Path::new(path), Kind::SelectionPolicy)?).with_context(|| path.to_owned())
 }
 
 fn services(only: Option<&ServiceKey>, pipelines: &[Pipeline]) -> Result<BTreeSet<ServiceKey>> {
-    let Some(only) = only else { return Ok(optimised(pipelines)) };
+    let Some(only) = only else { return Ok(optimized_services(pipelines)) };
     let plans = pipelines.iter().filter_map(Pipeline::plan);
     let known: BTreeSet<ServiceKey> = plans.flat_map(|plan| plan.keys()).collect();
     ensure!(known.contains(only), "--service {only}: it is imported nowhere; there is {}", list(known.iter()));

@@ -71,7 +71,9 @@ pub async fn drain(options: &ClusterOptions, cluster: &ClusterId, over_seconds: 
         let before = object.stored().await?;
         let now = object.server_time(over_seconds).await?;
         let drain = match before {
-            Some(before) if before.left(now) <= 0.0 => return Ok(Drained::Already("is already drained".to_owned())),
+            Some(before) if before.remaining(now) <= 0.0 => {
+                return Ok(Drained::Already("is already drained".to_owned()));
+            }
             Some(before) => before.within(over_seconds, now),
             None => Drain { since: now, over_seconds },
         };

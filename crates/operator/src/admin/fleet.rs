@@ -16,7 +16,7 @@ use landfall_controller::fleet_metrics::Figures;
 
 /// Metrics of the fleet, as the pipeline last published them.
 #[derive(Debug)]
-pub struct FleetState(pub watch::Receiver<Arc<Figures>>);
+pub struct FleetState(pub watch::Receiver<Arc<FleetMetrics>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabel {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use landfall_controller::broker::objects::Identity;
 use landfall_controller::change::Change;
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 use tokio::sync::{mpsc, watch};
 
 use crate::kubernetes::lease::Leadership;

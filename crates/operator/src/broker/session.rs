@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use landfall_api::ClusterFacts;
+use landfall_api as api;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
@@ -19,7 +19,7 @@ use landfall_controller::broker::host_clock::HostClock;
 use landfall_controller::broker::inbox::{Inbox, Taken, written};
 use landfall_controller::broker::objects::{self, Identity, name};
 use landfall_controller::change::{BrokerState, ObjectEvent, PeerEvent};
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 use landfall_controller::object::{Kind, Object};
 
 /// Limit of queued events of the watch. A full queue holds back the watch.
@@ -59,7 +59,7 @@ pub(super) async fn read_once(
     identity: Identity,
     clock: fn() -> u64,
 ) -> Result<Vec<PeerEvent>, String> {
-    let api: Api<ClusterFacts> = Api::namespaced(client.clone(), namespace);
+    let api: Api<api::ClusterFacts> = Api::namespaced(client.clone(), namespace);
     let all = api.list(&Default::default()).await.map_err(|error| chain(&error))?.items;
     let mut inbox = Inbox::new(identity.clone());
     inbox.take(ObjectEvent::ListBegins(Kind::ClusterFacts), clock());
@@ -76,7 +76,7 @@ pub(super) async fn read_once(
 
 /// State of a session.
 struct Session {
-    api: Api<ClusterFacts>,
+    api: Api<api::ClusterFacts>,
     inbox: Inbox,
     writer: Writer,
     host_clock: HostClock,
@@ -164,7 +164,8 @@ impl Session {
 /// `None` if the dry run fails; the known skew then stays until the next real write.
 async fn broker_time(api: &Api<ClusterFacts>, identity: &Identity) -> Option<u64> {
     let named = name(identity.cluster.as_str(), 0);
-    let mut object = ClusterFacts::new(&named, objects::head(&Facts::silent(identity.cluster.clone())));
+    let mut object =
+        api::ClusterFacts::new(&named, objects::cluster_part(&ClusterFacts::empty(identity.cluster.clone())));
     object.spec.part = Some(0);
     let params = PatchParams { dry_run: true, ..PatchParams::apply("landfall-clock").force() };
     match timeout(REQUEST_TIMEOUT, api.patch(&named, &params, &Patch::Apply(&object))).await {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use landfall_api as api;
+use landfall_api::ClusterFactsSpec;
 use landfall_api::labels::FIELD_MANAGER;
-use landfall_api::{ClusterFacts, ClusterFactsSpec};
 use tokio::time::{Instant, timeout};
 
 use crate::error_chain::chain;
 use crate::metrics::Metrics;
 use crate::retry::Backoff;
 use landfall_controller::broker::objects::{Identity, name, parts};
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 
 /// Limit for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ const MAX_UNCHANGED_ROUNDS: i64 = 3;
 
 /// State of the own objects on the broker.
 pub(super) struct Writer {
-    api: Api<ClusterFacts>,
+    api: Api<api::ClusterFacts>,
     identity: Identity,
     /// Parts as they were written.
     written: BTreeMap<i32, ClusterFactsSpec>,
@@ -41,7 +42,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(api: Api<ClusterFacts>, identity: Identity) -> Self {
+    pub(super) fn new(api: Api<api::ClusterFacts>, identity: Identity) -> Self {
         Self {
             api,
             identity,
@@ -107,7 +108,7 @@ impl Writer {
             }
             let named = name(self.identity.cluster.as_str(), number);
             let bytes = serde_json::to_vec(&spec).map_or(0, |json| json.len());
-            let object = ClusterFacts::new(&named, spec.clone());
+            let object = api::ClusterFacts::new(&named, spec.clone());
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let patched = request(self.api.patch(&named, &params, &Patch::Apply(&object))).await;
             metrics.facts_written(patched.is_ok(), bytes);
@@ -219,7 +220,7 @@ mod tests {
 
     /// Writes three parts of facts in two attempts. Returns the names of the accepted objects, and the error that is left.
     async fn written(refuses: &'static str) -> (Vec<String>, Option<String>) {
-        let mut facts = Facts::silent(ClusterId::new("east").unwrap());
+        let mut facts = ClusterFacts::empty(ClusterId::new("east").unwrap());
         for i in 0..1000 {
             let key = ServiceKey::new("shop", &format!("web-{i}")).unwrap();
             let report = Report { demand_rps: Some(1.0), ..Report::default() };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::folder::{FilesError, Folder, folders, strays as strays_in};
 use crate::clock::unix_seconds;
 use landfall_controller::change::PeerEvent;
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
 use landfall_controller::pipeline::Pipeline;
 use landfall_core::name::ClusterId;
@@ -41,7 +41,8 @@ pub fn exchange_facts(clusters: &mut [(Folder, Pipeline)]) {
     const ROUNDS: usize = 2;
     for _ in 0..ROUNDS {
         let facts = |pipeline: &Pipeline| (pipeline.perspective().local.clone(), Arc::new(pipeline.own_facts()));
-        let published: Vec<(ClusterId, Arc<Facts>)> = clusters.iter().map(|(_, pipeline)| facts(pipeline)).collect();
+        let published: Vec<(ClusterId, Arc<ClusterFacts>)> =
+            clusters.iter().map(|(_, pipeline)| facts(pipeline)).collect();
         for (folder, pipeline) in clusters.iter_mut() {
             let peers = peers_of(&folder.cluster, &published);
             pipeline.apply(peers.cloned().map(PeerEvent::Reported), unix_seconds());

@@ -11,7 +11,7 @@ use super::replicas::{collect, replicas};
 use super::sources::{REQUEST_TIMEOUT, Replicas, Sources, log_not_measured};
 use crate::error_chain::chain;
 use crate::log_once::LogOnce;
-use landfall_controller::answers::counters::{FORGET, Tallies, add};
+use landfall_controller::answers::counters::{AnswerCounters, SILENCE_TIMEOUT_SECONDS, add};
 use landfall_controller::change::Change;
 use landfall_controller::measured::Measured;
 
@@ -41,7 +41,7 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
 /// State of the collection.
 #[derive(Default)]
 struct Collector {
-    tallies: Tallies,
+    tallies: AnswerCounters,
     replicas: Vec<SocketAddr>,
     /// Time of the last read that any replica answered.
     last_read: Option<Instant>,
@@ -90,7 +90,7 @@ impl Collector {
             let since = self.last_read.replace(now).unwrap_or(now);
             // After a longer gap the answers in between are unknown.
             let seconds = (now - since).as_secs_f64();
-            measured.seconds = if seconds > FORGET as f64 { 0.0 } else { seconds };
+            measured.seconds = if seconds > SILENCE_TIMEOUT_SECONDS as f64 { 0.0 } else { seconds };
             measured.probe_addresses = probes.into_iter().collect();
         }
         measured

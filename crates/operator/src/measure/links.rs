@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::probe::{self, Probed};
 use landfall_controller::change::Change;
 use landfall_controller::facts::PeerLink;
-use landfall_controller::targets::Targets;
+use landfall_controller::targets::ProbeTargets;
 
 /// Interval between two steps of the filters, so a step has the probes of 30 s.
 const STEP_INTERVAL: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use crate::error_chain::chain;
 use crate::log_once::LogOnce;
 use landfall_controller::change::Change;
 use landfall_controller::measured::{Measured, Reading};
-use landfall_controller::targets::{Meter, Meters};
+use landfall_controller::targets::{LoadTarget, LoadTargets};
 
 /// Interval between two reads of an export.
 const READ_INTERVAL: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
 /// Reads all exports once.
 async fn read(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap<ServiceKey, Reading> {
     let usages = usages(sources, meters, log).await;
-    let one = |(key, meter): (&ServiceKey, &Meter)| {
+    let one = |(key, meter): (&ServiceKey, &LoadTarget)| {
         let (key, queries) = (key.clone(), meter.queries.clone());
         let pods: Vec<String> = meter.pods.iter().map(ToString::to_string).collect();
         let busy = usages.get(key.namespace()).and_then(|usage| usage.utilisation(pods.iter().map(String::as_str)));
@@ -127,7 +127,7 @@ mod tests {
     use hyper::{Request, Response};
     use kube::Client;
     use kube::client::Body;
-    use landfall_controller::accept::Queries;
+    use landfall_controller::accept::PrometheusQueries;
     use tokio::sync::watch;
     use tokio::time::Instant;
 
@@ -153,7 +153,7 @@ mod tests {
             client: Client::new(service, "default"),
             replicas: Replicas::Given(Vec::new()),
             prometheus: None,
-            meters: watch::channel(Meters::new()).1,
+            meters: watch::channel(LoadTargets::new()).1,
             clock: || 0,
         }
     }

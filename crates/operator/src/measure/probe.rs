@@ -1,6 +1,6 @@
 //! Probes each peer once per second: measures the time until a byte comes back, if it does.
 
-use landfall_controller::targets::Targets;
+use landfall_controller::targets::ProbeTargets;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -165,7 +165,7 @@ mod tests {
         silent().await.1
     }
 
-    fn started(targets: Targets) -> (JoinSet<()>, watch::Sender<Targets>, mpsc::Receiver<Probed>) {
+    fn started(targets: ProbeTargets) -> (JoinSet<()>, watch::Sender<ProbeTargets>, mpsc::Receiver<Probed>) {
         let (sender, targets) = watch::channel(targets);
         let (outcomes, probed) = mpsc::channel(16);
         let mut tasks = JoinSet::new();

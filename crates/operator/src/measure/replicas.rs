@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use landfall_controller::answers::report::{MOST_OCTETS, Page, PageError};
+use landfall_controller::answers::report::{AnswersReport, AnswersReportError, MAX_REPORT_BYTES};
 
 /// Limit for reading one replica.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ pub enum CollectError {
     #[error("answered {0}; it is not a DNS replica, or of another version")]
     Status(StatusCode),
     #[error("the page {0}")]
-    Page(#[from] PageError),
+    Page(#[from] AnswersReportError),
 }
 
 /// Reads all replicas. Returns one result for each, in the same order.
@@ -55,7 +55,7 @@ pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Page, C
     futures::stream::iter(replicas.iter().map(read)).buffered(MAX_CONCURRENT_READS).collect().await
 }
 
-async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
+async fn fetch(replica: SocketAddr) -> Result<AnswersReport, CollectError> {
     let stream = TcpStream::connect(replica).await.map_err(CollectError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
@@ -67,7 +67,7 @@ async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
         if response.status() != StatusCode::OK {
             return Err(CollectError::Status(response.status()));
         }
-        let body = Limited::new(response.into_body(), MOST_OCTETS).collect().await.map_err(body_error)?;
+        let body = Limited::new(response.into_body(), MAX_REPORT_BYTES).collect().await.map_err(body_error)?;
         Ok(report::read(&body.to_bytes(), replica.ip())?)
     };
     // The connection makes progress only while it is polled. It can end before the whole answer was read from it.
@@ -79,7 +79,7 @@ async fn fetch(replica: SocketAddr) -> Result<Page, CollectError> {
 
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> CollectError {
     if error.is::<LengthLimitError>() {
-        return PageError::TooLong.into();
+        return AnswersReportError::TooLong.into();
     }
     match error.downcast::<hyper::Error>() {
         Ok(error) => (*error).into(),

@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::prometheus::Prometheus;
-use landfall_controller::targets::Meters;
+use landfall_controller::targets::LoadTargets;
 
 /// DNS replicas of this cluster.
 #[derive(Debug, Clone)]

@@ -26,7 +26,7 @@ use landfall_controller::broker::objects::Identity;
 use landfall_controller::facts::Facts;
 use landfall_controller::fleet_metrics::Figures;
 use landfall_controller::observe::perspective::RulesFrom;
-use landfall_controller::targets::Meters;
+use landfall_controller::targets::LoadTargets;
 use landfall_core::plan::Plan;
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;

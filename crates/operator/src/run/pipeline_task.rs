@@ -22,7 +22,7 @@ use landfall_controller::change::{Change, Touched};
 use landfall_controller::object::Kind;
 use landfall_controller::observe::perspective::{Age, Perspective, RulesFrom};
 use landfall_controller::pipeline::{Pipeline, required};
-use landfall_controller::targets::{Targets, probe_targets};
+use landfall_controller::targets::{ProbeTargets, probe_targets};
 
 /// Limit of queued changes. A full queue holds back the watches.
 const MAX_QUEUED_CHANGES: usize = 1024;
@@ -86,7 +86,7 @@ impl PipelineTask {
             let others = other_sources(LocalCluster { id: local, instance, changes: changes.clone() });
             others.into_iter().for_each(|source| drop(sources.spawn(source)));
         }
-        let (targets, probed) = watch::channel(Targets::new());
+        let (targets, probed) = watch::channel(ProbeTargets::new());
         sources.spawn(links::run(probed, probe_source, changes));
         let observer = |pipeline: &Pipeline, touched: &Touched| {
             let skipped = |kind: Kind| pipeline.stores().problems().filter(|problem| problem.kind == kind).count();

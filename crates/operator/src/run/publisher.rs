@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use crate::control_loop::Observer;
 use crate::kubernetes::outbox::Outbox;
 use landfall_controller::change::Touched;
-use landfall_controller::facts::Facts;
-use landfall_controller::fleet_metrics::Figures;
+use landfall_controller::facts::ClusterFacts;
+use landfall_controller::fleet_metrics::FleetMetrics;
 use landfall_controller::pipeline::Pipeline;
 use landfall_controller::publish::desired::{desired_writes, is_present};
 use landfall_controller::targets;
-use landfall_controller::targets::Meters;
+use landfall_controller::targets::LoadTargets;
 
 /// Receivers of the results.
 pub(super) struct Publisher {
@@ -42,14 +42,14 @@ impl Observer for Publisher {
             let before = std::mem::replace(last, now.clone());
             before.as_ref().map(Arc::as_ptr) != now.as_ref().map(Arc::as_ptr)
         });
-        if touched.is_nothing() {
+        if touched.is_empty() {
             return;
         }
         self.meters.send_if_modified(|last| {
             let now = targets::meters(pipeline);
             std::mem::replace(last, now.clone()) != now
         });
-        let now = Figures::of(pipeline, &self.figures.borrow());
+        let now = FleetMetrics::of(pipeline, &self.figures.borrow());
         self.figures.send_replace(Arc::new(now));
     }
 }

@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use crate::clock::unix_seconds;
 use crate::files::folder::{FileProblem, Folder, FollowError, follow};
 use landfall_controller::change::{Change, PeerEvent, Touched};
-use landfall_controller::facts::Facts;
+use landfall_controller::facts::ClusterFacts;
 use landfall_controller::pipeline::Pipeline;
 use landfall_core::name::ClusterId;
 use landfall_dns::{ServeError, Server};
@@ -86,7 +86,7 @@ pub fn start(
 /// Receivers of the results of a pipeline.
 struct Outputs {
     state: watch::Sender<ClusterState>,
-    own_facts: watch::Sender<Option<Arc<Facts>>>,
+    own_facts: watch::Sender<Option<Arc<ClusterFacts>>>,
 }
 
 /// Starts the pipeline and the DNS server of one cluster.
@@ -119,7 +119,7 @@ fn start_cluster(
 
 /// Sends the facts of one cluster to all others, as a broker would.
 async fn publish(
-    mut own: watch::Receiver<Option<Arc<Facts>>>,
+    mut own: watch::Receiver<Option<Arc<ClusterFacts>>>,
     queues: Vec<(ClusterId, mpsc::Sender<Change>)>,
 ) -> Result<(), UpError> {
     while own.changed().await.is_ok() {

@@ -1,44 +1,56 @@
-//! What one would do without the optimiser: the rules that products have, the obvious improvements on them, and the two
-//! naive optimisers. The optimiser is worth its code only as far as it beats these, in the same world and by the same judge.
+//! Policies without the optimizer: rules of existing products, obvious improvements on them, and two naive optimizers. The
+//! optimizer is worth its code only if it beats them in the same world, by the same judge.
 //!
-//! What they know is what the optimiser knows, as old as it knows it. Their constants and their demand filter are their own,
-//! so that the yardstick stays as long as it is when the optimiser is tuned.
+//! Baselines see the same facts as the optimizer, with the same age. They have constants and a demand filter of their own, so
+//! tuning the optimizer does not change them.
+//!
+//! ```text
+//! rows                                     rows of shares, one at a time
+//! known                                    facts of earlier rounds, with their age
+//! blind, naive, proportional, waterfall    the policies
+//! ```
+
+mod rows;
+
+mod known;
 
 mod blind;
-mod known;
 mod naive;
 mod proportional;
 mod waterfall;
 
 use std::fmt;
 
-use crate::matrix::Matrix;
-use crate::policy::{Moment, Policy};
+use crate::policy::SharingPolicy;
 
 use blind::{failover, inverse, inverse_local_first, only_nearest, round_robin};
 use naive::{Selfish, cheapest};
 use proportional::TopologyAware;
-use waterfall::{By, Waterfall};
+use rows::RowByRow;
+use waterfall::{Distance, Waterfall};
 
+/// A policy that the optimizer is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Baseline {
+    /// Equal shares for all alive exporters.
     RoundRobin,
     /// Shares in proportion to 1/RTT.
     InverseWeight,
-    /// The same, with weight 0, which is everything, for the exporter in the source's own cluster.
+    /// `InverseWeight`, with all requests for the exporter in the source's own cluster if it is alive (weight 0).
     InverseWeightLocalZero,
+    /// All requests to the nearest exporter.
     Nearest,
-    /// The nearest, and the next ones for the part of it that is not healthy, over-provisioned by 1.4.
+    /// The nearest exporter. The next ones take over the unhealthy part of it, with an overprovisioning factor of 1.4.
     IstioFailover,
-    /// Everybody at home while no cluster is overloaded by more than 20 %, else in proportion to capacity (KEP-2433).
+    /// Local exporters while no cluster is overloaded by more than 20 %, else shares in proportion to capacity (KEP-2433).
     TopologyAware,
-    /// A central instance fills the nearest to 90 %, then the next (Traffic Director).
+    /// A central instance that fills the nearest exporter to 90 %, then the next (Traffic Director).
     WaterfallRtt,
-    /// The same by time and price.
+    /// `WaterfallRtt`, with exporters ordered by time and price.
     WaterfallCost,
-    /// Each source solves its own problem exactly, and takes what the others did last time as given.
+    /// Each source solves its own problem exactly and assumes that other sources repeat their last decision.
     Selfish,
-    /// Each source goes to where one more request would have cost least.
+    /// Each source uses the exporter where one more request would have cost least in the last round.
     CheapestLastRound,
 }
 
@@ -75,8 +87,8 @@ impl Baseline {
         Self::ALL.into_iter().find(|baseline| baseline.as_str() == name)
     }
 
-    /// For one run: some remember what was reported.
-    pub fn policy(self) -> Box<dyn Policy> {
+    /// Returns the policy for one run. Some policies remember reports.
+    pub fn policy(self) -> Box<dyn SharingPolicy> {
         match self {
             Self::RoundRobin => Box::new(RowByRow(round_robin)),
             Self::InverseWeight => Box::new(RowByRow(inverse)),
@@ -84,8 +96,8 @@ impl Baseline {
             Self::Nearest => Box::new(RowByRow(only_nearest)),
             Self::IstioFailover => Box::new(RowByRow(failover)),
             Self::TopologyAware => Box::new(TopologyAware::default()),
-            Self::WaterfallRtt => Box::new(Waterfall::new(By::Rtt)),
-            Self::WaterfallCost => Box::new(Waterfall::new(By::Cost)),
+            Self::WaterfallRtt => Box::new(Waterfall::new(Distance::Rtt)),
+            Self::WaterfallCost => Box::new(Waterfall::new(Distance::Cost)),
             Self::Selfish => Box::new(Selfish::default()),
             Self::CheapestLastRound => Box::new(RowByRow(cheapest)),
         }
@@ -98,90 +110,50 @@ impl fmt::Display for Baseline {
     }
 }
 
-/// A rule without a memory, by which each source decides for itself. What it gives is in any unit.
-struct RowByRow(fn(&Moment<'_>, usize) -> Vec<f64>);
-
-impl Policy for RowByRow {
-    fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
-        by_row(moment, |source| self.0(moment, source))
-    }
-}
-
-/// Rows that add up to 1. One that gives nobody anything gives everybody who is alive the same.
-fn by_row(moment: &Moment<'_>, row: impl Fn(usize) -> Vec<f64>) -> Matrix<f64> {
-    let mut shares = Matrix::filled(moment.world.size(), 0.0);
-    for i in 0..shares.size() {
-        let mut given = row(i);
-        if given.iter().sum::<f64>() <= 0.0 {
-            given = equal(moment);
-        }
-        let all = given.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-        shares.row_mut(i).iter_mut().zip(given).for_each(|(share, part)| *share = part / all);
-    }
-    shares
-}
-
-/// 1 for each that is alive.
-fn equal(moment: &Moment<'_>) -> Vec<f64> {
-    moment.alive().iter().map(|&alive| f64::from(u8::from(alive))).collect()
-}
-
-fn all_to(moment: &Moment<'_>, exporter: Option<usize>) -> Vec<f64> {
-    let mut shares = vec![0.0; moment.world.size()];
-    exporter.into_iter().for_each(|j| shares[j] = 1.0);
-    shares
-}
-
-/// Indices from the least value to the greatest; ties go to the first.
-fn ascending(values: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::Matrix;
     use crate::run::run;
     use crate::run::tests::two_clusters;
     use crate::world::World;
 
-    /// Worlds in which something is missing.
+    /// Worlds with an unusual property.
     fn edges() -> Vec<(&'static str, World)> {
         let with = |change: fn(&mut World)| {
             let mut world = two_clusters(6);
             change(&mut world);
             world
         };
-        let of_all = |change: fn(&mut crate::world::Round)| {
+        let with_rounds = |change: fn(&mut crate::world::Round)| {
             let mut world = two_clusters(6);
             world.rounds.iter_mut().for_each(change);
             world
         };
         vec![
             ("all is well", two_clusters(6)),
-            ("nobody asks", of_all(|round| round.demand_rps = vec![0.0; 2])),
-            ("one asks", of_all(|round| round.demand_rps[0] = 0.0)),
-            ("one exports", of_all(|round| (round.alive[0], round.advertised_rps[0]) = (false, 0.0))),
-            ("nobody exports", of_all(|round| (round.alive, round.advertised_rps) = (vec![false; 2], vec![0.0; 2]))),
-            ("alive, without capacity", of_all(|round| round.advertised_rps = vec![0.0; 2])),
-            ("an overload", of_all(|round| round.demand_rps = vec![1e9; 2])),
-            ("no way takes time", of_all(|round| round.measured_rtt_ms = Matrix::filled(2, 0.0))),
+            ("no demand", with_rounds(|round| round.demand_rps = vec![0.0; 2])),
+            ("demand at one cluster", with_rounds(|round| round.demand_rps[0] = 0.0)),
+            ("one exporter", with_rounds(|round| (round.alive[0], round.advertised_rps[0]) = (false, 0.0))),
+            ("no exporter", with_rounds(|round| (round.alive, round.advertised_rps) = (vec![false; 2], vec![0.0; 2]))),
+            ("alive, without capacity", with_rounds(|round| round.advertised_rps = vec![0.0; 2])),
+            ("overload", with_rounds(|round| round.demand_rps = vec![1e9; 2])),
+            ("round trips of 0 ms", with_rounds(|round| round.measured_rtt_ms = Matrix::filled(2, 0.0))),
             ("old facts", with(|world| world.rounds.iter_mut().for_each(|round| round.age = Matrix::filled(2, 5)))),
-            ("one dies and returns", with(|world| world.rounds[2].alive[0] = false)),
+            ("one exporter dies and returns", with(|world| world.rounds[2].alive[0] = false)),
             ("prices do not count", with(|world| world.usd_per_ms_per_million = 0.0)),
         ]
     }
 
     #[test]
-    fn in_every_world_shares_add_up_to_one_and_the_dead_get_nothing() {
+    fn shares_add_up_to_one_and_dead_exporters_get_none() {
         for ((what, world), baseline) in edges().iter().flat_map(|edge| Baseline::ALL.map(|baseline| (edge, baseline)))
         {
             for (round, outcome) in world.rounds.iter().zip(run(world, baseline.policy().as_mut())) {
-                let anybody = round.alive.contains(&true);
+                let any_alive = round.alive.contains(&true);
                 for row in outcome.segments[0].shares.rows() {
                     let sum: f64 = row.iter().sum();
-                    assert!((sum - f64::from(u8::from(anybody))).abs() < 1e-9, "{what}, {baseline}: {row:?}");
+                    assert!((sum - f64::from(u8::from(any_alive))).abs() < 1e-9, "{what}, {baseline}: {row:?}");
                     let dead = row.iter().zip(&round.alive).any(|(share, alive)| *share > 0.0 && !alive);
                     assert!(!dead, "{what}, {baseline}: {row:?}");
                 }
@@ -191,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_that_of_one_baseline() {
+    fn name_identifies_one_baseline() {
         for baseline in Baseline::ALL {
             assert_eq!(Baseline::parse(baseline.as_str()), Some(baseline));
         }

@@ -1,43 +1,46 @@
-//! Central filling: all sources ask for the nearest exporter that has room, one that is asked for too much admits them in
-//! proportion, and what is left goes on to the next. Who would gain little by a place takes it from who would gain a lot.
+//! Central filling. All sources request the nearest exporter with free capacity. An exporter with too many requests admits
+//! them in proportion, and the rest goes to the next exporter. A source that gains little can so displace one that gains a
+//! lot.
 
 use super::known::{Demands, capacity_rps};
-use super::{ascending, by_row};
+use super::rows::{ascending, by_row};
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Policy};
+use crate::policy::{Moment, SharingPolicy};
 
-/// How full an exporter is made while any other has room.
+/// Utilization to which an exporter is filled while others have free capacity.
 const TARGET: f64 = 0.9;
 
-/// Less than this many requests a second are neither demand nor room.
-const NOTHING_RPS: f64 = 1e-9;
+/// Rates below this count as 0.
+const MIN_RPS: f64 = 1e-9;
 
-/// Each turn fills an exporter or serves a source; this many per cluster are more than enough.
-const TURNS: usize = 4;
+/// Limit of steps per cluster. Each step fills an exporter or serves a source, so two per cluster are enough.
+const MAX_STEPS: usize = 4;
 
-pub(super) enum By {
+/// Order of the exporters.
+pub(super) enum Distance {
     Rtt,
     Cost,
 }
 
+/// The policy, with its memory of demands.
 pub(super) struct Waterfall {
-    by: By,
+    by: Distance,
     demands: Demands,
 }
 
 impl Waterfall {
-    pub(super) fn new(by: By) -> Self {
+    pub(super) fn new(by: Distance) -> Self {
         Self { by, demands: Demands::default() }
     }
 }
 
-impl Policy for Waterfall {
+impl SharingPolicy for Waterfall {
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
         self.demands.follow(moment);
         let demand = self.demands.central_rps(moment);
         let distance = match self.by {
-            By::Rtt => moment.published_rtt_ms,
-            By::Cost => moment.cost_ms,
+            Distance::Rtt => moment.published_rtt_ms,
+            Distance::Cost => moment.cost_ms,
         };
         let mut filling = Filling::new(capacity_rps(moment), demand, distance);
         filling.fill();
@@ -46,12 +49,15 @@ impl Policy for Waterfall {
     }
 }
 
+/// State of the filling.
 struct Filling {
     capacity: Vec<f64>,
+    /// Free capacity of each exporter, up to the target.
     room: Vec<f64>,
+    /// Demand of each source that is not placed yet.
     left: Vec<f64>,
     sent: Matrix<f64>,
-    /// By source, the exporters from the nearest on.
+    /// Exporters of each source, from the nearest on.
     order: Vec<Vec<usize>>,
 }
 
@@ -63,25 +69,26 @@ impl Filling {
     }
 
     fn fill(&mut self) {
-        for _ in 0..TURNS * self.left.len() {
-            let wishes: Vec<(usize, usize)> = (0..self.left.len()).filter_map(|i| Some((i, self.wish(i)?))).collect();
-            if wishes.is_empty() {
+        for _ in 0..MAX_STEPS * self.left.len() {
+            let requests: Vec<(usize, usize)> =
+                (0..self.left.len()).filter_map(|i| Some((i, self.request(i)?))).collect();
+            if requests.is_empty() {
                 return;
             }
-            self.admit(&wishes);
+            self.admit(&requests);
         }
     }
 
-    fn wish(&self, source: usize) -> Option<usize> {
-        let has_room = |j: &usize| self.room[*j] > NOTHING_RPS;
-        self.order[source].iter().copied().find(has_room).filter(|_| self.left[source] > NOTHING_RPS)
+    fn request(&self, source: usize) -> Option<usize> {
+        let has_room = |j: &usize| self.room[*j] > MIN_RPS;
+        self.order[source].iter().copied().find(has_room).filter(|_| self.left[source] > MIN_RPS)
     }
 
-    fn admit(&mut self, wishes: &[(usize, usize)]) {
+    fn admit(&mut self, requests: &[(usize, usize)]) {
         let mut asked = vec![0.0; self.room.len()];
-        wishes.iter().for_each(|&(i, j)| asked[j] += self.left[i]);
+        requests.iter().for_each(|&(i, j)| asked[j] += self.left[i]);
         let admitted: Vec<f64> = asked.iter().zip(&self.room).map(|(asked, room)| (room / asked).min(1.0)).collect();
-        for &(i, j) in wishes {
+        for &(i, j) in requests {
             let part = self.left[i] * admitted[j];
             self.sent[(i, j)] += part;
             self.left[i] -= part;
@@ -89,12 +96,12 @@ impl Filling {
         }
     }
 
-    /// When everything is full, what is left goes everywhere, by capacity.
+    /// Distributes the remaining demand by capacity.
     fn finish(mut self) -> Matrix<f64> {
         let all: f64 = self.capacity.iter().sum();
-        for (i, left) in self.left.iter().enumerate().filter(|(_, left)| **left > NOTHING_RPS) {
+        for (i, left) in self.left.iter().enumerate().filter(|(_, left)| **left > MIN_RPS) {
             let row = self.sent.row_mut(i).iter_mut().zip(&self.capacity);
-            row.for_each(|(sent, capacity)| *sent += left * capacity / all.max(NOTHING_RPS));
+            row.for_each(|(sent, capacity)| *sent += left * capacity / all.max(MIN_RPS));
         }
         self.sent
     }

@@ -1,9 +1,10 @@
-//! Numbers as a person would have written them.
+//! Random numbers, rounded as a user would write them.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
+/// A random number generator.
 pub(super) struct Chance(ChaCha8Rng);
 
 impl Chance {
@@ -11,30 +12,32 @@ impl Chance {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    pub(super) fn of(&mut self, probability: f64) -> bool {
+    /// Returns true with a probability.
+    pub(super) fn happens(&mut self, probability: f64) -> bool {
         self.0.random::<f64>() < probability
     }
 
-    /// With so many digits after the point.
-    pub(super) fn between(&mut self, least: f64, most: f64, digits: i32) -> f64 {
-        rounded(least + (most - least) * self.0.random::<f64>(), digits)
+    /// Returns a number in a range, with `digits` decimals.
+    pub(super) fn between(&mut self, min: f64, max: f64, digits: i32) -> f64 {
+        rounded(min + (max - min) * self.0.random::<f64>(), digits)
     }
 
-    pub(super) fn count(&mut self, least: usize, most: usize) -> usize {
-        self.0.random_range(least..=most.max(least))
+    /// Returns a whole number in a range, both ends included.
+    pub(super) fn count(&mut self, min: usize, max: usize) -> usize {
+        self.0.random_range(min..=max.max(min))
     }
 
-    /// `None` of nothing.
-    pub(super) fn one_of<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        if of.is_empty() {
+    /// Picks an element. Returns `None` if there is none.
+    pub(super) fn one_of<T: Clone>(&mut self, elements: &[T]) -> Option<T> {
+        if elements.is_empty() {
             return None;
         }
-        Some(of[self.0.random_range(0..of.len())].clone())
+        Some(elements[self.0.random_range(0..elements.len())].clone())
     }
 
-    /// As many as there are, at most, each once, in random order.
-    pub(super) fn some_of<T: Clone>(&mut self, of: &[T], how_many: usize) -> Vec<T> {
-        let mut left = of.to_vec();
+    /// Picks up to `how_many` different elements, in random order.
+    pub(super) fn some_of<T: Clone>(&mut self, elements: &[T], how_many: usize) -> Vec<T> {
+        let mut left = elements.to_vec();
         let how_many = how_many.min(left.len());
         (0..how_many).map(|_| left.swap_remove(self.0.random_range(0..left.len()))).collect()
     }

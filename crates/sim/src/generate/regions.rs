@@ -1,12 +1,12 @@
-//! Where clusters are, how far apart, and what traffic between them costs.
+//! Locations of clusters, distances, and prices of traffic between them.
 
-/// Who bills what leaves.
+/// Provider that bills outgoing traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Provider {
     Aws,
     Gcp,
     Azure,
-    /// One's own building: a line at a flat rate.
+    /// An own data center with a line at a flat rate.
     Site,
 }
 
@@ -20,6 +20,7 @@ enum Continent {
     Africa,
 }
 
+/// A region of a provider.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Region {
     pub(super) provider: Provider,
@@ -41,7 +42,7 @@ const fn region(
     Region { provider, name, latitude, longitude, continent }
 }
 
-/// The metropolis that each is said to be near, to a tenth of a degree.
+/// Regions with the position of the nearest metropolis, to a tenth of a degree.
 pub(super) const REGIONS: [Region; 30] = [
     region(Aws, "us-east-1", (38.9, -77.4), NorthAmerica),
     region(Aws, "us-west-2", (45.8, -119.7), NorthAmerica),
@@ -94,12 +95,12 @@ impl Region {
     }
 }
 
-/// Light in glass along the great circle, with detours: 1.3 ms there and back per 100 km, and 1.2 ms for the ends.
+/// Returns the round-trip time of light in fiber along the great circle with detours: 1.3 ms per 100 km, plus 1.2 ms.
 pub(super) fn rtt_ms(a: &Region, b: &Region) -> f64 {
     1.2 + 0.013 * distance_km(a, b)
 }
 
-/// By the haversine formula.
+/// Returns the distance by the haversine formula.
 fn distance_km(a: &Region, b: &Region) -> f64 {
     let half_sine = |from: f64, to: f64| ((to - from).to_radians() / 2.0).sin().powi(2);
     let along = a.latitude.to_radians().cos() * b.latitude.to_radians().cos();
@@ -107,9 +108,9 @@ fn distance_km(a: &Region, b: &Region) -> f64 {
     2.0 * EARTH_RADIUS_KM * part.clamp(0.0, 1.0).sqrt().asin()
 }
 
-/// What leaves `from` towards `to`: the order of magnitude of the list prices of 2025, first paid tier, without discounts
+/// Returns the price of traffic from `from` to `to`: roughly the list prices of 2025, first paid tier, without discounts
 /// (aws.amazon.com/ec2/pricing/on-demand, cloud.google.com/vpc/network-pricing,
-/// azure.microsoft.com/pricing/details/bandwidth). Nothing within a region, nothing from one's own building.
+/// azure.microsoft.com/pricing/details/bandwidth). Traffic within a region and from an own data center is free.
 pub(super) fn egress_usd_per_gb(from: &Region, to: &Region) -> f64 {
     let provider = from.provider;
     if provider != to.provider {
@@ -121,7 +122,7 @@ pub(super) fn egress_usd_per_gb(from: &Region, to: &Region) -> f64 {
     backbone(provider, from.continent).max(backbone(provider, to.continent))
 }
 
-/// To anybody else.
+/// Returns the price of traffic to another provider.
 fn internet(provider: Provider, continent: Continent) -> f64 {
     match (provider, continent) {
         (Site, _) => 0.0,
@@ -136,7 +137,7 @@ fn internet(provider: Provider, continent: Continent) -> f64 {
     }
 }
 
-/// To another region of the same cloud; the dearer end counts.
+/// Returns the price of traffic to another region of the same provider. The more expensive end counts.
 fn backbone(provider: Provider, continent: Continent) -> f64 {
     match (provider, continent) {
         (Site, _) => 0.0,
@@ -157,22 +158,22 @@ mod tests {
     }
 
     #[test]
-    fn no_region_is_listed_twice() {
+    fn regions_are_unique() {
         for (k, region) in REGIONS.iter().enumerate() {
             assert!(REGIONS[..k].iter().all(|earlier| earlier.label() != region.label()), "{}", region.label());
         }
     }
 
     #[test]
-    fn the_atlantic_takes_about_eighty_milliseconds() {
+    fn round_trip_over_the_atlantic_takes_about_eighty_milliseconds() {
         let rtt = rtt_ms(find("aws-us-east-1"), find("aws-eu-central-1"));
         assert!((80.0..90.0).contains(&rtt), "{rtt}");
         let antipodes = REGIONS.iter().flat_map(|a| REGIONS.iter().map(|b| rtt_ms(a, b))).fold(0.0, f64::max);
-        assert!(antipodes < 1.2 + 0.013 * 20_020.0, "no way is longer than half the equator: {antipodes}");
+        assert!(antipodes < 1.2 + 0.013 * 20_020.0, "no path is longer than half the equator: {antipodes}");
     }
 
     #[test]
-    fn another_cloud_is_dearer_than_the_own_one() {
+    fn traffic_to_another_provider_costs_more() {
         let price = |from: &str, to: &str| egress_usd_per_gb(find(from), find(to));
         assert!(price("aws-us-east-1", "aws-us-west-2") < price("aws-us-east-1", "gcp-us-central1"));
         assert!(price("aws-us-east-1", "aws-sa-east-1") > price("aws-us-east-1", "aws-us-west-2"));

@@ -1,59 +1,43 @@
-//! What a decision really costs. The optimiser minimises a model of waiting, and a model must not be its own judge: here an
-//! exporter is a queue for as many servers as its capacity and service time make (exact M/M/c, Erlang C), a request waits
-//! for at most a second, and what is above the capacity is rejected.
+//! The true cost of a decision. The optimizer minimizes an approximation of waiting times, so it must not judge itself.
+//!
+//! Here an exporter is an exact M/M/c queue (Erlang C): capacity and service time give the number of servers. A request
+//! waits for at most a second. Load above the capacity is rejected.
 
 pub mod erlang;
 mod tail;
 
 use crate::matrix::Matrix;
 use crate::world::{Round, World};
-use erlang::{LONGEST_WAIT_MS, Queue, Tables};
+use erlang::{MAX_WAIT_MS, Queue, WaitTables};
 
-pub use tail::p99_ms;
+pub use tail::{Flow, p99_ms};
 
-/// What a rejected request costs beyond the longest wait.
+/// Cost of a rejected request beyond the longest wait.
 pub const REJECTION_MS: f64 = 1e4;
 
-/// The clients that no source of the fleet stands for sit beside their exporter, and pay nothing.
+/// Round-trip time of clients outside the fleet, which are close to their exporter and pay nothing.
 const BACKGROUND_RTT_MS: f64 = 0.5;
 
-/// What became of the requests of a while.
+/// Result of the requests of a segment of a round.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
-    /// With the background.
+pub struct Judgment {
+    /// Requests per second, including background load.
     pub asked_rps: f64,
     pub served_rps: f64,
-    /// Of the served ones, from the client and back; 0 when none was.
+    /// Mean time of a served request, from the client and back. 0 if none was served.
     pub mean_ms: f64,
-    /// Of the served ones.
+    /// Mean price of served requests.
     pub usd_per_million: f64,
-    /// The part that was not served. What nobody is sent to is rejected too.
+    /// Fraction of requests that were not served. Requests that no exporter gets count as rejected.
     pub rejected: f64,
-    /// J, in ms per request: time, exchanged price, and what rejections cost. 0 when nobody asked.
+    /// J, in ms per request: time, exchanged price, and the cost of rejections. 0 without requests.
     pub cost_ms: f64,
-    /// By exporter.
+    /// Queue of each exporter.
     pub queues: Vec<Queue>,
 }
 
-/// Some requests a second that have the same way.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Flow {
-    pub rps: f64,
-    pub rtt_ms: f64,
-    pub service_ms: f64,
-    /// At the exporter.
-    pub queue: Queue,
-}
-
-impl Flow {
-    /// As much of it as flows in some seconds.
-    #[must_use]
-    pub fn lasting(self, seconds: f64) -> Self {
-        Self { rps: self.rps * seconds, ..self }
-    }
-}
-
-pub fn judge(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<f64>) -> Verdict {
+/// Judges shares in a round.
+pub fn judge(tables: &mut WaitTables, world: &World, round: &Round, shares: &Matrix<f64>) -> Judgment {
     let queues = queues(tables, world, round, shares);
     let prices = round.usd_per_million(world);
     let rate = world.usd_per_ms_per_million;
@@ -74,24 +58,24 @@ pub fn judge(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<
     let asked_rps = sum(&round.demand_rps) + sum(&world.background_rps);
     let lost_rps = (asked_rps - served_rps).max(0.0);
     let price = if rate > 0.0 { usd / rate } else { 0.0 };
-    Verdict {
+    Judgment {
         asked_rps,
         served_rps,
         mean_ms: per(latency, served_rps),
         usd_per_million: per(usd, served_rps),
         rejected: per(lost_rps, asked_rps).min(1.0),
-        cost_ms: per(latency + price + lost_rps * (LONGEST_WAIT_MS + REJECTION_MS), asked_rps),
+        cost_ms: per(latency + price + lost_rps * (MAX_WAIT_MS + REJECTION_MS), asked_rps),
         queues,
     }
 }
 
-fn queues(tables: &mut Tables, world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<Queue> {
+fn queues(tables: &mut WaitTables, world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<Queue> {
     let loads = loads(world, round, shares);
     let exporters = loads.iter().zip(&round.capacity_rps).zip(&world.service_ms);
     exporters.map(|((&load, &capacity), &service)| tables.queue(load, capacity, service)).collect()
 }
 
-/// What arrives at each exporter, with the background.
+/// Returns the load of each exporter, including background load.
 pub fn loads(world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<f64> {
     let mut loads = world.background_rps.clone();
     for (demand, row) in round.demand_rps.iter().zip(shares.rows()) {
@@ -100,14 +84,14 @@ pub fn loads(world: &World, round: &Round, shares: &Matrix<f64>) -> Vec<f64> {
     loads
 }
 
-/// Every request of the while as a part of a flow, also those of the background and those that nobody is sent to.
+/// Returns all requests as flows, including background load and requests that no exporter gets.
 pub fn flows<'a>(
     world: &'a World,
     round: &'a Round,
     shares: &'a Matrix<f64>,
     queues: &'a [Queue],
 ) -> impl Iterator<Item = Flow> + Clone + 'a {
-    let way = move |(i, demand): (usize, &'a f64)| {
+    let from_source = move |(i, demand): (usize, &'a f64)| {
         let flow = move |(j, share): (usize, &f64)| Flow {
             rps: demand * share,
             rtt_ms: round.rtt_ms[(i, j)],
@@ -125,14 +109,14 @@ pub fn flows<'a>(
         queue: queues[j],
     };
     let background = world.background_rps.iter().enumerate().map(background);
-    round.demand_rps.iter().enumerate().flat_map(way).chain(background)
+    round.demand_rps.iter().enumerate().flat_map(from_source).chain(background)
 }
 
 fn sum(values: &[f64]) -> f64 {
     values.iter().sum()
 }
 
-/// `0.0` of nothing.
+/// Returns a mean per request. Returns 0 without requests.
 fn per(whole: f64, requests: f64) -> f64 {
     if requests > 0.0 { whole / requests } else { 0.0 }
 }
@@ -146,53 +130,53 @@ mod tests {
         (a - b).abs() <= 1e-9 * (1.0 + b.abs())
     }
 
-    /// The first cluster stays at home, the second sends half of its own away.
+    /// The first cluster keeps its requests, the second sends half of them to the first.
     fn shares() -> Matrix<f64> {
         Matrix::from_fn(2, |i, j| [[1.0, 0.0], [0.5, 0.5]][i][j])
     }
 
     #[test]
-    fn a_request_costs_its_way_its_wait_and_its_price() {
+    fn request_costs_its_round_trip_its_wait_and_its_price() {
         let world = two_clusters(1);
-        let mut tables = Tables::default();
-        let verdict = judge(&mut tables, &world, &world.rounds[0], &shares());
+        let mut tables = WaitTables::default();
+        let judgment = judge(&mut tables, &world, &world.rounds[0], &shares());
         let wait = |load: f64| tables.clone().queue(load, 200.0, 20.0).wait_ms;
         let latency = 20.0 + (100.0 * 1.0 + 50.0 * 20.0 + 50.0 * 1.0 + 150.0 * wait(150.0) + 50.0 * wait(50.0)) / 200.0;
         let usd = 0.25 * (0.1 * 1e3 + 0.1 * 1e4) / 1e3;
-        assert!(near(verdict.mean_ms, latency) && near(verdict.usd_per_million, usd), "{verdict:?}");
-        assert!(near(verdict.cost_ms, latency + usd / 0.01) && near(verdict.rejected, 0.0));
+        assert!(near(judgment.mean_ms, latency) && near(judgment.usd_per_million, usd), "{judgment:?}");
+        assert!(near(judgment.cost_ms, latency + usd / 0.01) && near(judgment.rejected, 0.0));
         let free = World { usd_per_ms_per_million: 0.0, ..world };
         assert!(near(judge(&mut tables, &free, &free.rounds[0], &shares()).cost_ms, latency));
     }
 
     #[test]
-    fn what_is_above_the_capacity_costs_eleven_seconds() {
+    fn request_above_the_capacity_costs_eleven_seconds() {
         let mut world = two_clusters(1);
         world.rounds[0].capacity_rps[0] = 75.0;
-        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &shares());
-        assert!(near(verdict.rejected, 75.0 / 200.0) && near(verdict.served_rps, 125.0));
-        let served = 125.0 * verdict.mean_ms + 125.0 * verdict.usd_per_million / 0.01;
-        assert!(near(verdict.cost_ms, (served + 75.0 * 11_000.0) / 200.0));
+        let judgment = judge(&mut WaitTables::default(), &world, &world.rounds[0], &shares());
+        assert!(near(judgment.rejected, 75.0 / 200.0) && near(judgment.served_rps, 125.0));
+        let served = 125.0 * judgment.mean_ms + 125.0 * judgment.usd_per_million / 0.01;
+        assert!(near(judgment.cost_ms, (served + 75.0 * 11_000.0) / 200.0));
     }
 
     #[test]
-    fn the_background_takes_room_and_is_one_of_those_who_wait() {
+    fn background_load_takes_capacity_and_waits() {
         let world = World { background_rps: vec![0.0, 100.0], ..two_clusters(1) };
-        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &shares());
-        assert!(near(verdict.asked_rps, 300.0) && near(verdict.queues[1].utilisation, 0.75));
-        let alone = judge(&mut Tables::default(), &two_clusters(1), &world.rounds[0], &shares());
-        assert!(verdict.queues[1].wait_ms > alone.queues[1].wait_ms);
+        let judgment = judge(&mut WaitTables::default(), &world, &world.rounds[0], &shares());
+        assert!(near(judgment.asked_rps, 300.0) && near(judgment.queues[1].utilization, 0.75));
+        let alone = judge(&mut WaitTables::default(), &two_clusters(1), &world.rounds[0], &shares());
+        assert!(judgment.queues[1].wait_ms > alone.queues[1].wait_ms);
     }
 
     #[test]
-    fn flows_are_all_requests() {
+    fn flows_cover_all_requests() {
         let mut world = World { background_rps: vec![10.0, 0.0], ..two_clusters(1) };
         world.rounds[0].capacity_rps[1] = 0.0;
         let lost = Matrix::from_fn(2, |i, j| [[0.5, 0.0], [0.0, 1.0]][i][j]);
-        let verdict = judge(&mut Tables::default(), &world, &world.rounds[0], &lost);
-        let flows: Vec<Flow> = flows(&world, &world.rounds[0], &lost, &verdict.queues).collect();
+        let judgment = judge(&mut WaitTables::default(), &world, &world.rounds[0], &lost);
+        let flows: Vec<Flow> = flows(&world, &world.rounds[0], &lost, &judgment.queues).collect();
         let served: f64 = flows.iter().map(|flow| flow.rps * (1.0 - flow.queue.rejected)).sum();
-        assert!(near(flows.iter().map(|flow| flow.rps).sum(), 210.0) && near(served, verdict.served_rps));
-        assert!(near(served, 60.0), "half of the first cluster is sent nowhere, the second to nobody");
+        assert!(near(flows.iter().map(|flow| flow.rps).sum(), 210.0) && near(served, judgment.served_rps));
+        assert!(near(served, 60.0), "half of the first cluster's requests and all of the second's are lost");
     }
 }

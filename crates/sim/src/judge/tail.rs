@@ -1,30 +1,47 @@
-//! The 99th percentile over all requests of a run. Means can be added up, percentiles cannot: so requests are drawn.
+//! The 99th percentile over all requests of a run. Unlike means, percentiles cannot be added, so requests are sampled.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Exp1, StandardNormal};
 
-use super::Flow;
-use super::erlang::LONGEST_WAIT_MS;
+use super::erlang::{MAX_WAIT_MS, Queue};
 
-/// The 2,000 slowest are enough to know where they begin to some hundredths, where the tail is thin.
+/// Sample size. The 2,000 slowest requests give the percentile to a few hundredths if the tail is thin.
 const DRAWS: usize = 200_000;
 
-/// Always the same draws, so that two policies differ by what they do and not by luck.
+/// Fixed seed, so that policies differ by their decisions and not by chance.
 const SEED: u64 = 7;
 
-/// σ of the logarithm: a round trip takes some percent more or less each time.
+/// Jitter of a round trip: σ of its logarithm.
 const JITTER: f64 = 0.05;
 
-/// What a client waits for that is never served.
+/// Time after which a client whose request is rejected gives up.
 const GIVEN_UP_MS: f64 = 1e4;
 
-/// Time of a request of `flows` that 99 in 100 do not exceed; 0 when there is none. A flow counts as much as its `rps`.
+/// Requests from one source to one exporter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Flow {
+    pub rps: f64,
+    pub rtt_ms: f64,
+    pub service_ms: f64,
+    /// Queue of the exporter.
+    pub queue: Queue,
+}
+
+impl Flow {
+    /// Returns the flow with its rate multiplied by a duration.
+    #[must_use]
+    pub fn lasting(self, seconds: f64) -> Self {
+        Self { rps: self.rps * seconds, ..self }
+    }
+}
+
+/// Returns the time that 99 of 100 requests do not exceed, weighted by `rps`. Returns 0 without requests.
 pub fn p99_ms(flows: impl Iterator<Item = Flow> + Clone) -> f64 {
     let flows = flows.filter(|flow| flow.rps > 0.0);
     let all: f64 = flows.clone().map(|flow| flow.rps).sum();
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    // Sorted, they find their flows in one pass, without a table of all flows of all rounds.
+    // Sorted points find their flows in one pass, without a table of all flows of all rounds.
     let mut points: Vec<f64> = (0..DRAWS).map(|_| random.random::<f64>() * all).collect();
     points.sort_unstable_by(f64::total_cmp);
     let mut times = Vec::with_capacity(DRAWS);
@@ -40,7 +57,7 @@ pub fn p99_ms(flows: impl Iterator<Item = Flow> + Clone) -> f64 {
 }
 
 impl Flow {
-    /// The time that one of its requests takes.
+    /// Draws the time of one request.
     fn draw(&self, random: &mut ChaCha8Rng) -> f64 {
         let queue = &self.queue;
         if random.random::<f64>() < queue.rejected {
@@ -52,34 +69,33 @@ impl Flow {
         self.rtt_ms * jitter + service + if waits { self.wait(random) } else { 0.0 }
     }
 
-    /// Of a request that must wait: exponential, as it is in M/M/c.
+    /// Draws the wait of a request that must wait. It is exponential in M/M/c.
     fn wait(&self, random: &mut ChaCha8Rng) -> f64 {
         let queue = &self.queue;
-        if queue.wait_ms >= 0.999 * LONGEST_WAIT_MS {
-            return LONGEST_WAIT_MS;
+        if queue.wait_ms >= 0.999 * MAX_WAIT_MS {
+            return MAX_WAIT_MS;
         }
         let mean = queue.wait_ms / queue.busy;
-        (mean * random.sample::<f64, _>(Exp1)).min(LONGEST_WAIT_MS)
+        (mean * random.sample::<f64, _>(Exp1)).min(MAX_WAIT_MS)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::erlang::Queue;
 
     fn flow(rps: f64, rtt_ms: f64, service_ms: f64, queue: Queue) -> Flow {
         Flow { rps, rtt_ms, service_ms, queue }
     }
 
     #[test]
-    fn an_exponential_service_time_has_its_percentile() {
+    fn exponential_service_time_has_the_expected_percentile() {
         let p99 = p99_ms([flow(10.0, 0.0, 20.0, Queue::IDLE)].into_iter());
         assert!((p99 / (20.0 * 100.0_f64.ln()) - 1.0).abs() < 0.02, "{p99}");
     }
 
     #[test]
-    fn the_slow_hundredth_decides() {
+    fn slowest_hundredth_decides() {
         let near = flow(980.0, 1.0, 0.0, Queue::IDLE);
         let far = flow(20.0, 500.0, 0.0, Queue::IDLE);
         let p99 = p99_ms([near, far].into_iter());
@@ -91,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_exponential_among_those_who_wait() {
-        let queue = Queue { utilisation: 0.9, wait_ms: 50.0, busy: 0.5, rejected: 0.0 };
+    fn wait_of_delayed_requests_is_exponential() {
+        let queue = Queue { utilization: 0.9, wait_ms: 50.0, busy: 0.5, rejected: 0.0 };
         let p99 = p99_ms([flow(1.0, 0.0, 0.0, queue)].into_iter());
         assert!((p99 / (100.0 * 50.0_f64.ln()) - 1.0).abs() < 0.02, "{p99}");
     }
 
     #[test]
-    fn nobody_waits_for_nothing() {
+    fn percentile_without_requests_is_zero() {
         assert!(p99_ms(std::iter::empty()).abs() < 1e-12);
         assert!(p99_ms([flow(0.0, 1.0, 1.0, Queue::IDLE)].into_iter()).abs() < 1e-12);
     }

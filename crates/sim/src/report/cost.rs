@@ -1,38 +1,39 @@
-//! What each policy costs over time, as a multiple of the least cost that there is.
+//! Cost of each policy over time, as a multiple of the lowest possible cost.
 
 use crate::summary::Summary;
 
-use super::Report;
+use super::input::RunReport;
 use super::markup::{Element, label, line};
 use super::numbers::ratio;
 use super::picture::{Picture, WIDTH};
-use super::plot::{Line, NAME_PITCH, Piece, Plot};
-use super::scale::{MOST_RATIO, Scale};
-use super::style::Kind;
+use super::plot::{NAME_PITCH, Piece, Series, TimePlot};
+use super::scale::{MAX_RATIO, Scale};
+use super::style::Paint;
 use super::time;
 
-/// For the names, with their means.
+/// Width of the names and their means.
 const ROOM: f64 = 266.0;
 
-pub(super) fn cost(report: &Report<'_>) -> Picture {
+pub(super) fn cost(report: &RunReport<'_>) -> Picture {
     let rounds = report.world.rounds.len();
-    let lines: Vec<Line> = report.ranked().iter().enumerate().map(|(rank, summary)| of_policy(rank, summary)).collect();
-    let most = lines.iter().flat_map(|line| &line.pieces).map(|piece| piece.value).fold(1.0, f64::max);
-    let plot = Plot::new(report, ROOM, |places| Scale::ratio(most, places));
-    let mut remark = "Logarithmic in what is above 1. Means are of costs, without the start.".to_owned();
-    if most > plot.y.most() {
-        remark.push_str(&format!(" What is above {MOST_RATIO} is drawn at the top."));
+    let lines: Vec<Series> =
+        report.ranked().iter().enumerate().map(|(rank, summary)| of_policy(rank, summary)).collect();
+    let max = lines.iter().flat_map(|line| &line.pieces).map(|piece| piece.value).fold(1.0, f64::max);
+    let plot = TimePlot::new(report, ROOM, |places| Scale::ratio(max, places));
+    let mut remark = "Logarithmic in the excess over 1. Means are of costs, without the warm-up.".to_owned();
+    if max > plot.y.max() {
+        remark.push_str(&format!(" Values above {MAX_RATIO} are drawn at the top."));
     }
     remark.push_str(&time::per_step(rounds, "the highest value"));
-    let mut elements = plot.frame("J/J*, cost over the least possible cost", &remark);
+    let mut elements = plot.frame("J/J*, cost over the lowest possible cost", &remark);
     elements.extend(plot.lines(&lines));
     elements.extend(key(report, &plot, &lines));
-    let title = "What each policy costs, over the optimum".to_owned();
+    let title = "Cost of each policy, over the optimum".to_owned();
     Picture::new("cost", title, description(report)).drawn(plot.bottom(), elements)
 }
 
-/// The policies from the cheapest to the dearest.
-fn key(report: &Report<'_>, plot: &Plot<'_>, lines: &[Line]) -> Vec<Element> {
+/// Draws the names of the policies, sorted by mean cost.
+fn key(report: &RunReport<'_>, plot: &TimePlot<'_>, lines: &[Series]) -> Vec<Element> {
     let ranked = report.ranked();
     let mean = |k: usize| ranked[k].j_over_optimum.mean;
     let mut order: Vec<usize> = (0..lines.len()).collect();
@@ -49,7 +50,7 @@ fn key(report: &Report<'_>, plot: &Plot<'_>, lines: &[Line]) -> Vec<Element> {
     elements
 }
 
-fn of_policy(rank: usize, summary: &Summary) -> Line {
+fn of_policy(rank: usize, summary: &Summary) -> Series {
     let per_round = &summary.j_over_optimum.per_round;
     let several = time::rounds_per_step(per_round.len());
     let piece = |(k, rounds): (usize, &[f64])| {
@@ -57,19 +58,19 @@ fn of_policy(rank: usize, summary: &Summary) -> Line {
         let value = rounds.iter().copied().fold(0.0, f64::max);
         Piece { from, to: from + rounds.len() as f64, value }
     };
-    let kind = Kind::of_rank(rank).line();
-    Line {
+    let paint = Paint::of_rank(rank).line();
+    Series {
         name: summary.policy.clone(),
-        class: if rank == 0 { format!("{kind} wide") } else { kind },
+        class: if rank == 0 { format!("{paint} wide") } else { paint },
         pieces: per_round.chunks(several).enumerate().map(piece).collect(),
     }
 }
 
-fn description(report: &Report<'_>) -> String {
+fn description(report: &RunReport<'_>) -> String {
     let mean = |summary: &Summary| format!("{} {}", summary.policy, ratio(summary.j_over_optimum.mean));
     let means: Vec<String> = report.summaries.iter().map(mean).collect();
     format!(
-        "A line per policy over the rounds: its cost J over the least possible cost J*. Means: {}.",
+        "A line per policy over the rounds: its cost J over the lowest possible cost J*. Means: {}.",
         means.join(", ")
     )
 }

@@ -1,8 +1,8 @@
-//! Names beside points, where there is room for them.
+//! Names beside points, placed without overlaps.
 
 use super::markup::{Element, label, line, width};
 
-/// Of one point, or of several at the same place.
+/// The name of a point, or of several points at the same position.
 #[derive(Debug, Clone)]
 pub(super) struct Label {
     pub(super) at: (f64, f64),
@@ -18,14 +18,16 @@ type Point = (f64, f64);
 const FONT: f64 = 12.0;
 const LINE: f64 = 14.0;
 
-/// Between two names in a line; the estimate of a width is none for a bold one.
+/// Gap between two names in a line. It is wide because the estimate of a width does not know bold text.
 const GAP: f64 = 8.0;
 
-/// How much room a point needs around it.
+/// Free space around a point.
 const POINT: f64 = 6.0;
 
-/// From near to far, from where it is usual to where it is not.
+/// Distances of a name from its point, in order of preference.
 const DISTANCES: [f64; 7] = [15.0, 22.0, 30.0, 46.0, 66.0, 92.0, 130.0];
+
+/// Directions of a name from its point, in order of preference.
 const DIRECTIONS: [(f64, f64); 12] = [
     (1.0, 0.0),
     (-1.0, 0.0),
@@ -41,14 +43,15 @@ const DIRECTIONS: [(f64, f64); 12] = [
     (-0.4, 1.0),
 ];
 
-/// The first ones choose first. One for which there is no room is left out: the point has a hint.
+/// Places names in order. A name without room is left out: the point has a tooltip.
 pub(super) fn place(labels: &[Label], within: (Point, Point)) -> Vec<Element> {
     let around = |label: &Label| [label.at.0 - POINT, label.at.1 - POINT, label.at.0 + POINT, label.at.1 + POINT];
     let points = labels.iter().map(around).collect();
     let mut board = Board { within, points, names: Vec::new(), leaders: Vec::new() };
     let mut elements = Vec::new();
     for (k, one) in labels.iter().enumerate() {
-        let places = || DISTANCES.iter().flat_map(|far| DIRECTIONS.iter().map(|way| one.beside(*way, *far)));
+        let places =
+            || DISTANCES.iter().flat_map(|far| DIRECTIONS.iter().map(|direction| one.beside(*direction, *far)));
         let free = |area: &Area| board.is_free(area);
         let clear = |area: &Area| free(area) && board.is_clear(k, &one.leader(area), area);
         // Lines that cross are better than no name.
@@ -60,7 +63,7 @@ pub(super) fn place(labels: &[Label], within: (Point, Point)) -> Vec<Element> {
     elements
 }
 
-/// What is taken.
+/// The occupied space.
 struct Board {
     within: (Point, Point),
     points: Vec<Area>,
@@ -75,7 +78,7 @@ impl Board {
         inside && !self.names.iter().chain(&self.points).any(|other| overlap(area, other))
     }
 
-    /// Whether the name of the k-th point crosses no line, and its line no name and no other point.
+    /// Returns true if the name of the k-th point crosses no leader, and its leader crosses no name and no other point.
     fn is_clear(&self, k: usize, leader: &[Point; 2], area: &Area) -> bool {
         let others = self.points.iter().enumerate().filter(|(n, _)| *n != k).map(|(_, point)| point);
         !self.leaders.iter().any(|other| crosses(other, area))
@@ -84,20 +87,20 @@ impl Board {
 }
 
 impl Label {
-    fn beside(&self, way: Point, far: f64) -> Area {
+    fn beside(&self, direction: Point, far: f64) -> Area {
         let wide = self.lines.iter().map(|text| width(text, FONT)).fold(0.0, f64::max);
         let high = LINE * self.lines.len() as f64;
-        let middle = (self.at.0 + way.0 * (far + 0.5 * wide), self.at.1 + way.1 * (far + 0.5 * high));
+        let middle = (self.at.0 + direction.0 * (far + 0.5 * wide), self.at.1 + direction.1 * (far + 0.5 * high));
         [middle.0 - 0.5 * wide, middle.1 - 0.5 * high, middle.0 + 0.5 * wide, middle.1 + 0.5 * high]
     }
 
-    /// From the point to the nearest place of the name.
+    /// Returns the line from the point to the nearest edge of the name.
     fn leader(&self, [left, top, right, bottom]: &Area) -> [Point; 2] {
         let near = (self.at.0.clamp(left - 3.0, right + 3.0), self.at.1.clamp(*top, *bottom));
         [self.at, near]
     }
 
-    /// One that is not beside its point has a line that leads there.
+    /// Draws the name, with a leader if it is not next to its point.
     fn draw(&self, place: &Area) -> Vec<Element> {
         let [left, top, right, _] = *place;
         let [at, near] = self.leader(place);
@@ -120,18 +123,18 @@ fn overlap(a: &Area, b: &Area) -> bool {
     a[0] < b[2] + GAP && b[0] < a[2] + GAP && a[1] < b[3] && b[1] < a[3]
 }
 
-/// Whether a part of a line is in an area (Liang and Barsky, 1984).
+/// Returns true if a line crosses an area (Liang and Barsky, 1984).
 fn crosses([from, to]: &[Point; 2], [left, top, right, bottom]: &Area) -> bool {
     let sides = [(from.0, to.0 - from.0, *left, *right), (from.1, to.1 - from.1, *top, *bottom)];
     let (mut enters, mut leaves) = (0.0_f64, 1.0_f64);
-    for (start, way, least, most) in sides {
-        if way.abs() < 1e-9 {
-            if start <= least || start >= most {
+    for (start, length, low, high) in sides {
+        if length.abs() < 1e-9 {
+            if start <= low || start >= high {
                 return false;
             }
             continue;
         }
-        let (a, b) = ((least - start) / way, (most - start) / way);
+        let (a, b) = ((low - start) / length, (high - start) / length);
         enters = enters.max(a.min(b));
         leaves = leaves.min(a.max(b));
     }
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_crosses_what_is_in_its_way() {
+    fn line_crosses_an_area_in_its_path() {
         let area = [10.0, 10.0, 20.0, 20.0];
         assert!(crosses(&[(0.0, 15.0), (30.0, 15.0)], &area) && crosses(&[(12.0, 0.0), (18.0, 30.0)], &area));
         assert!(!crosses(&[(0.0, 15.0), (9.0, 15.0)], &area) && !crosses(&[(0.0, 0.0), (30.0, 9.0)], &area));

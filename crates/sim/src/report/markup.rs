@@ -1,9 +1,9 @@
-//! Elements of a page or a picture, written so that they are XML and HTML alike.
+//! Elements of a page or a picture. The text is valid XML and HTML.
 
 use std::fmt;
 use std::fmt::Write;
 
-/// An element with its attributes and what is in it. Text is escaped, whatever a cluster is called.
+/// An element with attributes and content. Text is escaped, because a cluster can have any name.
 #[derive(Debug, Clone)]
 pub(super) struct Element {
     name: &'static str,
@@ -12,21 +12,22 @@ pub(super) struct Element {
 }
 
 impl Element {
-    /// One that has an end tag, also when there is nothing in it.
+    /// Returns an element with an end tag, even if it is empty.
     pub(super) fn new(name: &'static str) -> Self {
         Self { name, attributes: String::new(), inside: Some(String::new()) }
     }
 
-    /// One that cannot have anything in it.
+    /// Returns an element without content and end tag.
     pub(super) fn void(name: &'static str) -> Self {
         Self { name, attributes: String::new(), inside: None }
     }
 
-    /// With text in it.
+    /// Returns an element with text.
     pub(super) fn of(name: &'static str, text: &str) -> Self {
         Self::new(name).text(text)
     }
 
+    /// Adds an attribute.
     pub(super) fn set(mut self, name: &str, value: impl fmt::Display) -> Self {
         // Writing to a String cannot fail.
         let _ = write!(self.attributes, " {name}=\"{}\"", escape(&value.to_string()));
@@ -37,7 +38,7 @@ impl Element {
         self.set("class", class)
     }
 
-    /// A length in a picture, to a hundredth.
+    /// Adds an attribute with a length, to a hundredth.
     pub(super) fn at(self, name: &str, value: f64) -> Self {
         self.set(name, length(value))
     }
@@ -54,7 +55,7 @@ impl Element {
         children.into_iter().fold(self, Self::add)
     }
 
-    /// What is markup already.
+    /// Adds text that is markup already.
     pub(super) fn markup(mut self, markup: &str) -> Self {
         self.inside.get_or_insert_default().push_str(markup);
         self
@@ -71,7 +72,7 @@ impl fmt::Display for Element {
     }
 }
 
-/// A line of text in a picture; x and y are those of its beginning, or of its middle or end with class `middle` or `end`.
+/// Returns a line of text in a picture. `x` is its start, or its middle or end with class `middle` or `end`.
 pub(super) fn label(x: f64, y: f64, class: &str, text: &str) -> Element {
     Element::of("text", text).class(class).at("x", x).at("y", y)
 }
@@ -84,24 +85,24 @@ pub(super) fn rect((left, top): (f64, f64), (width, height): (f64, f64)) -> Elem
     Element::new("rect").at("x", left).at("y", top).at("width", width).at("height", height)
 }
 
-/// What a pointer that rests on an element is told.
+/// Returns a tooltip.
 pub(super) fn hint(text: &str) -> Element {
     Element::of("title", text)
 }
 
-/// To a hundredth, without what a shorter number would say as well.
+/// Formats a length to a hundredth, without trailing zeros.
 pub(super) fn length(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// How wide a text is at most likely to be: fonts differ.
+/// Returns a generous estimate of the width of a text. Fonts differ.
 pub(super) fn width(text: &str, font_px: f64) -> f64 {
     0.58 * font_px * text.chars().count() as f64
 }
 
-/// As much of a text as there is room for.
+/// Cuts a text to the available width.
 pub(super) fn fit(text: &str, font_px: f64, room: f64) -> String {
     if width(text, font_px) <= room {
         return text.to_owned();
@@ -117,7 +118,7 @@ pub(super) fn fit(text: &str, font_px: f64, room: f64) -> String {
     short
 }
 
-/// Also without what XML cannot say at all.
+/// Escapes a text, and replaces characters that XML does not allow.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -140,27 +141,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_text_whatever_it_says() {
+    fn text_is_escaped() {
         let element = Element::of("text", "<script>&\"'\u{0}").set("data", "a\"b<c");
         let expected = "<text data=\"a&quot;b&lt;c\">&lt;script&gt;&amp;&quot;&#39;\u{fffd}</text>\n";
         assert_eq!(element.to_string(), expected);
     }
 
     #[test]
-    fn an_empty_element_has_an_end_unless_it_is_void() {
+    fn empty_element_has_an_end_tag_unless_it_is_void() {
         assert_eq!(Element::new("td").to_string(), "<td></td>\n");
         assert_eq!(Element::void("path").class("a").to_string(), "<path class=\"a\"/>\n");
     }
 
     #[test]
-    fn what_is_too_long_is_cut() {
+    fn long_text_is_cut() {
         assert_eq!(fit("aws-use1", 12.0, 100.0), "aws-use1");
         assert_eq!(fit("a-cluster-with-a-long-name", 12.0, 100.0), "a-cluster-w…");
         assert_eq!(fit("name", 12.0, 0.0), "…");
     }
 
     #[test]
-    fn lengths_are_short() {
+    fn lengths_have_no_trailing_zeros() {
         let lengths = [(1.0, "1"), (0.126, "0.13"), (-0.001, "0"), (120.0, "120"), (-2.5, "-2.5")];
         for (value, expected) in lengths {
             assert_eq!(length(value), expected);

@@ -1,117 +1,51 @@
-//! A run as a page to be put before others, as pictures, and as a table. The same run is the same bytes.
+//! Reports of a run: a page, pictures and a table. The same run gives the same bytes.
+//!
+//! ```text
+//! input                                    what is reported
+//!   │
+//! numbers, markup, style, scale            numbers as text, elements, colors, axes
+//!   │
+//! picture, labels, time, plot, clusters    parts that several pictures share
+//!   │
+//! split, utilization, cost, pareto         the four pictures
+//!   │
+//! page                                     all of it as HTML
+//! ```
 
-mod clusters;
-mod cost;
-mod labels;
-mod markup;
+mod input;
+
 mod numbers;
-mod page;
-mod pareto;
-mod picture;
-mod plot;
-mod scale;
-mod split;
+mod markup;
 mod style;
+mod scale;
+
+mod picture;
+mod labels;
 mod time;
-mod utilisation;
+mod plot;
+mod clusters;
 
-use crate::run::Outcome;
-use crate::scenario::{Mode, Scenario};
-use crate::summary::Summary;
-use crate::world::World;
+mod split;
+mod utilization;
+mod cost;
+mod pareto;
 
-use clusters::Exporters;
+mod page;
 
+pub use input::{EXCHANGE_RATES, OPTIMUM_LEGEND, RateResult, RunReport, headline};
 pub use numbers::{COLUMNS, cells};
 pub use picture::Picture;
 
-/// What J* is.
-pub const OPTIMUM: &str = "J* is the least cost of each round for somebody who knows the round beforehand, with every \
-                           exporter at 90 % of its capacity or less while that is possible.";
-
-/// The exchange rates at which ours is run to show what they buy, in USD per ms per million requests.
-pub const RATES: [f64; 6] = [10.0, 1.0, 0.1, 0.01, 0.001, 0.0001];
-
-/// What there is to report.
-#[derive(Debug)]
-pub struct Report<'a> {
-    pub scenario: &'a Scenario,
-    pub world: &'a World,
-    /// One per policy.
-    pub summaries: &'a [Summary],
-    /// Which of them is looked at in detail.
-    pub shown: usize,
-    /// All rounds of that one.
-    pub outcomes: &'a [Outcome],
-    /// u of ours.
-    pub target_utilisation: f64,
-    /// Ours at each of [`RATES`].
-    pub sweep: &'a [Trade],
-}
-
-/// What an exchange rate buys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trade {
-    pub usd_per_ms_per_million: f64,
-    pub mean_ms: f64,
-    pub usd_per_million: f64,
-}
-
-impl Report<'_> {
-    /// One page without anything beside it.
+impl RunReport<'_> {
+    /// Returns an HTML page that needs no other file.
     pub fn html(&self) -> String {
-        page::html(self)
+        page::html(self, &self.pictures())
     }
 
-    /// The same pictures as on the page.
+    /// Returns the pictures of the page.
     pub fn pictures(&self) -> [Picture; 4] {
-        [split::split(self), utilisation::utilisation(self), cost::cost(self), pareto::pareto(self)]
+        [split::split(self), utilization::utilization(self), cost::cost(self), pareto::pareto(self)]
     }
-
-    fn summary(&self) -> Option<&Summary> {
-        self.summaries.get(self.shown)
-    }
-
-    /// The one that is shown, and then the others: the first colour is always its own.
-    fn ranked(&self) -> Vec<&Summary> {
-        let others = self.summaries.iter().enumerate().filter(|(k, _)| *k != self.shown);
-        self.summary().into_iter().chain(others.map(|(_, summary)| summary)).collect()
-    }
-
-    fn policy(&self) -> &str {
-        self.summary().map_or("", |summary| &summary.policy)
-    }
-
-    fn exporters(&self) -> Exporters {
-        Exporters::new(self)
-    }
-}
-
-/// What is run, in a line.
-pub fn headline(scenario: &Scenario) -> String {
-    let Scenario { name, description, clusters, rounds, .. } = scenario;
-    let colon = if description.is_empty() { "" } else { ": " };
-    let line =
-        format!("{name}{colon}{description}; {} clusters, {rounds} rounds, {}", clusters.len(), objective(scenario));
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// Mode and exchange rate, in words.
-fn objective(scenario: &Scenario) -> String {
-    let mode = match scenario.objective.mode {
-        Mode::Performance => "performance",
-        Mode::Mixed => "mixed",
-        Mode::Cost => "cost",
-    };
-    match scenario.usd_per_ms_per_million() {
-        rate if rate > 0.0 => format!("mode {mode}, 1 ms is worth {rate} USD per million requests"),
-        _ => format!("mode {mode}, prices do not count"),
-    }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
-    if count > 0.0 { sum / count } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -120,8 +54,10 @@ mod tests {
 
     use super::*;
     use crate::contender::Contender;
-    use crate::run::run;
-    use crate::summary::summarise;
+    use crate::run::{RoundOutcome, run};
+    use crate::scenario::Scenario;
+    use crate::summary::{Summary, summarize};
+    use crate::world::World;
 
     fn scenario(change: impl Fn(&mut Scenario)) -> Scenario {
         let mut scenario = Scenario::read(
@@ -154,10 +90,10 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
         scenario.events.clear();
     }
 
-    /// All that is written: the page, and the pictures alone.
+    /// Returns all files: the page, and each picture.
     fn written(scenario: &Scenario, contenders: &[&str]) -> Vec<String> {
         let world = World::expand(scenario);
-        let runs: Vec<(&str, Vec<Outcome>)> = contenders
+        let runs: Vec<(&str, Vec<RoundOutcome>)> = contenders
             .iter()
             .map(|name| {
                 let contender = Contender::parse(name).unwrap();
@@ -166,24 +102,24 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
             .collect();
         let optimum_ms = vec![20.0; world.rounds.len()];
         let summaries: Vec<Summary> =
-            runs.iter().map(|(name, outcomes)| summarise(name, &world, outcomes, &optimum_ms)).collect();
+            runs.iter().map(|(name, outcomes)| summarize(name, &world, outcomes, &optimum_ms)).collect();
         let trade =
-            |rate: f64| Trade { usd_per_ms_per_million: rate, mean_ms: 20.0 - rate, usd_per_million: 0.1 * rate };
-        let report = Report {
+            |rate: f64| RateResult { usd_per_ms_per_million: rate, mean_ms: 20.0 - rate, usd_per_million: 0.1 * rate };
+        let report = RunReport {
             scenario,
             world: &world,
             summaries: &summaries,
             shown: 0,
             outcomes: &runs[0].1,
-            target_utilisation: 0.9,
-            sweep: &RATES.map(trade),
+            target_utilization: 0.9,
+            sweep: &EXCHANGE_RATES.map(trade),
         };
         let mut written = vec![report.html()];
         written.extend(report.pictures().iter().map(Picture::file));
         written
     }
 
-    /// Every element ends, in the right order, and every attribute has a value in quotes.
+    /// Asserts that elements end in the right order and attributes have quoted values.
     fn assert_well_formed(text: &str) {
         let mut open = Vec::new();
         for tag in text.strip_prefix("<!DOCTYPE html>").unwrap_or(text).split('<').skip(1) {
@@ -205,12 +141,12 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
             assert_well_formed(text);
             assert!(!text.contains("NaN") && !text.contains("inf\"") && !text.contains("inf "), "{text}");
             let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
-            assert!(!elsewhere.contains("http") && !elsewhere.contains("<script"), "it needs nothing else");
+            assert!(!elsewhere.contains("http") && !elsewhere.contains("<script"), "it needs no other file");
         }
     }
 
     #[test]
-    fn a_report_is_complete_well_formed_and_always_the_same() {
+    fn report_is_complete_well_formed_and_reproducible() {
         let scenario = scenario(|_| {});
         let texts = written(&scenario, &["optimized", "nearest", "selfish"]);
         assert_good(&texts);
@@ -225,7 +161,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn names_are_text_whatever_they_are() {
+    fn names_are_escaped() {
         let scenario = scenario(|scenario| {
             scenario.clusters[0] = "<script>alert(\"1\")</script>&".to_owned();
             scenario.name = "a < b & c".to_owned();
@@ -237,7 +173,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn a_large_fleet_shows_the_sources_with_the_most_demand() {
+    fn large_fleet_shows_the_sources_with_the_most_demand() {
         let scenario = scenario(|scenario| grown(scenario, 30));
         let texts = written(&scenario, &["round-robin"]);
         assert_good(&texts);
@@ -247,7 +183,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn a_long_run_is_drawn_in_coarser_steps() {
+    fn long_run_is_drawn_in_coarser_steps() {
         let scenario = scenario(|scenario| {
             scenario.rounds = 2_000;
             scenario.noise.demand_log_sigma = 0.2;
@@ -263,7 +199,7 @@ events: [{type: outage, cluster: west, fromRound: 5, toRound: 8}]
     }
 
     #[test]
-    fn the_edges_have_a_report() {
+    fn unusual_scenarios_have_a_report() {
         let edges: [fn(&mut Scenario); 5] = [
             |scenario| grown(scenario, 1),
             |scenario| scenario.demand_rps = vec![0.0; 2],

@@ -1,8 +1,8 @@
-//! Numbers for people, and the table of them.
+//! Numbers as text, and the table of results.
 
 use crate::summary::Summary;
 
-/// The columns of [`cells`].
+/// Headers of the columns of [`cells`].
 pub const COLUMNS: [&str; 9] = [
     "POLICY",
     "J/J*",
@@ -15,7 +15,7 @@ pub const COLUMNS: [&str; 9] = [
     "MOVED PER ROUND",
 ];
 
-/// A row of the table.
+/// Returns a row of the table.
 pub fn cells(summary: &Summary) -> [String; 9] {
     [
         summary.policy.clone(),
@@ -24,13 +24,13 @@ pub fn cells(summary: &Summary) -> [String; 9] {
         ms(summary.p99_ms),
         usd(summary.usd_per_million),
         format!("{:.2}", 100.0 * summary.rejected),
-        format!("{:.3}", summary.max_utilisation),
+        format!("{:.3}", summary.max_utilization),
         summary.rounds_over_capacity.to_string(),
         format!("{:.4}", summary.l1_per_round),
     ]
 }
 
-/// The four digits that matter.
+/// Formats a ratio with the digits that matter.
 pub(super) fn ratio(value: f64) -> String {
     match value {
         ..10.0 => format!("{value:.3}"),
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_has_the_digits_that_matter() {
+    fn ratio_has_the_digits_that_matter() {
         for (value, expected) in [(1.0, "1.000"), (1.0049, "1.005"), (23.45, "23.4"), (171.4, "171"), (0.995, "0.995")]
         {
             assert_eq!(ratio(value), expected);

@@ -1,30 +1,30 @@
-//! All of it on one page, that needs nothing else: no script, no font, no file beside it.
+//! The report as one page without scripts, fonts or other files.
 
 use crate::contender::Contender;
 use crate::summary::Summary;
 
+use super::input::{OPTIMUM_LEGEND, RunReport, mean, objective};
 use super::markup::Element;
 use super::numbers::{COLUMNS, cells, ratio, usd};
 use super::picture::Picture;
-use super::{Report, mean, objective, style, time};
+use super::{style, time};
 
-/// A longer list of clusters would be read by nobody.
-const MOST_ROWS: usize = 60;
+/// Maximum number of clusters in the table.
+const MAX_ROWS: usize = 60;
 
-pub(super) fn html(report: &Report<'_>) -> String {
+pub(super) fn html(report: &RunReport<'_>, pictures: &[Picture]) -> String {
     let style = format!("\n{}{}", style::page(), style::picture());
     let head = Element::new("head")
         .add(Element::void("meta").set("charset", "utf-8"))
         .add(Element::void("meta").set("name", "viewport").set("content", "width=device-width, initial-scale=1"))
         .add(Element::of("title", &format!("Landfall: {}", report.scenario.name)))
         .add(Element::new("style").markup(&style));
-    let body =
-        Element::new("body").add(header(report)).add(results(report)).add_all(report.pictures().iter().map(figure));
+    let body = Element::new("body").add(header(report)).add(results(report)).add_all(pictures.iter().map(figure));
     let body = body.add(fleet(report)).add(meaning(report));
     format!("<!DOCTYPE html>\n{}", Element::new("html").set("lang", "en").add(head).add(body))
 }
 
-fn header(report: &Report<'_>) -> Element {
+fn header(report: &RunReport<'_>) -> Element {
     let scenario = report.scenario;
     let facts = [
         (
@@ -47,8 +47,8 @@ fn or_none(list: &[String]) -> String {
     if list.is_empty() { "none".to_owned() } else { list.join("; ") }
 }
 
-/// What makes the truth differ from what is known.
-fn trouble(report: &Report<'_>) -> Vec<String> {
+/// Lists the differences between true and known values.
+fn trouble(report: &RunReport<'_>) -> Vec<String> {
     let (scenario, world) = (report.scenario, report.world);
     let noise = &scenario.noise;
     let mut list = Vec::new();
@@ -65,11 +65,11 @@ fn trouble(report: &Report<'_>) -> Vec<String> {
         list.push("noise in the round-trip times".to_owned());
     }
     if scenario.staleness.rounds > 0 {
-        let most = if scenario.staleness.per_pair { "up to " } else { "" };
-        list.push(format!("facts that are {most}{} rounds old", scenario.staleness.rounds));
+        let up_to = if scenario.staleness.per_pair { "up to " } else { "" };
+        list.push(format!("facts that are {up_to}{} rounds old", scenario.staleness.rounds));
     }
     for (name, part) in &scenario.model_error.true_capacity_factor {
-        list.push(format!("{name} has {:.0} % of the capacity that it says it has", 100.0 * part));
+        list.push(format!("{name} has {:.0} % of the capacity that it reports", 100.0 * part));
     }
     if world.background_rps.iter().any(|rps| *rps > 0.0) {
         list.push("load that no source reports".to_owned());
@@ -83,33 +83,33 @@ fn trouble(report: &Report<'_>) -> Vec<String> {
     list
 }
 
-/// The result in two sentences.
-fn findings(report: &Report<'_>) -> Vec<Element> {
+/// Returns the result in two sentences.
+fn findings(report: &RunReport<'_>) -> Vec<Element> {
     let Some(shown) = report.summary() else { return Vec::new() };
     let cost = |summary: &Summary| ratio(summary.j_over_optimum.mean);
-    let mut text = format!("Under {} a request costs {} times the least possible", shown.policy, cost(shown));
+    let mut text = format!("Under {} a request costs {} times the lowest possible cost", shown.policy, cost(shown));
     let by_cost = |a: &&Summary, b: &&Summary| a.j_over_optimum.mean.total_cmp(&b.j_over_optimum.mean);
-    let rivals = || report.summaries.iter().filter(|summary| summary.policy != shown.policy && is_rival(summary));
-    if let (Some(best), Some(worst)) = (rivals().min_by(by_cost), rivals().max_by(by_cost)) {
-        text += &format!("; under the best of the other rules, {}, {} times", best.policy, cost(best));
+    let baselines = || report.summaries.iter().filter(|summary| summary.policy != shown.policy && is_baseline(summary));
+    if let (Some(best), Some(worst)) = (baselines().min_by(by_cost), baselines().max_by(by_cost)) {
+        text += &format!("; under the best baseline, {}, {} times", best.policy, cost(best));
         text += &format!(", under the worst, {}, {} times", worst.policy, cost(worst));
     }
     let load = format!(
         "It rejects {:.2} % of the requests, its fullest exporter reaches {:.0} % of its capacity, and in {} of {} rounds an \
          exporter has more than its capacity.",
         100.0 * shown.rejected,
-        100.0 * shown.max_utilisation,
+        100.0 * shown.max_utilization,
         shown.rounds_over_capacity,
         shown.rounds
     );
     vec![Element::of("p", &format!("{text}. {load}"))]
 }
 
-fn is_rival(summary: &Summary) -> bool {
-    matches!(Contender::parse(&summary.policy), Some(Contender::Rival(_)))
+fn is_baseline(summary: &Summary) -> bool {
+    matches!(Contender::parse(&summary.policy), Some(Contender::Baseline(_)))
 }
 
-fn results(report: &Report<'_>) -> Element {
+fn results(report: &RunReport<'_>) -> Element {
     let row = |(k, summary): (usize, &Summary)| {
         let cells = cells(summary);
         let row = if k == report.shown { Element::new("tr").class("shown") } else { Element::new("tr") };
@@ -130,7 +130,7 @@ fn figure(picture: &Picture) -> Element {
     Element::new("figure").set("id", picture.name).add(picture.inline())
 }
 
-fn fleet(report: &Report<'_>) -> Element {
+fn fleet(report: &RunReport<'_>) -> Element {
     let world = report.world;
     let row = |(j, name): (usize, &String)| {
         let demand = |pick: fn(f64, f64) -> f64| world.rounds.iter().map(|round| round.demand_rps[j]).fold(0.0, pick);
@@ -145,11 +145,11 @@ fn fleet(report: &Report<'_>) -> Element {
         ];
         Element::new("tr").add_all(cells.iter().map(|cell| Element::of("td", cell)))
     };
-    let rows = world.clusters.iter().enumerate().take(MOST_ROWS).map(row);
+    let rows = world.clusters.iter().enumerate().take(MAX_ROWS).map(row);
     let columns = ["CLUSTER", "DEMAND, MEAN 1/S", "DEMAND, MOST 1/S", "CAPACITY 1/S", "SERVICE MS"];
     let section = Element::new("section").add(Element::of("h2", "The fleet"));
     let section = section.add(table(&columns, Element::new("tbody").add_all(rows)));
-    match world.size().checked_sub(MOST_ROWS) {
+    match world.size().checked_sub(MAX_ROWS) {
         Some(more @ 1..) => section.add(Element::of("p", &format!("And {more} more."))),
         _ => section,
     }
@@ -159,19 +159,19 @@ fn whole(value: f64) -> String {
     format!("{value:.0}")
 }
 
-fn meaning(report: &Report<'_>) -> Element {
+fn meaning(report: &RunReport<'_>) -> Element {
     let rate = usd(report.world.usd_per_ms_per_million);
     let texts = [
         format!(
             "J is what a request costs on average, in ms: its time, its price over the exchange rate ({rate} USD per ms per million \
              requests; nothing where that is 0), and 11 s for each that is rejected. {}",
-            super::OPTIMUM
+            OPTIMUM_LEGEND
         ),
-        "Means leave out the start, in which nobody knows anything yet. Times and prices are of served requests. ROUNDS OVER CAPACITY \
+        "Means leave out the warm-up, in which facts are missing. Times and prices are of served requests. ROUNDS OVER CAPACITY \
          counts rounds in which an exporter gets more than it can serve; MOVED PER ROUND is the sum of absolute changes of the \
          shares, over sources by demand: 2 moves everything."
             .to_owned(),
-        "Who judges is not who decides: an exporter is an M/M/c queue, a request waits for at most a second, and what is above \
+        "The judge is independent of the optimizer: an exporter is an M/M/c queue, a request waits for at most a second, and load above \
          the capacity is rejected."
             .to_owned(),
     ];

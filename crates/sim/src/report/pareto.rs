@@ -1,33 +1,33 @@
-//! Time against money: where each policy ends, and what the exchange rate of ours buys.
+//! Time against money: the result of each policy, and of the optimizer at other exchange rates.
 
 use std::fmt::Write;
 
 use crate::summary::Summary;
 
+use super::input::{RateResult, RunReport};
 use super::labels::{Label, place};
 use super::markup::{Element, hint, label, length, line, rect};
 use super::numbers::{ms, usd};
 use super::picture::{Picture, WIDTH};
 use super::scale::Scale;
-use super::style::Kind;
-use super::{Report, Trade};
+use super::style::Paint;
 
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 440.0;
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = WIDTH - 24.0;
 
-/// Above this, times are on a logarithmic axis.
+/// Ratio of the slowest to the fastest policy above which the axis is logarithmic.
 const WIDE: f64 = 5.0;
 
-/// Who rejects more is not as good as its mean, which is of the served requests.
+/// Rejected fraction above which a policy is drawn hollow: its mean covers only served requests.
 const REJECTS: f64 = 0.0005;
 
-/// Points that are nearer to each other have one name.
+/// Points closer than this share one label.
 const SAME: f64 = 7.0;
 
-pub(super) fn pareto(report: &Report<'_>) -> Picture {
-    let plot = Plot::new(report);
+pub(super) fn pareto(report: &RunReport<'_>) -> Picture {
+    let plot = ParetoPlot::new(report);
     let mut elements = plot.frame();
     elements.extend(plot.sweep(report.sweep));
     let points: Vec<(f64, f64)> = report.ranked().iter().map(|summary| plot.at(summary)).collect();
@@ -39,18 +39,18 @@ pub(super) fn pareto(report: &Report<'_>) -> Picture {
     Picture::new("pareto", title, description(report)).drawn(BOTTOM + 82.0, elements)
 }
 
-struct Plot {
+struct ParetoPlot {
     x: Scale,
     y: Scale,
 }
 
-impl Plot {
-    fn new(report: &Report<'_>) -> Self {
+impl ParetoPlot {
+    fn new(report: &RunReport<'_>) -> Self {
         let sweep = report.sweep.iter().map(|trade| (trade.mean_ms, trade.usd_per_million));
         let policies = report.summaries.iter().map(|summary| (summary.mean_ms, summary.usd_per_million));
         let all: Vec<(f64, f64)> = policies.chain(sweep).collect();
-        let most = |pick: fn(&(f64, f64)) -> f64| all.iter().map(pick).fold(0.0, f64::max);
-        let (slowest, dearest) = (most(|at| at.0), most(|at| at.1));
+        let max = |pick: fn(&(f64, f64)) -> f64| all.iter().map(pick).fold(0.0, f64::max);
+        let (slowest, highest_price) = (max(|at| at.0), max(|at| at.1));
         let fastest = all.iter().map(|at| at.0).filter(|ms| *ms > 0.0).fold(slowest, f64::min);
         let margin = 0.08 * (slowest - fastest).max(0.02 * slowest).max(0.1);
         let x = if fastest > 0.0 && slowest > WIDE * fastest {
@@ -58,7 +58,7 @@ impl Plot {
         } else {
             Scale::linear(((fastest - margin).max(0.0), slowest + 2.0 * margin), (LEFT, RIGHT))
         };
-        let top = if dearest > 0.0 { 1.08 * dearest } else { 1.0 };
+        let top = if highest_price > 0.0 { 1.08 * highest_price } else { 1.0 };
         Self { x, y: Scale::linear((-0.05 * top, top), (BOTTOM, TOP)) }
     }
 
@@ -83,7 +83,7 @@ impl Plot {
         let turned = label(14.0, down, "soft middle", "price, USD per million requests");
         elements.push(turned.set("transform", format!("rotate(-90 14 {})", length(down))));
         let remarks = [
-            "Down and to the left is better. Hollow: rejects requests (in brackets: which part), and its mean is of the others.",
+            "Down and to the left is better. Hollow: rejects requests (fraction in brackets), and its mean is of the others.",
             "Line with squares: optimized, at other exchange rates v, in USD per ms per million requests.",
         ];
         let lines = remarks.iter().zip([57.0, 72.0]);
@@ -91,7 +91,7 @@ impl Plot {
         elements
     }
 
-    fn sweep(&self, sweep: &[Trade]) -> Vec<Element> {
+    fn sweep(&self, sweep: &[RateResult]) -> Vec<Element> {
         let mut path = String::new();
         let mut marks = Vec::new();
         for trade in sweep {
@@ -109,7 +109,7 @@ impl Plot {
         std::iter::once(path).chain(marks).collect()
     }
 
-    fn names(&self, report: &Report<'_>, points: &[(f64, f64)]) -> Vec<Element> {
+    fn names(&self, report: &RunReport<'_>, points: &[(f64, f64)]) -> Vec<Element> {
         let mut labels: Vec<Label> = Vec::new();
         for (rank, (summary, at)) in report.ranked().iter().zip(points).enumerate() {
             let name = if summary.rejected > REJECTS {
@@ -132,7 +132,7 @@ impl Plot {
     }
 }
 
-/// A line more for the point where it is, if there is one.
+/// Adds a name to the label at this position, or a new label.
 fn add(labels: &mut Vec<Label>, at: (f64, f64), name: String, class: &'static str) {
     match labels.iter_mut().find(|label| near(label.at, at)) {
         Some(label) => label.lines.push(name),
@@ -144,7 +144,7 @@ fn near(a: (f64, f64), b: (f64, f64)) -> bool {
     (a.0 - b.0).hypot(a.1 - b.1) < SAME
 }
 
-fn rate(trade: &Trade) -> String {
+fn rate(trade: &RateResult) -> String {
     format!("v = {}", trade.usd_per_ms_per_million)
 }
 
@@ -157,12 +157,12 @@ fn mark(rank: usize, summary: &Summary, (x, y): (f64, f64)) -> Element {
         usd(summary.usd_per_million),
         100.0 * summary.rejected
     );
-    let kind = Kind::of_rank(rank);
-    let class = if summary.rejected > REJECTS { format!("hollow {}", kind.stroke()) } else { kind.fill() };
-    let shape = match kind {
-        Kind::Plain(_) => Element::new("circle").at("cx", x).at("cy", y).at("r", radius),
-        // The second one with this colour.
-        Kind::Hatched(_) | Kind::Other => {
+    let paint = Paint::of_rank(rank);
+    let class = if summary.rejected > REJECTS { format!("hollow {}", paint.stroke()) } else { paint.fill() };
+    let shape = match paint {
+        Paint::Plain(_) => Element::new("circle").at("cx", x).at("cy", y).at("r", radius),
+        // The second policy with this color.
+        Paint::Hatched(_) | Paint::Other => {
             let [x, y, up] = [x, y, radius + 1.0].map(length);
             Element::new("path").set("d", format!("M{x} {y}m0 -{up}l{up} {up}l-{up} {up}l-{up} -{up}Z"))
         }
@@ -170,12 +170,13 @@ fn mark(rank: usize, summary: &Summary, (x, y): (f64, f64)) -> Element {
     shape.class(class).add(hint(&text))
 }
 
-fn description(report: &Report<'_>) -> String {
+fn description(report: &RunReport<'_>) -> String {
     let point = |summary: &Summary| {
         format!("{} {} ms {} USD", summary.policy, ms(summary.mean_ms), usd(summary.usd_per_million))
     };
-    let trade = |trade: &Trade| format!("{} {} ms {} USD", rate(trade), ms(trade.mean_ms), usd(trade.usd_per_million));
+    let trade =
+        |trade: &RateResult| format!("{} {} ms {} USD", rate(trade), ms(trade.mean_ms), usd(trade.usd_per_million));
     let points: Vec<String> = report.summaries.iter().map(point).collect();
     let trades: Vec<String> = report.sweep.iter().map(trade).collect();
-    format!("A point per policy: {}. The optimiser at other exchange rates: {}.", points.join(", "), trades.join(", "))
+    format!("A point per policy: {}. The optimizer at other exchange rates: {}.", points.join(", "), trades.join(", "))
 }

@@ -1,18 +1,18 @@
-//! A picture, in the page or alone.
+//! A picture, in the page or as a file.
 
 use super::markup::{Element, label, length, rect};
 use super::style;
 
-/// All pictures are this wide; the page and the paper make them fit.
+/// Width of all pictures. Page and paper scale them.
 pub(super) const WIDTH: f64 = 1000.0;
 
 /// An SVG.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// As in `split.svg`.
+    /// Name of the file without its extension.
     pub name: &'static str,
     pub title: String,
-    /// What is to be seen, in words.
+    /// Description of the content in words.
     pub description: String,
     height: f64,
     content: String,
@@ -23,13 +23,13 @@ impl Picture {
         Self { name, title, description, height: 0.0, content: String::new() }
     }
 
-    /// With what is below the title, down to a height.
+    /// Adds the content below the title, and the height of the picture.
     pub(super) fn drawn(self, height: f64, content: impl IntoIterator<Item = Element>) -> Self {
         let content = content.into_iter().map(|element| element.to_string()).collect();
         Self { height, content, ..self }
     }
 
-    /// A file of its own.
+    /// Returns the picture as a file.
     pub fn file(&self) -> String {
         let style = Element::new("style").markup(&format!("\n{}", style::picture()));
         let whole = self.element().set("width", WIDTH).set("height", length(self.height));
@@ -40,7 +40,7 @@ impl Picture {
             .to_string()
     }
 
-    /// In a page that has the style.
+    /// Returns the picture for a page that has the style.
     pub(super) fn inline(&self) -> Element {
         self.element().markup(&self.inside())
     }

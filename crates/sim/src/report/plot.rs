@@ -1,8 +1,8 @@
-//! A plot over time with a line per thing.
+//! A plot over time with a line per item.
 
 use std::fmt::Write;
 
-use super::Report;
+use super::input::RunReport;
 use super::markup::{Element, fit, hint, label, length, line};
 use super::picture::WIDTH;
 use super::scale::Scale;
@@ -12,20 +12,21 @@ const TOP: f64 = 34.0;
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 64.0;
 
-/// Between the middles of two names.
+/// Distance between two names.
 pub(super) const NAME_PITCH: f64 = 15.0;
 
-/// From the end of a line to its name.
+/// Distance from the end of a line to its name.
 pub(super) const NAMES_BEGIN: f64 = 38.0;
 
-pub(super) struct Plot<'a> {
-    report: &'a Report<'a>,
+/// A plot over rounds.
+pub(super) struct TimePlot<'a> {
+    report: &'a RunReport<'a>,
     pub(super) x: Scale,
     pub(super) y: Scale,
     lanes: Lanes,
 }
 
-/// A value from a round to another.
+/// A constant value over some rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Piece {
     pub(super) from: f64,
@@ -33,27 +34,28 @@ pub(super) struct Piece {
     pub(super) value: f64,
 }
 
-pub(super) struct Line {
+/// The line of an item.
+pub(super) struct Series {
     pub(super) name: String,
     pub(super) class: String,
     pub(super) pieces: Vec<Piece>,
 }
 
-impl<'a> Plot<'a> {
-    /// With so much room for names on the right. `y` is the axis between two places, of which the first one is the bottom.
-    pub(super) fn new(report: &'a Report<'a>, room: f64, y: impl Fn((f64, f64)) -> Scale) -> Self {
+impl<'a> TimePlot<'a> {
+    /// Returns a plot with room for names on the right. `y` makes the axis from the positions of bottom and top.
+    pub(super) fn new(report: &'a RunReport<'a>, room: f64, y: impl Fn((f64, f64)) -> Scale) -> Self {
         let x = Scale::counted((0.0, report.world.rounds.len() as f64), (LEFT, WIDTH - room));
         let lanes = Lanes::new(report.scenario, &x);
         let top = TOP + lanes.height() + 6.0;
         Self { report, x, y: y((top + HEIGHT, top)), lanes }
     }
 
-    /// Where the picture ends.
+    /// Returns the bottom of the picture.
     pub(super) fn bottom(&self) -> f64 {
         self.y.ends().0 + 64.0
     }
 
-    /// All but what is drawn over the plot.
+    /// Draws the axes, the events and the remark.
     pub(super) fn frame(&self, title: &str, remark: &str) -> Vec<Element> {
         let ((left, right), (bottom, top)) = (self.x.ends(), self.y.ends());
         let mut elements = Vec::new();
@@ -72,25 +74,25 @@ impl<'a> Plot<'a> {
         elements
     }
 
-    /// A line across, with what it is.
+    /// Draws a horizontal line with its name.
     pub(super) fn limit(&self, value: f64, class: &str, name: &str) -> [Element; 2] {
         let ((left, right), y) = (self.x.ends(), self.y.place(value));
         let name = label(left + 6.0, y - 4.0, "small halo", name);
         [line((left, y), (right, y), &format!("limit {class}")), name]
     }
 
-    /// The first line is on top of all others.
-    pub(super) fn lines(&self, lines: &[Line]) -> Vec<Element> {
+    /// Draws lines, the first one on top.
+    pub(super) fn lines(&self, lines: &[Series]) -> Vec<Element> {
         lines.iter().rev().map(|line| self.path(line)).collect()
     }
 
-    fn path(&self, line: &Line) -> Element {
+    fn path(&self, line: &Series) -> Element {
         let mut path = String::new();
         let mut command = 'M';
         let mut last: Option<f64> = None;
         for (k, piece) in line.pieces.iter().enumerate() {
             let ends = line.pieces.get(k + 1).is_none();
-            // What stays at its value needs no corner.
+            // A constant value needs no corner.
             if last.is_some_and(|value| (value - piece.value).abs() < 1e-12) && !ends {
                 continue;
             }
@@ -110,8 +112,8 @@ impl<'a> Plot<'a> {
         Element::new("path").class(&line.class).set("d", path).add(hint(&line.name))
     }
 
-    /// The names of lines, where they end.
-    pub(super) fn names(&self, lines: &[Line]) -> Vec<Element> {
+    /// Draws the names at the ends of the lines.
+    pub(super) fn names(&self, lines: &[Series]) -> Vec<Element> {
         let ends = lines.iter().map(|line| line.pieces.last().map_or(0.0, |piece| piece.value));
         let ends: Vec<f64> = ends.map(|value| self.y.place(value)).collect();
         let (bottom, top) = self.y.ends();
@@ -128,11 +130,11 @@ impl<'a> Plot<'a> {
     }
 }
 
-/// Places as near to the wanted ones as can be that are not nearer to each other than a pitch, within a range if they fit.
+/// Returns positions close to the wanted ones, at least `pitch` apart, and within a range if they fit.
 pub(super) fn apart(wanted: &[f64], pitch: f64, (top, bottom): (f64, f64)) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
-    // Blocks of touching places: how many, and where the middle of the block would like to be.
+    // Blocks of adjacent positions, with the wanted middle of each block.
     let mut blocks: Vec<(Vec<usize>, f64)> = Vec::new();
     for k in order {
         blocks.push((vec![k], wanted[k]));
@@ -155,7 +157,7 @@ pub(super) fn apart(wanted: &[f64], pitch: f64, (top, bottom): (f64, f64)) -> Ve
     places
 }
 
-/// Where the middle of a block should be, so that it does not stick out.
+/// Returns the middle of a block, moved so that the block stays within the range.
 fn mean_of(members: &[usize], wanted: &[f64], pitch: f64, (top, bottom): (f64, f64)) -> f64 {
     let mean = members.iter().map(|&k| wanted[k]).sum::<f64>() / members.len() as f64;
     let half = 0.5 * pitch * (members.len() - 1) as f64;

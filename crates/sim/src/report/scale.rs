@@ -1,9 +1,9 @@
-//! From numbers to places, and the numbers that are written at an axis.
+//! Axes: positions of values, and labels.
 
-/// An axis: where a value lies between two ends, and which values are marked.
+/// An axis: maps values to positions, with ticks.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
-    shape: Shape,
+    shape: AxisShape,
     values: (f64, f64),
     places: (f64, f64),
     pub(super) ticks: Vec<Tick>,
@@ -16,34 +16,34 @@ pub(super) struct Tick {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Shape {
+enum AxisShape {
     Linear,
     Log,
-    /// By the logarithm of what is above 1, so that 1.01 and 100 both have room.
+    /// Logarithm of the excess over 1, so that 1.01 and 100 are both readable.
     LogExcess,
 }
 
-/// Less than this above the optimum is drawn as this much.
-pub(super) const LEAST_EXCESS: f64 = 0.001;
+/// Smallest excess over the optimum that is drawn. Smaller ones are drawn here.
+pub(super) const MIN_EXCESS: f64 = 0.001;
 
-/// More than this many times the optimum is drawn as this much.
-pub(super) const MOST_RATIO: f64 = 1000.0;
+/// Highest ratio that is drawn. Higher ones are drawn here.
+pub(super) const MAX_RATIO: f64 = 1000.0;
 
 impl Scale {
-    /// From the first to the second end, with some five to ten round numbers between them.
+    /// Returns a linear axis with about five to ten ticks at round numbers.
     pub(super) fn linear(values: (f64, f64), places: (f64, f64)) -> Self {
         let step = round_step((values.1 - values.0) / 7.0);
         let ticks = ticks(step, values);
-        Self { shape: Shape::Linear, values, places, ticks }
+        Self { shape: AxisShape::Linear, values, places, ticks }
     }
 
-    /// In whole numbers.
+    /// Returns a linear axis with ticks at whole numbers.
     pub(super) fn counted(values: (f64, f64), places: (f64, f64)) -> Self {
         let step = round_step((values.1 - values.0) / 8.0).max(1.0);
-        Self { shape: Shape::Linear, values, places, ticks: ticks(step, values) }
+        Self { shape: AxisShape::Linear, values, places, ticks: ticks(step, values) }
     }
 
-    /// For values above 0.
+    /// Returns a logarithmic axis for values above 0.
     pub(super) fn log(values: (f64, f64), places: (f64, f64)) -> Self {
         let decades = |mantissas: &[f64]| -> Vec<Tick> {
             let values_of = |power: i32| mantissas.iter().map(move |mantissa| mantissa * 10_f64.powi(power));
@@ -52,20 +52,20 @@ impl Scale {
         };
         let sparse = decades(&[1.0, 2.0, 5.0]);
         let ticks = if sparse.len() < 4 { decades(&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]) } else { sparse };
-        Self { shape: Shape::Log, values, places, ticks }
+        Self { shape: AxisShape::Log, values, places, ticks }
     }
 
-    /// For ratios from 1 on, up to the most that is expected.
-    pub(super) fn ratio(most: f64, places: (f64, f64)) -> Self {
+    /// Returns an axis for ratios from 1 to `max`.
+    pub(super) fn ratio(max: f64, places: (f64, f64)) -> Self {
         const MARKED: [f64; 7] = [1.001, 1.01, 1.1, 2.0, 10.0, 100.0, 1000.0];
-        let most = most.clamp(1.0, MOST_RATIO);
-        let top = MARKED.into_iter().find(|mark| *mark >= most && *mark >= 1.1).unwrap_or(MOST_RATIO);
+        let max = max.clamp(1.0, MAX_RATIO);
+        let top = MARKED.into_iter().find(|mark| *mark >= max && *mark >= 1.1).unwrap_or(MAX_RATIO);
         let label = |value: f64| if value < 1.005 { "≤ 1.001".to_owned() } else { number(value, value) };
         let ticks = MARKED.iter().filter(|mark| **mark <= top).map(|&value| Tick { value, label: label(value) });
-        Self { shape: Shape::LogExcess, values: (1.0 + LEAST_EXCESS, top), places, ticks: ticks.collect() }
+        Self { shape: AxisShape::LogExcess, values: (1.0 + MIN_EXCESS, top), places, ticks: ticks.collect() }
     }
 
-    /// What is beyond an end is at that end.
+    /// Returns the position of a value. Values beyond an end are at that end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let value = value.clamp(self.values.0, self.values.1);
         let (from, to) = (self.shape.of(self.values.0), self.shape.of(self.values.1));
@@ -73,21 +73,23 @@ impl Scale {
         self.places.0 + part * (self.places.1 - self.places.0)
     }
 
-    pub(super) fn most(&self) -> f64 {
+    /// Returns the highest value.
+    pub(super) fn max(&self) -> f64 {
         self.values.1
     }
 
+    /// Returns the positions of both ends.
     pub(super) fn ends(&self) -> (f64, f64) {
         self.places
     }
 }
 
-impl Shape {
+impl AxisShape {
     fn of(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
             Self::Log => value.max(f64::MIN_POSITIVE).ln(),
-            Self::LogExcess => (value - 1.0).max(LEAST_EXCESS).ln(),
+            Self::LogExcess => (value - 1.0).max(MIN_EXCESS).ln(),
         }
     }
 }
@@ -103,7 +105,7 @@ fn tick(value: f64, step: f64) -> Tick {
     Tick { value, label: number(value, step) }
 }
 
-/// With as many decimals as the distance to the next one needs.
+/// Formats a number with as many decimals as the distance between ticks needs.
 fn number(value: f64, step: f64) -> String {
     let decimals = (0..9).find(|decimals| {
         let shifted = step * 10_f64.powi(*decimals);
@@ -112,11 +114,11 @@ fn number(value: f64, step: f64) -> String {
     format!("{value:.*}", usize::try_from(decimals.unwrap_or(9)).unwrap_or_default())
 }
 
-/// 1, 2 or 5 times a power of ten, not less than what is asked for.
-fn round_step(least: f64) -> f64 {
-    let least = if least > 0.0 && least.is_finite() { least } else { 1.0 };
-    let power = 10_f64.powf(least.log10().floor());
-    let step = [1.0, 2.0, 5.0].into_iter().map(|mantissa| mantissa * power).find(|step| *step >= least * (1.0 - 1e-9));
+/// Returns 1, 2 or 5 times a power of ten, at least `min`.
+fn round_step(min: f64) -> f64 {
+    let min = if min > 0.0 && min.is_finite() { min } else { 1.0 };
+    let power = 10_f64.powf(min.log10().floor());
+    let step = [1.0, 2.0, 5.0].into_iter().map(|mantissa| mantissa * power).find(|step| *step >= min * (1.0 - 1e-9));
     step.unwrap_or(10.0 * power)
 }
 
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_has_room_below_a_tenth_above_the_optimum() {
+    fn ratios_just_above_one_are_readable() {
         let scale = Scale::ratio(170.0, (0.0, 60.0));
         assert_eq!(labels(&scale), ["≤ 1.001", "1.01", "1.1", "2", "10", "100", "1000"]);
         assert!((scale.place(1.01) - 10.0).abs() < 0.1 && (scale.place(1.1) - 20.0).abs() < 0.1);
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_is_at_the_end_and_nothing_is_no_number() {
+    fn values_beyond_an_end_are_at_the_end_and_positions_are_finite() {
         let scale = Scale::linear((0.0, 0.0), (10.0, 20.0));
         assert!((scale.place(7.0) - 15.0).abs() < 1e-9, "an axis without a length has a middle");
         let scale = Scale::linear((0.0, 2.0), (100.0, 0.0));

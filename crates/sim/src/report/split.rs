@@ -1,14 +1,14 @@
-//! Who answers whom over time: a small plot per source, with an area per exporter.
+//! Shares over time: a small plot per source, with an area per exporter.
 
 use std::fmt::Write;
 
 use super::clusters::{Exporters, demand_rps, filled, patterns, sources};
+use super::input::{RunReport, mean};
 use super::markup::{Element, fit, hint, label, length, line, width};
 use super::picture::{Picture, WIDTH};
 use super::scale::Scale;
-use super::style::Kind;
+use super::style::Paint;
 use super::time::{self, Step};
-use super::{Report, mean};
 
 const NAME: &str = "split";
 
@@ -18,11 +18,11 @@ const GAP: f64 = 24.0;
 const PLOT: f64 = 130.0;
 const PITCH: f64 = PLOT + 58.0;
 
-/// What a name needs to be written on an area.
+/// Height of a name on an area.
 const NAME_HEIGHT: f64 = 13.0;
 
-pub(super) fn split(report: &Report<'_>) -> Picture {
-    let exporters = &report.exporters();
+pub(super) fn split(report: &RunReport<'_>) -> Picture {
+    let exporters = &Exporters::new(report);
     let (legend, high) = exporters.legend(&report.world.clusters, NAME, 36.0);
     let top = 36.0 + high + 28.0;
     let steps = time::steps(report.outcomes);
@@ -30,7 +30,7 @@ pub(super) fn split(report: &Report<'_>) -> Picture {
     let mut elements = vec![patterns(NAME)];
     elements.extend(legend);
     for (place, &source) in sources.iter().enumerate() {
-        let plot = Plot::new(report, place, top);
+        let plot = SourcePlot::new(report, place, top);
         elements.extend(plot.title(report, source));
         let bands = bands(report, exporters, source, &steps);
         elements.extend(bands.iter().map(|band| plot.area(band)));
@@ -42,30 +42,30 @@ pub(super) fn split(report: &Report<'_>) -> Picture {
     }
     let bottom = top + PITCH * sources.len().div_ceil(COLUMNS).max(1) as f64 + 16.0;
     elements.push(label(0.0, bottom - 12.0, "small soft", &remarks(report, sources.len())));
-    let title = format!("Who answers whom over time, under {}", report.policy());
+    let title = format!("Shares of the exporters over time, under {}", report.policy());
     Picture::new(NAME, title, description(report, sources.len())).drawn(bottom, elements)
 }
 
-/// The share of an exporter of the requests of a source, on top of those below it.
+/// The share of an exporter in the requests of a source, stacked on the bands below it.
 struct Band {
     name: String,
-    kind: Kind,
-    /// From and to which round, from and to which share.
+    paint: Paint,
+    /// First round, last round, lower share, upper share.
     pieces: Vec<[f64; 4]>,
 }
 
-/// At the bottom what stays at home.
-fn bands(report: &Report<'_>, exporters: &Exporters, source: usize, steps: &[Step<'_>]) -> Vec<Band> {
-    let mut named: Vec<(usize, Kind)> = exporters.named().collect();
+/// Returns the bands of a source. The band of the local exporter is at the bottom.
+fn bands(report: &RunReport<'_>, exporters: &Exporters, source: usize, steps: &[Step<'_>]) -> Vec<Band> {
+    let mut named: Vec<(usize, Paint)> = exporters.named().collect();
     named.sort_by_key(|(j, _)| *j != source);
-    let named = named.into_iter().map(|(j, kind)| (report.world.clusters[j].clone(), kind, vec![j]));
-    let others = (format!("{} others", exporters.others().len()), Kind::Other, exporters.others().to_vec());
+    let named = named.into_iter().map(|(j, paint)| (report.world.clusters[j].clone(), paint, vec![j]));
+    let others = (format!("{} others", exporters.others().len()), Paint::Other, exporters.others().to_vec());
     let mut below = vec![0.0; steps.len()];
-    let band = |(name, kind, members): (String, Kind, Vec<usize>)| {
+    let band = |(name, paint, members): (String, Paint, Vec<usize>)| {
         let share = |step: &Step<'_>| -> f64 {
             members.iter().map(|&j| step.average(|segment| segment.shares[(source, j)])).sum()
         };
-        Band { name, kind, pieces: on_top(&mut below, steps, share) }
+        Band { name, paint, pieces: on_top(&mut below, steps, share) }
     };
     let bands = named.chain([others]).map(band);
     bands.filter(|band| band.pieces.iter().any(|[.., low, high]| high > low)).collect()
@@ -77,7 +77,7 @@ fn on_top(below: &mut [f64], steps: &[Step<'_>], share: impl Fn(&Step<'_>) -> f6
         let (low, high) = (*below, (*below + share(step)).min(1.0));
         *below = high;
         match pieces.last_mut() {
-            // What goes on as it was is one piece.
+            // An unchanged band extends the last piece.
             Some([_, to, l, h]) if (*l - low).abs() + (*h - high).abs() < 1e-9 => *to = step.to,
             _ => pieces.push([step.from, step.to, low, high]),
         }
@@ -85,14 +85,15 @@ fn on_top(below: &mut [f64], steps: &[Step<'_>], share: impl Fn(&Step<'_>) -> f6
     pieces
 }
 
-struct Plot {
+/// The plot of one source.
+struct SourcePlot {
     x: Scale,
     y: Scale,
     top: f64,
 }
 
-impl Plot {
-    fn new(report: &Report<'_>, place: usize, top: f64) -> Self {
+impl SourcePlot {
+    fn new(report: &RunReport<'_>, place: usize, top: f64) -> Self {
         let wide = (WIDTH - LEFT - 10.0 - GAP * (COLUMNS - 1) as f64) / COLUMNS as f64;
         let left = LEFT + (place % COLUMNS) as f64 * (wide + GAP);
         let top = top + (place / COLUMNS) as f64 * PITCH;
@@ -104,7 +105,7 @@ impl Plot {
         }
     }
 
-    fn title(&self, report: &Report<'_>, source: usize) -> [Element; 2] {
+    fn title(&self, report: &RunReport<'_>, source: usize) -> [Element; 2] {
         let (left, right) = self.x.ends();
         let demand = format!("{:.0}/s", demand_rps(report, source));
         let room = (right - left - width(&demand, 11.0)) * 0.9;
@@ -117,15 +118,15 @@ impl Plot {
         for run in band.pieces.split(|[.., low, high]| high <= low).filter(|run| !run.is_empty()) {
             self.outline(run, &mut path);
         }
-        filled(Element::new("path"), band.kind, NAME, "area").set("d", path).add(hint(&band.name))
+        filled(Element::new("path"), band.paint, NAME, "area").set("d", path).add(hint(&band.name))
     }
 
     fn name(&self, band: &Band) -> Option<Element> {
         let (x, y) = self.room(band)?;
-        Some(label(x, y + 4.0, &format!("small middle halo {}", band.kind.on()), &band.name))
+        Some(label(x, y + 4.0, &format!("small middle halo {}", band.paint.on()), &band.name))
     }
 
-    /// Along the top to the right, and along the bottom back.
+    /// Adds the outline: along the top to the right, and back along the bottom.
     fn outline(&self, run: &[[f64; 4]], path: &mut String) {
         let mut command = 'M';
         let mut go = |x: f64, y: f64| {
@@ -144,7 +145,7 @@ impl Plot {
         path.push('Z');
     }
 
-    /// The middle of the longest stretch on which the name of a band can be written.
+    /// Returns the middle of the longest stretch that has room for the name of a band.
     fn room(&self, band: &Band) -> Option<(f64, f64)> {
         let mut best: Option<(f64, f64, f64)> = None;
         for (k, [from, ..]) in band.pieces.iter().enumerate() {
@@ -165,7 +166,7 @@ impl Plot {
         best.filter(|(long, ..)| *long >= needed).map(|(_, x, y)| (x, y))
     }
 
-    fn frame(&self, report: &Report<'_>) -> Vec<Element> {
+    fn frame(&self, report: &RunReport<'_>) -> Vec<Element> {
         let (left, _) = self.x.ends();
         let mut elements = time::axis(&self.x, self.top + PLOT);
         for (share, text) in [(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")] {
@@ -186,36 +187,36 @@ impl Plot {
     }
 }
 
-fn remarks(report: &Report<'_>, drawn: usize) -> String {
+fn remarks(report: &RunReport<'_>, drawn: usize) -> String {
     let world = report.world;
     let all = (0..world.size()).filter(|&i| demand_rps(report, i) > 0.0).count();
     let mut text = format!(
-        "Share of each exporter of the requests of a source; on the right the mean demand. {:.0} % stay at home.",
-        100.0 * home(report)
+        "Share of each exporter in the requests of a source; on the right the mean demand. {:.0} % stay in their cluster.",
+        100.0 * local(report)
     );
     if drawn < all {
         let _ = write!(text, " The {drawn} sources with the most demand, of {all}.");
     }
     if time::spans(report.scenario).iter().any(|span| span.from > 0.0) {
-        text.push_str(" Dotted: an event begins or ends.");
+        text.push_str(" Dotted: an event starts or ends.");
     }
     text + &time::per_step(world.rounds.len(), "the average")
 }
 
-fn description(report: &Report<'_>, drawn: usize) -> String {
+fn description(report: &RunReport<'_>, drawn: usize) -> String {
     format!(
-        "{drawn} plots over {} rounds, one per source cluster, of stacked areas: the share of each exporter of its requests. \
+        "{drawn} plots over {} rounds, one per source cluster, of stacked areas: the share of each exporter in its requests. \
          {:.0} % of all requests are answered in the cluster that they come from.",
         report.world.rounds.len(),
-        100.0 * home(report)
+        100.0 * local(report)
     )
 }
 
-/// The part of the requests that is answered in the cluster that they come from, as a mean over rounds.
-fn home(report: &Report<'_>) -> f64 {
+/// Returns the mean fraction of requests that are answered in their own cluster.
+fn local(report: &RunReport<'_>) -> f64 {
     mean(report.outcomes.iter().zip(&report.world.rounds).map(|(outcome, round)| {
         let Some(segment) = outcome.segments.last() else { return 0.0 };
-        let at_home = round.demand_rps.iter().enumerate().map(|(i, demand)| demand * segment.shares[(i, i)]);
-        at_home.sum::<f64>() / round.demand_rps.iter().sum::<f64>().max(f64::MIN_POSITIVE)
+        let local_rps = round.demand_rps.iter().enumerate().map(|(i, demand)| demand * segment.shares[(i, i)]);
+        local_rps.sum::<f64>() / round.demand_rps.iter().sum::<f64>().max(f64::MIN_POSITIVE)
     }))
 }

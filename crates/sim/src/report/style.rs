@@ -1,23 +1,24 @@
-//! Colours and letters, for light and dark screens and for paper.
+//! Colors and fonts, for light and dark screens and for paper.
 
 use std::fmt::Write;
 
-/// How many colours there are; what comes after them has them again, hatched or dashed.
-pub(super) const COLOURS: usize = 8;
+/// Number of colors. Further items repeat them, hatched or dashed.
+pub(super) const COLORS: usize = 8;
 
-/// What can be told apart: each colour twice.
-pub(super) const KINDS: usize = 2 * COLOURS;
+/// Number of items that can be told apart: each color twice.
+pub(super) const PAINTS: usize = 2 * COLORS;
 
-/// A colour, and black or white to write on it. Found by a search for colours that are as far apart as can be for all three
-/// kinds of colour blindness (Machado 2009, distances in OKLab), each with a contrast of 2.7 or more to the paper.
-type Colour = (&'static str, &'static str);
+/// A color, and black or white for text on it. The colors are as far apart as possible for all three kinds of color
+/// blindness (Machado 2009, distances in OKLab), each with a contrast of at least 2.7 to the paper.
+type Color = (&'static str, &'static str);
 
+/// Colors of the page and of the items.
 struct Scheme {
     paper: &'static str,
     ink: &'static str,
     soft: &'static str,
     faint: &'static str,
-    colours: [Colour; COLOURS],
+    colors: [Color; COLORS],
 }
 
 const LIGHT: Scheme = Scheme {
@@ -25,7 +26,7 @@ const LIGHT: Scheme = Scheme {
     ink: "#1b1f24",
     soft: "#59626c",
     faint: "#dfe3e8",
-    colours: [
+    colors: [
         ("#2749b2", "#fff"),
         ("#ea7a11", "#000"),
         ("#62a983", "#000"),
@@ -42,7 +43,7 @@ const DARK: Scheme = Scheme {
     ink: "#e6e9ed",
     soft: "#a3acb6",
     faint: "#343a42",
-    colours: [
+    colors: [
         ("#5a7df0", "#000"),
         ("#d68f0e", "#000"),
         ("#1dc69c", "#000"),
@@ -56,7 +57,7 @@ const DARK: Scheme = Scheme {
 
 const LETTERS: &str = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif";
 
-/// What a picture needs, alone or in the page.
+/// Returns the CSS of a picture, alone or in the page.
 pub(super) fn picture() -> String {
     let shapes = format!(
         "svg text{{font:12px {LETTERS}}}\nsvg .title{{font-size:16px;font-weight:600}}\nsvg .head{{font-weight:600}}\n\
@@ -67,14 +68,14 @@ pub(super) fn picture() -> String {
          .shade{{fill-opacity:.05}}\n.edge{{stroke-dasharray:2 3}}\n.under{{stroke-width:2}}\n"
     );
     schemes(&shapes, |scheme| {
-        let Scheme { paper, ink, soft, faint, colours } = scheme;
+        let Scheme { paper, ink, soft, faint, colors } = scheme;
         let mut css = format!(
             ".paper{{fill:{paper}}}\nsvg text,.ink,.shade{{fill:{ink}}}\n.limit,.edge{{stroke:{ink}}}\nsvg .soft{{fill:{soft}}}\n\
              .other{{fill:{soft}}}\n.thin,.axis,.leader{{stroke:{soft}}}\n.leader{{stroke-width:.75;fill:none}}\n\
              .grid{{stroke:{faint}}}\nsvg .halo{{stroke:{paper}}}\n.event{{fill:{faint}}}\n.area{{stroke:{paper};stroke-width:.75}}\n.under{{stroke:{paper}}}\n\
              .hatch{{stroke:{paper};stroke-width:1}}\n.hollow{{fill:{paper};stroke-width:2.5}}\nsvg .onother{{fill:{paper};stroke:{soft}}}\n"
         );
-        for (k, (colour, on)) in colours.iter().enumerate() {
+        for (k, (colour, on)) in colors.iter().enumerate() {
             // Writing to a String cannot fail.
             let _ =
                 writeln!(css, ".f{k}{{fill:{colour}}}.s{k}{{stroke:{colour}}}svg .on{k}{{fill:{on};stroke:{colour}}}");
@@ -83,7 +84,7 @@ pub(super) fn picture() -> String {
     })
 }
 
-/// What the page needs beside its pictures.
+/// Returns the CSS of the page without its pictures.
 pub(super) fn page() -> String {
     let shapes = format!(
         ":root{{color-scheme:light dark}}\nbody{{font:15px/1.5 {LETTERS};max-width:1040px;margin:2rem auto;padding:0 1rem}}\n\
@@ -107,30 +108,32 @@ pub(super) fn page() -> String {
     })
 }
 
-/// Paper is light, whatever the screen is.
-fn schemes(shapes: &str, colours: impl Fn(&Scheme) -> String) -> String {
-    format!("{shapes}{}@media screen and (prefers-color-scheme:dark){{\n{}}}\n", colours(&LIGHT), colours(&DARK))
+/// Returns the CSS for both schemes. Paper is always light.
+fn schemes(shapes: &str, colors: impl Fn(&Scheme) -> String) -> String {
+    format!("{shapes}{}@media screen and (prefers-color-scheme:dark){{\n{}}}\n", colors(&LIGHT), colors(&DARK))
 }
 
-/// How a thing is drawn: by the rank that it has among its like.
+/// Color and pattern of an item, by its rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Paint {
     Plain(usize),
-    /// The second one with this colour.
+    /// The second item with this color.
     Hatched(usize),
+    /// An item beyond the available colors.
     Other,
 }
 
-impl Kind {
+impl Paint {
+    /// Returns the paint of the item with this rank.
     pub(super) fn of_rank(rank: usize) -> Self {
         match rank {
-            0..COLOURS => Self::Plain(rank),
-            COLOURS..KINDS => Self::Hatched(rank - COLOURS),
+            0..COLORS => Self::Plain(rank),
+            COLORS..PAINTS => Self::Hatched(rank - COLORS),
             _ => Self::Other,
         }
     }
 
-    /// The classes of a line.
+    /// Returns the classes of a line.
     pub(super) fn line(self) -> String {
         match self {
             Self::Plain(k) => format!("line s{k}"),
@@ -139,7 +142,7 @@ impl Kind {
         }
     }
 
-    /// The class that draws with its colour.
+    /// Returns the class of an outline.
     pub(super) fn stroke(self) -> String {
         match self {
             Self::Plain(k) | Self::Hatched(k) => format!("s{k}"),
@@ -147,7 +150,7 @@ impl Kind {
         }
     }
 
-    /// The class of a text on it.
+    /// Returns the class of a text on the color.
     pub(super) fn on(self) -> String {
         match self {
             Self::Plain(k) | Self::Hatched(k) => format!("on{k}"),
@@ -155,7 +158,7 @@ impl Kind {
         }
     }
 
-    /// The class that fills with its colour.
+    /// Returns the class of an area.
     pub(super) fn fill(self) -> String {
         match self {
             Self::Plain(k) | Self::Hatched(k) => format!("f{k}"),
@@ -169,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn braces_match_and_nothing_comes_from_elsewhere() {
+    fn css_is_balanced_and_self_contained() {
         for css in [picture(), page()] {
             assert_eq!(css.matches('{').count(), css.matches('}').count(), "{css}");
             assert!(!css.contains("url(") && !css.contains("@import") && !css.contains('<'));

@@ -1,26 +1,27 @@
-//! What all pictures over time have in common: the rounds, and what happened in them.
+//! Parts of all pictures over time: the axis of rounds, and the events.
 
-use crate::run::{Outcome, Segment};
-use crate::scenario::{Event, Scenario};
+use crate::run::{RoundOutcome, Segment};
+use crate::scenario::{Scenario, ScenarioEvent};
 use crate::summary::warm_up;
 
 use super::markup::{Element, hint, label, line, rect, width};
 use super::scale::Scale;
 
-/// More steps than this would be finer than a screen is.
-const MOST_STEPS: usize = 500;
+/// Maximum number of steps. More would be finer than a screen.
+const MAX_STEPS: usize = 500;
 
-/// How many events can be named above each other.
-const MOST_LANES: usize = 4;
+/// Maximum number of event names above each other.
+const MAX_LANES: usize = 4;
 
+/// Height of a lane.
 const LANE: f64 = 18.0;
 
-/// Rounds that are drawn as one step.
+/// Returns the number of rounds that are drawn as one step.
 pub(super) fn rounds_per_step(rounds: usize) -> usize {
-    rounds.div_ceil(MOST_STEPS).max(1)
+    rounds.div_ceil(MAX_STEPS).max(1)
 }
 
-/// What is said of steps of several rounds; nothing of others.
+/// Returns a remark if a step has several rounds, else an empty text.
 pub(super) fn per_step(rounds: usize, what: &str) -> String {
     match rounds_per_step(rounds) {
         1 => String::new(),
@@ -28,10 +29,10 @@ pub(super) fn per_step(rounds: usize, what: &str) -> String {
     }
 }
 
-/// A while that is drawn as one step.
+/// A segment, or several rounds, drawn as one step.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
-    /// In rounds.
+    /// Start, in rounds.
     pub(super) from: f64,
     pub(super) to: f64,
     segments: Vec<&'a Segment>,
@@ -44,13 +45,13 @@ impl Step<'_> {
         if seconds > 0.0 { sum / seconds } else { 0.0 }
     }
 
-    pub(super) fn most(&self, value: impl Fn(&Segment) -> f64) -> f64 {
+    pub(super) fn max(&self, value: impl Fn(&Segment) -> f64) -> f64 {
         self.segments.iter().map(|segment| value(segment)).fold(0.0, f64::max)
     }
 }
 
-/// The segments of a run, or the rounds where they are many.
-pub(super) fn steps(outcomes: &[Outcome]) -> Vec<Step<'_>> {
+/// Returns the segments of a run as steps. A long run has several rounds per step.
+pub(super) fn steps(outcomes: &[RoundOutcome]) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     let mut from = 0.0;
     for rounds in outcomes.chunks(rounds_per_step(outcomes.len())) {
@@ -70,7 +71,7 @@ pub(super) fn steps(outcomes: &[Outcome]) -> Vec<Step<'_>> {
     steps
 }
 
-/// The rounds along the bottom of a plot.
+/// Draws the axis of rounds at the bottom of a plot.
 pub(super) fn axis(x: &Scale, bottom: f64) -> Vec<Element> {
     let (left, right) = x.ends();
     let mut elements = vec![line((left, bottom), (right, bottom), "axis")];
@@ -82,7 +83,7 @@ pub(super) fn axis(x: &Scale, bottom: f64) -> Vec<Element> {
     elements
 }
 
-/// Below the axis.
+/// Draws the title below the axis.
 pub(super) fn title(scenario: &Scenario, x: &Scale, bottom: f64) -> Element {
     let text = format!("round (each {})", duration(scenario.round_seconds));
     label(f64::midpoint(x.ends().0, x.ends().1), bottom + 35.0, "soft middle", &text)
@@ -92,7 +93,7 @@ fn duration(seconds: f64) -> String {
     if seconds >= 60.0 && seconds % 60.0 <= 0.0 { format!("{} min", seconds / 60.0) } else { format!("{seconds} s") }
 }
 
-/// Something that happened, from round to round.
+/// An event with its rounds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Span {
     pub(super) from: f64,
@@ -100,50 +101,50 @@ pub(super) struct Span {
     pub(super) what: String,
 }
 
-/// The start, and the events that begin and end, in the order of their beginnings.
+/// Returns the warm-up and all events with a start and an end, in the order of their starts.
 pub(super) fn spans(scenario: &Scenario) -> Vec<Span> {
     let rounds = scenario.rounds as f64;
-    let start = Span { from: 0.0, to: warm_up(scenario.rounds) as f64, what: "start".to_owned() };
+    let first = Span { from: 0.0, to: warm_up(scenario.rounds) as f64, what: "warm-up".to_owned() };
     let events = scenario.events.iter().filter_map(span);
-    let spans = std::iter::once(start).chain(events);
+    let spans = std::iter::once(first).chain(events);
     let inside = spans.map(|span| Span { from: span.from.max(0.0), to: span.to.min(rounds), ..span });
     let mut spans: Vec<Span> = inside.filter(|span| span.from < span.to).collect();
     spans.sort_by(|a, b| a.from.total_cmp(&b.from));
     spans
 }
 
-fn span(event: &Event) -> Option<Span> {
+fn span(event: &ScenarioEvent) -> Option<Span> {
     let between = |from: &usize, to: &usize, what: String| Some(Span { from: *from as f64, to: *to as f64, what });
     let or_all = |name: &Option<String>| name.clone().unwrap_or_else(|| "everywhere".to_owned());
     match event {
-        Event::Outage { cluster, from_round, to_round } => {
+        ScenarioEvent::Outage { cluster, from_round, to_round } => {
             between(from_round, to_round, format!("outage of {cluster}"))
         }
-        Event::DemandScale { cluster, factor, from_round, to_round, .. } => {
+        ScenarioEvent::DemandScale { cluster, factor, from_round, to_round, .. } => {
             between(from_round, to_round, format!("demand of {cluster} × {factor}"))
         }
-        Event::Peak { cluster, factor, at_round, width_rounds } => Some(Span {
+        ScenarioEvent::Peak { cluster, factor, at_round, width_rounds } => Some(Span {
             from: at_round - 2.0 * width_rounds,
             to: at_round + 2.0 * width_rounds,
             what: format!("peak of {cluster} × {factor}"),
         }),
-        Event::PriceChange { from, to, usd_per_gb, from_round, to_round } => {
+        ScenarioEvent::PriceChange { from, to, usd_per_gb, from_round, to_round } => {
             let what = format!("{} → {}: {usd_per_gb} USD/GB", or_all(from), or_all(to));
             between(from_round, to_round, what)
         }
-        Event::RttDisruption { from, to, factor, add_ms, from_round, to_round } => {
+        ScenarioEvent::RttDisruption { from, to, factor, add_ms, from_round, to_round } => {
             let what = format!("RTT {from} ↔ {} × {factor} + {add_ms} ms", or_all(to));
             between(from_round, to_round, what)
         }
-        // It has neither a beginning nor an end.
-        Event::Diurnal { .. } => None,
+        // It has neither a start nor an end.
+        ScenarioEvent::Diurnal { .. } => None,
     }
 }
 
-/// The same in words, for the page.
+/// Describes all events, for the page.
 pub(super) fn in_words(scenario: &Scenario) -> Vec<String> {
-    let words = |event: &Event| match (event, span(event)) {
-        (Event::Diurnal { amplitude, period_rounds, .. }, _) => {
+    let words = |event: &ScenarioEvent| match (event, span(event)) {
+        (ScenarioEvent::Diurnal { amplitude, period_rounds, .. }, _) => {
             format!("demand follows the sun: ± {:.0} % in {period_rounds} rounds", 100.0 * amplitude)
         }
         (_, Some(Span { from, to, what })) => format!("{what}, rounds {from} to {to}"),
@@ -152,16 +153,16 @@ pub(super) fn in_words(scenario: &Scenario) -> Vec<String> {
     scenario.events.iter().map(words).collect()
 }
 
-/// Names of spans above a plot, each in the first lane that has room for it.
+/// Names of spans above a plot, each in the first free lane.
 pub(super) struct Lanes {
-    /// Lane, where its name begins, and the span.
+    /// Lane, position of the name, and span.
     placed: Vec<(usize, f64, Span)>,
     left_out: usize,
 }
 
 impl Lanes {
     pub(super) fn new(scenario: &Scenario, x: &Scale) -> Self {
-        let mut free = [f64::NEG_INFINITY; MOST_LANES];
+        let mut free = [f64::NEG_INFINITY; MAX_LANES];
         let mut lanes = Self { placed: Vec::new(), left_out: 0 };
         for span in spans(scenario) {
             let long = width(&span.what, 11.0) + 8.0;
@@ -184,7 +185,7 @@ impl Lanes {
         LANE * (lanes + more) as f64
     }
 
-    /// Names below `top`, and shade over the plot down to `bottom`.
+    /// Draws names below `top`, and shades the plot down to `bottom`.
     pub(super) fn draw(&self, x: &Scale, top: f64, bottom: f64) -> Vec<Element> {
         let plot = top + self.height();
         let mut elements = Vec::new();

@@ -1,26 +1,35 @@
-//! What a number, a list, a matrix or a name in a file may be. Behind these checks everything is finite.
+//! Limits of numbers, lists, matrices and names in a file. Values that pass are finite.
 
-use super::Invalid;
+use thiserror::Error;
 
-/// The least and the most that is believed.
-pub(crate) type Range = (f64, f64);
+/// Error of a scenario or a trace: which field, its value, and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{path}: {what}")]
+pub struct Invalid {
+    /// Field, as in `events[1].cluster`. The line if the text is not YAML or JSON.
+    pub path: String,
+    pub what: String,
+}
 
-/// More than any fleet serves.
-pub(crate) const RPS: Range = (0.0, 1e9);
+/// Minimum and maximum.
+pub(crate) type Bounds = (f64, f64);
 
-/// Up to a quarter of an hour.
-pub(crate) const MS: Range = (0.0, 1e6);
+/// Bounds of a rate. The maximum is more than any fleet serves.
+pub(crate) const RPS: Bounds = (0.0, 1e9);
 
-pub(crate) const USD_PER_GB: Range = (0.0, 1e6);
+/// Bounds of a time. The maximum is a quarter of an hour.
+pub(crate) const MS: Bounds = (0.0, 1e6);
 
-/// Of something that is known: a thousand times as much, at most.
-pub(crate) const FACTOR: Range = (0.0, 1e3);
+pub(crate) const USD_PER_GB: Bounds = (0.0, 1e6);
+
+/// Bounds of a multiplier.
+pub(crate) const FACTOR: Bounds = (0.0, 1e3);
 
 pub(crate) fn invalid(path: impl Into<String>, what: impl Into<String>) -> Invalid {
     Invalid { path: path.into(), what: what.into() }
 }
 
-pub(crate) fn number(path: &str, value: f64, range: Range) -> Result<(), Invalid> {
+pub(crate) fn number(path: &str, value: f64, range: Bounds) -> Result<(), Invalid> {
     let (least, most) = range;
     if value.is_finite() && least <= value && value <= most {
         return Ok(());
@@ -35,14 +44,14 @@ pub(crate) fn whole(path: &str, value: usize, (least, most): (usize, usize)) -> 
     Err(invalid(path, format!("{value}: expected {least} to {most}")))
 }
 
-/// One per cluster.
-pub(crate) fn numbers(path: &str, values: &[f64], size: usize, range: Range) -> Result<(), Invalid> {
+/// Checks a list with one value per cluster.
+pub(crate) fn numbers(path: &str, values: &[f64], size: usize, range: Bounds) -> Result<(), Invalid> {
     length(path, values.len(), size)?;
     values.iter().enumerate().try_for_each(|(i, &value)| number(&format!("{path}[{i}]"), value, range))
 }
 
-/// A row per cluster, with one per cluster.
-pub(crate) fn matrix(path: &str, rows: &[Vec<f64>], size: usize, range: Range) -> Result<(), Invalid> {
+/// Checks a matrix with a row and a column per cluster.
+pub(crate) fn matrix(path: &str, rows: &[Vec<f64>], size: usize, range: Bounds) -> Result<(), Invalid> {
     if rows.len() != size {
         return Err(invalid(path, format!("{} for {}", count(rows.len(), "row"), count(size, "cluster"))));
     }
@@ -68,7 +77,7 @@ pub(crate) fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{s}")
 }
 
-/// As somebody would write it: 0.5, 1000, 1e9.
+/// Formats a number as a user would write it: 0.5, 1000, 1e9.
 fn shown(value: f64) -> String {
     let abs = value.abs();
     if value.is_finite() && abs > 0.0 && !(1e-3..1e6).contains(&abs) { format!("{value:e}") } else { value.to_string() }

@@ -1,60 +1,60 @@
-//! What a scenario must be to be run: complete, finite, and small enough to be held in memory.
+//! Checks that a scenario can be run: complete, finite, and small enough for memory.
 
-use super::check::{self, FACTOR, MS, RPS, USD_PER_GB, cluster, invalid, matrix, number, numbers, whole};
-use super::{Event, Invalid, Scenario};
+use super::check::{self, FACTOR, Invalid, MS, RPS, USD_PER_GB, cluster, invalid, matrix, number, numbers, whole};
+use super::schema::{Scenario, ScenarioEvent};
 
 const API_VERSION: &str = "landfall.dev/v1alpha1";
 const KIND: &str = "Scenario";
 
-const MOST_CLUSTERS: usize = 200;
-const MOST_ROUNDS: usize = 10_000;
+const MAX_CLUSTERS: usize = 200;
+const MAX_ROUNDS: usize = 10_000;
 
-/// A world and a run hold some ten matrices per round: this is about a gigabyte.
-const MOST_CELLS: usize = 10_000_000;
+/// Limit of rounds × clusters². A world and a run hold some ten matrices per round, so this is about a gigabyte.
+const MAX_CELLS: usize = 10_000_000;
 
-/// Each adds to the work of each round.
-const MOST_EVENTS: usize = 1_000;
+/// Limit of events, because each costs time in each round.
+const MAX_EVENTS: usize = 1_000;
 
-/// Up to a day.
-const ROUND_SECONDS: check::Range = (1.0, 86_400.0);
+/// Bounds of the length of a round. The maximum is a day.
+const ROUND_SECONDS: check::Bounds = (1.0, 86_400.0);
 
-/// Up to a terabyte.
-const BYTES: check::Range = (0.0, 1e12);
+/// Bounds of a size. The maximum is a terabyte.
+const BYTES: check::Bounds = (0.0, 1e12);
 
-/// Price over rate must stay far from infinity; 0 has a meaning of its own.
-const RATE: check::Range = (1e-9, 1e9);
+/// Bounds of an exchange rate, so that price over rate stays finite. 0 has a meaning of its own.
+const RATE: check::Bounds = (1e-9, 1e9);
 
-/// Of a logarithm: one in twenty is more than e² times what it should be, or less than a part of that.
-const LOG_SIGMA: check::Range = (0.0, 1.0);
+/// Bounds of σ of a logarithm. At the maximum, one value in twenty is wrong by more than a factor of e².
+const LOG_SIGMA: check::Bounds = (0.0, 1.0);
 
-const PART: check::Range = (0.0, 1.0);
+const PART: check::Bounds = (0.0, 1.0);
 
-/// Below 0.5 a Pareto tail has numbers in it that no double can hold.
-const TAIL: check::Range = (0.5, 100.0);
+/// Bounds of α. Below 0.5 a Pareto tail exceeds the range of a double.
+const TAIL: check::Bounds = (0.5, 100.0);
 
-const ROUNDS: check::Range = (0.0, 1e4);
+const ROUNDS: check::Bounds = (0.0, 1e4);
 
-/// A bell must be wider than a point, and a period longer.
-const WIDTH: check::Range = (0.1, 1e6);
+/// Bounds of the width of a peak and of a period, which must exceed a point.
+const WIDTH: check::Bounds = (0.1, 1e6);
 
-const LONGITUDE: check::Range = (-360.0, 360.0);
+const LONGITUDE: check::Bounds = (-360.0, 360.0);
 
 impl Scenario {
-    /// Whether it can be run. An overload, no demand at all, or nobody who exports are worth a run; a negative number or
-    /// one that is none is not.
+    /// Checks whether the scenario can be run. An overload, no demand or no exporter is valid; a negative number or NaN is
+    /// not.
     pub fn validate(&self) -> Result<(), Invalid> {
         self.validate_header()?;
         self.validate_network()?;
         self.validate_service()?;
-        if self.events.len() > MOST_EVENTS {
-            return Err(invalid("events", format!("{}: expected at most {MOST_EVENTS}", self.events.len())));
+        if self.events.len() > MAX_EVENTS {
+            return Err(invalid("events", format!("{}: expected at most {MAX_EVENTS}", self.events.len())));
         }
         for (k, event) in self.events.iter().enumerate() {
             event.validate(&format!("events[{k}]"), self)?;
         }
         self.validate_extremes()?;
         self.validate_noise()?;
-        whole("staleness.rounds", self.staleness.rounds, (0, MOST_ROUNDS))?;
+        whole("staleness.rounds", self.staleness.rounds, (0, MAX_ROUNDS))?;
         self.validate_model_error()
     }
 
@@ -70,10 +70,10 @@ impl Scenario {
             return Err(invalid("name", "expected a name"));
         }
         number("roundSeconds", self.round_seconds, ROUND_SECONDS)?;
-        whole("rounds", self.rounds, (1, MOST_ROUNDS))?;
+        whole("rounds", self.rounds, (1, MAX_ROUNDS))?;
         self.validate_clusters()?;
         let size = self.clusters.len();
-        let most = MOST_CELLS / (size * size);
+        let most = MAX_CELLS / (size * size);
         if self.rounds > most {
             let what = format!("{} with {size} clusters are too many: expected at most {most}", self.rounds);
             return Err(invalid("rounds", what));
@@ -83,17 +83,17 @@ impl Scenario {
 
     fn validate_clusters(&self) -> Result<(), Invalid> {
         let clusters = &self.clusters;
-        let problem =
-            |problem: &str| invalid("clusters", format!("{problem}: expected 1 to {MOST_CLUSTERS} names, each once"));
-        if !(1..=MOST_CLUSTERS).contains(&clusters.len()) {
-            return Err(problem(&clusters.len().to_string()));
+        let refuse =
+            |found: &str| invalid("clusters", format!("{found}: expected 1 to {MAX_CLUSTERS} names, each once"));
+        if !(1..=MAX_CLUSTERS).contains(&clusters.len()) {
+            return Err(refuse(&clusters.len().to_string()));
         }
         for (i, name) in clusters.iter().enumerate() {
             if name.trim().is_empty() {
                 return Err(invalid(format!("clusters[{i}]"), "expected a name"));
             }
             if clusters[..i].contains(name) {
-                return Err(problem(&format!("{name:?} twice")));
+                return Err(refuse(&format!("{name:?} twice")));
             }
         }
         Ok(())
@@ -120,15 +120,15 @@ impl Scenario {
         }
     }
 
-    /// What all events together can make of a demand or a round-trip time.
+    /// Checks the highest demand and round-trip time that all events together can cause.
     fn validate_extremes(&self) -> Result<(), Invalid> {
         for (i, (demand, name)) in self.demand_rps.iter().zip(&self.clusters).enumerate() {
-            let most = self.events.iter().fold(*demand, |rps, event| rps * event.most_growth(name));
+            let most = self.events.iter().fold(*demand, |rps, event| rps * event.max_growth(name));
             number(&format!("demandRps[{i}]"), most, RPS)
                 .map_err(|error| Invalid { what: format!("with all events at once {}", error.what), ..error })?;
         }
         let longest = self.rtt_ms.iter().flatten().copied().fold(0.0, f64::max);
-        let most = self.events.iter().fold(longest, |ms, event| event.most_delayed(ms));
+        let most = self.events.iter().fold(longest, |ms, event| event.max_delayed_ms(ms));
         number("rttMs", most, MS)
             .map_err(|error| Invalid { what: format!("with all events at once {}", error.what), ..error })
     }
@@ -167,7 +167,7 @@ impl Scenario {
     }
 }
 
-impl Event {
+impl ScenarioEvent {
     fn validate(&self, path: &str, scenario: &Scenario) -> Result<(), Invalid> {
         self.validate_clusters(path, &scenario.clusters)?;
         let at = |field: &str| format!("{path}.{field}");
@@ -175,7 +175,7 @@ impl Event {
             Self::Outage { from_round, to_round, .. } => span(path, *from_round, *to_round),
             Self::DemandScale { factor, from_round, to_round, ramp_rounds, .. } => {
                 number(&at("factor"), *factor, FACTOR)?;
-                whole(&at("rampRounds"), *ramp_rounds, (1, MOST_ROUNDS))?;
+                whole(&at("rampRounds"), *ramp_rounds, (1, MAX_ROUNDS))?;
                 span(path, *from_round, *to_round)
             }
             Self::Peak { factor, at_round, width_rounds, .. } => {
@@ -213,8 +213,8 @@ impl Event {
         named.try_for_each(|(field, name)| cluster(&format!("{path}.{field}"), name, clusters))
     }
 
-    /// By how much, at most, the demand of a cluster is multiplied.
-    fn most_growth(&self, of: &str) -> f64 {
+    /// Returns the highest factor of the event on the demand of a cluster.
+    fn max_growth(&self, of: &str) -> f64 {
         match self {
             Self::DemandScale { cluster, factor, .. } | Self::Peak { cluster, factor, .. } if cluster == of => {
                 factor.max(1.0)
@@ -228,7 +228,7 @@ impl Event {
         }
     }
 
-    fn most_delayed(&self, rtt_ms: f64) -> f64 {
+    fn max_delayed_ms(&self, rtt_ms: f64) -> f64 {
         match self {
             Self::RttDisruption { factor, add_ms, .. } => rtt_ms * factor.max(1.0) + add_ms,
             Self::Outage { .. }
@@ -264,7 +264,7 @@ demandRps: [50, 50]
 objective: {mode: mixed}
 ";
 
-    /// What is said of the scenario when a part of its text is replaced.
+    /// Returns the error for the scenario with a part of its text replaced.
     fn problem(old: &str, new: &str) -> String {
         assert!(TWO.contains(old), "{old}");
         Scenario::read(&TWO.replace(old, new)).map(|_| "none".to_owned()).unwrap_or_else(|error| error.to_string())
@@ -275,7 +275,7 @@ objective: {mode: mixed}
     }
 
     #[test]
-    fn a_short_scenario_has_defaults() {
+    fn short_scenario_has_defaults() {
         let scenario = Scenario::read(TWO).unwrap();
         assert!((scenario.round_seconds - 300.0).abs() < 1e-9);
         assert!((scenario.usd_per_ms_per_million() - 0.01).abs() < 1e-15);
@@ -284,7 +284,7 @@ objective: {mode: mixed}
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_field() {
+    fn invalid_value_is_named_with_its_field() {
         let cases = [
             (("v1alpha1", "v1"), r#"apiVersion: "landfall.dev/v1" is not landfall.dev/v1alpha1"#),
             (("kind: Scenario", "kind: Trace"), r#"kind: "Trace" is not Scenario"#),
@@ -313,7 +313,7 @@ objective: {mode: mixed}
     }
 
     #[test]
-    fn an_event_must_be_of_this_fleet_and_end_after_it_begins() {
+    fn event_must_name_a_cluster_of_the_fleet_and_end_after_it_begins() {
         let cases = [
             (
                 "events: [{type: outage, cluster: aws-x, fromRound: 1, toRound: 2}]",
@@ -348,7 +348,7 @@ objective: {mode: mixed}
     }
 
     #[test]
-    fn events_that_add_up_to_an_absurdity_are_refused() {
+    fn events_that_together_exceed_a_limit_are_refused() {
         let scale = "{type: demandScale, cluster: east, factor: 1000, fromRound: 1, toRound: 2}";
         assert_eq!(
             with(&format!("events: [{scale}, {scale}, {scale}]")),
@@ -363,7 +363,7 @@ objective: {mode: mixed}
     }
 
     #[test]
-    fn more_than_memory_can_hold_is_refused() {
+    fn scenario_that_exceeds_memory_is_refused() {
         let names: Vec<String> = (0..200).map(|i| format!("c{i}")).collect();
         let mut scenario = Scenario::read(TWO).unwrap();
         scenario.clusters = names;
@@ -375,7 +375,7 @@ objective: {mode: mixed}
     }
 
     #[test]
-    fn text_that_is_no_scenario_says_where() {
+    fn text_that_is_no_scenario_names_the_place() {
         assert!(
             problem("rounds: 10", "rounds: ten").starts_with("rounds: "),
             "{}",
@@ -393,7 +393,7 @@ objective: {mode: mixed}
     }
 
     #[test]
-    fn the_edges_are_worth_a_run() {
+    fn scenario_without_capacity_demand_or_prices_is_valid() {
         assert_eq!(problem("[100, 100]", "[0, 0]"), "none");
         assert_eq!(problem("[50, 50]", "[0, 0]"), "none");
         assert_eq!(problem("{mode: mixed}", "{mode: mixed, usdPerMsPerMillionRequests: 0}"), "none");

@@ -1,5 +1,5 @@
-//! What chance adds to a scenario. Each kind of noise has its own stream of numbers, so that switching one on or off leaves
-//! the others as they were.
+//! Random numbers of a scenario. Each kind of noise has its own stream: switching one on or off does not change the
+//! others.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,24 +8,24 @@ use rand_distr::{Exp1, StandardNormal};
 use crate::matrix::Matrix;
 use crate::scenario::{Noise, Scenario};
 
-/// The random walk of a demand stays between these.
+/// Bounds of the random walk of a demand.
 const WALK: (f64, f64) = (0.6, 1.6);
 
-/// A burst takes the demand no higher than this many times.
-const HIGHEST_BURST: f64 = 3.0;
+/// Upper bound of a burst, as a multiple of the demand.
+const MAX_BURST_FACTOR: f64 = 3.0;
 
 const BURST_SCALE: f64 = 0.3;
 
-/// A spike takes at least this part of its scale.
-const LEAST_SPIKE: f64 = 0.1;
+/// Shortest spike, as a fraction of its scale.
+const MIN_SPIKE: f64 = 0.1;
 
-/// A median of probes beyond a minute would be a timeout.
-const LONGEST_SPIKE_MS: f64 = 60_000.0;
+/// Upper bound of a spike. A longer median of probes would be a timeout.
+const MAX_SPIKE_MS: f64 = 60_000.0;
 
-/// exp(N(0, σ)) stays within a factor of a thousand: no σ that makes sense gets there, and what is finite stays finite.
+/// Bounds of exp(N(0, σ)). No sensible σ reaches them; they keep finite values finite.
 const LOG_NORMAL: (f64, f64) = (1e-3, 1e3);
 
-/// Numbers of the streams: part of what a seed means, so they do not change.
+/// Numbers of the streams. They are part of the meaning of a seed and must not change.
 #[derive(Clone, Copy)]
 enum Stream {
     Walk = 1,
@@ -38,6 +38,7 @@ enum Stream {
     Age = 8,
 }
 
+/// The random streams of one scenario.
 pub(super) struct Dice<'a> {
     scenario: &'a Scenario,
     walk: ChaCha8Rng,
@@ -48,7 +49,7 @@ pub(super) struct Dice<'a> {
     spike: ChaCha8Rng,
     report: ChaCha8Rng,
     age: ChaCha8Rng,
-    /// Where each demand's walk is, as a logarithm.
+    /// Position of the random walk of each source, as a logarithm.
     walked: Vec<f64>,
 }
 
@@ -73,13 +74,13 @@ impl<'a> Dice<'a> {
         }
     }
 
-    /// By source, for all rounds.
+    /// Returns the report factor of each source, the same for all rounds.
     pub(super) fn report_factors(&mut self) -> Vec<f64> {
         let sigma = self.scenario.model_error.demand_report_sigma;
         self.scenario.clusters.iter().map(|_| log_normal(&mut self.report, sigma)).collect()
     }
 
-    /// To be called once per round, in order: the walk goes on.
+    /// Adds noise to the demands of a round. Must be called once per round, in order, because the random walk continues.
     pub(super) fn demand_rps(&mut self, mut demand: Vec<f64>) -> Vec<f64> {
         for (rps, walked) in demand.iter_mut().zip(&mut self.walked) {
             let noise = &self.scenario.noise;
@@ -128,7 +129,7 @@ fn log_normal(rng: &mut ChaCha8Rng, sigma: f64) -> f64 {
 fn burst(rng: &mut ChaCha8Rng, noise: &Noise) -> f64 {
     let hit = happens(rng, noise.demand_pareto_prob);
     let size = pareto(rng, noise.demand_pareto_alpha);
-    if hit { (1.0 + BURST_SCALE * size).min(HIGHEST_BURST) } else { 1.0 }
+    if hit { (1.0 + BURST_SCALE * size).min(MAX_BURST_FACTOR) } else { 1.0 }
 }
 
 fn spike_ms(rng: &mut ChaCha8Rng, noise: &Noise) -> f64 {
@@ -137,14 +138,14 @@ fn spike_ms(rng: &mut ChaCha8Rng, noise: &Noise) -> f64 {
     }
     let hit = happens(rng, noise.rtt_spike_prob);
     let size = pareto(rng, noise.rtt_spike_alpha);
-    if hit { (noise.rtt_spike_ms * (size + LEAST_SPIKE)).min(LONGEST_SPIKE_MS) } else { 0.0 }
+    if hit { (noise.rtt_spike_ms * (size + MIN_SPIKE)).min(MAX_SPIKE_MS) } else { 0.0 }
 }
 
 fn happens(rng: &mut ChaCha8Rng, probability: f64) -> bool {
     rng.random::<f64>() < probability
 }
 
-/// From 0 on (Lomax), by inversion: P(X > x) = (1 + x)^−α.
+/// Draws from the Lomax distribution, which is Pareto from 0 on, by inversion: P(X > x) = (1 + x)^−α.
 fn pareto(rng: &mut ChaCha8Rng, alpha: f64) -> f64 {
     (1.0 - rng.random::<f64>()).powf(-1.0 / alpha) - 1.0
 }

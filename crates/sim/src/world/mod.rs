@@ -1,14 +1,16 @@
-//! A scenario with its dice thrown: what is the case in each round, whatever anybody decides.
+//! The true state of every round, independent of any policy: a scenario with its random numbers drawn.
+
+mod events;
+
+mod dice;
 
 use crate::matrix::Matrix;
 use crate::scenario::Scenario;
 use dice::Dice;
 
-mod dice;
-mod events;
-
 pub use events::{egress_usd_per_gb, rtt_ms};
 
+/// Clusters, constants and rounds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct World {
     pub name: String,
@@ -19,43 +21,44 @@ pub struct World {
     pub response_bytes: f64,
     /// Service time at low load, by exporter.
     pub service_ms: Vec<f64>,
-    /// v; 0: prices do not count.
+    /// Exchange rate v. 0 if prices do not count.
     pub usd_per_ms_per_million: f64,
-    /// Load at each exporter that no source sends.
+    /// Load at each exporter that comes from outside the fleet.
     pub background_rps: Vec<f64>,
-    /// Reported demand = true demand × this, by source.
+    /// Reported demand over true demand, by source.
     pub report_factor: Vec<f64>,
-    /// Clusters without an agent.
+    /// True for a cluster without an agent.
     pub legacy: Vec<bool>,
-    /// The greatest age that facts can have, in rounds.
+    /// Maximum age of facts, in rounds.
     pub staleness: usize,
-    /// Whether a cluster's own facts have no age for itself.
+    /// True if ages differ by pair and a cluster sees its own facts without delay.
     pub per_pair: bool,
 }
 
+/// The true state of one round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
     pub demand_rps: Vec<f64>,
     pub advertised_rps: Vec<f64>,
     pub capacity_rps: Vec<f64>,
-    /// Known to everybody at once.
+    /// True for an exporter that answers. All clusters know it at once.
     pub alive: Vec<bool>,
     pub rtt_ms: Matrix<f64>,
-    /// The median of the probes of this round.
+    /// Median of the probes of this round.
     pub measured_rtt_ms: Matrix<f64>,
     pub egress_usd_per_gb: Matrix<f64>,
-    /// How many rounds older than the last one the facts of the column's cluster are that the row's sees.
+    /// Age of the column's facts as the row's cluster sees them, in rounds: 0 if they are from the last round.
     pub age: Matrix<usize>,
 }
 
 impl World {
-    /// The same scenario is the same world, always.
+    /// Draws the random numbers of a scenario. The same scenario always gives the same world.
     pub fn expand(scenario: &Scenario) -> Self {
         let error = &scenario.model_error;
-        let of_each = |value: &dyn Fn(&String) -> f64| scenario.clusters.iter().map(value).collect::<Vec<f64>>();
+        let each = |value: &dyn Fn(&String) -> f64| scenario.clusters.iter().map(value).collect::<Vec<f64>>();
         let mut dice = Dice::new(scenario);
         let report_factor = dice.report_factors();
-        let true_part = of_each(&|name| error.true_capacity_factor.get(name).copied().unwrap_or(1.0));
+        let true_part = each(&|name| error.true_capacity_factor.get(name).copied().unwrap_or(1.0));
         let rounds = (0..scenario.rounds).map(|t| Round::expand(scenario, t, &true_part, &mut dice)).collect();
         Self {
             name: scenario.name.clone(),
@@ -66,7 +69,7 @@ impl World {
             response_bytes: scenario.response_bytes,
             service_ms: events::each(scenario, &scenario.service.base_latency_ms),
             usd_per_ms_per_million: scenario.usd_per_ms_per_million(),
-            background_rps: of_each(&|name| error.background_rps.get(name).copied().unwrap_or(0.0)),
+            background_rps: each(&|name| error.background_rps.get(name).copied().unwrap_or(0.0)),
             report_factor,
             legacy: scenario.clusters.iter().map(|name| error.legacy_nearest.contains(name)).collect(),
             staleness: scenario.staleness.rounds,
@@ -97,7 +100,8 @@ impl Round {
         }
     }
 
-    /// Price of a million requests from each source to each exporter. The response is billed to the exporter's cloud.
+    /// Returns the price of a million requests from each source to each exporter. The response is billed to the exporter's
+    /// cloud.
     pub fn usd_per_million(&self, world: &World) -> Matrix<f64> {
         let egress = &self.egress_usd_per_gb;
         let price = |i, j| (egress[(i, j)] * world.request_bytes + egress[(j, i)] * world.response_bytes) / 1e3;

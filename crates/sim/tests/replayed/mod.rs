@@ -1,10 +1,10 @@
-//! The scenarios with their traces.
+//! Scenarios with their traces.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::path::PathBuf;
 
-use landfall_sim::run::Outcome;
+use landfall_sim::run::RoundOutcome;
 use landfall_sim::scenario::Scenario;
 use landfall_sim::trace::Trace;
 use landfall_sim::world::World;
@@ -51,18 +51,18 @@ pub fn replay(name: &str) -> Replay {
 }
 
 impl Replay {
-    /// Rounds before it are the start.
+    /// Returns the number of warm-up rounds.
     pub fn skip(&self) -> usize {
         (self.world.rounds.len() / 3).min(10)
     }
 
-    /// J/J* of each round.
-    pub fn ratios(&self, outcomes: &[Outcome]) -> Vec<f64> {
+    /// Returns J/J* of each round.
+    pub fn ratios(&self, outcomes: &[RoundOutcome]) -> Vec<f64> {
         outcomes.iter().zip(&self.optimum_ms).map(|(outcome, optimum)| outcome.cost_ms / optimum).collect()
     }
 
-    /// Mean J over mean J*, without the start.
-    pub fn ratio(&self, outcomes: &[Outcome]) -> f64 {
+    /// Returns mean J over mean J* after the warm-up.
+    pub fn ratio(&self, outcomes: &[RoundOutcome]) -> f64 {
         let cost: f64 = outcomes[self.skip()..].iter().map(|outcome| outcome.cost_ms).sum();
         cost / self.optimum_ms[self.skip()..].iter().sum::<f64>()
     }

@@ -1,4 +1,4 @@
-//! The optimiser as it runs in the product: one agent per cluster, each with its own view of what was published.
+//! The optimizer as it runs in the operator: one agent per cluster, each with its own view of the published facts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,34 +12,36 @@ use landfall_core::optimize::report::{CostMatrix, Method, PlanningInput, Report,
 use landfall_core::optimize::{Solution, solve_jointly};
 
 use crate::matrix::Matrix;
-use crate::policy::{Moment, Past, Policy, Seen};
+use crate::policy::{EarlyMeasurement, Moment, PastRound, SharingPolicy};
 use crate::world::World;
 
-/// What of the product is switched on.
+/// The enabled parts of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
+    /// All parts, as in the operator.
     Whole,
-    /// A jump of the demand waits for the next round.
+    /// Without reactions: a jump of the demand waits for the next round.
     RoundsOnly,
-    /// As if no demand were known: each cluster for itself, from the loads.
+    /// The fallback for unknown demand: each cluster decides for itself, from measured loads.
     Fallback,
 }
 
-pub struct Optimized {
+/// The agents of all clusters as one policy.
+pub struct Agents {
     variant: Variant,
     objective: Objective,
     ids: Vec<ClusterId>,
     agents: Vec<Agent>,
-    /// What each cluster published at the end of each round.
+    /// Reports that each cluster published at the end of each round.
     reports: Vec<Vec<Report>>,
-    /// The demands that were published within the round, because they jumped.
+    /// Demands that jumped in this round and were published early, by index of the cluster.
     early: BTreeMap<usize, f64>,
     prices: ByCluster<f64>,
 }
 
-impl Optimized {
+impl Agents {
     pub fn new(world: &World, variant: Variant, tuning: Tuning) -> Self {
-        // In files clusters may be called anything; here their order is what counts.
+        // A scenario may use any names. Only the order of the clusters matters here.
         let id = |i: usize| ClusterId::new(&format!("c{i:05}")).expect("a letter and digits are a label");
         let ids: Vec<ClusterId> = (0..world.size()).map(id).collect();
         let agents = ids.iter().cloned().map(Agent::new).collect();
@@ -47,8 +49,8 @@ impl Optimized {
         Self { variant, objective, ids, agents, reports: Vec::new(), early: BTreeMap::new(), prices: ByCluster::new() }
     }
 
-    /// What each cluster measured in the round that is over, and what it publishes of that.
-    fn close(&mut self, moment: &Moment<'_>) {
+    /// Takes in the measurements of the round that ended, and publishes reports.
+    fn end_round(&mut self, moment: &Moment<'_>) {
         let Some(past) = moment.past.last() else { return };
         let (world, now) = (moment.world, now(moment, 0.0));
         let mut published = Vec::new();
@@ -72,8 +74,9 @@ impl Optimized {
             self.agents[i].compare(export, &demands, now, &self.objective.tuning);
             self.agents[i].begin_window(now);
         }
-        let again = |(i, agent): (usize, &Agent)| agent.report(Some(measured(past, i)), now, &self.objective.tuning);
-        let compared: Vec<Report> = self.agents.iter().enumerate().map(again).collect();
+        let report_again =
+            |(i, agent): (usize, &Agent)| agent.report(Some(measured(past, i)), now, &self.objective.tuning);
+        let compared: Vec<Report> = self.agents.iter().enumerate().map(report_again).collect();
         for (report, compared) in self.reports.last_mut().into_iter().flatten().zip(compared) {
             report.capacity_rps = compared.capacity_rps;
             report.residual_rps = compared.residual_rps;
@@ -81,20 +84,20 @@ impl Optimized {
         }
     }
 
-    /// Which round the newest report of `l` is of that `i` has.
+    /// Returns the round of the newest report of `l` that `i` has.
     fn window(&self, moment: &Moment<'_>, i: usize, l: usize) -> usize {
         (self.reports.len() - 1).saturating_sub(age(moment, i, l))
     }
 
-    /// What `i` knows. Who is alive, everybody knows at once.
-    fn known(&self, moment: &Moment<'_>, i: usize, costs: &CostMatrix, now: u64) -> PlanningInput {
+    /// Returns the planning input of cluster `i`. All clusters know at once which exporters are alive.
+    fn input(&self, moment: &Moment<'_>, i: usize, costs: &CostMatrix, now: u64) -> PlanningInput {
         let world = moment.world;
         let report = |(l, id): (usize, &ClusterId)| {
             let mut report = match self.reports.is_empty() {
                 true => Report { at: now, service_ms: world.service_ms[l], ..Report::default() },
                 false => self.reports[self.window(moment, i, l)][l],
             };
-            // A capacity that changes is published at once; one that comes back is known from before.
+            // A changed capacity is published at once. That of a returning exporter is known from before.
             if world.staleness == 0 || self.reports.is_empty() {
                 report.capacity_rps = Some(self.agents[l].capacity_rps(world.rounds[moment.round].advertised_rps[l]));
             } else if report.capacity_rps <= Some(0.0) {
@@ -109,11 +112,11 @@ impl Optimized {
         let alive = |id: &ClusterId| {
             self.ids.binary_search(id).ok().filter(|&l| world.rounds[moment.round].alive[l]).map(|_| 0.0)
         };
-        let mut known = planning_input(&reports, costs, alive, (&self.objective, now));
+        let mut input = planning_input(&reports, costs, alive, (&self.objective, now));
         if self.variant == Variant::Fallback && !self.reports.is_empty() {
-            known.method = Method::Fallback;
+            input.method = Method::Fallback;
         }
-        known
+        input
     }
 
     fn decide(&mut self, moment: &Moment<'_>, now: u64) -> Matrix<f64> {
@@ -121,15 +124,15 @@ impl Optimized {
         let mut joint: Option<(PlanningInput, Option<Solution>)> = None;
         let mut shares = Matrix::filled(self.ids.len(), 0.0);
         for i in 0..self.agents.len() {
-            let known = self.known(moment, i, &costs, now);
-            // Agents that know the same plan the same.
-            if joint.as_ref().is_none_or(|(other, _)| *other != known) {
-                let solution = (known.method == Method::Joint)
-                    .then(|| solve_jointly(&known.facts, &self.objective.tuning, &self.prices));
-                joint = Some((known, solution.and_then(Result::ok)));
+            let input = self.input(moment, i, &costs, now);
+            // Agents with the same input have the same plan.
+            if joint.as_ref().is_none_or(|(other, _)| *other != input) {
+                let solution = (input.method == Method::Joint)
+                    .then(|| solve_jointly(&input.facts, &self.objective.tuning, &self.prices));
+                joint = Some((input, solution.and_then(Result::ok)));
             }
-            let Some((known, solution)) = &joint else { continue };
-            let Ok(row) = self.agents[i].decide(known, solution.as_ref(), now, &self.objective.tuning) else {
+            let Some((input, solution)) = &joint else { continue };
+            let Ok(row) = self.agents[i].decide(input, solution.as_ref(), now, &self.objective.tuning) else {
                 continue;
             };
             for (id, share) in row {
@@ -146,26 +149,26 @@ impl Optimized {
         let world = moment.world;
         let prices = world.rounds[moment.round].usd_per_million(world);
         let rate = ExchangeRate::usd_per_ms_per_million(world.usd_per_ms_per_million);
-        let way = |i: usize, j: usize| {
+        let cost = |i: usize, j: usize| {
             let path = Path::over_open_connections(Some(moment.published_rtt_ms[(i, j)]));
             match rate {
                 Some(rate) => unit_cost(path, prices[(i, j)], rate),
                 None => unit_cost(path, 0.0, ExchangeRate::PERFORMANCE),
             }
         };
-        let row = |i: usize| self.ids.iter().enumerate().map(|(j, id)| (id.clone(), way(i, j))).collect();
+        let row = |i: usize| self.ids.iter().enumerate().map(|(j, id)| (id.clone(), cost(i, j))).collect();
         self.ids.iter().enumerate().map(|(i, id)| (id.clone(), Arc::new(row(i)))).collect()
     }
 }
 
-impl Policy for Optimized {
+impl SharingPolicy for Agents {
     fn shares(&mut self, moment: &Moment<'_>) -> Matrix<f64> {
         self.early.clear();
-        self.close(moment);
+        self.end_round(moment);
         self.decide(moment, now(moment, 0.0))
     }
 
-    fn react(&mut self, moment: &Moment<'_>, seen: &Seen<'_>) -> Option<Matrix<f64>> {
+    fn react(&mut self, moment: &Moment<'_>, seen: &EarlyMeasurement<'_>) -> Option<Matrix<f64>> {
         if self.variant != Variant::Whole {
             return None;
         }
@@ -179,7 +182,7 @@ impl Policy for Optimized {
     }
 }
 
-fn measured(past: &Past, i: usize) -> ExportMeasurement {
+fn measured(past: &PastRound, i: usize) -> ExportMeasurement {
     ExportMeasurement {
         load: Load::Measured(past.load_rps[i]),
         nominal_rps: past.advertised_rps[i],
@@ -187,7 +190,7 @@ fn measured(past: &Past, i: usize) -> ExportMeasurement {
     }
 }
 
-/// When the world begins, in seconds since 1970: any time but the first.
+/// Start of the world, in seconds since 1970. Any time after 0 will do.
 const EPOCH: u64 = 1_000_000;
 
 fn age(moment: &Moment<'_>, i: usize, l: usize) -> usize {

@@ -1,22 +1,22 @@
-//! The least cost of a round: against traces whose optimum another solver found, by hand, and against the judge.
+//! Lowest possible cost of a round, compared with traces of another solver, with costs computed by hand, and with the judge.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::path::PathBuf;
 
+use landfall_sim::foresight::{Cause, NoOptimum, optimum_ms};
 use landfall_sim::generate::generate;
-use landfall_sim::judge::erlang::Tables;
-use landfall_sim::judge::{Verdict, judge};
+use landfall_sim::judge::erlang::WaitTables;
+use landfall_sim::judge::{Judgment, judge};
 use landfall_sim::matrix::Matrix;
-use landfall_sim::optimum::{Unsolved, Why, optima};
 use landfall_sim::scenario::Scenario;
 use landfall_sim::trace::Trace;
 use landfall_sim::world::{Round, World};
 
-/// The traces have their demand to 2 decimals, and their optimum to 4.
+/// Relative tolerance. Traces have demands to 2 decimals and optima to 4.
 const TRACED: f64 = 3e-5;
 
-/// A whole second of waiting, and the rejection.
+/// Cost of a rejected request: the longest wait and the rejection.
 const REJECTED_MS: f64 = 11_000.0;
 
 fn traced(name: &str) -> (World, Trace) {
@@ -29,10 +29,10 @@ fn traced(name: &str) -> (World, Trace) {
 }
 
 fn solved(world: &World, headroom: Option<f64>) -> Vec<f64> {
-    optima(world, headroom, &mut |_| ()).unwrap()
+    optimum_ms(world, headroom, &mut |_| ()).unwrap()
 }
 
-/// Both optima of some rounds are those of the trace.
+/// Asserts that both optima of some rounds equal those of the trace.
 fn check(name: &str, picked: &[usize]) {
     let (mut world, trace) = traced(name);
     world.rounds = picked.iter().map(|&t| world.rounds[t].clone()).collect();
@@ -46,7 +46,7 @@ fn check(name: &str, picked: &[usize]) {
 }
 
 #[test]
-fn a_fleet_in_steady_state_has_the_optimum_of_its_trace() {
+fn steady_fleet_has_the_optimum_of_its_trace() {
     for name in ["A-sym-2", "B-ep-3", "C-hotspot-8", "K-tight-10"] {
         check(name, &[0, 5]);
     }
@@ -58,7 +58,7 @@ fn fifty_clusters_have_the_optimum_of_their_trace() {
 }
 
 #[test]
-fn prices_and_their_exchange_rate_count_as_in_the_trace() {
+fn fleet_with_prices_has_the_optimum_of_its_trace() {
     for name in ["D-price-6-performance", "D-price-6-mixed", "D-price-6-cost"] {
         check(name, &[0]);
     }
@@ -86,7 +86,7 @@ fn clients_without_a_choice_have_the_optimum_of_their_trace() {
     check("N-legacy-8", &[0, 59]);
 }
 
-/// Clusters 20 ms apart. Without service time nobody waits: a queue is there only in as much as it is full.
+/// Returns a world with clusters 20 ms apart. Without service time no request waits unless its exporter is full.
 fn small(capacity_rps: &[f64], demand_rps: &[f64], service_ms: f64) -> World {
     let size = capacity_rps.len();
     let rtt_ms = Matrix::from_fn(size, |i, j| if i == j { 1.0 } else { 20.0 });
@@ -122,27 +122,27 @@ fn assert_near(found: f64, expected: f64) {
 }
 
 #[test]
-fn with_room_for_all_everybody_goes_where_it_is_cheapest() {
+fn requests_go_to_the_cheapest_exporter_if_it_has_capacity() {
     let world = small(&[100.0, 1000.0], &[80.0, 0.0], 0.0);
     assert_near(solved(&world, Some(0.9))[0], 1.0);
 }
 
 #[test]
-fn what_does_not_fit_goes_to_the_next() {
+fn load_above_the_limit_goes_to_the_next_exporter() {
     let world = small(&[100.0, 1000.0], &[190.0, 0.0], 0.0);
     assert_near(solved(&world, Some(0.9))[0], (90.0 * 1.0 + 100.0 * 20.0) / 190.0);
     assert_near(solved(&world, None)[0], (100.0 * 1.0 + 90.0 * 20.0) / 190.0);
 }
 
 #[test]
-fn a_fleet_that_is_fuller_than_the_headroom_fills_everybody_about_alike() {
+fn fleet_fuller_than_the_headroom_is_filled_evenly() {
     let world = |demand| small(&[100.0, 100.0], &[demand, 0.0], 0.0);
     assert_near(solved(&world(190.0), Some(0.9))[0], (95.2 * 1.0 + 94.8 * 20.0) / 190.0);
     assert_near(solved(&world(199.0), Some(0.9))[0], (100.0 * 1.0 + 99.0 * 20.0) / 199.0);
 }
 
 #[test]
-fn a_dearer_way_is_taken_when_waiting_costs_more() {
+fn more_expensive_path_is_taken_if_waiting_costs_more() {
     let mut world = small(&[100.0, 1000.0], &[80.0, 0.0], 20.0);
     let near = solved(&world, None)[0];
     world.rounds[0].egress_usd_per_gb[(1, 0)] = 0.001;
@@ -154,7 +154,7 @@ fn a_dearer_way_is_taken_when_waiting_costs_more() {
 }
 
 #[test]
-fn prices_beyond_all_reason_are_paid_where_there_is_no_other_way() {
+fn extreme_price_is_paid_if_there_is_no_other_path() {
     let mut world = small(&[100.0, 1000.0], &[90.0, 0.0], 0.0);
     world.rounds[0].egress_usd_per_gb = Matrix::from_fn(2, |i, j| if i == j { 0.0 } else { 0.1 });
     world.usd_per_ms_per_million = 1e-9;
@@ -164,17 +164,17 @@ fn prices_beyond_all_reason_are_paid_where_there_is_no_other_way() {
     assert_near(solved(&world, Some(0.9))[0], 20.0 + 1.1e9);
 }
 
-fn verdict(world: &World, t: usize, shares: &Matrix<f64>) -> Verdict {
-    judge(&mut Tables::default(), world, &world.rounds[t], shares)
+fn judgment(world: &World, t: usize, shares: &Matrix<f64>) -> Judgment {
+    judge(&mut WaitTables::default(), world, &world.rounds[t], shares)
 }
 
 #[test]
-fn no_split_of_one_source_is_better_and_the_best_one_is_as_good() {
+fn no_split_of_one_source_is_better_than_the_optimum() {
     for (capacity, demand) in [([100.0, 300.0], 150.0), ([1000.0, 1000.0], 1850.0), ([40.0, 40.0], 50.0)] {
         let world = small(&capacity, &[demand, 0.0], 20.0);
         let cost = |k: u32| {
             let near = f64::from(k) / 2000.0;
-            verdict(&world, 0, &Matrix::from_fn(2, |_, j| if j == 0 { near } else { 1.0 - near })).cost_ms
+            judgment(&world, 0, &Matrix::from_fn(2, |_, j| if j == 0 { near } else { 1.0 - near })).cost_ms
         };
         let best = (0..=2000).map(cost).fold(f64::INFINITY, f64::min);
         let optimum = solved(&world, None)[0];
@@ -184,20 +184,20 @@ fn no_split_of_one_source_is_better_and_the_best_one_is_as_good() {
 }
 
 #[test]
-fn who_has_no_agent_goes_to_the_nearest_that_is_alive() {
+fn source_without_an_agent_uses_the_nearest_alive_exporter() {
     let mut world = small(&[1000.0, 1000.0], &[50.0, 50.0], 0.0);
     world.legacy = vec![true, false];
     assert_near(solved(&world, None)[0], 1.0);
     let round = &mut world.rounds[0];
     (round.alive[0], round.capacity_rps[0]) = (false, 0.0);
     assert_near(solved(&world, None)[0], f64::midpoint(20.0, 1.0));
-    // Nobody noticed that it serves nothing.
+    // The exporter is alive and serves nothing.
     world.rounds[0].alive[0] = true;
     assert_near(solved(&world, None)[0], f64::midpoint(REJECTED_MS, 1.0));
 }
 
 #[test]
-fn a_background_takes_room_and_counts() {
+fn background_load_takes_capacity_and_counts() {
     let mut world = small(&[100.0, 1000.0], &[100.0, 0.0], 0.0);
     world.background_rps = vec![60.0, 0.0];
     assert_near(solved(&world, None)[0], (60.0 * 0.5 + 40.0 * 1.0 + 60.0 * 20.0) / 160.0);
@@ -207,7 +207,7 @@ fn a_background_takes_room_and_counts() {
 }
 
 #[test]
-fn rounds_with_nothing_to_decide_have_a_cost_all_the_same() {
+fn round_without_a_choice_has_a_cost() {
     assert!(solved(&small(&[100.0, 100.0], &[0.0, 0.0], 20.0), Some(0.9))[0].abs() < 1e-12);
     assert_near(solved(&small(&[0.0, 0.0], &[10.0, 0.0], 20.0), Some(0.9))[0], REJECTED_MS);
     let mut abandoned = small(&[0.0, 100.0], &[0.0, 0.0], 20.0);
@@ -220,28 +220,28 @@ fn rounds_with_nothing_to_decide_have_a_cost_all_the_same() {
 }
 
 #[test]
-fn a_round_that_is_no_numbers_is_named() {
+fn round_with_nan_is_named_in_the_error() {
     let mut world = small(&[100.0, 100.0], &[10.0, 0.0], 20.0);
     let mut broken = world.rounds[0].clone();
     broken.rtt_ms[(0, 1)] = f64::NAN;
     world.rounds.push(broken);
-    let error = optima(&world, None, &mut |_| ()).unwrap_err();
-    assert_eq!(error, Unsolved { round: 1, why: Why::NotFinite });
+    let error = optimum_ms(&world, None, &mut |_| ()).unwrap_err();
+    assert_eq!(error, NoOptimum { round: 1, why: Cause::NotFinite });
     assert!(error.to_string().starts_with("round 1: "), "{error}");
 }
 
 #[test]
-fn progress_tells_of_every_round_also_of_those_that_are_known_already() {
+fn progress_counts_every_round_including_repeated_ones() {
     let mut world = small(&[100.0, 100.0], &[10.0, 0.0], 20.0);
     world.rounds = vec![world.rounds[0].clone(); 1000];
     let mut done = Vec::new();
-    let optima = optima(&world, None, &mut |rounds| done.push(rounds)).unwrap();
+    let optima = optimum_ms(&world, None, &mut |rounds| done.push(rounds)).unwrap();
     assert_eq!(done, (1..=1000).collect::<Vec<usize>>());
     assert!(optima.iter().all(|optimum| optimum.to_bits() == optima[0].to_bits()));
 }
 
 #[test]
-fn a_round_is_known_only_if_all_of_it_is() {
+fn round_is_solved_again_if_any_input_differs() {
     let mut world = small(&[100.0, 1000.0], &[50.0, 50.0], 0.0);
     world.legacy = vec![true, false];
     let changes: [fn(&mut Round); 5] = [
@@ -260,7 +260,7 @@ fn a_round_is_known_only_if_all_of_it_is() {
     }
 }
 
-/// To the exporters in proportion to what they serve; of those without an agent, to the nearest.
+/// Returns shares in proportion to capacity. Sources without an agent use the nearest exporter.
 fn proportional(world: &World, round: &Round) -> Matrix<f64> {
     let all: f64 = round.capacity_rps.iter().sum();
     let nearest = |i: usize| {
@@ -274,7 +274,7 @@ fn proportional(world: &World, round: &Round) -> Matrix<f64> {
 }
 
 #[test]
-fn headroom_costs_and_nobody_who_serves_everybody_is_cheaper() {
+fn headroom_costs_and_no_policy_that_serves_all_requests_is_cheaper() {
     let mut compared = 0;
     for seed in 0..12_u64 {
         let mut world = World::expand(&generate(seed, 1 + usize::try_from(seed).unwrap() % 6));
@@ -282,10 +282,10 @@ fn headroom_costs_and_nobody_who_serves_everybody_is_cheaper() {
         let (with, without) = (solved(&world, Some(0.9)), solved(&world, None));
         for (t, round) in world.rounds.iter().enumerate() {
             assert!(with[t] >= without[t] * (1.0 - 1e-6), "seed {seed}, round {t}: {} < {}", with[t], without[t]);
-            let verdict = verdict(&world, t, &proportional(&world, round));
-            if verdict.rejected <= 0.0 {
+            let judgment = judgment(&world, t, &proportional(&world, round));
+            if judgment.rejected <= 0.0 {
                 compared += 1;
-                assert!(verdict.cost_ms >= without[t] * (1.0 - 1e-6), "seed {seed}, round {t}: {verdict:?}");
+                assert!(judgment.cost_ms >= without[t] * (1.0 - 1e-6), "seed {seed}, round {t}: {judgment:?}");
             }
         }
     }
