@@ -150,17 +150,17 @@ fn pods(path: &str) -> (u16, Value) {
 async fn cpu_of_pods_is_read_from_all_pages_of_a_namespace() {
     let usage = usage(&api_server(pods), "shop", NOW).await.unwrap();
     let near = |number: Option<f64>, expected: f64| (number.unwrap() - expected).abs() < 1e-9;
-    assert!(near(usage.utilisation(["a"]), 0.25) && near(usage.utilisation(["a", "b", "c", "d"]), 0.5), "{usage:?}");
-    assert_eq!(usage.utilisation(["b", "d"]), None, "not measured yet");
+    assert!(near(usage.utilization(["a"]), 0.25) && near(usage.utilization(["a", "b", "c", "d"]), 0.5), "{usage:?}");
+    assert_eq!(usage.utilization(["b", "d"]), None, "not measured yet");
 }
 
 #[tokio::test]
 async fn missing_metrics_server_means_no_usage_and_no_error() {
     for server in [|_: &str| refused(404), |_: &str| refused(403)] {
-        assert_eq!(usage(&api_server(server), "shop", NOW).await.unwrap().utilisation(["a"]), None);
+        assert_eq!(usage(&api_server(server), "shop", NOW).await.unwrap().utilization(["a"]), None);
     }
     let no_pods: fn(&str) -> (u16, Value) = |path| if path.starts_with("/api/") { refused(403) } else { pods(path) };
-    assert_eq!(usage(&api_server(no_pods), "shop", NOW).await.unwrap().utilisation(["a"]), None);
+    assert_eq!(usage(&api_server(no_pods), "shop", NOW).await.unwrap().utilization(["a"]), None);
     assert!(usage(&api_server(|_| refused(500)), "shop", NOW).await.is_err());
 }
 

@@ -58,7 +58,7 @@ pub struct Dns(pub Arc<landfall_dns::Metrics>);
 
 impl Collector for Dns {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "DNS queries, by response code; dropped: not answered";
+        let help = "DNS queries by transport and response code; dropped: not answered";
         let mut responses = encoder.encode_descriptor("dns_responses", help, None, MetricType::Counter)?;
         for transport in Transport::ALL {
             for code in Code::ALL {
@@ -68,11 +68,13 @@ impl Collector for Dns {
             }
         }
         let truncated = Transport::ALL.into_iter().map(|transport| self.0.truncated(transport)).sum();
-        counter(&mut encoder, "dns_truncated", "Answers that were truncated (TC)", truncated)?;
-        counter(&mut encoder, "dns_unsent", "Answers that the system refused to send", self.0.unsent())?;
-        let help = "TCP connections that the system could not open";
+        counter(&mut encoder, "dns_truncated", "DNS replies truncated with the TC flag set", truncated)?;
+        counter(&mut encoder, "dns_unsent", "DNS replies over UDP that the system could not send", self.0.unsent())?;
+        let help = "Failed attempts to receive DNS queries over UDP, each retried after a pause";
+        counter(&mut encoder, "dns_receive_errors", help, self.0.receive_errors())?;
+        let help = "TCP connections that the DNS server could not accept";
         counter(&mut encoder, "dns_accept_errors", help, self.0.accept_errors())?;
         let connections = i64::try_from(self.0.connections()).unwrap_or(i64::MAX);
-        gauge(&mut encoder, "dns_connections", "Open TCP connections", connections)
+        gauge(&mut encoder, "dns_connections", "Open TCP connections of the DNS server", connections)
     }
 }

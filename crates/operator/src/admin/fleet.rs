@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use tokio::sync::watch;
 
 use super::encode::{gauge, gauges};
-use landfall_controller::fleet_metrics::Figures;
+use landfall_controller::fleet_metrics::FleetMetrics;
 
 /// Metrics of the fleet, as the pipeline last published them.
 #[derive(Debug)]
@@ -49,29 +49,31 @@ struct SplitLabels {
 
 impl Collector for FleetState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let figures = self.0.borrow().clone();
-        gauge(&mut encoder, "round", "Rounds that this cluster has published", figures.round as f64)?;
-        if let Some(heard) = figures.heard {
+        let fleet_metrics = self.0.borrow().clone();
+        gauge(&mut encoder, "round", "Rounds that this cluster has published", fleet_metrics.round as f64)?;
+        if let Some(connected) = fleet_metrics.broker_connected {
             let help = "1 while the facts of all clusters are read";
-            gauge(&mut encoder, "broker_heard", help, f64::from(u8::from(heard)))?;
+            gauge(&mut encoder, "broker_heard", help, f64::from(u8::from(connected)))?;
         }
         let help = "1 while another cluster has the id of this one, which then writes no facts";
-        gauge(&mut encoder, "duplicate_cluster_id", help, f64::from(u8::from(figures.duplicate)))?;
+        gauge(&mut encoder, "duplicate_cluster_id", help, f64::from(u8::from(fleet_metrics.duplicate)))?;
         let help = "Time of the last write of a cluster's facts, by the broker's clock";
-        let written =
-            figures.written.iter().map(|(cluster, at)| (ClusterLabel { cluster: cluster.to_string() }, *at as f64));
+        let written = fleet_metrics
+            .written
+            .iter()
+            .map(|(cluster, at)| (ClusterLabel { cluster: cluster.to_string() }, *at as f64));
         gauges(&mut encoder, ("facts_written_timestamp_seconds", help), written)?;
-        let rejected = figures.rejected.iter().map(|(reason, count)| (ReasonLabel { reason }, *count as f64));
+        let rejected = fleet_metrics.rejected.iter().map(|(reason, count)| (ReasonLabel { reason }, *count as f64));
         let help = "Objects on the broker that are left out, wholly or in part";
         gauges(&mut encoder, ("facts_rejected_objects", help), rejected)?;
-        let methods = figures.methods.iter().map(|(method, count)| (MethodLabel { method }, *count as f64));
+        let methods = fleet_metrics.methods.iter().map(|(method, count)| (MethodLabel { method }, *count as f64));
         gauges(
             &mut encoder,
             ("optimized_services", "Optimized services, by how their weights were computed"),
             methods,
         )?;
-        saved(&mut encoder, &figures.savings)?;
-        achieved(&mut encoder, &figures.achieved)
+        saved(&mut encoder, &fleet_metrics.savings)?;
+        achieved(&mut encoder, &fleet_metrics.achieved)
     }
 }
 
@@ -99,14 +101,14 @@ fn saved(encoder: &mut DescriptorEncoder<'_>, savings: &BTreeMap<ServiceKey, Sav
 
 fn achieved(encoder: &mut DescriptorEncoder<'_>, achieved: &BTreeMap<ServiceKey, Vec<Achieved>>) -> fmt::Result {
     type Of = fn(&Achieved) -> f64;
-    let figures: [(&str, &str, Of); 5] = [
+    let metrics: [(&str, &str, Of); 5] = [
         ("answers_in_round", "Answers in the last round that named the cluster", |one| one.answers as f64),
         ("intended_share", "Share of the answers that the weights intended for the cluster", |one| one.intended),
         ("achieved_share", "Share of the answers that named the cluster", |one| one.share),
         ("achieved_share_low", "Lower bound of the 95% interval of the achieved share", |one| one.interval.0),
         ("achieved_share_high", "Upper bound of the 95% interval of the achieved share", |one| one.interval.1),
     ];
-    for (name, help, of) in figures {
+    for (name, help, of) in metrics {
         let values = achieved.iter().flat_map(|(key, all)| {
             all.iter().map(move |one| {
                 let labels = SplitLabels {

@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 pub struct BrokerIo {
     pub identity: Identity,
     /// Newest facts of this cluster, to be written.
-    pub own: watch::Receiver<Option<Arc<Facts>>>,
+    pub own: watch::Receiver<Option<Arc<ClusterFacts>>>,
     pub leadership: watch::Receiver<Leadership>,
     /// Queue of the pipeline, for the facts of all clusters and the state of the broker.
     pub changes: mpsc::Sender<Change>,

@@ -87,7 +87,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(api: Api<ClusterFacts>, io: &BrokerIo) -> Self {
+    fn new(api: Api<api::ClusterFacts>, io: &BrokerIo) -> Self {
         Self {
             inbox: Inbox::new(io.identity.clone()),
             writer: Writer::new(api.clone(), io.identity.clone()),
@@ -137,7 +137,7 @@ impl Session {
         let own = io.own.borrow().clone();
         let Some(own) = own.filter(|_| leads && self.inbox.may_write(now)) else { return Ok(()) };
         self.writer.write(&own, self.inbox.since(now), &io.metrics).await;
-        let taken = self.inbox.set_unwritten(self.writer.problem());
+        let taken = self.inbox.set_write_error(self.writer.problem());
         self.report(&taken, io).await
     }
 
@@ -162,7 +162,7 @@ impl Session {
 
 /// Returns the time of the broker, from a dry run of a write: the answer has the time that the write would have. Returns
 /// `None` if the dry run fails; the known skew then stays until the next real write.
-async fn broker_time(api: &Api<ClusterFacts>, identity: &Identity) -> Option<u64> {
+async fn broker_time(api: &Api<api::ClusterFacts>, identity: &Identity) -> Option<u64> {
     let named = name(identity.cluster.as_str(), 0);
     let mut object =
         api::ClusterFacts::new(&named, objects::cluster_part(&ClusterFacts::empty(identity.cluster.clone())));

@@ -31,7 +31,7 @@ pub(super) struct Writer {
     /// Parts as they were written.
     written: BTreeMap<i32, ClusterFactsSpec>,
     /// Facts of which all parts are written.
-    done: Option<Arc<Facts>>,
+    done: Option<Arc<ClusterFacts>>,
     failures: u32,
     /// Error of the last attempt.
     failure: Option<Arc<str>>,
@@ -56,7 +56,7 @@ impl Writer {
     }
 
     /// Writes the parts of these facts that are not written yet, unless an attempt failed a moment ago.
-    pub(super) async fn write(&mut self, facts: &Arc<Facts>, since: u64, metrics: &Metrics) {
+    pub(super) async fn write(&mut self, facts: &Arc<ClusterFacts>, since: u64, metrics: &Metrics) {
         let waits = self.next.is_some_and(|next| Instant::now() < next);
         if waits || self.done.as_ref().is_some_and(|done| Arc::ptr_eq(done, facts)) {
             return;
@@ -93,7 +93,7 @@ impl Writer {
     }
 
     /// Writes all parts that changed, then deletes surplus ones.
-    async fn write_parts(&mut self, facts: &Facts, since: u64, metrics: &Metrics) -> Result<(), String> {
+    async fn write_parts(&mut self, facts: &ClusterFacts, since: u64, metrics: &Metrics) -> Result<(), String> {
         let parts: Vec<(i32, ClusterFactsSpec)> = (0..).zip(parts(facts, &self.identity, since)).collect();
         let count = i32::try_from(parts.len()).unwrap_or(i32::MAX);
         let mut refused = None;

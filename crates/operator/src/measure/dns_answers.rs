@@ -41,7 +41,7 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
 /// State of the collection.
 #[derive(Default)]
 struct Collector {
-    tallies: AnswerCounters,
+    counters: AnswerCounters,
     replicas: Vec<SocketAddr>,
     /// Time of the last read that any replica answered.
     last_read: Option<Instant>,
@@ -74,12 +74,12 @@ impl Collector {
         let mut measured = Measured::default();
         let mut any_answered = false;
         let mut probes = BTreeSet::new();
-        for (replica, page) in collect(&self.replicas).await {
-            match page {
-                Ok(page) => {
+        for (replica, report) in collect(&self.replicas).await {
+            match report {
+                Ok(report) => {
                     any_answered = true;
-                    probes.extend(page.probe.iter().copied());
-                    add(&mut measured.answers, self.tallies.step(&replica.to_string(), page, (sources.clock)()));
+                    probes.extend(report.probe.iter().copied());
+                    add(&mut measured.answers, self.counters.step(&replica.to_string(), report, (sources.clock)()));
                     self.log.resolve(&replica.to_string());
                 }
                 Err(error) => self.log(&replica.to_string(), &chain(&error)),

@@ -20,7 +20,7 @@ const STEP_INTERVAL: Duration = Duration::from_secs(30);
 const MAX_QUEUED_OUTCOMES: usize = 256;
 
 /// Probes until the receiver of changes is gone.
-pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, changes: mpsc::Sender<Change>) {
+pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>, changes: mpsc::Sender<Change>) {
     let (sender, mut outcomes) = mpsc::channel(MAX_QUEUED_OUTCOMES);
     let mut probes = std::pin::pin!(probe::run(targets.clone(), source, sender));
     let mut links = Links::default();
@@ -59,7 +59,7 @@ impl Links {
     }
 
     /// Ends a step, and forgets peers without an address. Returns true if anything changed.
-    fn step(&mut self, targets: &Targets) -> bool {
+    fn step(&mut self, targets: &ProbeTargets) -> bool {
         let before = self.peer_links();
         self.peers.retain(|peer, _| targets.contains_key(peer));
         for path in self.peers.values_mut() {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn step_reports_a_path_whose_quality_changed() {
-        let targets = Targets::from([(id(), Vec::new())]);
+        let targets = ProbeTargets::from([(id(), Vec::new())]);
         let mut links = Links::default();
         let probe =
             |links: &mut Links, times: u32, ms: u64| (0..times).filter(|_| links.record(&probed(Some(ms)))).count();
@@ -117,6 +117,6 @@ mod tests {
         assert!(!links.step(&targets));
         assert_eq!(probe(&mut links, 20, 28), 0, "the change is too small");
         assert!(links.step(&targets));
-        assert!(links.step(&Targets::new()) && links.peer_links().is_empty(), "the peer has no address any more");
+        assert!(links.step(&ProbeTargets::new()) && links.peer_links().is_empty(), "the peer has no address any more");
     }
 }

@@ -28,8 +28,8 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
     let mut log = LogOnce::default();
     loop {
         ticks.tick().await;
-        let meters = sources.meters.borrow().clone();
-        let readings = read(sources, &meters, &mut log).await;
+        let load_targets = sources.load_targets.borrow().clone();
+        let readings = read(sources, &load_targets, &mut log).await;
         if readings.is_empty() {
             continue;
         }
@@ -41,38 +41,38 @@ pub(super) async fn run(sources: &Sources, changes: &mpsc::Sender<Change>) {
 }
 
 /// Reads all exports once.
-async fn read(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap<ServiceKey, Reading> {
-    let usages = usages(sources, meters, log).await;
-    let one = |(key, meter): (&ServiceKey, &LoadTarget)| {
-        let (key, queries) = (key.clone(), meter.queries.clone());
-        let pods: Vec<String> = meter.pods.iter().map(ToString::to_string).collect();
-        let busy = usages.get(key.namespace()).and_then(|usage| usage.utilisation(pods.iter().map(String::as_str)));
+async fn read(sources: &Sources, load_targets: &LoadTargets, log: &mut LogOnce) -> BTreeMap<ServiceKey, Reading> {
+    let usages = usages(sources, load_targets, log).await;
+    let one = |(key, target): (&ServiceKey, &LoadTarget)| {
+        let (key, queries) = (key.clone(), target.queries.clone());
+        let pods: Vec<String> = target.pods.iter().map(ToString::to_string).collect();
+        let busy = usages.get(key.namespace()).and_then(|usage| usage.utilization(pods.iter().map(String::as_str)));
         async move {
             let load = query(sources, &key, queries.load.as_deref()).await;
-            let utilisation = query(sources, &key, queries.utilisation.as_deref()).await;
-            (key, load, utilisation, busy)
+            let utilization = query(sources, &key, queries.utilization.as_deref()).await;
+            (key, load, utilization, busy)
         }
     };
     let readings: Vec<_> =
-        futures::stream::iter(meters.iter().map(one)).buffer_unordered(MAX_CONCURRENT_READS).collect().await;
+        futures::stream::iter(load_targets.iter().map(one)).buffer_unordered(MAX_CONCURRENT_READS).collect().await;
     let mut read = BTreeMap::new();
-    for (key, load, utilisation, busy) in readings {
+    for (key, load, utilization, busy) in readings {
         let whys: BTreeSet<String> =
-            [&load, &utilisation].into_iter().filter_map(|result| result.clone().err()).collect();
+            [&load, &utilization].into_iter().filter_map(|result| result.clone().err()).collect();
         log_problems(log, &format!("Prometheus about {key}"), whys);
         let value = |result: Result<Option<f64>, String>| result.ok().flatten();
-        let reading = Reading { load_rps: value(load), utilisation: value(utilisation).or(busy) };
+        let reading = Reading { load_rps: value(load), utilization: value(utilization).or(busy) };
         read.insert(key, reading);
     }
     read
 }
 
 /// Reads the CPU of pods in the namespaces that have an export without a query for its utilization.
-async fn usages(sources: &Sources, meters: &Meters, log: &mut LogOnce) -> BTreeMap<String, Usage> {
-    let has_query = |meter: &Meter| sources.prometheus.is_some() && meter.queries.utilisation.is_some();
-    let namespaces: BTreeSet<&str> = meters
+async fn usages(sources: &Sources, load_targets: &LoadTargets, log: &mut LogOnce) -> BTreeMap<String, Usage> {
+    let has_query = |target: &LoadTarget| sources.prometheus.is_some() && target.queries.utilization.is_some();
+    let namespaces: BTreeSet<&str> = load_targets
         .iter()
-        .filter(|(_, meter)| !has_query(meter) && !meter.pods.is_empty())
+        .filter(|(_, target)| !has_query(target) && !target.pods.is_empty())
         .map(|(key, _)| key.namespace())
         .collect();
     // In sequence, the timeouts of a metrics-server that hangs would add up and delay all reads.
@@ -153,28 +153,28 @@ mod tests {
             client: Client::new(service, "default"),
             replicas: Replicas::Given(Vec::new()),
             prometheus: None,
-            meters: watch::channel(LoadTargets::new()).1,
+            load_targets: watch::channel(LoadTargets::new()).1,
             clock: || 0,
         }
     }
 
     /// Returns one export in each of three namespaces, without a query.
-    fn meters() -> Meters {
-        let meter = Meter { queries: Queries::default(), pods: BTreeSet::from(["pod".into()]) };
+    fn load_targets() -> LoadTargets {
+        let target = LoadTarget { queries: PrometheusQueries::default(), pods: BTreeSet::from(["pod".into()]) };
         let keys = ["shop", "bank", "post"].map(|namespace| ServiceKey::new(namespace, "web").unwrap());
-        keys.into_iter().map(|key| (key, meter.clone())).collect()
+        keys.into_iter().map(|key| (key, target.clone())).collect()
     }
 
     #[tokio::test]
     async fn problems_of_pod_metrics_are_one_topic_until_they_are_gone() {
         let status = Arc::new(AtomicU16::new(200));
-        let (sources, meters) = (sources(&status), meters());
+        let (sources, load_targets) = (sources(&status), load_targets());
         let mut log = LogOnce::default();
         for (code, expected) in [(404, 0), (503, 1), (503, 1), (500, 1), (200, 0), (503, 1), (404, 0)] {
             status.store(code, Ordering::Relaxed);
-            let usages = usages(&sources, &meters, &mut log).await;
+            let usages = usages(&sources, &load_targets, &mut log).await;
             assert_eq!(log.unresolved().len(), expected, "{code}: {:?}", log.unresolved());
-            assert_eq!(usages.len(), if expected == 0 { meters.len() } else { 0 });
+            assert_eq!(usages.len(), if expected == 0 { load_targets.len() } else { 0 });
         }
     }
 
@@ -182,7 +182,7 @@ mod tests {
     async fn hanging_metrics_server_is_waited_for_in_all_namespaces_at_once() {
         let began = Instant::now();
         let mut log = LogOnce::default();
-        assert!(usages(&sources(&Arc::default()), &meters(), &mut log).await.is_empty());
+        assert!(usages(&sources(&Arc::default()), &load_targets(), &mut log).await.is_empty());
         assert!(began.elapsed() < 2 * REQUEST_TIMEOUT, "{:?}", began.elapsed());
         assert_eq!(log.unresolved()["metrics.k8s.io"], "no answer in time");
     }

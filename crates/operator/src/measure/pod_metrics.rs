@@ -43,7 +43,7 @@ struct Cpu {
 impl Usage {
     /// Returns the utilization of these pods together: 1 when they use what they requested; it may be higher. Returns `None`
     /// if none of them requests CPU or has a recent measurement.
-    pub fn utilisation<'a>(&self, pods: impl IntoIterator<Item = &'a str>) -> Option<f64> {
+    pub fn utilization<'a>(&self, pods: impl IntoIterator<Item = &'a str>) -> Option<f64> {
         let measured = pods.into_iter().filter_map(|pod| self.pods.get(pod));
         let (used, requested) =
             measured.fold((0.0, 0.0), |(used, requested), cpu| (used + cpu.used, requested + cpu.requested));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn utilisation_is_the_sum_of_usage_over_the_sum_of_requests() {
+    fn utilization_is_the_sum_of_usage_over_the_sum_of_requests() {
         let pods = [
             pod("a", &[("web", requests("500m"))]),
             pod("b", &[("web", requests("1500m")), ("sidecar", json!({}))]),
@@ -262,14 +262,14 @@ mod tests {
             used("other", 10, &[("web", "4")]),
         ];
         let usage = join(&pods, &metrics, NOW);
-        assert!(near(usage.utilisation(["a", "b"]), 0.5), "{usage:?}");
-        assert!(near(usage.utilisation(["a", "new"]), 0.5), "a new pod has no measurement yet");
-        assert!(near(usage.utilisation(["other"]), 4.0), "more than requested");
-        assert_eq!(usage.utilisation([]), None);
+        assert!(near(usage.utilization(["a", "b"]), 0.5), "{usage:?}");
+        assert!(near(usage.utilization(["a", "new"]), 0.5), "a new pod has no measurement yet");
+        assert!(near(usage.utilization(["other"]), 4.0), "more than requested");
+        assert_eq!(usage.utilization([]), None);
     }
 
     #[test]
-    fn limits_count_without_requests_and_pods_without_both_have_no_utilisation() {
+    fn limits_count_without_requests_and_pods_without_both_have_no_utilization() {
         let pods = [
             pod("limited", &[("web", json!({"limits": {"cpu": "2"}}))]),
             pod("free", &[("web", json!({}))]),
@@ -277,18 +277,18 @@ mod tests {
         ];
         let metrics = ["limited", "free", "zero"].map(|name| used(name, 0, &[("web", "500m")]));
         let usage = join(&pods, &metrics, NOW);
-        assert!(near(usage.utilisation(["limited"]), 0.25));
-        assert_eq!(usage.utilisation(["free", "zero"]), None);
+        assert!(near(usage.utilization(["limited"]), 0.25));
+        assert_eq!(usage.utilization(["free", "zero"]), None);
     }
 
     #[test]
     fn old_measurements_do_not_count() {
         let pods = [pod("a", &[("web", requests("1"))])];
-        let usage = |age| join(&pods, &[used("a", age, &[("web", "500m")])], NOW).utilisation(["a"]);
+        let usage = |age| join(&pods, &[used("a", age, &[("web", "500m")])], NOW).utilization(["a"]);
         assert!(near(usage(MAX_AGE_SECONDS), 0.5));
         assert_eq!(usage(MAX_AGE_SECONDS + 1), None);
         let timeless = PodMetrics { timestamp: None, ..used("a", 0, &[("web", "500m")]) };
-        assert_eq!(join(&pods, &[timeless], NOW).utilisation(["a"]), None);
+        assert_eq!(join(&pods, &[timeless], NOW).utilization(["a"]), None);
     }
 
     #[test]

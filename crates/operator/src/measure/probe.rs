@@ -37,7 +37,7 @@ pub struct Probed {
 
 /// Probes until the receiver of outcomes is gone. `source` is the local address that probes leave from, for peers of its
 /// address family. A peer without an address is not probed, so it has no outcome.
-pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, outcomes: mpsc::Sender<Probed>) {
+pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>, outcomes: mpsc::Sender<Probed>) {
     let mut ticks = interval(PROBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut round = 0_usize;
@@ -70,7 +70,7 @@ pub async fn run(targets: watch::Receiver<Targets>, source: Option<IpAddr>, outc
 
 /// Schedules a probe of each target, evenly over the interval, because simultaneous probes would delay each other. A target
 /// that still waits for its last probe keeps its place, so that each is probed even if there are too many.
-fn spread(targets: &Targets, now: Instant, due: &mut VecDeque<(Instant, ClusterId)>) {
+fn spread(targets: &ProbeTargets, now: Instant, due: &mut VecDeque<(Instant, ClusterId)>) {
     let step = PROBE_INTERVAL / u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
     let mut at = now;
     for cluster in targets.keys() {
@@ -255,14 +255,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn probing_ends_when_the_receiver_of_outcomes_is_gone() {
-        let (mut tasks, _sender, probed) = started(Targets::new());
+        let (mut tasks, _sender, probed) = started(ProbeTargets::new());
         drop(probed);
         assert!(tasks.join_next().await.unwrap().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn probes_are_spread_over_the_second_and_a_waiting_target_keeps_its_place() {
-        let targets: Targets = ["a", "b", "c", "d"].map(|cluster| (id(cluster), Vec::new())).into();
+        let targets: ProbeTargets = ["a", "b", "c", "d"].map(|cluster| (id(cluster), Vec::new())).into();
         let now = Instant::now();
         let mut due = VecDeque::from([(now, id("c"))]);
         spread(&targets, now + PROBE_INTERVAL, &mut due);

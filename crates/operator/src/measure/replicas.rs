@@ -42,15 +42,15 @@ pub enum CollectError {
     Http(#[from] hyper::Error),
     #[error("answered {0}; it is not a DNS replica, or of another version")]
     Status(StatusCode),
-    #[error("the page {0}")]
-    Page(#[from] AnswersReportError),
+    #[error("its report {0}")]
+    Report(#[from] AnswersReportError),
 }
 
 /// Reads all replicas. Returns one result for each, in the same order.
-pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Page, CollectError>)> {
+pub async fn collect(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<AnswersReport, CollectError>)> {
     let read = |&replica: &SocketAddr| async move {
-        let page = timeout(READ_TIMEOUT, fetch(replica)).await.unwrap_or(Err(CollectError::Silent));
-        (replica, page)
+        let report = timeout(READ_TIMEOUT, fetch(replica)).await.unwrap_or(Err(CollectError::Silent));
+        (replica, report)
     };
     futures::stream::iter(replicas.iter().map(read)).buffered(MAX_CONCURRENT_READS).collect().await
 }
@@ -72,7 +72,7 @@ async fn fetch(replica: SocketAddr) -> Result<AnswersReport, CollectError> {
     };
     // The connection makes progress only while it is polled. It can end before the whole answer was read from it.
     match select(std::pin::pin!(exchange), std::pin::pin!(connection)).await {
-        Either::Left((page, _)) => page,
+        Either::Left((report, _)) => report,
         Either::Right((_, exchange)) => exchange.await,
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::admin::{self, Admin};
 
-    /// Starts an admin port with this page of counts.
+    /// Starts an admin port with this report of answers. `None`: it has none.
     async fn start(tasks: &mut JoinSet<()>, answers: Option<String>) -> SocketAddr {
         let listener = admin::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -141,13 +141,13 @@ mod tests {
     #[tokio::test]
     async fn replicas_are_read_by_http_with_one_result_each() {
         let mut tasks = JoinSet::new();
-        let page = r#"{"boot":"1","probe":["0.0.0.0:8053"],"answers":{"shop/web":{"east":3}}}"#;
-        let well = start(&mut tasks, Some(page.to_owned())).await;
+        let report = r#"{"boot":"1","probe":["0.0.0.0:8053"],"answers":{"shop/web":{"east":3}}}"#;
+        let well = start(&mut tasks, Some(report.to_owned())).await;
         let other = start(&mut tasks, None).await;
         let collected = collect(&[well, other]).await;
-        let (from, page) = &collected[0];
+        let (from, report) = &collected[0];
         assert_eq!(
-            (from, page.as_ref().unwrap()),
+            (from, report.as_ref().unwrap()),
             (
                 &well,
                 &report::read(
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn page_of_megabytes_is_read_and_one_that_is_too_long_is_not() {
+    async fn report_of_megabytes_is_read_and_one_that_is_too_long_is_not() {
         let mut tasks = JoinSet::new();
         let padded = |length: usize| format!(r#"{{"boot":"1","answers":{{}}}}{}"#, " ".repeat(length - 25));
-        let large = start(&mut tasks, Some(padded(MOST_OCTETS))).await;
-        let too_large = start(&mut tasks, Some(padded(MOST_OCTETS + 1))).await;
+        let large = start(&mut tasks, Some(padded(MAX_REPORT_BYTES))).await;
+        let too_large = start(&mut tasks, Some(padded(MAX_REPORT_BYTES + 1))).await;
         assert!(collect(&[large]).await[0].1.is_ok());
-        assert_eq!(error(too_large).await, "the page is longer than 8 MiB");
+        assert_eq!(error(too_large).await, "its report is longer than 8 MiB");
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ pub struct Sources {
     pub replicas: Replicas,
     pub prometheus: Option<Prometheus>,
     /// Own exports to be measured.
-    pub meters: watch::Receiver<Meters>,
+    pub load_targets: watch::Receiver<LoadTargets>,
     pub clock: fn() -> u64,
 }
 

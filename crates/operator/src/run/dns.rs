@@ -74,14 +74,14 @@ pub async fn dns(
     tasks.first_to_end().await
 }
 
-/// Returns the writer of the page with the counts of answers. The page has an id that no other process has.
+/// Returns a function that writes the report of answers, with an id that no other process has.
 fn answers(
     plan: watch::Receiver<Option<Arc<Plan>>>,
     probe: Vec<SocketAddr>,
 ) -> impl Fn() -> String + Send + Sync + 'static {
-    let boot = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+    let process_id = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
     move || {
         let plan = plan.borrow().clone();
-        report::write(&boot, &probe, plan.as_deref())
+        report::write(&process_id, &probe, plan.as_deref())
     }
 }

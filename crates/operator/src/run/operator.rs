@@ -23,8 +23,8 @@ use crate::metrics::Metrics;
 use crate::{broker, clock};
 use kube::Client;
 use landfall_controller::broker::objects::Identity;
-use landfall_controller::facts::Facts;
-use landfall_controller::fleet_metrics::Figures;
+use landfall_controller::facts::ClusterFacts;
+use landfall_controller::fleet_metrics::FleetMetrics;
 use landfall_controller::observe::perspective::RulesFrom;
 use landfall_controller::targets::LoadTargets;
 use landfall_core::plan::Plan;
@@ -61,16 +61,16 @@ pub async fn operator(
     };
     let broker = BrokerSource::new(options.broker, &client, &process.submariner_namespace);
     let replicas = replicas(options.dns_replicas, options.dns_service, &process.namespace);
-    let (meters, clock) = (receivers.meters, clock::unix_seconds);
-    let sources = Sources { client: client.clone(), replicas, prometheus, meters, clock };
+    let (load_targets, clock) = (receivers.load_targets, clock::unix_seconds);
+    let sources = Sources { client: client.clone(), replicas, prometheus, load_targets, clock };
     let leadership = receivers.leadership;
     let other_sources = change_sources((broker, receivers.own), sources, leadership.clone(), metrics.clone());
     let publisher = Publisher {
         outbox: Arc::clone(&outbox),
         clock: clock::time,
         own: senders.own,
-        meters: senders.meters,
-        figures: senders.figures,
+        load_targets: senders.load_targets,
+        fleet_metrics: senders.fleet_metrics,
     };
     let pipeline = PipelineTask {
         client: client.clone(),
@@ -93,30 +93,34 @@ pub async fn operator(
 struct Senders {
     plan: watch::Sender<Option<Arc<Plan>>>,
     leadership: watch::Sender<Leadership>,
-    own: watch::Sender<Option<Arc<Facts>>>,
-    meters: watch::Sender<Meters>,
-    figures: watch::Sender<Arc<Figures>>,
+    own: watch::Sender<Option<Arc<ClusterFacts>>>,
+    load_targets: watch::Sender<LoadTargets>,
+    fleet_metrics: watch::Sender<Arc<FleetMetrics>>,
 }
 
 /// Receiving ends of the same values.
 struct Receivers {
     plan: watch::Receiver<Option<Arc<Plan>>>,
     leadership: watch::Receiver<Leadership>,
-    own: watch::Receiver<Option<Arc<Facts>>>,
-    meters: watch::Receiver<Meters>,
-    figures: watch::Receiver<Arc<Figures>>,
+    own: watch::Receiver<Option<Arc<ClusterFacts>>>,
+    load_targets: watch::Receiver<LoadTargets>,
+    fleet_metrics: watch::Receiver<Arc<FleetMetrics>>,
 }
 
 fn channels() -> (Senders, Receivers) {
-    let plan = watch::channel(None);
-    let leadership = watch::channel(Leadership::Waiting);
-    let own = watch::channel(None);
-    let meters = watch::channel(Meters::new());
-    let figures = watch::channel(Arc::<Figures>::default());
-    (
-        Senders { plan: plan.0, leadership: leadership.0, own: own.0, meters: meters.0, figures: figures.0 },
-        Receivers { plan: plan.1, leadership: leadership.1, own: own.1, meters: meters.1, figures: figures.1 },
-    )
+    let (plan, plan_receiver) = watch::channel(None);
+    let (leadership, leadership_receiver) = watch::channel(Leadership::Waiting);
+    let (own, own_receiver) = watch::channel(None);
+    let (load_targets, load_targets_receiver) = watch::channel(LoadTargets::new());
+    let (fleet_metrics, fleet_metrics_receiver) = watch::channel(Arc::<FleetMetrics>::default());
+    let receivers = Receivers {
+        plan: plan_receiver,
+        leadership: leadership_receiver,
+        own: own_receiver,
+        load_targets: load_targets_receiver,
+        fleet_metrics: fleet_metrics_receiver,
+    };
+    (Senders { plan, leadership, own, load_targets, fleet_metrics }, receivers)
 }
 
 /// Returns a registry with all metrics of the operator.
@@ -126,7 +130,7 @@ fn operator_registry(metrics: &Metrics, outbox: &Arc<Outbox>, receivers: &Receiv
     metrics.register_broker(&mut registry);
     let writer = WriterState { outbox: Arc::clone(outbox), leadership: receivers.leadership.clone() };
     registry.register_collector(Box::new(writer));
-    registry.register_collector(Box::new(FleetState(receivers.figures.clone())));
+    registry.register_collector(Box::new(FleetState(receivers.fleet_metrics.clone())));
     registry
 }
 
@@ -140,7 +144,7 @@ fn replicas(configured: Vec<SocketAddr>, service: String, namespace: &str) -> Re
 
 /// Returns the sources of changes other than the watches: the broker and the measurements.
 fn change_sources(
-    (broker, own): (BrokerSource, watch::Receiver<Option<Arc<Facts>>>),
+    (broker, own): (BrokerSource, watch::Receiver<Option<Arc<ClusterFacts>>>),
     sources: Sources,
     leadership: watch::Receiver<Leadership>,
     metrics: Metrics,

@@ -22,11 +22,11 @@ pub(super) struct Publisher {
     pub(super) outbox: Arc<Outbox>,
     pub(super) clock: fn() -> Time,
     /// Own facts for the broker.
-    pub(super) own: watch::Sender<Option<Arc<Facts>>>,
+    pub(super) own: watch::Sender<Option<Arc<ClusterFacts>>>,
     /// Own exports to be measured.
-    pub(super) meters: watch::Sender<Meters>,
+    pub(super) load_targets: watch::Sender<LoadTargets>,
     /// Metrics of the fleet for the admin port.
-    pub(super) figures: watch::Sender<Arc<Figures>>,
+    pub(super) fleet_metrics: watch::Sender<Arc<FleetMetrics>>,
 }
 
 impl Observer for Publisher {
@@ -45,11 +45,11 @@ impl Observer for Publisher {
         if touched.is_empty() {
             return;
         }
-        self.meters.send_if_modified(|last| {
-            let now = targets::meters(pipeline);
+        self.load_targets.send_if_modified(|last| {
+            let now = targets::load_targets(pipeline);
             std::mem::replace(last, now.clone()) != now
         });
-        let now = FleetMetrics::of(pipeline, &self.figures.borrow());
-        self.figures.send_replace(Arc::new(now));
+        let now = FleetMetrics::of(pipeline, &self.fleet_metrics.borrow());
+        self.fleet_metrics.send_replace(Arc::new(now));
     }
 }
