@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use landfall_controller::change::{Change, Touched};
 use landfall_controller::pipeline::Pipeline;
 
-/// Limit of changes in one batch. Changes that arrive during planning form the next batch, so that a burst is planned once.
-/// The limit keeps a large list from delaying everything else for long.
+/// Limit of changes in one batch. Changes that arrive during planning form the next batch, so that a burst is planned
+/// once. The limit keeps a large list from delaying everything else for long.
 const MAX_BATCH: usize = 4096;
 
 /// A consumer of more than the plan, such as metrics. Called after every batch of changes, also before there is a plan.

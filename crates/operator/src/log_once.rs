@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 pub struct LogOnce(BTreeMap<String, String>);
 
 impl LogOnce {
-    /// Limit of topics, more than a process has at a time. Beyond it all topics are forgotten, and their messages are logged
-    /// once more.
+    /// Limit of topics, more than a process has at a time. Beyond it all topics are forgotten, and their messages are
+    /// logged once more.
     const MAX_TOPICS: usize = 1000;
 
     /// Remembers the message. Returns true if it differs from the last one on this topic.

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 /// Attempts after which a denial is final.
 const MANY: u32 = 60;
 
-/// An API server, as a function from a path and the number of the request to a status and a body. `None`: no answer, as to a
-/// watch without events.
+/// An API server, as a function from a path and the number of the request to a status and a body. `None`: no answer, as
+/// to a watch without events.
 type Server = fn(&str, u32) -> Option<(u16, Value)>;
 
 struct Watched {
@@ -171,7 +171,8 @@ async fn cluster_facts_of_users_are_watched_in_our_own_namespace_alone() {
     assert_eq!(Scope::All.of(Kind::Node, "ours"), Scope::All);
 }
 
-/// API server with EndpointSlices. Panics unless a request has the label selector of the clusterset exactly if `selected`.
+/// API server with EndpointSlices. Panics unless a request has the label selector of the clusterset exactly if
+/// `selected`.
 fn slices(path: &str, selected: bool) -> Option<(u16, Value)> {
     match path {
         "/apis/discovery.k8s.io/v1" => resources("discovery.k8s.io/v1", "endpointslices", "EndpointSlice"),

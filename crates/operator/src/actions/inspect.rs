@@ -74,7 +74,8 @@ pub async fn cluster(options: &ClusterOptions) -> Result<Inspection, InspectErro
     Ok(Inspection { clusters: vec![pipeline], now: Some(unix_seconds()), findings })
 }
 
-/// Reads a cluster. Removes from `pending` each kind whose list has arrived, and notes there why a list does not arrive.
+/// Reads a cluster. Removes from `pending` each kind whose list has arrived, and notes there why a list does not
+/// arrive.
 async fn read(
     client: &Client,
     options: &ClusterOptions,

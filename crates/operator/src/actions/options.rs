@@ -17,7 +17,8 @@ pub struct ClusterOptions {
     pub namespace: String,
     /// Namespace of the Submariner resource.
     pub submariner_namespace: String,
-    /// Kubeconfig of the broker, and the namespace of the clusterset there. `None`: the broker of the Submariner resource.
+    /// Kubeconfig of the broker, and the namespace of the clusterset there. `None`: the broker of the Submariner
+    /// resource.
     pub broker: Option<(PathBuf, String)>,
 }
 

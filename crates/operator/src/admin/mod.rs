@@ -34,9 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Error)]
-#[error(
-    "cannot listen on {address} for health checks and metrics; if another process uses the port, choose one with --admin"
-)]
+#[error("cannot listen on {address} for health checks and metrics; if the port is in use, choose one with --admin")]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
@@ -47,7 +45,8 @@ pub struct Admin {
     pub registry: Registry,
     /// Returns the names of what is missing before traffic may come. Empty when the process is ready.
     pub missing: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
-    /// Writes the counts of answers (`landfall_controller::answers::report`). `None` in a process that answers no queries.
+    /// Writes the counts of answers (`landfall_controller::answers::report`). `None` in a process that answers no
+    /// queries.
     pub answers: Option<Box<dyn Fn() -> String + Send + Sync>>,
 }
 

@@ -1,7 +1,7 @@
 //! Address and credentials of the broker.
 //!
-//! Submariner keeps them in its resource, newer versions of it in a Secret beside that. Without Submariner they are in a
-//! kubeconfig. Both are read periodically, so that a renewed token does not need a restart.
+//! Submariner keeps them in its resource, newer versions of it in a Secret beside that. Without Submariner they are in
+//! a kubeconfig. Both are read periodically, so that a renewed token does not need a restart.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,8 @@ pub enum BrokerSource {
 }
 
 impl BrokerSource {
-    /// Returns the given kubeconfig of the broker and namespace there, otherwise the Submariner resource of this cluster.
+    /// Returns the given kubeconfig of the broker and namespace there, otherwise the Submariner resource of this
+    /// cluster.
     pub fn new(kubeconfig: Option<(PathBuf, String)>, client: &Client, submariner_namespace: &str) -> Self {
         match kubeconfig {
             Some((path, namespace)) => Self::Kubeconfig { path, namespace },

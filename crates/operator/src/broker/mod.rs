@@ -4,9 +4,9 @@
 //! own facts ── objects ──▶ writer ──▶ broker ── watch ──▶ inbox (owner, age, limits) ──▶ PeerEvents for the pipeline
 //! ```
 //!
-//! Plans use only what comes back from the broker, own facts included. A cluster that knew more about itself than the others
-//! do would compute a different plan for all of them. While the broker is away no facts arrive and none age, so plans follow
-//! health alone.
+//! Plans use only what comes back from the broker, own facts included. A cluster that knew more about itself than the
+//! others do would compute a different plan for all of them. While the broker is away no facts arrive and none age, so
+//! plans follow health alone.
 
 pub mod credentials;
 mod writer;
@@ -26,8 +26,8 @@ use landfall_controller::change::PeerEvent;
 
 /// Pause between two reads of the credentials.
 const CREDENTIALS_INTERVAL: Duration = Duration::from_secs(5);
-/// Reads in a row without a configured broker after which the broker is gone. An API server that restarts may deny for a
-/// moment that the resource exists, and the fleet must not vanish because of that.
+/// Reads in a row without a configured broker after which the broker is gone. An API server that restarts may deny for
+/// a moment that the resource exists, and the fleet must not vanish because of that.
 const MAX_MISSING_READS: u32 = 6;
 /// Limit for one read, of the credentials or of the broker.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);

@@ -160,8 +160,8 @@ impl Session {
     }
 }
 
-/// Returns the time of the broker, from a dry run of a write: the answer has the time that the write would have. Returns
-/// `None` if the dry run fails; the known skew then stays until the next real write.
+/// Returns the time of the broker, from a dry run of a write: the answer has the time that the write would have.
+/// Returns `None` if the dry run fails; the known skew then stays until the next real write.
 async fn broker_time(api: &Api<api::ClusterFacts>, identity: &Identity) -> Option<u64> {
     let named = name(identity.cluster.as_str(), 0);
     let mut object =

@@ -87,7 +87,8 @@ impl Writer {
         }
     }
 
-    /// Returns why the facts are not written. Returns `None` after a single failure, which may be a restart of the broker.
+    /// Returns why the facts are not written. Returns `None` after a single failure, which may be a restart of the
+    /// broker.
     pub(super) fn problem(&self) -> Option<Arc<str>> {
         self.failure.clone().filter(|_| self.failures > 1)
     }
@@ -114,7 +115,8 @@ impl Writer {
             metrics.facts_written(patched.is_ok(), bytes);
             match patched {
                 Ok(_) => drop(self.written.insert(number, spec)),
-                // The broker may still accept the others, and the first one matters most: it has the facts of the cluster.
+                // The broker may still accept the others, and the first one matters most: it has the facts of the
+                // cluster.
                 Err(Failure::Refused(why)) => refused = refused.or(Some(why)),
                 Err(Failure::Lost(why)) => return Err(why),
             }
@@ -218,7 +220,8 @@ mod tests {
         Client::new(service, "landfall-broker")
     }
 
-    /// Writes three parts of facts in two attempts. Returns the names of the accepted objects, and the error that is left.
+    /// Writes three parts of facts in two attempts. Returns the names of the accepted objects, and the error that is
+    /// left.
     async fn written(refuses: &'static str) -> (Vec<String>, Option<String>) {
         let mut facts = ClusterFacts::empty(ClusterId::new("east").unwrap());
         for i in 0..1000 {

@@ -35,8 +35,8 @@ pub fn load(dir: &Path, namespace: &str) -> Result<Vec<(Folder, Pipeline)>, File
     Ok(clusters)
 }
 
-/// Gives every cluster the facts of the others, as a broker would. It takes two rounds: the first one brings the locations,
-/// and the price of traffic between two clusters depends on the locations of both.
+/// Gives every cluster the facts of the others, as a broker would. It takes two rounds: the first one brings the
+/// locations, and the price of traffic between two clusters depends on the locations of both.
 pub fn exchange_facts(clusters: &mut [(Folder, Pipeline)]) {
     const ROUNDS: usize = 2;
     for _ in 0..ROUNDS {

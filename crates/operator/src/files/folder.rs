@@ -1,7 +1,7 @@
 //! Reads objects from a directory: one folder per cluster, manifests as `kubectl get -o yaml` prints them.
 //!
-//! A folder remembers which file has which objects, so that a changed file leads to a few changes and not to a new start. A
-//! document that cannot be read is named and skipped, and its object keeps its previous version.
+//! A folder remembers which file has which objects, so that a changed file leads to a few changes and not to a new
+//! start. A document that cannot be read is named and skipped, and its object keeps its previous version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -187,8 +187,8 @@ impl Folder {
         self.files.values().flat_map(|file| &file.problems)
     }
 
-    /// Returns the changes that follow when a file does not have these objects any more. An object that another file has too
-    /// is not deleted, but read from that file.
+    /// Returns the changes that follow when a file does not have these objects any more. An object that another file
+    /// has too is not deleted, but read from that file.
     fn deletions(&self, objects: BTreeSet<(Kind, ObjectRef)>) -> Vec<ObjectEvent> {
         let mut changes = Vec::new();
         for object in objects {
@@ -209,9 +209,9 @@ fn read_object(path: &Path, wanted: &(Kind, ObjectRef)) -> Option<ObjectEvent> {
     Some(ObjectEvent::Apply { object, origin: Some(path.into()) })
 }
 
-/// Loads the folder, then reads all changes in it, until the receiver is gone. `problems` gets the present problems of the
-/// files. `readers` limits how many folders are read at once: with one per core the first cluster answers long before the
-/// last one is read.
+/// Loads the folder, then reads all changes in it, until the receiver is gone. `problems` gets the present problems of
+/// the files. `readers` limits how many folders are read at once: with one per core the first cluster answers long
+/// before the last one is read.
 pub async fn follow(
     mut folder: Folder,
     changes: mpsc::Sender<Change>,
@@ -241,7 +241,8 @@ pub async fn follow(
         }
         let touched = next_paths(&mut events, &folder.path).await;
         if touched.contains(&folder.path) {
-            // The folder itself was removed or replaced, or events were lost: the watch may be of a folder that is gone.
+            // The folder itself was removed or replaced, or events were lost: the watch may be of a folder that is
+            // gone.
             drop(watcher);
             if !folder.path.is_dir() && send_all(&changes, folder.reload_below(&folder.path.clone())).await.is_err() {
                 return Ok(());
@@ -306,8 +307,8 @@ fn watch_below(folder: &Path) -> Result<(notify::RecommendedWatcher, mpsc::Recei
     Ok((watcher, queue))
 }
 
-/// Returns the function from a path to its event. A file that is being written is read when it is closed, because half a
-/// manifest would be a different fleet. Where the system does not report closing, every change counts.
+/// Returns the function from a path to its event. A file that is being written is read when it is closed, because half
+/// a manifest would be a different fleet. Where the system does not report closing, every change counts.
 fn classify(kind: notify::EventKind) -> fn(PathBuf) -> Option<Event> {
     use notify::EventKind;
     use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};

@@ -13,8 +13,8 @@ pub const LOCATION: &str = "location.landfall.dev";
 /// Versions of the API, the preferred one first.
 const VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];
 
-/// Returns the value of a property. Returns `None` if the property does not exist, the API is not installed, or access to
-/// it is forbidden.
+/// Returns the value of a property. Returns `None` if the property does not exist, the API is not installed, or access
+/// to it is forbidden.
 pub async fn property(client: &Client, name: &str) -> kube::Result<Option<String>> {
     for version in VERSIONS {
         let resource = ApiResource {

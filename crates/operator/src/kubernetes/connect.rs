@@ -19,8 +19,8 @@ use landfall_controller::object::Kind;
 /// Target of the log lines about connecting, for filters.
 pub const LOG_TARGET: &str = "landfall::connect";
 
-/// Limits at the start. A denial is final after about a second, or after half a minute if the server was silent before and
-/// so is probably just starting.
+/// Limits at the start. A denial is final after about a second, or after half a minute if the server was silent before
+/// and so is probably just starting.
 const LIMITS: Limits = Limits {
     denials: 5,
     denials_after_silence: 120,
@@ -75,7 +75,8 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
 
 /// Sets the timeouts that all our clients have.
 pub fn with_our_timeouts(mut config: Config) -> Config {
-    // The client would wait as many seconds as a starting server asks for. All callers here retry by themselves, sooner.
+    // The client would wait as many seconds as a starting server asks for. All callers here retry by themselves,
+    // sooner.
     config.default_retry = false;
     // Notices a server that vanished without closing the connection.
     config.read_timeout = Some(IDLE_TIMEOUT);

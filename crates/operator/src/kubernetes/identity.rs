@@ -44,7 +44,8 @@ pub async fn location(client: &Client) -> Result<Option<Location>, ConnectError>
             .await?;
     let location = value.map(|value| Location::parse_override(&value)).transpose();
     Ok(location.unwrap_or_else(|why| {
-        tracing::warn!(%why, "ClusterProperty {} left out; using the location of the nodes", cluster_property::LOCATION);
+        let name = cluster_property::LOCATION;
+        tracing::warn!(%why, "ClusterProperty {name} left out; using the location of the nodes");
         None
     }))
 }

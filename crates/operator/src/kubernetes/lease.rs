@@ -1,7 +1,7 @@
 //! Leader election: the replica that holds the Lease leads.
 //!
-//! A holder is judged by our own clock. It counts as dead once its Lease has not changed for the lease duration since *we*
-//! saw a change, so clocks that differ do no harm. A leader stops writing before another replica may take over.
+//! A holder is judged by our own clock. It counts as dead once its Lease has not changed for the lease duration since
+//! *we* saw a change, so clocks that differ do no harm. A leader stops writing before another replica may take over.
 
 use std::time::Duration;
 
@@ -140,8 +140,8 @@ fn accepted(result: kube::Result<Lease>) -> kube::Result<bool> {
     }
 }
 
-/// Returns the Lease as held by this candidate. `metadata` has the version that was read, so that of two concurrent writes
-/// one is refused.
+/// Returns the Lease as held by this candidate. `metadata` has the version that was read, so that of two concurrent
+/// writes one is refused.
 fn held(candidate: &Candidate, before: Option<LeaseSpec>, metadata: ObjectMeta) -> Lease {
     let now = (candidate.clock)();
     let before = before.unwrap_or_default();

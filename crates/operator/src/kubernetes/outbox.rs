@@ -1,5 +1,5 @@
-//! Pending writes. The pipeline fills the outbox by comparing the desired state with the present one; the leader empties
-//! it. The outbox has at most one entry per target, so its size is bounded by the number of objects.
+//! Pending writes. The pipeline fills the outbox by comparing the desired state with the present one; the leader
+//! empties it. The outbox has at most one entry per target, so its size is bounded by the number of objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,8 +88,8 @@ impl Outbox {
         in_flight.for_each(|entry| entry.state = EntryState::Due(now));
     }
 
-    /// Returns a write that is due, and marks it as in flight. If none is due, returns the time until the next one is, or
-    /// `Err(None)` if none is scheduled.
+    /// Returns a write that is due, and marks it as in flight. If none is due, returns the time until the next one is,
+    /// or `Err(None)` if none is scheduled.
     pub fn take(&self, now: Instant) -> Result<Write, Option<Duration>> {
         let mut entries = self.lock();
         let mut earliest: Option<Instant> = None;
@@ -106,8 +106,8 @@ impl Outbox {
         Err(earliest.map(|at| at - now))
     }
 
-    /// Records the result of a write. The entry of a written object stays until the object comes back by the watch, so that
-    /// other changes in between do not write it again.
+    /// Records the result of a write. The entry of a written object stays until the object comes back by the watch, so
+    /// that other changes in between do not write it again.
     pub fn done(&self, written: &Write, outcome: WriteResult, now: Instant) {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(&written.target()).filter(|entry| entry.effect == written.effect()) else {

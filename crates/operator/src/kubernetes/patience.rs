@@ -1,7 +1,7 @@
 //! Decides when a denial is final, and how often a server is asked again.
 //!
-//! A server that is starting does not know all of its kinds and permissions yet. The fleet must not vanish because of that,
-//! so "not found" and "forbidden" are final only after several attempts.
+//! A server that is starting does not know all of its kinds and permissions yet. The fleet must not vanish because of
+//! that, so "not found" and "forbidden" are final only after several attempts.
 
 use std::time::Duration;
 

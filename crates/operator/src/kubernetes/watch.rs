@@ -1,6 +1,7 @@
 //! Watches the objects of an API server, one watch per kind. A watch survives restarts and outages of the server.
 //!
-//! Each object is received as text and parsed here, so that a malformed object costs only itself and not the whole list.
+//! Each object is received as text and parsed here, so that a malformed object costs only itself and not the whole
+//! list.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,8 +27,8 @@ use crate::stopping::{Stopping, send};
 use landfall_controller::change::ObjectEvent;
 use landfall_controller::object::{Json, Kind, Object, ObjectRef, Problem};
 
-/// Limits of a watch. A server that comes back is noticed within half a second, and a few refused connections a second are
-/// no load. A denial of 60 attempts in a row is final, and the server is then asked less often.
+/// Limits of a watch. A server that comes back is noticed within half a second, and a few refused connections a second
+/// are no load. A denial of 60 attempts in a row is final, and the server is then asked less often.
 const LIMITS: Limits = Limits {
     denials: 60,
     denials_after_silence: 60,
@@ -39,7 +40,8 @@ const LIMITS: Limits = Limits {
 const RESUME_PAUSE: Duration = Duration::from_millis(50);
 /// Duration from which a watch counts as healthy. Its end does not count as a further failure.
 const MIN_HEALTHY: Duration = Duration::from_secs(10);
-/// Limit of failures in a row after which a watch is resumed from where it was. After one more everything is listed again.
+/// Limit of failures in a row after which a watch is resumed from where it was. After one more everything is listed
+/// again.
 const MAX_RESUMES: u32 = 3;
 /// Limit for finding out whether a kind is served.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,9 +66,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Returns the scope for objects of this kind, where `own` is our namespace. ClusterFacts are read from `own` alone,
-    /// where users write them. If the broker is another namespace of this cluster, the ClusterFacts there come from other
-    /// clusters, and only the inbox of the broker may read them.
+    /// Returns the scope for objects of this kind, where `own` is our namespace. ClusterFacts are read from `own`
+    /// alone, where users write them. If the broker is another namespace of this cluster, the ClusterFacts there come
+    /// from other clusters, and only the inbox of the broker may read them.
     #[must_use]
     pub fn of(self, kind: Kind, own: &str) -> Self {
         if kind == Kind::ClusterFacts { Self::Namespace(own.to_owned()) } else { self }

@@ -26,7 +26,8 @@ use landfall_controller::object::ObjectRef;
 use landfall_controller::publish::conditions::stored_as_sent;
 use landfall_controller::publish::write::{Target, Write};
 
-/// Limit of writes in flight: enough to publish 1,000 services in seconds, few enough to leave the server to other clients.
+/// Limit of writes in flight: enough to publish 1,000 services in seconds, few enough to leave the server to other
+/// clients.
 const MAX_CONCURRENT_WRITES: usize = 16;
 /// Limit for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,7 +79,8 @@ async fn write_all(client: &Client, outbox: &Outbox, clock: fn() -> Time, metric
                 metrics.written(category(&result));
                 if let Err(error) = result {
                     let next = if outcome == WriteResult::NotKept { "" } else { "; retrying" };
-                    tracing::warn!(target = %describe(&write.target()), error = chain(&error), "object not written{next}");
+                    let (target, error) = (describe(&write.target()), chain(&error));
+                    tracing::warn!(%target, error, "object not written{next}");
                 }
             }
             () = outbox.filled() => {}
@@ -92,8 +94,8 @@ enum WriteError {
     #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Timeout,
     #[error(
-        "the installed CRD of Submariner drops conditions, so the write is not repeated; install a CRD that keeps them with \
-         `landfall crds | kubectl apply -f -`"
+        "the installed CRD of Submariner drops conditions, so the write is not repeated; install a CRD that keeps them \
+         with `landfall crds | kubectl apply -f -`"
     )]
     NotKept,
     #[error("the API server refuses the write")]
@@ -168,8 +170,8 @@ async fn write_one(client: Client, write: Write, now: Time) -> Result<(), WriteE
     }
 }
 
-/// Writes the whole list of conditions, but only onto the version of the object that the list was made from. The installed
-/// CRD may replace the list as a whole, and conditions that other programs wrote since must not be lost.
+/// Writes the whole list of conditions, but only onto the version of the object that the list was made from. The
+/// installed CRD may replace the list as a whole, and conditions that other programs wrote since must not be lost.
 async fn write_conditions(
     client: Client,
     ObjectRef { namespace, name }: &ObjectRef,

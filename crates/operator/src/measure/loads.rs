@@ -106,7 +106,8 @@ async fn query(sources: &Sources, key: &ServiceKey, query: Option<&str>) -> Resu
     }
 }
 
-/// Logs all problems of a topic in one line. On lines of their own, two alternating problems would be logged again and again.
+/// Logs all problems of a topic in one line. On lines of their own, two alternating problems would be logged again and
+/// again.
 fn log_problems(log: &mut LogOnce, of: &str, whys: BTreeSet<String>) {
     let why = Vec::from_iter(whys).join("; and ");
     if why.is_empty() {

@@ -43,8 +43,8 @@ pub async fn run(sources: Sources, mut leadership: watch::Receiver<Leadership>, 
     }
 }
 
-/// Measures until the receiver of changes is gone. Answers and loads are read independently: a slow source of loads does
-/// not delay the count of answers.
+/// Measures until the receiver of changes is gone. Answers and loads are read independently: a slow source of loads
+/// does not delay the count of answers.
 async fn measure(sources: &Sources, changes: &mpsc::Sender<Change>) {
     tokio::select! {
         () = dns_answers::run(sources, changes) => {}

@@ -1,5 +1,5 @@
-//! Utilization of pods without a configured query: the CPU that they use, by `metrics.k8s.io`, relative to their requests. A
-//! HorizontalPodAutoscaler uses the same number.
+//! Utilization of pods without a configured query: the CPU that they use, by `metrics.k8s.io`, relative to their
+//! requests. A HorizontalPodAutoscaler uses the same number.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// Limit of the age of a measurement. A metrics-server measures every 15 s, so older ones are of pods that are gone, or of a
-/// server that is stuck.
+/// Limit of the age of a measurement. A metrics-server measures every 15 s, so older ones are of pods that are gone, or
+/// of a server that is stuck.
 const MAX_AGE_SECONDS: u64 = 180;
 /// Pods per page. Pods are large, and only a few bytes of each are needed.
 const PAGE_SIZE: u32 = 500;
@@ -41,8 +41,8 @@ struct Cpu {
 }
 
 impl Usage {
-    /// Returns the utilization of these pods together: 1 when they use what they requested; it may be higher. Returns `None`
-    /// if none of them requests CPU or has a recent measurement.
+    /// Returns the utilization of these pods together: 1 when they use what they requested; it may be higher. Returns
+    /// `None` if none of them requests CPU or has a recent measurement.
     pub fn utilization<'a>(&self, pods: impl IntoIterator<Item = &'a str>) -> Option<f64> {
         let measured = pods.into_iter().filter_map(|pod| self.pods.get(pod));
         let (used, requested) =
@@ -51,8 +51,8 @@ impl Usage {
     }
 }
 
-/// Reads the usage of the pods of a namespace, at `now` in seconds since 1970. Returns an empty usage if metrics or pods are
-/// not served, or access to them is forbidden.
+/// Reads the usage of the pods of a namespace, at `now` in seconds since 1970. Returns an empty usage if metrics or
+/// pods are not served, or access to them is forbidden.
 pub async fn usage(client: &Client, namespace: &str, now: u64) -> Result<Usage, UsageError> {
     let metrics = match get::<List<PodMetrics>>(client, &metrics_path(namespace)).await {
         Ok(Some(metrics)) => metrics,
@@ -176,8 +176,8 @@ fn is_fresh(pod: &PodMetrics, now: u64) -> bool {
     measured.is_some_and(|at| now.saturating_sub(at) <= MAX_AGE_SECONDS)
 }
 
-/// Sums the CPU of the containers of a pod. A container without requests, such as many sidecars, does not count: its usage
-/// is not part of what the others requested.
+/// Sums the CPU of the containers of a pod. A container without requests, such as many sidecars, does not count: its
+/// usage is not part of what the others requested.
 fn cpu(containers: &[Container], used: &[Used]) -> Cpu {
     let cpu_of = |container: &Container| {
         let resources = &container.resources;

@@ -17,8 +17,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 
 /// Interval between two probes of a peer.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Limit for one probe, over all addresses of the peer. A round trip between any two places on Earth takes a third of it at
-/// most.
+/// Limit for one probe, over all addresses of the peer. A round trip between any two places on Earth takes a third of
+/// it at most.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Limit of concurrent probes. As many peers can be silent without delaying the probes of others.
 const MAX_CONCURRENT_PROBES: usize = 64;
@@ -35,8 +35,8 @@ pub struct Probed {
     pub rtt: Option<Duration>,
 }
 
-/// Probes until the receiver of outcomes is gone. `source` is the local address that probes leave from, for peers of its
-/// address family. A peer without an address is not probed, so it has no outcome.
+/// Probes until the receiver of outcomes is gone. `source` is the local address that probes leave from, for peers of
+/// its address family. A peer without an address is not probed, so it has no outcome.
 pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>, outcomes: mpsc::Sender<Probed>) {
     let mut ticks = interval(PROBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -45,13 +45,14 @@ pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>,
     let mut in_flight = JoinSet::new();
     loop {
         let next = due.front().map(|(at, _): &(Instant, ClusterId)| *at);
+        let is_free = in_flight.len() < MAX_CONCURRENT_PROBES;
         tokio::select! {
             () = outcomes.closed() => return,
             now = ticks.tick() => {
                 round = round.wrapping_add(1);
                 spread(&targets.borrow(), now, &mut due);
             }
-            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && in_flight.len() < MAX_CONCURRENT_PROBES => {
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && is_free => {
                 let Some((_, cluster)) = due.pop_front() else { continue };
                 let addresses = targets.borrow().get(&cluster).map_or_else(Vec::new, |all| rotated(all, round));
                 if !addresses.is_empty() {
@@ -68,8 +69,8 @@ pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>,
     }
 }
 
-/// Schedules a probe of each target, evenly over the interval, because simultaneous probes would delay each other. A target
-/// that still waits for its last probe keeps its place, so that each is probed even if there are too many.
+/// Schedules a probe of each target, evenly over the interval, because simultaneous probes would delay each other. A
+/// target that still waits for its last probe keeps its place, so that each is probed even if there are too many.
 fn spread(targets: &ProbeTargets, now: Instant, due: &mut VecDeque<(Instant, ClusterId)>) {
     let step = PROBE_INTERVAL / u32::try_from(targets.len().max(1)).unwrap_or(u32::MAX);
     let mut at = now;
@@ -87,8 +88,9 @@ fn rotated(addresses: &[SocketAddr], round: usize) -> Vec<SocketAddr> {
     addresses.iter().cycle().skip(skipped).take(addresses.len().min(MAX_ADDRESSES)).copied().collect()
 }
 
-/// Returns the round trip of the address that answers first. The next address is tried once an attempt has failed or has had
-/// its part of the time. Earlier attempts continue, so that a distant peer is not given up for its other address.
+/// Returns the round trip of the address that answers first. The next address is tried once an attempt has failed or
+/// has had its part of the time. Earlier attempts continue, so that a distant peer is not given up for its other
+/// address.
 async fn probe(addresses: Vec<SocketAddr>, source: Option<IpAddr>) -> Option<Duration> {
     let head_start = PROBE_TIMEOUT / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let any_answers = async {
@@ -126,8 +128,8 @@ async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpS
         socket.bind(SocketAddr::new(source, 0))?;
     }
     let stream = socket.connect(address).await?;
-    // On one host, a port without a listener can be the local port of the connection to it. The socket is then connected to
-    // itself (RFC 9293, 3.5), and would send the byte back.
+    // On one host, a port without a listener can be the local port of the connection to it. The socket is then
+    // connected to itself (RFC 9293, 3.5), and would send the byte back.
     if stream.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

@@ -1,6 +1,7 @@
 //! Answers the probes of other clusters by sending a byte back.
 //!
-//! The byte shows that this process runs. A handshake alone could be completed by the kernel, or by a gateway on the path.
+//! The byte shows that this process runs. A handshake alone could be completed by the kernel, or by a gateway on the
+//! path.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Limit of connections. A further probe waits until one of them ends. A probe takes two round trips, so this is enough for
-/// several hundred probes per second from the other side of the world.
+/// Limit of connections. A further probe waits until one of them ends. A probe takes two round trips, so this is enough
+/// for several hundred probes per second from the other side of the world.
 const MAX_CONNECTIONS: usize = 256;
 /// Limit for one probe. The peer has given up after half of it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,9 +22,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Error)]
-#[error(
-    "cannot listen on {address} for probes of other clusters; if another process uses the port, choose one with --probe"
-)]
+#[error("cannot listen on {address} for probes of other clusters; if the port is in use, choose one with --probe")]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,

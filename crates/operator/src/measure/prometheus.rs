@@ -55,8 +55,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Creates a client. Does not connect yet, but must be called in a runtime. A certificate is accepted if the system knows
-    /// its authority, or the file named by SSL_CERT_FILE has it.
+    /// Creates a client. Does not connect yet, but must be called in a runtime. A certificate is accepted if the system
+    /// knows its authority, or the file named by SSL_CERT_FILE has it.
     pub fn new(url: &str) -> Result<Self, PrometheusError> {
         let uri = base(url)?;
         let plain = uri.scheme_str() == Some("http");
@@ -72,7 +72,8 @@ impl Prometheus {
         Ok(Self { client })
     }
 
-    /// Returns the value of an instant query. Returns `None` if no series matches, for example before an export has traffic.
+    /// Returns the value of an instant query. Returns `None` if no series matches, for example before an export has
+    /// traffic.
     pub async fn query(&self, query: &str) -> Result<Option<f64>, PrometheusError> {
         let (status, body) =
             timeout(QUERY_TIMEOUT, self.request(query)).await.map_err(|_| PrometheusError::Timeout)??;
@@ -94,8 +95,8 @@ impl Prometheus {
     }
 }
 
-/// Replaces `$namespace` and `$service` in a query. Both values are DNS labels, which need no quoting in the strings and
-/// regular expressions of PromQL.
+/// Replaces `$namespace` and `$service` in a query. Both values are DNS labels, which need no quoting in the strings
+/// and regular expressions of PromQL.
 pub fn of_service(query: &str, key: &ServiceKey) -> String {
     query.replace("$namespace", key.namespace()).replace("$service", key.name())
 }
@@ -109,7 +110,8 @@ fn base(url: &str) -> Result<Uri, PrometheusError> {
     }
     let authority = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
     if authority.contains('@') {
-        // Other users of the host can read the arguments of a process, so a password there is refused, and not repeated.
+        // Other users of the host can read the arguments of a process, so a password there is refused, and not
+        // repeated.
         return Err(PrometheusError::Url { url: "the given text".to_owned(), why: "it has a password".to_owned() });
     }
     let name = uri.host().unwrap_or_default();

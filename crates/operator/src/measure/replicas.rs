@@ -87,8 +87,8 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> CollectError {
     }
 }
 
-/// Returns the admin ports of the ready replicas, from the EndpointSlices of their Service. A replica with an address of
-/// each family is returned once.
+/// Returns the admin ports of the ready replicas, from the EndpointSlices of their Service. A replica with an address
+/// of each family is returned once.
 pub async fn replicas(client: &Client, (namespace, service): (&str, &str)) -> kube::Result<Vec<SocketAddr>> {
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
     let of_service = ListParams::default().labels(&format!("{LOCAL_SERVICE_NAME}={service}"));

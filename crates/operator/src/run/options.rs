@@ -28,7 +28,8 @@ pub struct ProcessOptions {
 pub struct OperatorOptions {
     /// Unique name of the replica in the leader election.
     pub identity: String,
-    /// Kubeconfig of the broker, and the namespace of the clusterset there. `None`: the broker of the Submariner resource.
+    /// Kubeconfig of the broker, and the namespace of the clusterset there. `None`: the broker of the Submariner
+    /// resource.
     pub broker: Option<(PathBuf, String)>,
     /// Admin ports of the DNS replicas. Empty: those of the ready replicas behind their Service.
     pub dns_replicas: Vec<SocketAddr>,

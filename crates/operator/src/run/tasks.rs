@@ -41,8 +41,8 @@ impl Tasks {
         self.drained.spawn(async move { (name, task.await) });
     }
 
-    /// Waits for the first task to end or for the request to stop, and stops all tasks. Returns an error if a task ended
-    /// unasked.
+    /// Waits for the first task to end or for the request to stop, and stops all tasks. Returns an error if a task
+    /// ended unasked.
     pub(super) async fn first_to_end(mut self) -> Result<(), StartError> {
         let ended = tokio::select! {
             () = self.stop.cancelled() => None,

@@ -1,5 +1,5 @@
-//! The tasks of file mode: a reader of files, a pipeline and a DNS server for each cluster, and the exchange of facts between
-//! the clusters.
+//! The tasks of file mode: a reader of files, a pipeline and a DNS server for each cluster, and the exchange of facts
+//! between the clusters.
 
 use crate::control_loop;
 use std::collections::BTreeSet;
