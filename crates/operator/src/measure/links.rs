@@ -1,4 +1,4 @@
-//! Probes of the other clusters, on their way to the pipeline.
+//! Sends the links to the other clusters to the pipeline, whenever probes change them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,7 +28,9 @@ pub async fn run(targets: watch::Receiver<ProbeTargets>, source: Option<IpAddr>,
         let changed = tokio::select! {
             () = &mut probes => return,
             () = changes.closed() => return,
-            Some(probed) = outcomes.recv() => links.record(&probed.cluster, probed.rtt.map(|rtt| rtt.as_secs_f64() * 1e3)),
+            Some(probed) = outcomes.recv() => {
+                links.record(&probed.cluster, probed.rtt.map(|rtt| rtt.as_secs_f64() * 1e3))
+            }
             _ = steps.tick() => links.end_step(&targets.borrow()),
         };
         if changed && changes.send(Change::Links(links.links())).await.is_err() {
