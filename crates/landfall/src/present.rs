@@ -8,17 +8,20 @@ use crate::args::ApiServer;
 use crate::process::{init_log, runtime};
 use landfall_operator::actions::inspect::{self, Inspection};
 use landfall_operator::actions::options::ClusterOptions;
+use landfall_operator::kubernetes::connect::LOG_TARGET;
 
-/// Log filter of commands that read a cluster once: only why the API server does not answer. Missing kinds are not a
-/// problem for them.
-pub const CONNECTION_ERRORS: &str = "off,landfall_operator::kubernetes::connect=warn";
+/// Returns the log filter of commands that read a cluster once: only why the API server does not answer. Missing kinds are not
+/// a problem for them.
+pub fn connection_errors() -> String {
+    format!("off,{LOG_TARGET}=warn")
+}
 
 /// Reads the folder if one is given, otherwise the cluster.
 pub fn inspect(dir: Option<&Path>, server: &ApiServer) -> Result<Inspection> {
     if let Some(dir) = dir {
         return Ok(inspect::folder(dir, &server.namespace)?);
     }
-    init_log(CONNECTION_ERRORS);
+    init_log(&connection_errors());
     Ok(runtime()?.block_on(inspect::cluster(&cluster_options(server)))?)
 }
 

@@ -17,7 +17,7 @@ pub fn run(args: &DrainArgs) -> Result<u8> {
     let options = present::cluster_options(&server);
     if args.undo {
         // Nothing has to be known about the fleet for this, so it works while the broker is away.
-        init_log(present::CONNECTION_ERRORS);
+        init_log(&present::connection_errors());
         let drained = runtime()?.block_on(action::undo(&options, cluster))?;
         return report(args, &format!("{cluster} serves again"), drained);
     }
