@@ -1,13 +1,13 @@
-//! Twenty operators in one process around a broker that is none: from what was measured to what is planned, one thread.
+//! Twenty agents in one process around a simulated broker, from measurements to plans, on one thread.
 //!
-//!     cargo bench -p landfall-operator --bench agents [-- SERVICES]
+//!     cargo bench -p landfall-controller --bench agents [-- SERVICES]
 //!
-//! 10,000 services, each exported by three of twenty clusters and asked for from six. A full round of all agents should take
-//! 60 s of CPU at most, all from facts to plan 512 MiB beside the objects of Kubernetes, and a cluster write 10 kB for a hundred services of
-//! the fleet.
+//! There are 10,000 services, each exported by three of twenty clusters and with clients in six. Targets: a full round
+//! of all agents takes at most 60 s of CPU. Everything from facts to plans takes at most 512 MiB beside the Kubernetes
+//! objects. A cluster writes at most 10 kB per hundred services of the fleet.
 
 #![allow(clippy::print_stdout, reason = "the result")]
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a failing benchmark should show where")]
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,13 +33,13 @@ use landfall_core::resolve::Share;
 const CLUSTERS: usize = 20;
 const EXPORTERS: usize = 3;
 const SOURCES: usize = 6;
-const ROUND: u64 = 300;
-/// As often as answers are collected while nothing else happens, in seconds.
-const COLLECT: u64 = 10;
-const START: u64 = 1_800_000_000;
+const ROUND_SECONDS: u64 = 300;
+/// Interval between two collections of answers, in seconds.
+const COLLECT_SECONDS: u64 = 10;
+const START_SECONDS: u64 = 1_800_000_000;
 
 fn main() {
-    // `cargo test --all-targets` runs benchmarks too, and has no use for this one.
+    // `cargo test --all-targets` runs benchmarks too, without this argument; this one takes too long for that.
     let arguments: Vec<String> = std::env::args().collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
@@ -68,7 +68,7 @@ fn main() {
 struct Service {
     key: ServiceKey,
     exporters: Vec<usize>,
-    /// With what they ask for.
+    /// Source clusters with their demand in requests per second.
     sources: Vec<(usize, f64)>,
 }
 
@@ -76,14 +76,14 @@ struct Fleet {
     now: u64,
     services: Vec<Service>,
     agents: Vec<Pipeline>,
-    /// One reader for all: what it takes in is the same for everybody.
+    /// One reader for all agents, because all would read the same.
     inbox: Inbox,
-    /// A hash of what each object says, but for its time.
+    /// Hash of each object without its time.
     on_broker: BTreeMap<String, u64>,
     written: usize,
     reported: usize,
-    told: Vec<Option<Arc<ClusterFacts>>>,
-    /// CPU that only the benchmark itself needs.
+    published: Vec<Option<Arc<ClusterFacts>>>,
+    /// CPU time in seconds that only the benchmark itself needs.
     overhead: f64,
 }
 
@@ -91,13 +91,13 @@ fn id(i: usize) -> ClusterId {
     ClusterId::new(&format!("c{i:02}")).unwrap()
 }
 
-/// The same numbers in every run.
+/// Random numbers, the same in every run.
 struct Random(u64);
 
 impl Random {
-    fn below(&mut self, most: usize) -> usize {
+    fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % most
+        usize::try_from(self.0 >> 33).unwrap() % bound
     }
 }
 
@@ -110,7 +110,7 @@ fn service(i: usize, random: &mut Random) -> Service {
 }
 
 impl Service {
-    /// Everything about it, and what only the exporting clusters know of themselves.
+    /// Returns the objects that all clusters have, and those that only the exporting clusters have.
     fn objects(&self) -> (Vec<Object>, Vec<Object>) {
         let (name, namespace) = (self.key.name(), self.key.namespace());
         let clusters: Vec<String> = self.exporters.iter().map(|&e| format!("{{\"cluster\":\"{}\"}}", id(e))).collect();
@@ -166,28 +166,28 @@ impl Fleet {
             };
             let links = Change::Links((0..CLUSTERS).filter(|j| *j != i).map(link).collect());
             let state = PeerEvent::Broker(Some(BrokerState::default())).into();
-            agent.apply(begin.chain([links, state, Change::Leads(true)]), START);
+            agent.apply(begin.chain([links, state, Change::Leads(true)]), START_SECONDS);
         }
         for service in &services {
             let (all, own) = service.objects();
             for (i, agent) in agents.iter_mut().enumerate() {
                 let own = own.iter().filter(|_| service.exporters.contains(&i));
-                agent.apply(all.iter().chain(own).cloned().map(apply), START);
+                agent.apply(all.iter().chain(own).cloned().map(apply), START_SECONDS);
             }
         }
         for agent in &mut agents {
-            agent.apply(Kind::ALL.into_iter().map(ObjectEvent::ListEnds), START);
+            agent.apply(Kind::ALL.into_iter().map(ObjectEvent::ListEnds), START_SECONDS);
         }
         let reader = Identity { cluster: ClusterId::new("reader").unwrap(), instance: String::new() };
         Self {
-            now: START,
+            now: START_SECONDS,
             services,
             agents,
             inbox: Inbox::new(reader),
             on_broker: BTreeMap::new(),
             written: 0,
             reported: 0,
-            told: vec![None; CLUSTERS],
+            published: vec![None; CLUSTERS],
             overhead: 0.0,
         }
     }
@@ -200,9 +200,9 @@ impl Fleet {
         }
     }
 
-    /// By one cluster, in the time between two collections.
+    /// Returns the measurements of one cluster between two collections.
     fn measured(&self, cluster: usize) -> Measured {
-        let mut measured = Measured { seconds: COLLECT as f64, ..Measured::default() };
+        let mut measured = Measured { seconds: COLLECT_SECONDS as f64, ..Measured::default() };
         let local = id(cluster);
         for service in &self.services {
             let exported = service.exporters.contains(&cluster);
@@ -213,7 +213,7 @@ impl Fleet {
                 load_rps += planned.shares.iter().filter(|share| share.cluster == local).map(sent).sum::<f64>();
                 if source == cluster {
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-                    let count = |share: &Share| (sent(share) * COLLECT as f64).round() as u64;
+                    let count = |share: &Share| (sent(share) * COLLECT_SECONDS as f64).round() as u64;
                     let answers = planned.shares.iter().map(|share| (Some(share.cluster.clone()), count(share)));
                     measured.answers.insert(service.key.clone(), answers.collect());
                 }
@@ -226,10 +226,10 @@ impl Fleet {
         measured
     }
 
-    /// A round of everybody, and what it takes until the next.
+    /// Runs one round of all agents.
     fn round(&mut self) {
-        for _ in 0..ROUND * 11 / 10 / COLLECT + 1 {
-            self.now += COLLECT;
+        for _ in 0..ROUND_SECONDS * 11 / 10 / COLLECT_SECONDS + 1 {
+            self.now += COLLECT_SECONDS;
             for cluster in 0..CLUSTERS {
                 let before = cpu_seconds();
                 let measured = self.measured(cluster);
@@ -241,22 +241,22 @@ impl Fleet {
     }
 
     fn publish(&mut self) {
-        let mut news = Vec::new();
+        let mut changed = Vec::new();
         for i in 0..CLUSTERS {
             let Some(own) = self.agents[i].published().cloned() else { continue };
-            if self.told[i].as_ref().is_some_and(|told| Arc::ptr_eq(told, &own)) {
+            if self.published[i].as_ref().is_some_and(|last| Arc::ptr_eq(last, &own)) {
                 continue;
             }
             let identity = Identity { cluster: id(i), instance: String::new() };
-            for spec in parts(&own, &identity, START).into_iter().rev() {
+            for spec in parts(&own, &identity, START_SECONDS).into_iter().rev() {
                 self.write(spec);
             }
-            self.reported = self.told.iter().flatten().map(|told| told.services.len()).sum();
-            self.told[i] = Some(own);
-            news.push(self.inbox.facts(&id(i)).unwrap());
+            self.reported = self.published.iter().flatten().map(|facts| facts.services.len()).sum();
+            self.published[i] = Some(own);
+            changed.push(self.inbox.facts(&id(i)).unwrap());
         }
-        for agent in self.agents.iter_mut().filter(|_| !news.is_empty()) {
-            agent.apply(news.iter().cloned().map(PeerEvent::Reported), self.now + 1);
+        for agent in self.agents.iter_mut().filter(|_| !changed.is_empty()) {
+            agent.apply(changed.iter().cloned().map(PeerEvent::Reported), self.now + 1);
         }
     }
 
@@ -283,7 +283,7 @@ impl Fleet {
         }
     }
 
-    /// Nothing new is said. Each pair hears what there was up to five rounds late.
+    /// Prints how many shares change when facts stay the same, but reach each agent up to five rounds late.
     fn late(&mut self) {
         let mut random = Random(5);
         let ages: Vec<u64> = (0..CLUSTERS * CLUSTERS).map(|_| random.below(6).try_into().unwrap()).collect();
@@ -300,18 +300,18 @@ impl Fleet {
             agent.apply([Change::Leads(false)], self.now);
         }
         for round in 0..10 {
-            self.now += 2 * ROUND;
+            self.now += 2 * ROUND_SECONDS;
             let mut changed = 0;
             for (to, agent) in self.agents.iter_mut().enumerate() {
                 let before = agent.plan().unwrap().clone();
-                let heard = (0..CLUSTERS).map(|from| {
+                let reports = (0..CLUSTERS).map(|from| {
                     let arrived = ages[CLUSTERS * from + to] <= round;
                     let mut known = ClusterFacts::clone([&older, &facts][usize::from(arrived)][from].as_ref());
                     known.observed = Some(self.now);
                     Arc::make_mut(&mut known.services).values_mut().for_each(|report| report.at = self.now);
                     PeerEvent::Reported(Arc::new(known))
                 });
-                agent.apply(heard, self.now);
+                agent.apply(reports, self.now);
                 let after = agent.plan().unwrap();
                 let same = |key: &ServiceKey| {
                     before.get(key.as_str()).unwrap().shares == after.get(key.as_str()).unwrap().shares
@@ -323,7 +323,7 @@ impl Fleet {
     }
 }
 
-/// Of Linux, in hundredths of a second; 0 elsewhere.
+/// Returns the CPU time of this process, to a hundredth of a second; 0 on other systems than Linux.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(") ").next().unwrap_or_default();
@@ -331,7 +331,7 @@ fn cpu_seconds() -> f64 {
     ticks / 100.0
 }
 
-/// Of Linux; 0 elsewhere.
+/// Returns the peak memory of this process; 0 on other systems than Linux.
 fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

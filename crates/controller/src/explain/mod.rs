@@ -1,5 +1,4 @@
-//! Why the clients of a cluster are sent where they are sent: everything that a share comes from, in one value that can be
-//! printed. Pure.
+//! Explains the shares of a service: everything that they are computed from, in one value that can be printed. Pure.
 
 mod costs;
 mod inputs;
@@ -36,13 +35,13 @@ use crate::observe::path_costs::PathCosts;
 use crate::pipeline::Pipeline;
 use crate::rounds::round_seconds;
 
-/// Of one service, for the clients of one cluster.
+/// Explanation of the shares of one service for the clients of one cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     pub service: String,
     pub source: String,
-    /// `None`: the Submariner resource, or the default.
+    /// `None` if the rule comes from the Submariner resource or the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     pub mode_asked: &'static str,
@@ -51,24 +50,25 @@ pub struct Explanation {
     pub prefers_local: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Word>,
-    /// In the words of the status of a ServiceSelection.
+    /// Summary, as in the status of a ServiceSelection.
     pub summary: String,
-    /// What is answered, whatever is planned here. `None`: in files, where the one is the other, or an IP of the clusterset is.
+    /// Shares that are answered now, which may differ from those planned here. `None` for files, which have no answers
+    /// of their own, and for a service that is answered with clusterset IPs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
-    /// Where there are any, they are the answer, and the network decides who serves.
+    /// If there are any, they are the answer, and the network chooses the exporter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clusterset_ips: Vec<String>,
-    /// All of the rule, also those that get nothing.
+    /// All clusters of the rule, also those without a share.
     pub clusters: Vec<ClusterShare>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimized: Option<Plan>,
-    /// Answers that were counted, against the weights. `None`: nobody has counted any.
+    /// Counted answers, compared with the weights. `None` if no answers were counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub achieved: Option<Vec<AchievedShare>>,
 }
 
-/// A word that programs look for, and what it means.
+/// A fixed word for programs, and its meaning for users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Word {
     pub word: &'static str,
@@ -80,7 +80,7 @@ pub struct Word {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterShare {
     pub cluster: String,
-    /// Of 1000.
+    /// In thousandths.
     pub weight: u32,
     pub percent: f64,
     pub eligible: bool,
@@ -89,7 +89,7 @@ pub struct ClusterShare {
     pub nominal_weight: u32,
     pub min_weight: u32,
     pub ready_endpoints: usize,
-    /// What the row of the policy says; 0 is always chosen, and of others the lower gets more.
+    /// Weight in the policy. A cluster with 0 is always chosen; otherwise a lower weight gets more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_asked: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,51 +98,52 @@ pub struct ClusterShare {
     pub inputs: Option<Origins>,
 }
 
-/// What a request costs there: latency, price, service time and congestion together decide.
+/// Cost of a request at one cluster: the sum of latency, price, service time and congestion.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
-    /// Absent: nobody knows a way there.
+    /// Absent if the cost of the path is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price_ms: Option<f64>,
     pub service_ms: f64,
     pub congestion_ms: f64,
-    /// The sum of these four.
+    /// Sum of the four terms above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd_per_million: Option<f64>,
-    /// What a request waits there on average.
+    /// Average waiting time of a request.
     pub wait_ms: f64,
     pub capacity_rps: f64,
     pub utilization: f64,
 }
 
-/// What only an optimized service has.
+/// Details of an optimized service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub method: Word,
-    /// The round in which it was computed, where there are rounds.
+    /// Round in which the plan was computed, if there are rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round: Option<u64>,
     pub usd_per_ms_per_million: f64,
     pub demand_rps: Input,
-    /// New weights would differ, and by so little that those from before stay.
+    /// True if hysteresis keeps the previous weights, because the new ones differ too little.
     pub held: bool,
-    /// Who is so busy that others get a share.
+    /// Exporters so busy that other clusters get a share of the requests.
     pub binding: Vec<String>,
     pub next_changes: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<CostComparison>,
-    /// Facts that were not believed, and what they counted as.
+    /// Implausible facts, with the values that replace them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clamped: Vec<String>,
     pub inputs: Inputs,
 }
 
+/// The smallest change of a fact that would change the shares.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
@@ -158,6 +159,7 @@ impl From<NextChange> for Change {
     }
 }
 
+/// Counted answers of one cluster, compared with its weight.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AchievedShare {
@@ -165,7 +167,7 @@ pub struct AchievedShare {
     pub answers: u64,
     pub intended: f64,
     pub share: f64,
-    /// 95 %
+    /// 95 % confidence interval of the share.
     pub interval: (f64, f64),
     pub verdict: &'static str,
 }
@@ -177,7 +179,8 @@ impl From<Achieved> for AchievedShare {
     }
 }
 
-/// `None`: there is no such service. `now` is in seconds since 1970; without it, ages are not judged.
+/// Explains the shares of a service. Returns `None` if there is no such service. `now` is in seconds since 1970;
+/// without it, ages are not judged.
 pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Option<Explanation> {
     let planned = pipeline.plan()?.get(key.as_str())?;
     let local = &pipeline.perspective().local;
@@ -219,15 +222,11 @@ pub fn explain(pipeline: &Pipeline, key: &ServiceKey, now: Option<u64>) -> Optio
     })
 }
 
-/// Of the last round, as this cluster has published it.
+/// Returns the answers of the last round, as published by this cluster, compared with the shares.
 fn achieved_split(pipeline: &Pipeline, key: &ServiceKey, shares: &[Share]) -> Option<Vec<AchievedShare>> {
     let own = pipeline.stores().facts.peers.get(&pipeline.perspective().local)?;
     let seconds = round_seconds(pipeline.plan()?);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate that was accepted, for minutes"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an accepted rate over minutes")]
     let count = |(cluster, rps): (&ClusterId, &f64)| (cluster.clone(), (rps * seconds).round() as u64);
     let answers = own.answers_rps.get(key)?.iter().map(count).collect();
     let weights = shares.iter().map(|share| (share.cluster.clone(), share.weight)).collect();
@@ -265,13 +264,13 @@ fn cluster(
 
 impl From<CostTerms> for Cost {
     fn from(terms: CostTerms) -> Self {
-        let way = terms.latency_ms.zip(terms.price_ms).map(|(latency, price)| latency + price);
+        let path = terms.latency_ms.zip(terms.price_ms).map(|(latency, price)| latency + price);
         Self {
             latency_ms: terms.latency_ms,
             price_ms: terms.price_ms,
             service_ms: terms.service_ms,
             congestion_ms: terms.congestion_ms,
-            cost_ms: way.map(|way| way + terms.service_ms + terms.congestion_ms),
+            cost_ms: path.map(|path| path + terms.service_ms + terms.congestion_ms),
             usd_per_million: terms.usd_per_million,
             wait_ms: terms.wait_ms,
             capacity_rps: terms.capacity_rps,
@@ -295,7 +294,7 @@ fn optimized_details(planned: &ServicePlan, policy: &Policy, lookup: SourceLooku
         let candidate = planned.rule.candidates.iter().find(|candidate| candidate.cluster == *cluster);
         candidate.map_or(0, |candidate| candidate.floor)
     };
-    // Local preference leaves nothing for what the optimizer says of the first who answers.
+    // With a local preference in force, the local cluster gets everything and the optimizer decides nothing.
     let decides = !planned.shares.iter().any(|share| share.reason == landfall_core::rule::Reason::Local);
     Plan {
         method: method(known.method),
@@ -328,14 +327,15 @@ fn binding(solution: &Solution, facts: &Facts, lookup: SourceLookup<'_>) -> Vec<
 
 fn method(method: Method) -> Word {
     let (word, meaning) = match method {
-        Method::Joint => ("Joint", "computed for all clusters at once, from what each says of itself"),
+        Method::Joint => ("Joint", "computed for all clusters together, from the facts that each publishes"),
         Method::Fallback => (
             "Fallback",
-            "computed from what is known: the demands do not explain half of the loads, or a cluster plans with other settings",
+            "computed from the available facts: the demands explain less than half of the loads, or a cluster plans \
+             with other settings",
         ),
         Method::Keep => (
             "Keep",
-            "not computed: what is known is too old, or nothing was heard of the broker, so the weights from before stay",
+            "not computed: the facts are too old, or the broker was not reached yet, so the previous weights stay",
         ),
     };
     Word { word, meaning }
@@ -343,19 +343,22 @@ fn method(method: Method) -> Word {
 
 fn fallback(fallback: Fallback) -> Word {
     let meaning = match fallback {
-        Fallback::NoWeights => "no exporting cluster has a weight for these clients, so all share equally",
+        Fallback::NoWeights => "no exporting cluster has a weight for these clients, so all clusters share equally",
         Fallback::NoCapacity => {
-            "no ready cluster says that it can serve anything, so the weights from before stay, or all share equally"
+            "no ready cluster reports any capacity, so the previous weights stay, or all clusters share equally"
         }
-        Fallback::Unsolved => "the solver gave up, so the weights from before stay, or all share equally",
+        Fallback::Unsolved => {
+            "the solver found no solution, so the previous weights stay, or all clusters share equally"
+        }
         Fallback::NoFacts => {
-            "nobody has published anything, or not for long, so the weights from before stay, or all share equally"
+            "no recent facts are available, so the previous weights stay, or all clusters share equally"
         }
         Fallback::DemandsUnexplained => {
-            "the demands explain less than half of the loads, or a cluster plans with other settings; planned from what is known"
+            "the demands explain less than half of the loads, or a cluster plans with other settings; planned from \
+             the available facts"
         }
         Fallback::DemandUnknown => {
-            "not everybody who publishes anything publishes a demand, so half of the capacity is assumed, from all alike"
+            "some demands are unknown, so the same is assumed for all clusters: half of the capacity in total"
         }
     };
     Word { word: fallback.as_str(), meaning }

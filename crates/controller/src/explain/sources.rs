@@ -18,17 +18,17 @@ use crate::facts::PeerLink;
 use crate::observe::fleet::{Fleet, Origin};
 use crate::stores::Stores;
 
-/// A number, and where it comes from.
+/// A number and its source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// `None` if it is not known and nothing stands for it.
+    /// `None` if it is not known and no other value replaces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     pub from: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed: Option<Time>,
-    /// Absent where ages are not judged, as in files.
+    /// Absent if ages are not judged, as for files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
 }
@@ -39,7 +39,7 @@ impl Input {
     }
 }
 
-/// `ClusterFacts of west, 12 s ago`
+/// Prints the source and the age, such as `ClusterFacts of west, 12 s ago`.
 impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.from)?;
@@ -77,7 +77,7 @@ pub struct Origins {
     pub service_ms: Input,
 }
 
-/// What the inputs of one service are looked up in.
+/// Everything that the sources of the inputs of one service are looked up in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SourceLookup<'a> {
     pub(super) stores: &'a Stores,
@@ -106,17 +106,18 @@ impl SourceLookup<'_> {
         }
     }
 
-    /// Demand of the clients of a cluster.
+    /// Returns the demand of the clients of a cluster.
     pub(super) fn demand(&self, source: &ClusterId) -> Input {
         let value = self.known.facts.sources.get(source).map(|source| source.demand_rps);
         match self.report(source) {
-            _ if self.known.facts.demand_unknown => {
-                Input::assumed(None, "nobody knows all demands: half of the capacity is assumed, from all alike")
-            }
+            _ if self.known.facts.demand_unknown => Input::assumed(
+                None,
+                "some demands are unknown, so the same is assumed for all clusters: half of the capacity in total",
+            ),
             Some(report) if self.known.facts.sources.get(source).is_some_and(|source| source.counted) => {
                 self.reported(source, value, Some(report.at))
             }
-            _ => Input::assumed(value, "not counted there: what it asks for is in the residuals of the exporters"),
+            _ => Input::assumed(value, "not counted there: its demand is in the residuals of the exporters"),
         }
     }
 
@@ -126,13 +127,11 @@ impl SourceLookup<'_> {
             Origin::WithinCluster => Input::assumed(rtt.value, "within the cluster: assumed"),
             Origin::Measured => self.measured(exporter, rtt.value),
             Origin::Facts(by) => self.reported(by, rtt.value, self.observed(by)),
-            Origin::PriceRule(_) | Origin::Assumed => {
-                Input::assumed(Some(UNKNOWN_RTT_MS), "nobody has measured it: assumed")
-            }
+            Origin::PriceRule(_) | Origin::Assumed => Input::assumed(Some(UNKNOWN_RTT_MS), "not measured: assumed"),
         }
     }
 
-    /// Returns a part of the link, unless it is 0 or not known.
+    /// Returns a property of the link, unless it is 0 or not known.
     fn of_link(&self, exporter: &ClusterId, part: impl Fn(&PeerLink) -> Option<f64>) -> Option<Input> {
         let found = self.fleet.of_link(&self.view.local, exporter, part);
         let Origin::Facts(by) = found.from else { return None };
@@ -140,19 +139,19 @@ impl SourceLookup<'_> {
         Some(self.reported(by, Some(value), self.observed(by)))
     }
 
-    /// A number that an exporter reports of its load, as it counts.
+    /// Returns a number that an exporter reports about its load, as the plan uses it.
     fn of_load(&self, exporter: &ClusterId, which: impl Fn(&Exporter) -> f64) -> Option<Input> {
-        let value = which(self.whole().exporters.get(exporter)?);
+        let value = which(self.if_all_ready().exporters.get(exporter)?);
         let report = self.report(exporter).filter(|_| value != 0.0)?;
         Some(self.reported(exporter, Some(value), Some(report.at)))
     }
 
-    /// Facts that include the exporters that are not ready.
-    fn whole(&self) -> &optimize::facts::Facts {
+    /// Returns the facts, including those of exporters that are not ready.
+    fn if_all_ready(&self) -> &optimize::facts::Facts {
         self.known.if_all_ready.as_ref().unwrap_or(&self.known.facts)
     }
 
-    /// A measurement of Submariner's gateway, or of a probe of our own.
+    /// Returns a round-trip time measured by Submariner's gateway or by a probe of Landfall.
     fn measured(&self, exporter: &ClusterId, value: Option<f64>) -> Input {
         let by = |gateway: &&crate::accept::Gateway| gateway.active && gateway.links.contains_key(exporter);
         let gateways = self.stores.network.gateways.values().filter(by);
@@ -169,12 +168,12 @@ impl SourceLookup<'_> {
             Origin::WithinCluster => Input::assumed(value, "within the cluster: free"),
             Origin::Facts(by) => self.reported(by, value, self.observed(by)),
             Origin::PriceRule(rule) => Input::assumed(value, format!("NetworkPricing, rule {}", rule + 1)),
-            Origin::Measured | Origin::Assumed => Input::assumed(value, "no rule of a NetworkPricing: free"),
+            Origin::Measured | Origin::Assumed => Input::assumed(value, "no rule of a NetworkPricing matches: free"),
         }
     }
 
     fn capacity(&self, exporter: &ClusterId, export: Option<&Export>) -> Input {
-        let value = self.whole().exporters.get(exporter).map(|exporter| exporter.capacity_rps);
+        let value = self.if_all_ready().exporters.get(exporter).map(|exporter| exporter.capacity_rps);
         match self.report(exporter) {
             Some(report) if report.capacity_rps.is_some() => self.reported(exporter, value, Some(report.at)),
             _ => {

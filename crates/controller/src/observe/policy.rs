@@ -8,8 +8,8 @@ use super::precedence::submariner;
 use crate::accept::{Import, SelectionPolicy};
 use crate::stores::Stores;
 
-/// Returns the policy in force: the most specific object, for what it leaves open the annotations of the import, and then the
-/// default of the cluster.
+/// Returns the policy in force. Settings that the winning policy leaves open come from the annotations of the import
+/// and from the cluster's default.
 pub(super) fn policy_in_force(
     stores: &Stores,
     perspective: &Perspective,
@@ -33,8 +33,8 @@ pub(super) fn policy_in_force(
     policy
 }
 
-/// Returns the weights that Lighthouse's annotations give the exporters for this cluster: those of the aggregated import, then
-/// those of each exporter's own import. Of several zeros the first exporter keeps its own.
+/// Returns the weights of the exporters for this cluster from Lighthouse's annotations. The aggregated import takes
+/// precedence over the exporters' own imports. If several weights are 0, all but the first become invalid.
 fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) -> Option<WeightRow> {
     let local = &perspective.local;
     let mut weights = import.weights.get(local).cloned().unwrap_or_default();
@@ -53,6 +53,7 @@ fn annotated_row(stores: &Stores, perspective: &Perspective, import: &Import) ->
     if weights.is_empty() { None } else { WeightRow::new(Some(local.clone()), weights).ok() }
 }
 
+/// Returns the local preference from Lighthouse's annotations, in the same order of precedence.
 fn annotated_preference(stores: &Stores, import: &Import) -> Option<LocalPreference> {
     let own = stores.services.export_weights.get(&import.key).into_iter().flat_map(LiteMap::values);
     import.local_preference.or_else(|| own.filter_map(|weights| weights.local_preference).next())

@@ -1,4 +1,4 @@
-//! Which of several policies counts, and what the others are told.
+//! Decides which of several policies is in force, and the `Accepted` condition of each.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::accept::{SelectionPolicy, Submariner};
 use crate::object::ObjectRef;
 use crate::stores::Stores;
 
-/// What a policy is for.
+/// Services that a policy applies to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
     Service(ServiceKey),
@@ -17,7 +17,7 @@ enum Scope {
     Everything,
 }
 
-/// Policies that are only tried do not compete with those in force.
+/// Stage of a policy. Policies in shadow mode do not compete with enforced ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Enforced,
@@ -40,67 +40,68 @@ impl Scope {
     }
 }
 
-/// The valid policies by what they are for; in each scope the one that counts first.
+/// Valid policies by scope. In each scope, the policy that takes precedence is first.
 #[derive(Debug)]
 pub struct Precedence<'a> {
     stores: &'a Stores,
     operator_namespace: &'a str,
-    claimants: BTreeMap<Scope, Vec<(&'a ObjectRef, &'a SelectionPolicy)>>,
+    by_scope: BTreeMap<Scope, Vec<(&'a ObjectRef, &'a SelectionPolicy)>>,
 }
 
 impl<'a> Precedence<'a> {
-    /// `operator_namespace`: a policy there without targets is for every service.
+    /// Sorts the policies. A policy without targets in `operator_namespace` applies to every service.
     pub fn new(stores: &'a Stores, operator_namespace: &'a str) -> Self {
-        let mut precedence = Self { stores, operator_namespace, claimants: BTreeMap::new() };
+        let mut precedence = Self { stores, operator_namespace, by_scope: BTreeMap::new() };
         for (object, policy) in stores.settings.policies.iter().filter(|(_, policy)| policy.policy.is_some()) {
             for scope in precedence.scopes(object, policy) {
-                precedence.claimants.entry(scope).or_default().push((object, policy));
+                precedence.by_scope.entry(scope).or_default().push((object, policy));
             }
         }
-        for claimants in precedence.claimants.values_mut() {
-            claimants.sort_by_key(|(object, policy)| (&policy.created, *object));
+        for policies in precedence.by_scope.values_mut() {
+            policies.sort_by_key(|(object, policy)| (&policy.created, *object));
         }
         precedence
     }
 
-    /// The policy for a service, if any object says more than the cluster's default: one that names it, else one of its
-    /// namespace, else one for every service.
+    /// Returns the enforced policy for a service: one that names it, else one for its namespace, else one for every
+    /// service. Returns `None` if there is none, so that the cluster's default applies.
     pub fn winner(&self, key: &ServiceKey) -> Option<&'a SelectionPolicy> {
         self.scopes_of(key).iter().find_map(|scope| self.first(scope, Stage::Enforced)).map(|(_, policy)| policy)
     }
 
-    /// The policy that would be in force if those that are only tried were, where that is one of them.
+    /// Returns the policy that would be in force if shadow policies were enforced. Returns `None` if that is not a
+    /// shadow policy.
     pub fn shadow(&self, key: &ServiceKey) -> Option<&'a SelectionPolicy> {
         let decides = |scope: &Scope| {
-            let tried = self.first(scope, Stage::Shadow);
+            let shadow = self.first(scope, Stage::Shadow);
             let enforced = self.first(scope, Stage::Enforced);
-            tried.map(|(_, policy)| Some(policy)).or_else(|| enforced.map(|_| None))
+            shadow.map(|(_, policy)| Some(policy)).or_else(|| enforced.map(|_| None))
         };
         self.scopes_of(key).iter().find_map(decides).flatten()
     }
 
-    /// The most specific first; none where nobody claims anything.
+    /// Returns the scopes that contain a service, the most specific first. Empty if there are no policies.
     fn scopes_of(&self, key: &ServiceKey) -> Vec<Scope> {
-        match self.claimants.is_empty() {
+        match self.by_scope.is_empty() {
             true => Vec::new(),
             false => vec![Scope::Service(key.clone()), Scope::Namespace(key.namespace().into()), Scope::Everything],
         }
     }
 
-    /// Whether a policy is in force, and if not, why.
+    /// Returns whether a policy is in force, and if not, why.
     pub fn verdict(&self, object: &ObjectRef, policy: &SelectionPolicy) -> Verdict {
         if let Some(invalid) = &policy.invalid {
-            let before = if policy.policy.is_some() { "; what it said before stays in force" } else { "" };
-            return Verdict::refused("Invalid", format!("{invalid}{before}"));
+            let previous = if policy.policy.is_some() { "; the previous valid version stays in force" } else { "" };
+            return Verdict::refused("Invalid", format!("{invalid}{previous}"));
         }
-        let lost = |scope: Scope| {
+        let conflicts = |scope: Scope| {
             let (older, _) = self.first(&scope, Stage::of(policy)).filter(|(first, _)| *first != object)?;
             Some(format!("{} follows the older SelectionPolicy {older}", scope.describe()))
         };
-        let lost: Vec<String> = self.scopes(object, policy).into_iter().filter_map(lost).collect();
-        if !lost.is_empty() {
+        let conflicts: Vec<String> = self.scopes(object, policy).into_iter().filter_map(conflicts).collect();
+        if !conflicts.is_empty() {
             let advice = "delete one of them, or give them different targets";
-            return Verdict::refused("Conflicted", format!("{}; {advice}", lost.join("; ")));
+            return Verdict::refused("Conflicted", format!("{}; {advice}", conflicts.join("; ")));
         }
         if !policy.targets.is_empty()
             && !policy.targets.iter().any(|key| self.stores.services.imports.contains_key(key))
@@ -109,16 +110,18 @@ impl<'a> Precedence<'a> {
             return Verdict::refused("TargetNotFound", format!("there is no ServiceImport {}", missing.join(", ")));
         }
         if policy.shadow {
-            let message = "what it would do is in status.shadow of the ServiceSelections; it is not served".to_owned();
+            let message = "not served: its result is in status.shadow of the ServiceSelections".to_owned();
             return Verdict { accepted: true, reason: "Shadow", message };
         }
         Verdict { accepted: true, reason: "Accepted", message: String::new() }
     }
 
+    /// Returns the policy that takes precedence in a scope.
     fn first(&self, scope: &Scope, stage: Stage) -> Option<(&'a ObjectRef, &'a SelectionPolicy)> {
-        self.claimants.get(scope)?.iter().find(|(_, policy)| Stage::of(policy) == stage).copied()
+        self.by_scope.get(scope)?.iter().find(|(_, policy)| Stage::of(policy) == stage).copied()
     }
 
+    /// Returns the scopes that a policy applies to.
     fn scopes(&self, object: &ObjectRef, policy: &SelectionPolicy) -> Vec<Scope> {
         if !policy.targets.is_empty() {
             policy.targets.iter().cloned().map(Scope::Service).collect()
@@ -130,7 +133,7 @@ impl<'a> Precedence<'a> {
     }
 }
 
-/// What the `Accepted` condition of a policy says.
+/// Content of the `Accepted` condition of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub accepted: bool,
@@ -144,7 +147,7 @@ impl Verdict {
     }
 }
 
-/// Those where Submariner's operator looks for its own. One elsewhere is none of ours.
+/// Returns the Submariner resources in the namespace of Submariner's operator, or all if that namespace is not known.
 pub fn submariners<'a>(
     stores: &'a Stores,
     perspective: &Perspective,
@@ -154,7 +157,7 @@ pub fn submariners<'a>(
     stores.settings.submariners.iter().filter(move |(object, _)| here(object))
 }
 
-/// The Submariner resource that counts: there is one, named `submariner`, unless somebody made a mistake.
+/// Returns the Submariner resource that counts: the one named `submariner`, or else the first.
 pub fn submariner<'a>(stores: &'a Stores, perspective: &Perspective) -> Option<(&'a ObjectRef, &'a Submariner)> {
     let mut candidates = submariners(stores, perspective);
     candidates.clone().find(|(object, _)| &*object.name == "submariner").or_else(|| candidates.next())

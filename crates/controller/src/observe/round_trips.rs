@@ -1,5 +1,5 @@
-//! Round-trip times as plans see them. A gateway tells its last sample every five seconds, and no two are alike: each would
-//! be a new plan for every optimized service.
+//! Smooths the round-trip times that plans use. A gateway reports its last sample every five seconds, and no two are
+//! equal. Without smoothing, each sample would mean a new plan for every optimized service.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use landfall_core::name::ClusterId;
 use landfall_core::optimize::rtt::Rtt;
 use landfall_core::snapshot::NetworkView;
 
+/// Filters of the round-trip times, one for each peer.
 #[derive(Debug, Default)]
 pub struct RoundTrips {
-    /// Of the gateways: what was seen then is in the filters.
+    /// Heartbeat of the gateways' samples that the filters already contain.
     heartbeat: Option<u64>,
     peers: BTreeMap<ClusterId, Rtt>,
 }
 
 impl RoundTrips {
-    /// The view with the times that are published: smooth, and the same until they have moved. `heartbeat` is another number
-    /// when there are new samples.
+    /// Replaces the samples in the view by smoothed times, which stay equal until they have moved noticeably.
+    /// `heartbeat` differs from that of the last call if there are new samples.
     pub fn steady(&mut self, mut view: NetworkView, heartbeat: u64) -> NetworkView {
         let new = self.heartbeat.replace(heartbeat) != Some(heartbeat);
         self.peers.retain(|peer, _| view.links.contains_key(peer));
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spike_is_no_news_and_a_longer_way_is_learnt_heartbeat_by_heartbeat() {
+    fn spike_is_ignored_and_a_longer_path_is_learnt_over_several_heartbeats() {
         let mut round_trips = RoundTrips::default();
         assert_eq!(ms(&round_trips.steady(view(10), 0)), 10);
         assert_eq!(ms(&round_trips.steady(view(11), 1)), 10);
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_heartbeat_twice_is_one_sample() {
+    fn same_heartbeat_counts_as_one_sample() {
         let mut round_trips = RoundTrips::default();
         round_trips.steady(view(10), 0);
         let once = round_trips.steady(view(40), 1);

@@ -1,4 +1,4 @@
-//! What was measured since the last round ended, or since anything was last told.
+//! Measurements since the end of the last round, or since facts were last published.
 
 use crate::measured::Measured;
 use crate::measured::Reading;
@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use landfall_core::name::{ByCluster, ClusterId, ServiceKey};
 
-/// So many standard deviations from what was expected are no accident.
+/// Number of standard deviations from the expected count at which a difference is significant.
 const SIGNIFICANT: f64 = 4.0;
 
+/// Sums of answers, and means of the readings of meters.
 #[derive(Debug, Default)]
 pub(super) struct AnswerWindow {
     seconds: f64,
@@ -31,9 +32,9 @@ impl Mean {
         }
     }
 
-    fn append(&mut self, then: Self) {
-        self.sum += then.sum;
-        self.count += then.count;
+    fn append(&mut self, later: Self) {
+        self.sum += later.sum;
+        self.count += later.count;
     }
 
     fn value(self) -> Option<f64> {
@@ -44,25 +45,25 @@ impl Mean {
 impl AnswerWindow {
     pub(super) fn add(&mut self, measured: Measured) {
         self.seconds += measured.seconds.max(0.0);
-        self.count_more(measured.answers);
+        self.add_answers(measured.answers);
         for (key, reading) in measured.readings {
             self.loads.entry(key.clone()).or_default().add(reading.load_rps);
             self.utilizations.entry(key).or_default().add(reading.utilization);
         }
     }
 
-    /// And what followed.
-    pub(super) fn append(&mut self, then: Self) {
-        self.seconds += then.seconds;
-        self.count_more(then.answers);
-        for (means, then) in [(&mut self.loads, then.loads), (&mut self.utilizations, then.utilizations)] {
-            for (key, mean) in then {
+    /// Appends the window that followed.
+    pub(super) fn append(&mut self, later: Self) {
+        self.seconds += later.seconds;
+        self.add_answers(later.answers);
+        for (means, later) in [(&mut self.loads, later.loads), (&mut self.utilizations, later.utilizations)] {
+            for (key, mean) in later {
                 means.entry(key).or_default().append(mean);
             }
         }
     }
 
-    fn count_more(&mut self, answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>) {
+    fn add_answers(&mut self, answers: BTreeMap<ServiceKey, BTreeMap<Option<ClusterId>, u64>>) {
         for (key, counts) in answers {
             let known = self.answers.entry(key).or_default();
             for (cluster, count) in counts {
@@ -72,7 +73,7 @@ impl AnswerWindow {
         }
     }
 
-    /// Whether anybody counted.
+    /// Returns whether answers were counted.
     pub(super) fn counted(&self) -> bool {
         self.seconds >= 1.0
     }
@@ -81,7 +82,7 @@ impl AnswerWindow {
         self.seconds
     }
 
-    /// Of which services there were answers.
+    /// Services with answers.
     pub(super) fn asked(&self) -> impl Iterator<Item = &ServiceKey> {
         self.answers.keys()
     }
@@ -102,7 +103,7 @@ impl AnswerWindow {
         self.answers.iter().map(move |(key, counts)| (key, counts.iter().filter_map(named).collect()))
     }
 
-    /// All answers, per second.
+    /// All answers per second, also those that named no cluster.
     pub(super) fn all_answers_rps(&self, key: &ServiceKey) -> f64 {
         if self.counted() { self.count(key) / self.seconds } else { 0.0 }
     }
@@ -111,8 +112,8 @@ impl AnswerWindow {
         self.answers.get(key).into_iter().flat_map(BTreeMap::values).map(|count| *count as f64).sum()
     }
 
-    /// Whether the answers so far cannot be what an expected rate of them brings by chance. Few answers tell little: of ten
-    /// that are expected, three come as well as twenty.
+    /// Returns whether the number of answers differs from the expected one by more than chance explains. Small counts
+    /// are uncertain: where ten answers are expected, three and twenty are both plausible.
     pub(super) fn is_significant(&self, key: &ServiceKey, expected_rps: Option<f64>, per_answer: f64) -> bool {
         let Some(expected_rps) = expected_rps else { return self.count(key) > 0.0 };
         let expected = expected_rps * self.seconds / per_answer;
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_pieces_is_added_up() {
+    fn parts_of_a_window_are_added_up() {
         let mut both = window(10.0, 500);
         assert!((both.all_answers_rps(&key()) - 50.0).abs() < 1e-9);
         both.append(window(30.0, 500));
@@ -152,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_chance_explains_is_no_jump() {
+    fn rate_within_chance_is_not_significant() {
         assert!(!window(10.0, 14).is_significant(&key(), Some(1.0), 1.0), "14 where 10 were expected");
         assert!(window(10.0, 1400).is_significant(&key(), Some(100.0), 1.0));
-        assert!(window(10.0, 10).is_significant(&key(), None, 1.0), "nothing was known");
+        assert!(window(10.0, 10).is_significant(&key(), None, 1.0), "no rate was expected");
     }
 
     #[test]
-    fn meters_that_say_nothing_are_not_averaged() {
+    fn missing_readings_are_not_averaged() {
         let mut window = AnswerWindow::default();
         for load_rps in [Some(10.0), None, Some(30.0), Some(f64::NAN)] {
             let readings = BTreeMap::from([(key(), Reading { load_rps, utilization: None })]);

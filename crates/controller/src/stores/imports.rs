@@ -1,5 +1,5 @@
-//! The services that the clusterset offers, and who exports any of them: that is asked for every few seconds, and of many thousand
-//! imports.
+//! Services of the clusterset, and the clusters that export any of them. The exporters are counted as imports change,
+//! because they are read every few seconds and there are many thousand imports.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,11 @@ use landfall_core::name::{ClusterId, ServiceKey};
 
 use crate::accept::Import;
 
+/// Imports by service.
 #[derive(Debug, Default)]
 pub struct Imports {
     services: BTreeMap<ServiceKey, Import>,
-    /// How many services each cluster exports, at least one.
+    /// Number of services that each cluster exports, at least one.
     exporters: BTreeMap<ClusterId, usize>,
 }
 
@@ -27,7 +28,7 @@ impl Imports {
         self.services.keys()
     }
 
-    /// Each once, in the order of their ids.
+    /// Returns the clusters that export any service, each once, in the order of their ids.
     pub fn exporters(&self) -> impl Iterator<Item = &ClusterId> {
         self.exporters.keys()
     }
@@ -72,13 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_an_exporter_for_as_long_as_it_exports_any_service() {
+    fn cluster_is_an_exporter_while_it_exports_any_service() {
         let mut imports = Imports::default();
         imports.insert(import("web", &["east", "west", "west"]));
         imports.insert(import("db", &["east"]));
         assert_eq!(exporters(&imports), ["east", "west"]);
         imports.insert(import("web", &["north"]));
-        assert_eq!(exporters(&imports), ["east", "north"], "what was before is replaced");
+        assert_eq!(exporters(&imports), ["east", "north"], "the previous exporters are replaced");
         imports.remove(&ServiceKey::new("shop", "db").unwrap());
         imports.remove(&ServiceKey::new("shop", "db").unwrap());
         assert_eq!(exporters(&imports), ["north"]);

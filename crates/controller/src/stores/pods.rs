@@ -1,7 +1,7 @@
-//! Which pods of this cluster are ready, by service, as the EndpointSlices tell that Kubernetes keeps of its own services.
+//! Ready pods of this cluster by service, from the EndpointSlices of its own Kubernetes services.
 //!
-//! What the clusterset is told of an export is often one service IP. How many pods are behind it only its cluster knows, and
-//! with it what the export can bear.
+//! The clusterset often sees an export as one service IP. Only the exporting cluster knows the number of pods behind
+//! it, and so the capacity of the export.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,15 @@ use crate::accept::ReadyPods;
 
 type Slices = BTreeMap<Box<str>, Box<[Box<str>]>>;
 
+/// Ready pods of each service.
 #[derive(Debug, Default)]
 pub struct LocalPods {
     services: BTreeMap<ServiceKey, Slices>,
 }
 
 impl LocalPods {
-    /// The names of the ready pods of a service, each once, though one with two addresses is in two slices. `None`: nothing is
-    /// known of them.
+    /// Returns the names of the ready pods of a service. A pod with two addresses is in two slices, and counts once.
+    /// Returns `None` if the service has no slices.
     pub fn ready(&self, key: &ServiceKey) -> Option<BTreeSet<&str>> {
         self.services.get(key).map(names)
     }
@@ -31,18 +32,18 @@ impl LocalPods {
         self.services.get(key).is_some_and(|slices| slices.contains_key(slice))
     }
 
-    /// Whether it is other pods that are ready now.
+    /// Stores a slice. Returns whether the set of ready pods changed.
     pub(super) fn insert(&mut self, slice: Box<str>, pods: ReadyPods) -> bool {
         let slices = self.services.entry(pods.key).or_default();
         let first = slices.is_empty();
         let before = slices.remove(&slice).unwrap_or_default();
-        let elsewhere = names(slices);
-        let news = first || !beyond(&elsewhere, &before).eq(beyond(&elsewhere, &pods.ready));
+        let others = names(slices);
+        let changed = first || !not_in(&others, &before).eq(not_in(&others, &pods.ready));
         slices.insert(slice, pods.ready);
-        news
+        changed
     }
 
-    /// Whether it is other pods that are ready now. `None`: the slice is not one of these.
+    /// Removes a slice. Returns whether the set of ready pods changed, or `None` if there is no such slice.
     pub(super) fn remove(&mut self, key: &ServiceKey, slice: &str) -> Option<bool> {
         let slices = self.services.get_mut(key)?;
         let gone = slices.remove(slice)?;
@@ -50,13 +51,13 @@ impl LocalPods {
             self.services.remove(key);
             return Some(true);
         }
-        Some(beyond(&names(slices), &gone).next().is_some())
+        Some(not_in(&names(slices), &gone).next().is_some())
     }
 }
 
-/// Those that are not elsewhere too.
-fn beyond<'a>(elsewhere: &BTreeSet<&str>, pods: &'a [Box<str>]) -> impl Iterator<Item = &'a str> {
-    pods.iter().map(|pod| &**pod).filter(|pod| !elsewhere.contains(pod))
+/// Returns the pods that are not in other slices too.
+fn not_in<'a>(others: &BTreeSet<&str>, pods: &'a [Box<str>]) -> impl Iterator<Item = &'a str> {
+    pods.iter().map(|pod| &**pod).filter(|pod| !others.contains(pod))
 }
 
 fn names(slices: &Slices) -> BTreeSet<&str> {

@@ -70,7 +70,7 @@ fn round_trip_time_without_a_gateway_comes_from_the_peer_or_is_assumed() {
     let explanation = explained(&synced("east", &(web("") + &west)));
     let of = |cluster| input(&explanation, cluster, |inputs| &inputs.rtt_ms);
     assert_eq!(of("west"), "Some(31.0) ClusterFacts of west, 6 min ago");
-    assert_eq!(of("north"), "Some(100.0) nobody has measured it: assumed");
+    assert_eq!(of("north"), "Some(100.0) not measured: assumed");
     let plan = explanation.optimized.as_ref().unwrap();
     assert!(
         plan.demand_rps.value.is_none() && plan.demand_rps.from.starts_with("nobody knows"),
