@@ -130,7 +130,7 @@ fn every_number_has_its_source() {
     let op_fra = text.lines().filter(|line| line.starts_with("op-fra")).nth(1).unwrap();
     for words in [
         "86.3 (Gateway)",
-        "0.09 there (NetworkPricing, rule 2), 0 back (no rule of a NetworkPricing: free)",
+        "0.09 there (NetworkPricing, rule 2), 0 back (no NetworkPricing rule: free)",
         "1200 (ClusterFacts of op-fra)",
     ] {
         assert!(op_fra.contains(words), "{op_fra}");
@@ -207,7 +207,7 @@ fn unready_cluster_is_listed_with_its_reason_and_no_ready_cluster_exits_with_1()
     std::fs::write(&slices, text.replace("ready: true", "ready: false")).unwrap();
     let output = landfall(&["explain", "shop/api-mixed", "--from", "aws-use1", dir]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8(output.stdout).unwrap().contains("NoCapacity: no ready cluster says"));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("NoCapacity: no ready cluster reports any capacity"));
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl SourceLookup<'_> {
             Origin::WithinCluster => Input::assumed(value, "within the cluster: free"),
             Origin::Facts(by) => self.reported(by, value, self.observed(by)),
             Origin::PriceRule(rule) => Input::assumed(value, format!("NetworkPricing, rule {}", rule + 1)),
-            Origin::Measured | Origin::Assumed => Input::assumed(value, "no rule of a NetworkPricing matches: free"),
+            Origin::Measured | Origin::Assumed => Input::assumed(value, "no NetworkPricing rule: free"),
         }
     }
 

@@ -55,7 +55,7 @@ fn each_input_has_its_source_and_age() {
     assert_eq!(of("east", |inputs| &inputs.service_ms), "Some(5.0) ClusterFacts of east, 12 s ago");
     assert_eq!(of("north", |inputs| &inputs.service_ms), "None not known: taken as 0");
     assert_eq!(of("west", |inputs| &inputs.responses_usd_per_gb), "Some(0.07) ClusterFacts of west, 120 s ago");
-    assert_eq!(of("west", |inputs| &inputs.requests_usd_per_gb), "Some(0.0) no rule of a NetworkPricing: free");
+    assert_eq!(of("west", |inputs| &inputs.requests_usd_per_gb), "Some(0.0) no NetworkPricing rule: free");
     let plan = explanation.optimized.as_ref().unwrap();
     assert_eq!(
         (plan.demand_rps.value, plan.demand_rps.to_string().as_str()),
@@ -73,7 +73,7 @@ fn round_trip_time_without_a_gateway_comes_from_the_peer_or_is_assumed() {
     assert_eq!(of("north"), "Some(100.0) not measured: assumed");
     let plan = explanation.optimized.as_ref().unwrap();
     assert!(
-        plan.demand_rps.value.is_none() && plan.demand_rps.from.starts_with("nobody knows"),
+        plan.demand_rps.value.is_none() && plan.demand_rps.from.starts_with("some demands are unknown"),
         "{:?}",
         plan.demand_rps
     );
