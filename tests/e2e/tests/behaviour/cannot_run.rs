@@ -55,8 +55,14 @@ async fn only_line(command: &str, kubeconfig: &Path, log: &Path) -> Result<Strin
     arguments.extend(["--kubeconfig".into(), kubeconfig.into()]);
     arguments.extend(["--admin".into(), format!("127.0.0.1:{}", free_port()?).into()]);
     arguments.extend(match command {
-        "dns" => ["--listen".into(), format!("127.0.0.1:{}", free_port()?).into()],
-        _ => ["--identity".into(), "it".into()],
+        // The default port for probes is one that another test may use at the same time.
+        "dns" => vec![
+            "--listen".into(),
+            format!("127.0.0.1:{}", free_port()?).into(),
+            "--probe".into(),
+            format!("127.0.0.1:{}", free_port()?).into(),
+        ],
+        _ => vec!["--identity".into(), "it".into()],
     });
     let (status, printed) = run_to_end(&arguments, log, TIMEOUT).await?;
     ensure!(status.code() == Some(2), "{command} ended with {status}: {printed}");
