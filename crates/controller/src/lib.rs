@@ -4,10 +4,10 @@
 //! input and output is in `landfall-operator`.
 //!
 //! ```text
-//! manifest ─▶ object ─┐                        ┌─ measured ◀─ answers
-//!                     ▼                        ▼
-//!    broker ──────▶ change ─▶ pipeline ─┬─▶ stores (by accept, facts) ─▶ observe ─▶ core::Plan
-//!                                       └─▶ rounds ─▶ own facts ─▶ broker
+//! text, manifest ─▶ object ─┐                        ┌─ measured ◀─ answers
+//!                           ▼                        ▼
+//!          broker ──────▶ change ─▶ pipeline ─┬─▶ stores (by accept, facts) ─▶ observe ─▶ core::Plan
+//!                                             └─▶ rounds ─▶ own facts ─▶ broker
 //!
 //! from a pipeline:  publish (desired writes)   targets, probed_links (measurements)   fleet_metrics (what a scrape shows)
 //!                   findings, drain, summary, explain, whatif (what a user asks)
@@ -15,6 +15,7 @@
 //!
 //! Modules stand in reading order: each uses only modules before it.
 
+pub mod text;
 pub mod object;
 pub mod manifest;
 pub mod facts;

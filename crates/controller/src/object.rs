@@ -9,8 +9,9 @@ use landfall_api::{
     ClusterFacts, EndpointSlice, Gateway, Meta, NetworkPricing, Node, SelectionPolicy, ServiceImport, ServiceSelection,
     Submariner,
 };
-use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+use crate::text::{ReadError, Text};
 
 /// Defines the kinds, one row each. The enums below and their functions are generated from the rows.
 macro_rules! kinds {
@@ -57,11 +58,17 @@ macro_rules! kinds {
                 }
             }
 
-            /// Reads an object of `kind` from the text behind `read`.
-            pub fn read<E>(kind: Kind, read: impl Read<E>) -> Result<Self, E> {
+            pub fn read(kind: Kind, text: Text<'_>) -> Result<Self, ReadError> {
                 Ok(match kind {
-                    $(Kind::$kind => Self::$kind(Box::new(read.read()?)),)*
+                    $(Kind::$kind => Self::$kind(Box::new(text.read()?)),)*
                 })
+            }
+
+            /// Returns the fields of the text that objects of `kind` do not have.
+            pub fn unknown_fields(kind: Kind, text: Text<'_>) -> Vec<String> {
+                match kind {
+                    $(Kind::$kind => text.unknown_fields::<$kind>(),)*
+                }
             }
         }
     };
@@ -211,30 +218,6 @@ impl fmt::Display for ObjectRef {
             "" => f.write_str(&self.name),
             namespace => write!(f, "{namespace}/{}", self.name),
         }
-    }
-}
-
-/// Text in some format. A trait and not a closure, because the returned type is generic.
-pub trait Read<E> {
-    fn read<T: DeserializeOwned>(&self) -> Result<T, E>;
-}
-
-/// JSON text. Errors name the field.
-#[derive(Debug, Clone, Copy)]
-pub struct Json<'a>(pub &'a str);
-
-#[derive(Debug, Error)]
-#[error("{path}: {source}")]
-pub struct JsonError {
-    path: String,
-    source: serde_json::Error,
-}
-
-impl Read<JsonError> for Json<'_> {
-    fn read<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
-        let json = &mut serde_json::Deserializer::from_str(self.0);
-        serde_path_to_error::deserialize(json)
-            .map_err(|error| JsonError { path: error.path().to_string(), source: error.into_inner() })
     }
 }
 

@@ -25,7 +25,8 @@ use crate::log_once::LogOnce;
 use crate::retry::Backoff;
 use crate::stopping::{Stopping, send};
 use landfall_controller::change::ObjectEvent;
-use landfall_controller::object::{Json, Kind, Object, ObjectRef, Problem};
+use landfall_controller::object::{Kind, Object, ObjectRef, Problem};
+use landfall_controller::text::Text;
 
 /// Limits of a watch. A server that comes back is noticed within half a second, and a few refused connections a second
 /// are no load. A denial of 60 attempts in a row is final, and the server is then asked less often.
@@ -252,7 +253,7 @@ impl Raw {
             let what = format!("it has {bytes} bytes; at most {MAX_FACTS_BYTES} are read");
             return ObjectEvent::Malformed(Problem { origin: None, kind, object: self.reference(), what });
         }
-        match Object::read(kind, Json(self.text.get())) {
+        match Object::read(kind, Text::Json(self.text.get())) {
             Ok(object) => ObjectEvent::Apply { object, origin: None },
             Err(error) => ObjectEvent::Malformed(Problem {
                 origin: None,

@@ -1,14 +1,10 @@
 //! Reads manifest files, document by document: YAML or JSON, also with `kind: List`.
 
-pub mod unknown_fields;
-
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use thiserror::Error;
 
-use crate::manifest::unknown_fields::read_strictly;
-use crate::object::{Json, Kind, Object, ObjectRef, Read, group_and_version};
+use crate::object::{Kind, Object, ObjectRef, group_and_version};
+use crate::text::{ReadError, Text};
 
 /// One document, or one item of a list.
 #[derive(Debug)]
@@ -30,28 +26,38 @@ impl Document {
         Self::malformed(line, Malformed { object: None, line: 0, what })
     }
 
-    fn read<E>(line: usize, kind: Kind, text: impl Read<E>, malformed: impl FnOnce(E) -> Malformed) -> Self {
-        let (read, unknown) = read_strictly(kind, text);
-        let unknown = match &read {
-            Ok(read) => {
-                let object = read.reference();
-                if kind == Kind::NetworkPricing
-                    && let Some(field) = unknown.first()
-                {
-                    let what = format!(
-                        "{field}: there is no such field; without it, a rule would apply to more traffic than intended, so the \
-                         object is left out; correct or remove the field"
-                    );
-                    return Self::malformed(line, Malformed { object: Some((kind, object)), line: 0, what });
-                }
-                let unknown = unknown.iter().map(|field| format!("{field}: there is no such field"));
-                let renamed = former_names(read).map(|(former, name)| format!("{former} was renamed; use {name}"));
-                unknown.chain(renamed).map(|what| format!("{kind} {object}: {what}")).collect()
-            }
-            Err(_) => Vec::new(),
+    fn read(line: usize, kind: Kind, text: Text<'_>, malformed: impl FnOnce(ReadError) -> Malformed) -> Self {
+        let read = match Object::read(kind, text) {
+            Ok(read) => read,
+            Err(error) => return Self::malformed(line, malformed(error)),
         };
-        Self { line, read: read.map_err(malformed), unknown }
+        let object = read.reference();
+        let unknown = unknown_fields(kind, text);
+        if kind == Kind::NetworkPricing
+            && let Some(field) = unknown.first()
+        {
+            let what = format!(
+                "{field}: there is no such field; without it, a rule would apply to more traffic than intended, so the \
+                 object is left out; correct or remove the field"
+            );
+            return Self::malformed(line, Malformed { object: Some((kind, object)), line: 0, what });
+        }
+        let unknown = unknown.iter().map(|field| format!("{field}: there is no such field"));
+        let renamed = former_names(&read).map(|(former, name)| format!("{former} was renamed; use {name}"));
+        let unknown = unknown.chain(renamed).map(|what| format!("{kind} {object}: {what}")).collect();
+        Self { line, read: Ok(read), unknown }
     }
+}
+
+/// Returns the unknown fields of an object's spec, for kinds that are [written for Landfall](Kind::is_written_for_us)
+/// only: Landfall does not read most fields of the other kinds.
+fn unknown_fields(kind: Kind, text: Text<'_>) -> Vec<String> {
+    if !kind.is_written_for_us() {
+        return Vec::new();
+    }
+    let mut fields = Object::unknown_fields(kind, text);
+    fields.retain(|field| field.starts_with("spec."));
+    fields
 }
 
 /// Returns the fields of an object that have a former name, each with the name to use.
@@ -138,14 +144,14 @@ struct List {
 fn items(list: List, line: usize) -> Vec<Document> {
     let item = |value: Value| {
         let header = Header::deserialize(&value).unwrap_or_default();
-        Some(Document::read(line, header.kind()?, JsonValue(&value), |error| malformed(&header, &error.to_string())))
+        Some(Document::read(line, header.kind()?, Text::Value(&value), |error| malformed(&header, error)))
     };
     list.items.into_iter().filter_map(item).collect()
 }
 
-fn malformed(header: &Header, error: &str) -> Malformed {
+fn malformed(header: &Header, error: ReadError) -> Malformed {
     let name = ObjectRef::new(&header.metadata.namespace, &header.metadata.name);
-    Malformed { object: header.object(), line: 0, what: format!("{} {name}: {error}", header.kind) }
+    Malformed { object: header.object(), line: error.line, what: format!("{} {name}: {error}", header.kind) }
 }
 
 /// Reads one or several JSON documents, one after the other.
@@ -172,13 +178,13 @@ fn json_document(line: usize, text: &str) -> Vec<Document> {
         return vec![nameless(line)];
     }
     if header.is_list() {
-        return match serde_json::from_str(text) {
+        return match Text::Json(text).read() {
             Ok(list) => items(list, line),
-            Err(error) => vec![Document::malformed(line, malformed(&header, &error.to_string()))],
+            Err(error) => vec![Document::malformed(line, malformed(&header, error))],
         };
     }
     let Some(kind) = header.kind() else { return header.unknown_version(line) };
-    vec![Document::read(line, kind, Json(text), |error| malformed(&header, &error.to_string()))]
+    vec![Document::read(line, kind, Text::Json(text), |error| malformed(&header, error))]
 }
 
 /// Returns the documents of a YAML stream and their first lines. A line that starts with `---` always separates
@@ -207,31 +213,29 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
 fn yaml_document(line: usize, text: &str) -> Vec<Document> {
     let header = match quick_header(text) {
         Some(header) => header,
-        None => match yaml::<Header>(text) {
+        None => match Text::Yaml(text).read::<Header>() {
             Ok(header) => header,
             Err(error) => {
-                let YamlError { line: offset, what } = error;
-                let what = format!("invalid manifest: {what}");
-                return vec![Document::malformed(line, Malformed { object: None, line: offset, what })];
+                let what = format!("invalid manifest: {error}");
+                return vec![Document::malformed(line, Malformed { object: None, line: error.line, what })];
             }
         },
     };
     if header.is_missing() {
         return vec![nameless(line)];
     }
-    let malformed = |error: YamlError| {
-        let named =
-            yaml::<Header>(text).unwrap_or_else(|_| Header { metadata: HeaderMeta::default(), ..header.clone() });
-        Malformed { line: error.line, ..malformed(&named, &error.what) }
+    let malformed = |error| {
+        let named = Text::Yaml(text).read();
+        malformed(&named.unwrap_or_else(|_| Header { metadata: HeaderMeta::default(), ..header.clone() }), error)
     };
     if header.is_list() {
-        return match yaml(text) {
+        return match Text::Yaml(text).read() {
             Ok(list) => items(list, line),
             Err(error) => vec![Document::malformed(line, malformed(error))],
         };
     }
     let Some(kind) = header.kind() else { return header.unknown_version(line) };
-    vec![Document::read(line, kind, Yaml(text), malformed)]
+    vec![Document::read(line, kind, Text::Yaml(text), malformed)]
 }
 
 fn nameless(line: usize) -> Document {
@@ -249,63 +253,4 @@ fn quick_header(text: &str) -> Option<Header> {
         plain.then(|| value.to_owned())
     };
     Some(Header { api_version: value("apiVersion:")?, kind: value("kind:")?, metadata: HeaderMeta::default() })
-}
-
-struct JsonValue<'a>(&'a Value);
-
-impl Read<serde_path_to_error::Error<serde_json::Error>> for JsonValue<'_> {
-    fn read<T: DeserializeOwned>(&self) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
-        serde_path_to_error::deserialize(self.0)
-    }
-}
-
-struct Yaml<'a>(&'a str);
-
-impl Read<YamlError> for Yaml<'_> {
-    fn read<T: DeserializeOwned>(&self) -> Result<T, YamlError> {
-        yaml(self.0)
-    }
-}
-
-#[derive(Debug, Error)]
-#[error("{what}")]
-struct YamlError {
-    /// Offset from the first line of the document.
-    line: usize,
-    /// Field, and what is wrong with it.
-    what: String,
-}
-
-fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| {
-        // Tracking the path costs time, so the text is parsed again for it only after an error.
-        let mut path = String::new();
-        let second = serde_saphyr::with_deserializer_from_str_with_options(text, yaml_options(), |yaml| {
-            serde_path_to_error::deserialize::<_, T>(yaml).map_err(|error| {
-                path = error.path().to_string();
-                error.into_inner()
-            })
-        });
-        let error = second.err().unwrap_or(error);
-        let line = error.location().map_or(1, |location| location.line());
-        let field = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
-        let message = error.without_snippet().to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
-        YamlError { line: usize::try_from(line).unwrap_or(1).saturating_sub(1), what: format!("{field}{message}") }
-    })
-}
-
-/// Limits for a large fleet, not for hostile input, because the files belong to the user. A `kind: List` of 100,000
-/// EndpointSlices has about 10 million nodes.
-fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_events: 200_000_000,
-            max_nodes: 100_000_000,
-            max_total_scalar_bytes: 4 << 30,
-        },
-        with_snippet: false,
-        // `accept` refuses the number, and names the field.
-        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
-    }
 }
