@@ -55,9 +55,13 @@ impl Patience {
         Self { limits, attempts: 0, denials: 0, was_silent: false }
     }
 
-    /// Restarts the counts after an attempt that succeeded for long enough. Denials in a row stay counted.
-    pub(super) fn reset(&mut self) {
-        *self = Self { denials: self.denials, ..Self::new(self.limits) };
+    /// Counts an attempt that succeeded at first, and ended later. Denials before it no longer count. If it lasted, the
+    /// attempts before it do not either.
+    pub(super) fn succeed(&mut self, lasted: bool) {
+        self.denials = 0;
+        if lasted {
+            *self = Self::new(self.limits);
+        }
     }
 
     /// Counts an attempt, and decides what follows.
@@ -108,7 +112,20 @@ mod tests {
         let pauses: Vec<Duration> = (0..6).map(|_| patience.step(Outcome::Denied).pause).collect();
         assert_eq!(pauses, [MS(50), MS(100), MS(200), MS(400), MS(5000), MS(5000)]);
         assert_eq!(patience.step(Outcome::Lost).pause, MS(500));
-        patience.reset();
+        patience.succeed(false);
+        assert_eq!(patience.step(Outcome::Lost).pause, MS(500), "it succeeded for a moment only");
+        patience.succeed(true);
         assert_eq!(patience.step(Outcome::Denied).pause, MS(50), "it was healthy in between");
+    }
+
+    #[test]
+    fn denials_before_a_success_do_not_count() {
+        use Outcome::Denied;
+        for lasted in [false, true] {
+            let mut patience = patience();
+            assert_eq!(are_final(&mut patience, &[Denied, Denied]), [false, false]);
+            patience.succeed(lasted);
+            assert_eq!(are_final(&mut patience, &[Denied, Denied, Denied]), [false, false, true]);
+        }
     }
 }

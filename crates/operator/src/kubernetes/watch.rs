@@ -39,7 +39,7 @@ const LIMITS: Limits = Limits {
 };
 /// Pause before a watch that failed is resumed from where it was.
 const RESUME_PAUSE: Duration = Duration::from_millis(50);
-/// Duration from which a watch counts as healthy. Its end does not count as a further failure.
+/// Duration after its list from which a watch counts as healthy. Its end does not count as a further failure.
 const MIN_HEALTHY: Duration = Duration::from_secs(10);
 /// Limit of failures in a row after which a watch is resumed from where it was. After one more everything is listed
 /// again.
@@ -93,11 +93,14 @@ pub async fn watch<E: From<ObjectEvent>>(
         let ended = match discover(&client, kind).await {
             Ok(resource) => {
                 was_served = true;
-                let began = Instant::now();
-                let result = send_events(&client, (kind, &scope), &resource, &events).await;
-                if began.elapsed() >= MIN_HEALTHY {
-                    patience.reset();
-                    log.resolve(kind.name());
+                let mut listed = None;
+                let result = send_events(&client, (kind, &scope), &resource, &events, &mut listed).await;
+                if let Some(listed) = listed {
+                    let lasted = listed.elapsed() >= MIN_HEALTHY;
+                    patience.succeed(lasted);
+                    if lasted {
+                        log.resolve(kind.name());
+                    }
                 }
                 match result {
                     Ok(ended) => ended,
@@ -180,12 +183,13 @@ async fn send_empty_list<E: From<ObjectEvent>>(kind: Kind, events: &mpsc::Sender
     send(events, ObjectEvent::ListEnds(kind)).await
 }
 
-/// Sends the events of one watch until it ends.
+/// Sends the events of one watch until it ends. Sets `listed` to the time at which the first list was complete.
 async fn send_events<E: From<ObjectEvent>>(
     client: &Client,
     (kind, scope): (Kind, &Scope),
     resource: &ApiResource,
     events: &mpsc::Sender<E>,
+    listed: &mut Option<Instant>,
 ) -> Result<Ended, Stopping> {
     let api: Api<Raw> = match scope {
         Scope::Broker(namespace) | Scope::Namespace(namespace) => {
@@ -206,7 +210,10 @@ async fn send_events<E: From<ObjectEvent>>(
                 send(events, ObjectEvent::ListBegins(kind)).await?;
                 continue;
             }
-            Ok(Event::InitDone) => ObjectEvent::ListEnds(kind),
+            Ok(Event::InitDone) => {
+                listed.get_or_insert_with(Instant::now);
+                ObjectEvent::ListEnds(kind)
+            }
             Ok(Event::InitApply(raw) | Event::Apply(raw)) => raw.read(kind),
             Ok(Event::Delete(raw)) => ObjectEvent::Delete(kind, raw.reference()),
             Err(error) => match interruption(&error) {
