@@ -18,7 +18,7 @@ RELEASE := $(CARGO) build --release --locked -p landfall --bin landfall
 # Time for each fuzz target.
 FUZZ_SECONDS ?= 600
 
-PHONY := help demo test check e2e e2e-fleet bench bench-cluster simulate crds fuzz deps fmt clippy doc check-crds check-chart unit
+PHONY := help demo test check e2e e2e-fleet bench bench-cluster simulate crds fuzz deps fmt clippy doc check-crds check-chart check-fuzz unit
 .PHONY: $(PHONY)
 
 help: ## List the targets
@@ -30,7 +30,7 @@ demo: deps ## Run three clusters from files: published and measured split, then 
 
 test: deps check unit ## Run all that needs no cluster: check, then the tests of the workspace
 
-check: fmt clippy doc check-crds check-chart ## Check format, lints, documentation, CRDs and charts
+check: fmt clippy doc check-crds check-chart check-fuzz ## Check format, lints, documentation, CRDs, charts and fuzz targets
 
 e2e: deps ## Test the behaviour on real API servers with real clients
 	@bash scripts/deps-e2e.sh
@@ -99,6 +99,10 @@ check-crds: ## Check that the committed CRDs match the Rust types
 check-chart: ## Lint and render the charts with default and with other values
 	@bin=$$(bash scripts/controlplane.sh helm); \
 	for chart in charts/landfall charts/landfall-broker; do $$chart/ci/check.sh $$bin/helm; done
+
+# The fuzz targets are a workspace of their own. A check does not link, so any file stands for the library.
+check-fuzz: ## Check that the fuzz targets compile
+	@CUSTOM_LIBFUZZER_PATH=fuzz/Cargo.toml $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --bins --target-dir target
 
 unit: ## Run the tests of the workspace except those on real API servers
 	@$(CARGO) test --locked --workspace
